@@ -1,1 +1,4 @@
-//! x
+//! Tollgate.
+pub mod intake;
+pub mod model;
+pub mod watch;

@@ -1,0 +1,184 @@
+//! An alert as it stands on the topic `alerts`: who, what, why, how much money, since when, and what to do.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::leaf::Measure;
+use super::money::{Currency, Nanos, decimal};
+use super::time::Timestamp;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    Open,
+    Updated,
+    Acknowledged,
+    Expected,
+    Resolved,
+    Reopened,
+    Amended,
+    Retracted,
+    Escalated,
+}
+
+impl AlertState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AlertState::Open => "open",
+            AlertState::Updated => "updated",
+            AlertState::Acknowledged => "acknowledged",
+            AlertState::Expected => "expected",
+            AlertState::Resolved => "resolved",
+            AlertState::Reopened => "reopened",
+            AlertState::Amended => "amended",
+            AlertState::Retracted => "retracted",
+            AlertState::Escalated => "escalated",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertKind {
+    /// An hour far above what is normal for it.
+    SpendSpike,
+    /// Minutes that cost more than whole hours used to: an agent in a loop, a leaked key.
+    Runaway,
+}
+
+impl AlertKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AlertKind::SpendSpike => "spend_spike",
+            AlertKind::Runaway => "runaway",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+/// How much history stands behind `expected`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Under 3 hours: nothing is known.
+    New,
+    /// 3 to 24 hours: the recent median.
+    FirstDay,
+    /// 1 to 14 days: the hour of the day.
+    FirstWeeks,
+    /// 14 days and more: the hour of the week.
+    Seasoned,
+}
+
+impl Stage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::New => "new",
+            Stage::FirstDay => "first_day",
+            Stage::FirstWeeks => "first_weeks",
+            Stage::Seasoned => "seasoned",
+        }
+    }
+}
+
+/// One revision of one alert; the key on the topic is `id`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// `<team>/<32 hex digits>`; frozen at opening.
+    pub id: String,
+    pub incident_id: String,
+    /// 1 at opening, plus one with each record; never reused.
+    pub revision: u32,
+    pub state: AlertState,
+    pub kind: AlertKind,
+    pub severity: Severity,
+    pub team: String,
+    /// Stated dimensions of the node that fired (`project`, `model`, ...); empty = the whole team.
+    pub dimensions: BTreeMap<String, String>,
+    pub measure: Measure,
+    pub currency: Currency,
+    /// Start of the first bucket (hour, or minutes for `runaway`) that left its normal.
+    pub onset: Timestamp,
+    /// Latest event time that the revision rests on.
+    pub event_time: Timestamp,
+    /// Kafka timestamp of the latest input record that the revision rests on.
+    pub ingest_time: Timestamp,
+    /// When the first revision was decided, in shard time.
+    pub detected_at: Timestamp,
+    /// When this revision was decided, in shard time.
+    pub decided_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+    /// Sums over the episode so far.
+    #[serde(with = "decimal")]
+    pub actual: Nanos,
+    #[serde(with = "decimal")]
+    pub expected: Nanos,
+    #[serde(with = "decimal")]
+    pub excess: Nanos,
+    /// Excess per hour, now.
+    #[serde(with = "decimal")]
+    pub burn_rate_per_hour: Nanos,
+    /// What the excess comes to by the end of the month (in the team's time zone) if nobody acts.
+    #[serde(with = "decimal")]
+    pub projected_month_end_excess: Nanos,
+    /// Whether the bucket was still open when this was decided.
+    pub provisional: bool,
+    /// 0..1, higher = stranger.
+    pub score: f64,
+    pub stage: Stage,
+    /// What was normal, in words: "usually 41.20 USD on a Tuesday at 14:00 (UTC)".
+    pub normal: String,
+    /// One line that says what happened.
+    pub summary: String,
+    pub causes: Vec<Cause>,
+    /// Share of the excess that the causes do not explain, 0..1.
+    pub unexplained: f64,
+    pub next_steps: Vec<String>,
+    /// The last hours of the series, for a picture.
+    pub history: Vec<HistoryPoint>,
+    /// Whether people are to be told; false in a team's first 24 hours (but for `runaway`) and in observe mode.
+    pub notify: bool,
+    /// IANA name of the team's time zone, for what people read.
+    pub time_zone: String,
+    /// Revision of the rules that decided.
+    pub rules_revision: u64,
+}
+
+/// One combination of dimensions and its part of the excess.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    pub dimensions: BTreeMap<String, String>,
+    #[serde(with = "decimal")]
+    pub actual: Nanos,
+    #[serde(with = "decimal")]
+    pub expected: Nanos,
+    /// Of the excess, 0..1.
+    pub share: f64,
+}
+
+/// One hour of a series; `expected` and `upper` are absent while nothing was known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryPoint {
+    pub time: Timestamp,
+    pub actual: f64,
+    pub expected: Option<f64>,
+    pub upper: Option<f64>,
+}

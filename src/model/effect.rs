@@ -1,0 +1,25 @@
+//! Every externally visible effect of the core is one variant here; `runtime/commit.rs` executes them.
+
+use super::alert::Alert;
+use super::partial::ShardRecord;
+use super::record::DeadLetter;
+use super::rollup::SpendRollup;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// To the shard log, partition `shard`.
+    Shard {
+        shard: u32,
+        record: ShardRecord,
+    },
+    DeadLetter(Box<DeadLetter>),
+    Alert(Box<Alert>),
+    Rollup(Box<SpendRollup>),
+}
+
+/// A key of a compacted changelog; `None` deletes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}

@@ -1,0 +1,15 @@
+//! The nouns: what an event, a leaf, a partial, an alert is. Everybody reads them; nothing here knows Kafka, a clock or a file.
+
+pub mod alert;
+pub mod effect;
+pub mod hash;
+pub mod leaf;
+pub mod money;
+pub mod partial;
+pub mod record;
+pub mod rollup;
+pub mod time;
+pub mod usage;
+
+/// Shared immutable text: team, project, model and other dimension values are cloned often and changed never.
+pub type Text = std::sync::Arc<str>;

@@ -1,0 +1,72 @@
+//! Partials: what intake sums up within one transaction, and the record that carries them to a shard.
+
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+use super::leaf::Leaf;
+use super::money::{Nanos, decimal};
+use super::time::{Minute, Timestamp};
+
+/// Sum of the usage of one leaf in one minute, of one transaction of one intake worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    pub leaf: Leaf,
+    pub minute: Minute,
+    pub events: u64,
+    /// Events for which neither the source nor the price book knew a cost; they count zero money.
+    pub unpriced_events: u64,
+    #[serde(with = "decimal")]
+    pub cost: Nanos,
+    /// Whether a negative amount (refund, correction) is among the summands: then the sum may still fall.
+    pub has_negative: bool,
+    #[serde(with = "decimal")]
+    pub quantity: Nanos,
+    pub requests: u64,
+    pub tokens_input: u64,
+    pub tokens_output: u64,
+    pub tokens_cached_input: u64,
+    pub tokens_cache_write: u64,
+    pub tokens_reasoning: u64,
+    /// The latest event time among the summands.
+    pub last_event_time: Timestamp,
+    /// The latest Kafka timestamp of the input records among the summands.
+    pub last_ingest_time: Timestamp,
+    /// Cost by user (or key), largest first, at most [`USERS_PER_PARTIAL`]; the rest is not named.
+    pub users: Vec<UserCost>,
+}
+
+/// Users kept apart in one partial; a minute of one leaf rarely has more, and causes name only the largest.
+pub const USERS_PER_PARTIAL: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserCost {
+    pub user: Text,
+    #[serde(with = "decimal")]
+    pub cost: Nanos,
+}
+
+/// One partition of an input topic: watermarks are kept per source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Source {
+    pub topic: Text,
+    pub partition: i32,
+}
+
+/// How far a source has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    pub source: Source,
+    /// Largest accepted event time less the out-of-orderness bound; `None` before the first event.
+    pub watermark: Option<Timestamp>,
+    /// The owner is caught up and the partition has been empty for a while: a lease, in shard time.
+    pub idle: bool,
+    /// Partition count of the source's topic: no bucket closes before all of them have reported.
+    pub partitions_of_topic: i32,
+}
+
+/// Value of a shard-log record: some partials and how far their source has come once they are merged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    pub partials: Vec<Partial>,
+    pub markers: Vec<Marker>,
+}

@@ -1,0 +1,3 @@
+//! WATCH: merge partials, close buckets by watermark, detect, explain, keep each alert's life. The only writer of alerts and roll-ups.
+
+pub mod rules;
