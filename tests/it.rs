@@ -1,0 +1,11 @@
+//! The one integration binary. `real` runs against real parts, `tidy` holds the rules of the house.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod real;
+mod tidy;

@@ -1,0 +1,7 @@
+//! Tests against real parts: Apache Kafka, a mail server, clients in another language.
+
+#[allow(dead_code, unused_imports, reason = "helpers for the tests of every room")]
+pub mod parts;
+
+mod broker;
+mod mail;

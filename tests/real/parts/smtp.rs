@@ -1,0 +1,127 @@
+//! A mail server that is not ours: aiosmtpd, through tests/parts/smtpd.py.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::caretaker::{Guarded, tail, temp_folder};
+use super::tls::test_ca;
+use super::{first_that_works, root, wait_for};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    Starttls,
+    Implicit,
+    None,
+}
+
+pub struct SmtpOptions {
+    pub tls: Tls,
+    /// User and password that must be given; `None` lets anybody in.
+    pub login: Option<(&'static str, &'static str)>,
+}
+
+impl Default for SmtpOptions {
+    /// As strict as real servers are: STARTTLS and a password.
+    fn default() -> SmtpOptions {
+        SmtpOptions { tls: Tls::Starttls, login: Some(("tollgate", "correct horse")) }
+    }
+}
+
+/// One mail server. It ends when dropped, and with the test process at the latest.
+pub struct Smtp {
+    pub port: u16,
+    folder: PathBuf,
+    process: Guarded,
+}
+
+/// A message as the server accepted it, with its envelope.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    pub raw: Vec<u8>,
+    pub from: String,
+    pub to: Vec<String>,
+    pub tls: bool,
+    pub user: Option<String>,
+    pub unix_ms: i64,
+}
+
+impl Smtp {
+    pub fn start(options: &SmtpOptions) -> Smtp {
+        let folder = temp_folder("mail");
+        let log = std::fs::File::create(folder.join("smtpd.log")).unwrap();
+        let mut command = Command::new(python());
+        command.arg(root().join("tests/parts/smtpd.py"));
+        command.arg("--folder").arg(&folder).arg("--control").arg(folder.join("control"));
+        command.arg("--cert").arg(&test_ca().chain).arg("--key").arg(&test_ca().key);
+        command.args(match options.tls {
+            Tls::Starttls => ["--tls", "starttls"],
+            Tls::Implicit => ["--tls", "implicit"],
+            Tls::None => ["--tls", "none"],
+        });
+        if let Some((user, password)) = options.login {
+            command.args(["--user", user, "--password", password]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut process = Guarded::spawn(&mut command);
+        let mut line = String::new();
+        BufReader::new(process.child().stdout.take().expect("piped")).read_line(&mut line).unwrap();
+        let Ok(port) = line.trim().parse() else {
+            panic!("the mail server did not start:\n{}", tail(&folder.join("smtpd.log")));
+        };
+        Smtp { port, folder, process }
+    }
+
+    /// What the server does with the next messages, a verdict each (see tests/parts/smtpd.py).
+    pub fn script(&self, verdicts: &[&str]) {
+        let partial = self.folder.join("control.new");
+        std::fs::write(&partial, verdicts.join("\n") + "\n").unwrap();
+        std::fs::rename(partial, self.folder.join("control")).unwrap();
+    }
+
+    /// The messages accepted so far, in order.
+    pub fn mails(&self) -> Vec<Mail> {
+        let entries = std::fs::read_dir(&self.folder).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        paths.sort();
+        paths.iter().map(Mail::read).collect()
+    }
+
+    /// Waits until so many messages were accepted and answers all there are.
+    #[track_caller]
+    pub fn wait_for_mails(&self, count: usize, limit: Duration) -> Vec<Mail> {
+        wait_for(&format!("{count} mails"), limit, || Some(self.mails()).filter(|mails| mails.len() >= count))
+    }
+
+    /// Ends the server: connections are refused from now on.
+    pub fn stop(&mut self) {
+        self.process.kill9();
+    }
+}
+
+impl Mail {
+    fn read(eml: &PathBuf) -> Mail {
+        let facts: serde_json::Value = serde_json::from_slice(&std::fs::read(eml.with_extension("json")).unwrap()).unwrap();
+        let to = facts["rcpt_tos"].as_array().unwrap().iter();
+        Mail {
+            raw: std::fs::read(eml).unwrap(),
+            from: facts["mail_from"].as_str().unwrap().to_owned(),
+            to: to.map(|address| address.as_str().unwrap().to_owned()).collect(),
+            tls: facts["tls"].as_bool().unwrap(),
+            user: facts["user"].as_str().map(str::to_owned),
+            unix_ms: facts["unix_ms"].as_i64().unwrap(),
+        }
+    }
+}
+
+/// A Python that has aiosmtpd: the system's, or the one on the path.
+fn python() -> &'static PathBuf {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        first_that_works(&["/usr/bin/python3", "python3"], &["-c", "import aiosmtpd"])
+            .expect("python3 with aiosmtpd: `scripts/setup.sh test` installs it")
+    })
+}
