@@ -246,11 +246,11 @@ fn function_length(lines: &[&str]) -> usize {
         return 0;
     }
     let close = format!("{}}}", &line[..line.len() - trimmed.len()]);
-    let has_no_body = |line: &&str| line.trim_end().ends_with(';');
+    let has_no_body = |line: &str| line.trim_end().ends_with(';');
     let end = lines.iter().position(|line| *line == close).unwrap_or(0);
     // A declaration in a trait ends with its semicolon before any brace opens.
     let opens = lines.iter().position(|line| line.trim_end().ends_with('{')).unwrap_or(usize::MAX);
-    let declared = lines.iter().position(|line| has_no_body(&line)).unwrap_or(usize::MAX);
+    let declared = lines.iter().position(|line| has_no_body(line)).unwrap_or(usize::MAX);
     if declared < opens { 0 } else { end + 1 }
 }
 
