@@ -10,7 +10,7 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::json;
 
-use super::parts::{self, Kafka, kafka, unique};
+use super::parts::{self, Kafka, kafka, unique, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -130,6 +130,42 @@ fn a_killed_broker_keeps_what_it_acknowledged() {
     kafka.stop();
     kafka.start();
     assert_eq!(parts::consume_text(kafka.bootstrap(), &topic), ["before", "between"]);
+}
+
+#[test]
+fn compaction_happens_within_a_test() {
+    let kafka = kafka();
+    let topic = unique("compacted");
+    kafka.create_topic(&topic, 1, &[("cleanup.policy", "compact"), ("segment.ms", "200"), ("min.cleanable.dirty.ratio", "0.01")]);
+    // Java fills in the counter; a segment is rolled every 200 ms, and the last one is never cleaned.
+    let options = ["--rate", "20", "--for-seconds", "2"];
+    let counts = parts::produce_with(kafka.bootstrap(), &[json!({"topic": topic, "key": "k", "value": "${n}"})], &options);
+    let sent = counts["acked"].as_u64().unwrap();
+    assert!((2..=41).contains(&sent), "{counts}");
+    parts::produce(kafka.bootstrap(), &[json!({"topic": topic, "key": "other", "value": "x"})]);
+
+    let left = wait_for("old values to go", LIMIT, || {
+        let left = parts::consume(kafka.bootstrap(), &topic);
+        (left.len() < 6).then_some(left)
+    });
+    let last_of_k = left.iter().rfind(|record| record.key.as_deref() == Some("k")).expect("the last value stays");
+    assert_eq!(last_of_k.value, Some((sent - 1).to_string()));
+}
+
+#[test]
+fn an_open_transaction_is_found_by_kafkas_own_tool() {
+    let kafka = kafka();
+    let topic = unique("open");
+    kafka.create_topic(&topic, 1, &[]);
+    let id = unique("tx");
+    let producer: BaseProducer = kafka.client().set("transactional.id", &id).create().unwrap();
+    producer.init_transactions(LIMIT).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<(), str>::to(&topic).payload("x")).map_err(|(error, _)| error).unwrap();
+    producer.flush(LIMIT).unwrap();
+    assert_eq!(kafka.transaction_state(&id), "Ongoing");
+    producer.abort_transaction(LIMIT).unwrap();
+    wait_for("the abort", LIMIT, || (kafka.transaction_state(&id) == "CompleteAbort").then_some(()));
 }
 
 fn reader(kafka: &Kafka, topic: &str, partition: i32) -> BaseConsumer {

@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::caretaker::{Guarded, tail, temp_folder};
-use super::java::{jars, java};
+use super::java::{jars, java, run_tool};
 use super::process::run;
 use super::{free_port, wait_for};
 
@@ -127,6 +127,15 @@ impl Kafka {
             let led = found.partitions().iter().filter(|partition| partition.leader() >= 0).count();
             (found.error().is_none() && led == usize::try_from(partitions).unwrap()).then_some(())
         });
+    }
+
+    /// The state of a transactional id as Kafka's own tool lists it: `Ongoing` is an open transaction.
+    pub fn transaction_state(&self, transactional_id: &str) -> String {
+        let args = ["--bootstrap-server", &self.bootstrap, "list"];
+        let listed = run_tool("org.apache.kafka.tools.TransactionsCommand", &args, "").expect_success();
+        let mut rows = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row.first() == Some(&transactional_id));
+        row.unwrap_or_else(|| panic!("{transactional_id} is not in\n{listed}"))[3].to_owned()
     }
 
     fn node(&self) -> &Node {
