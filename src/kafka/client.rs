@@ -1,0 +1,103 @@
+//! How every client of ours is configured: what the user passes through, and what exactly-once does not leave to choice.
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+/// Where the brokers are and who we are to them.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    pub bootstrap_servers: String,
+    /// Prefix of groups, transactional ids, client ids and internal topics.
+    pub application_id: String,
+    /// Stable name of this process; a restart under the same name fences what the old one left behind.
+    pub instance_id: String,
+    /// librdkafka properties for every client (security and the like), then for each kind of client.
+    pub common: Vec<(String, String)>,
+    pub consumer: Vec<(String, String)>,
+    pub producer: Vec<(String, String)>,
+    pub admin: Vec<(String, String)>,
+    pub session_timeout_ms: u32,
+    pub transaction_timeout_ms: u32,
+    pub message_timeout_ms: u32,
+    /// Largest record that is produced or fetched, in bytes.
+    pub largest_record: usize,
+}
+
+impl Connection {
+    fn base(&self, suffix: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        config.set("client.id", format!("{}-{}-{suffix}", self.application_id, self.instance_id));
+        config.set("client.software.name", "tollgate");
+        config.set("client.software.version", env!("CARGO_PKG_VERSION"));
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        for (key, value) in &self.common {
+            config.set(key, value);
+        }
+        config
+    }
+
+    /// A group member that reads committed records only and leaves offsets to us.
+    pub fn consumer_config(&self, role: &str) -> ClientConfig {
+        let mut config = self.base(role);
+        config.set("fetch.wait.max.ms", "20");
+        config.set("fetch.queue.backoff.ms", "5");
+        config.set("fetch.message.max.bytes", "4194304");
+        config.set("queued.max.messages.kbytes", "65536");
+        for (key, value) in &self.consumer {
+            config.set(key, value);
+        }
+        config.set("group.id", format!("{}-{role}", self.application_id));
+        config.set("session.timeout.ms", self.session_timeout_ms.to_string());
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("auto.offset.reset", "error");
+        config.set("enable.partition.eof", "true");
+        config.set("check.crcs", "true");
+        config
+    }
+
+    /// A reader of single partitions, outside of any group.
+    pub fn reader_config(&self, suffix: &str) -> ClientConfig {
+        let mut config = self.consumer_config(suffix);
+        config.set("group.id", format!("{}-{suffix}-reader", self.application_id));
+        config.set("auto.offset.reset", "earliest");
+        config
+    }
+
+    /// `transactional_id` absent: the demo's at-least-once producer.
+    pub fn producer_config(&self, role: &str, transactional_id: Option<&str>) -> ClientConfig {
+        let mut config = self.base(role);
+        config.set("linger.ms", "2");
+        config.set("compression.type", "zstd");
+        config.set("queue.buffering.max.messages", "1000000");
+        config.set("retry.backoff.ms", "2");
+        config.set("retry.backoff.max.ms", "100");
+        for (key, value) in &self.producer {
+            config.set(key, value);
+        }
+        config.set("message.max.bytes", self.largest_record.to_string());
+        config.set("partitioner", "murmur2_random");
+        config.set("enable.idempotence", "true");
+        config.set("message.timeout.ms", self.message_timeout_ms.to_string());
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+            config.set("transaction.timeout.ms", self.transaction_timeout_ms.to_string());
+        }
+        config
+    }
+
+    pub fn admin_config(&self) -> ClientConfig {
+        let mut config = self.base("admin");
+        for (key, value) in &self.admin {
+            config.set(key, value);
+        }
+        config
+    }
+
+    /// `<application>-<role>-<instance>-<thread>`, from a stable set.
+    pub fn transactional_id(&self, role: &str, thread: usize) -> String {
+        format!("{}-{role}-{}-{thread}", self.application_id, self.instance_id)
+    }
+}

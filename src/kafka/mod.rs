@@ -1,0 +1,8 @@
+//! All of rdkafka: clients, the consumer, the transactional producer, topics, reading a compacted partition, the demo's broker.
+
+pub mod client;
+pub mod consumer;
+pub mod embedded;
+pub mod producer;
+pub mod read;
+pub mod topics;

@@ -1,0 +1,221 @@
+//! The producer of one worker thread, and the steps of a transaction. `runtime/commit.rs` puts them in order.
+#![expect(unsafe_code, reason = "rust-rdkafka hides the group metadata's member id and drains in 100 ms steps (KAFKA.md 1.2, 1.7)")]
+
+use std::ffi::CStr;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::consumer::{Consumer, Partition};
+
+/// A record on its way out, encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutRecord {
+    pub topic: String,
+    /// `None`: by key, as the Java client would.
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What the caller has to do about a failed step (DESIGN 8).
+#[derive(Debug, thiserror::Error)]
+pub enum ProduceError {
+    /// The transaction can be aborted and done again.
+    #[error("{step}: {reason}")]
+    Abort { step: &'static str, reason: String },
+    /// Fenced, or nobody knows whether it went through: this producer is done for.
+    #[error("{step}: {reason} (the producer has to be rebuilt)")]
+    Rebuild { step: &'static str, reason: String },
+}
+
+pub struct Producer {
+    inner: BaseProducer<Deliveries>,
+    transactional: bool,
+}
+
+/// First delivery error since it was last asked for.
+#[derive(Default)]
+pub struct Deliveries {
+    failed: Mutex<Option<String>>,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert_with(|| format!("{}[{}]: {error}", message.topic(), message.partition()));
+        }
+    }
+}
+
+impl Producer {
+    /// With a `transactional.id` this also fences whoever used it before and ends what they left open.
+    ///
+    /// # Errors
+    /// A refused property, no coordinator, no authorisation.
+    pub fn start(config: &ClientConfig, timeout: Duration) -> Result<Producer, ProduceError> {
+        let rebuild = |step| move |error: KafkaError| ProduceError::Rebuild { step, reason: error.to_string() };
+        let inner: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(rebuild("create producer"))?;
+        let transactional = config.get("transactional.id").is_some();
+        if transactional {
+            inner.init_transactions(timeout).map_err(rebuild("init transactions"))?;
+        }
+        Ok(Producer { inner, transactional })
+    }
+
+    pub fn is_transactional(&self) -> bool {
+        self.transactional
+    }
+
+    /// # Errors
+    /// The producer's state does not allow it.
+    pub fn begin(&self) -> Result<(), ProduceError> {
+        self.inner.begin_transaction().map_err(|error| classify("begin transaction", &error))
+    }
+
+    /// Queues a record; a full queue is waited out.
+    ///
+    /// # Errors
+    /// Too large, unknown partition, or a client that is done for.
+    pub fn send(&self, record: &OutRecord) -> Result<(), ProduceError> {
+        let headers = record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        let mut base: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&record.topic).headers(headers);
+        base.partition = record.partition;
+        base.key = record.key.as_deref();
+        base.payload = record.value.as_deref();
+        loop {
+            base = match self.inner.send(base) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                    self.inner.poll(Duration::from_millis(1));
+                    unsent
+                }
+                Err((error, _)) => return Err(ProduceError::Abort { step: "produce", reason: format!("{}: {error}", record.topic) }),
+            };
+        }
+    }
+
+    /// Waits until every queued record is acknowledged. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so
+    /// linger does not count, and returns as soon as it can.
+    ///
+    /// # Errors
+    /// A record that could not be delivered, or the time is over.
+    pub fn drain(&self, timeout: Duration) -> Result<(), ProduceError> {
+        let started = Instant::now();
+        while self.inner.in_flight_count() > 0 {
+            // SAFETY: the pointer is the live producer's own.
+            unsafe { sys::rd_kafka_flush(self.inner.client().native_ptr(), 1) };
+            self.inner.poll(Duration::ZERO);
+            if started.elapsed() > timeout {
+                return Err(ProduceError::Rebuild { step: "drain", reason: format!("records not acknowledged within {timeout:?}") });
+            }
+        }
+        match self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None => Ok(()),
+            Some(reason) => Err(ProduceError::Abort { step: "deliver", reason }),
+        }
+    }
+
+    /// # Errors
+    /// As librdkafka classifies them; a time-out means that nobody knows.
+    pub fn send_offsets(&self, offsets: &[(Partition, i64)], metadata: &str, group: &GroupMetadata) -> Result<(), ProduceError> {
+        let step = "send offsets";
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            let mut element = list.add_partition(&partition.topic, partition.partition);
+            element.set_metadata(metadata);
+            element.set_offset(Offset::Offset(*offset)).map_err(|error| ProduceError::Abort { step, reason: error.to_string() })?;
+        }
+        // SAFETY: all three live beyond the call, which copies what it keeps; the error is destroyed below.
+        let error = unsafe { sys::rd_kafka_send_offsets_to_transaction(self.inner.client().native_ptr(), list.ptr(), group.pointer, -1) };
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: `error` is a valid, owned error object until it is destroyed.
+        let (reason, abort) = unsafe {
+            let reason = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
+            let abort = sys::rd_kafka_error_txn_requires_abort(error) != 0 || sys::rd_kafka_error_is_retriable(error) != 0;
+            sys::rd_kafka_error_destroy(error);
+            (reason, abort)
+        };
+        Err(if abort { ProduceError::Abort { step, reason } } else { ProduceError::Rebuild { step, reason } })
+    }
+
+    /// # Errors
+    /// As librdkafka classifies them.
+    pub fn commit(&self) -> Result<(), ProduceError> {
+        self.inner.commit_transaction(rdkafka::util::Timeout::Never).map_err(|error| classify("commit transaction", &error))
+    }
+
+    /// # Errors
+    /// As librdkafka classifies them.
+    pub fn abort(&self) -> Result<(), ProduceError> {
+        let result = self.inner.abort_transaction(rdkafka::util::Timeout::Never).map_err(|error| classify("abort transaction", &error));
+        self.inner.poll(Duration::ZERO);
+        self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result
+    }
+}
+
+fn classify(step: &'static str, error: &KafkaError) -> ProduceError {
+    let reason = error.to_string();
+    match error {
+        KafkaError::Transaction(inner) if inner.txn_requires_abort() => ProduceError::Abort { step, reason },
+        _ => ProduceError::Rebuild { step, reason },
+    }
+}
+
+/// The group membership under which offsets are committed, taken once and sent as it was checked.
+pub struct GroupMetadata {
+    pointer: *mut sys::rd_kafka_consumer_group_metadata_t,
+}
+
+impl GroupMetadata {
+    pub fn of(consumer: &Consumer) -> GroupMetadata {
+        // SAFETY: the consumer is alive; the result is owned by us and destroyed on drop.
+        GroupMetadata { pointer: unsafe { sys::rd_kafka_consumer_group_metadata(consumer.native()) } }
+    }
+
+    /// A classic group's coordinator takes transactional offsets from nobody in particular (empty member, generation -1) without
+    /// fencing; librdkafka sends just that after it has lost its membership.
+    pub fn is_live_member(&self) -> bool {
+        if self.pointer.is_null() {
+            return false;
+        }
+        // SAFETY: the pointer is valid until drop; the member id is a NUL-terminated string inside it.
+        unsafe {
+            let member = sys::rd_kafka_consumer_group_metadata_member_id(self.pointer);
+            !member.is_null() && !CStr::from_ptr(member).is_empty() && sys::rd_kafka_consumer_group_metadata_generation_id(self.pointer) >= 0
+        }
+    }
+}
+
+impl Drop for GroupMetadata {
+    fn drop(&mut self) {
+        if !self.pointer.is_null() {
+            // SAFETY: owned, destroyed once.
+            unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.pointer) };
+        }
+    }
+}

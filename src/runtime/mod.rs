@@ -1,0 +1,65 @@
+//! RUNTIME: what keeps the roles alive. One thread per role and number, each with its consumer, its producer and its state.
+//!
+//! `supervise` starts and restarts them, `intake` and `watch` are their loops, `commit` is the one routine in which effects become
+//! visible, `encode` turns an effect into bytes.
+
+pub mod commit;
+pub mod encode;
+pub mod intake;
+pub mod schemas;
+pub mod supervise;
+pub mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::health::HealthBoard;
+use crate::intake::rules::IntakeRules;
+use crate::kafka::client::Connection;
+use crate::kafka::topics::TopicNames;
+use crate::metrics::Metrics;
+use crate::model::wire::OutputForm;
+use crate::watch::rules::WatchRules;
+
+/// What every role is started with. Rules may be swapped while it runs; the rest needs a restart.
+pub struct Setup {
+    pub connection: Connection,
+    pub topics: TopicNames,
+    pub shard_count: u32,
+    pub delivery: Delivery,
+    /// Longest time that work waits for its transaction.
+    pub commit_interval: Duration,
+    pub intake_rules: ArcSwap<IntakeRules>,
+    pub watch_rules: ArcSwap<WatchRules>,
+    pub schemas: schemas::Source,
+    pub output: encode::Output,
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<HealthBoard>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    ExactlyOnce,
+    /// Only for the demo's broker, which has no transactions.
+    AtLeastOnce,
+}
+
+/// How output records are written.
+pub type Form = OutputForm;
+
+/// Asks every thread to finish what it has begun and end.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,372 @@
+//! An episode: one stretch of abnormal spend at one node = one alert id. Opens, grows, closes, is amended or taken back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::baseline::LocalHour;
+use super::super::detect::runaway::Runaway;
+use super::super::judge::{self, Judged};
+use super::super::merge::TouchedHour;
+use super::super::series::{from_units, to_units};
+use super::super::{AccountState, Moment};
+use super::record;
+use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::hash::hash128;
+use crate::model::leaf::{Account, Scope};
+use crate::model::money::Nanos;
+use crate::model::partial::Partial;
+use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
+
+/// A closed episode is kept while late data may still amend it, and so long that its revisions are not used again.
+const KEEP_CLOSED_MS: i64 = 72 * HOUR_MS;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    pub id: String,
+    pub scope: Scope,
+    pub kind: AlertKind,
+    pub state: AlertState,
+    pub severity: Severity,
+    pub revision: u32,
+    pub onset: Timestamp,
+    pub detected_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+    /// The abnormal hours and what each cost against what was expected.
+    pub hours: BTreeMap<Hour, HourExcess>,
+    pub quiet_hours: u32,
+    /// The latest hour in which the guard on minutes fired.
+    pub guard_hour: Option<Hour>,
+    /// Excess as last told to people.
+    pub told_excess: Nanos,
+    pub score: f64,
+    pub stage: Stage,
+    pub normal: String,
+    pub causes: Vec<Cause>,
+    pub unexplained: f64,
+    pub notify: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HourExcess {
+    pub actual: Nanos,
+    pub expected: Nanos,
+    /// The hour was still open when this was taken.
+    pub provisional: bool,
+}
+
+impl HourExcess {
+    pub fn excess_units(&self) -> f64 {
+        to_units(self.actual.saturating_sub(self.expected))
+    }
+}
+
+impl Episode {
+    pub fn is_open(&self) -> bool {
+        self.closed_at.is_none()
+    }
+
+    pub fn actual(&self) -> Nanos {
+        self.hours.values().fold(Nanos::ZERO, |sum, part| sum.saturating_add(part.actual))
+    }
+
+    pub fn expected(&self) -> Nanos {
+        self.hours.values().fold(Nanos::ZERO, |sum, part| sum.saturating_add(part.expected))
+    }
+
+    pub fn excess(&self) -> Nanos {
+        self.actual().saturating_sub(self.expected())
+    }
+
+    pub fn provisional(&self) -> bool {
+        self.hours.values().any(|part| part.provisional)
+    }
+}
+
+/// Why an episode opens, at which node.
+pub(crate) struct Trigger {
+    pub judged: Judged,
+    pub runaway: Option<Runaway>,
+}
+
+impl Trigger {
+    pub fn spike(judged: Judged) -> Trigger {
+        Trigger { judged, runaway: None }
+    }
+
+    pub fn runaway(judged: Judged, runaway: Runaway) -> Trigger {
+        Trigger { judged, runaway: Some(runaway) }
+    }
+
+    fn kind(&self) -> AlertKind {
+        if self.runaway.is_some() { AlertKind::Runaway } else { AlertKind::SpendSpike }
+    }
+
+    fn onset(&self, hour: Hour) -> Timestamp {
+        match &self.runaway {
+            Some(runaway) => runaway.last_minute.start().minus_ms((i64::from(runaway.window_minutes) - 1) * MINUTE_MS),
+            None => hour.start(),
+        }
+    }
+}
+
+/// Opens an episode, or reopens the one that closed at this node within the refractory time. Returns the ids that have changed.
+pub(crate) fn open(
+    state: &mut AccountState,
+    account: &Account,
+    hour: Hour,
+    trigger: Trigger,
+    provisional: bool,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Option<String> {
+    let scope = trigger.judged.scope.clone();
+    let limits = judge::thresholds(moment.rules, account, &scope);
+    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
+    let recent = state.episodes.values().filter(|episode| episode.scope == scope && episode.state == AlertState::Resolved);
+    let again = recent
+        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
+        .max_by_key(|episode| episode.onset)
+        .map(|episode| episode.id.clone());
+    let mut episode = match again.and_then(|id| state.episodes.get(&id).cloned()) {
+        Some(known) => Episode { state: AlertState::Reopened, closed_at: None, quiet_hours: 0, hours: BTreeMap::new(), ..known },
+        None => new_episode(account, hour, &trigger, moment),
+    };
+    let expected = from_units(trigger.judged.expectation.expected);
+    let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    episode.hours.insert(hour, HourExcess { actual, expected, provisional });
+    episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
+    episode.notify = told_to_people(state, account, hour, &trigger, moment);
+    episode.score = trigger.judged.verdict.score;
+    episode.stage = trigger.judged.expectation.stage;
+    episode.normal = super::words::normal(&trigger.judged.expectation, account, hour, moment.rules);
+    let id = episode.id.clone();
+    let next_state = episode.state;
+    state.episodes.insert(id.clone(), episode);
+    emit(state, account, &id, hour, next_state, true, moment, effects);
+    Some(id)
+}
+
+fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
+    let onset = trigger.onset(hour);
+    let scope = trigger.judged.scope.clone();
+    let kind = trigger.kind();
+    let digest = hash128(&[
+        account.team.as_bytes(),
+        account.measure.as_str().as_bytes(),
+        account.currency.as_str().as_bytes(),
+        kind.as_str().as_bytes(),
+        scope.to_string().as_bytes(),
+        &onset.0.to_be_bytes(),
+    ]);
+    Episode {
+        id: format!("{}/{digest:032x}", account.team),
+        scope,
+        kind,
+        state: AlertState::Open,
+        severity: Severity::Warning,
+        revision: 0,
+        onset,
+        detected_at: moment.shard_time,
+        closed_at: None,
+        hours: BTreeMap::new(),
+        quiet_hours: 0,
+        guard_hour: None,
+        told_excess: Nanos::ZERO,
+        score: 0.0,
+        stage: Stage::New,
+        normal: String::new(),
+        causes: Vec::new(),
+        unexplained: 1.0,
+        notify: false,
+    }
+}
+
+/// Quiet by default: a team's first 24 hours mail nothing but the guard; a team under observation mails nothing at all.
+fn told_to_people(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> bool {
+    let observed = moment.rules.team(&account.team).is_some_and(|rule| rule.observe);
+    let known_for = state.born().map_or(0, |born| hour.0 - born.0);
+    !observed && (trigger.runaway.is_some() || known_for >= 24)
+}
+
+/// Adds what has arrived in an open hour to the episodes it belongs to. Returns the ids that have changed.
+pub(crate) fn grow(
+    state: &mut AccountState,
+    account: &Account,
+    hour: Hour,
+    touched: &TouchedHour,
+    spiking: &[Scope],
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Vec<String> {
+    let open: Vec<(String, Scope, bool)> = state
+        .open_episodes()
+        .filter(|episode| touched.scopes.contains(&episode.scope))
+        .filter(|episode| episode.hours.contains_key(&hour) || spiking.contains(&episode.scope))
+        .map(|episode| (episode.id.clone(), episode.scope.clone(), episode.hours.contains_key(&hour)))
+        .collect();
+    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
+    let mut changed = Vec::new();
+    for (id, scope, known_hour) in open {
+        let Some(judged) = judge::judge(state, account, &scope, hour, local, moment.rules) else { continue };
+        let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+        let Some(episode) = state.episodes.get_mut(&id) else { continue };
+        let expected = match episode.hours.get(&hour) {
+            Some(part) if known_hour => part.expected,
+            _ => from_units(judged.expectation.expected),
+        };
+        episode.hours.insert(hour, HourExcess { actual, expected, provisional: true });
+        episode.quiet_hours = 0;
+        changed.push(id.clone());
+        if worth_telling(state, account, &id, moment) {
+            emit(state, account, &id, hour, AlertState::Updated, true, moment, effects);
+        }
+    }
+    changed
+}
+
+/// Grown by the configured factor since people were last told, or more severe.
+fn worth_telling(state: &AccountState, account: &Account, id: &str, moment: Moment<'_>) -> bool {
+    let Some(episode) = state.episodes.get(id) else { return false };
+    let limits = judge::thresholds(moment.rules, account, &episode.scope);
+    let grown = to_units(episode.excess()) >= limits.update_growth * to_units(episode.told_excess);
+    grown || record::severity(episode, limits) > episode.severity
+}
+
+/// Final word on an hour: confirms, extends, ends or takes back open episodes, then opens new ones. Returns the ids that have changed.
+pub(crate) fn close_hour(
+    state: &mut AccountState,
+    account: &Account,
+    hour: Hour,
+    local: LocalHour,
+    judged: &[Judged],
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Vec<String> {
+    let mut changed = Vec::new();
+    let open: Vec<String> = state.open_episodes().map(|episode| episode.id.clone()).collect();
+    for id in open {
+        let Some(scope) = state.episodes.get(&id).map(|episode| episode.scope.clone()) else { continue };
+        let Some(judged) = judged.iter().find(|judged| judged.scope == scope) else { continue };
+        settle_hour(state, account, &id, hour, judged, moment, effects);
+        changed.push(id);
+    }
+    let firing: Vec<Judged> = judged.iter().filter(|judged| judged.verdict.fires).cloned().collect();
+    for chosen in super::select::lowest(state, account, hour, local, &firing, moment) {
+        changed.extend(open_final(state, account, hour, chosen, moment, effects));
+    }
+    changed.extend(forget_old(state, hour));
+    changed
+}
+
+fn open_final(
+    state: &mut AccountState,
+    account: &Account,
+    hour: Hour,
+    chosen: Judged,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Option<String> {
+    open(state, account, hour, Trigger::spike(chosen), false, moment, effects)
+}
+
+fn settle_hour(
+    state: &mut AccountState,
+    account: &Account,
+    id: &str,
+    hour: Hour,
+    judged: &Judged,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let limits = judge::thresholds(moment.rules, account, &judged.scope);
+    let actual = state.nodes.get(&judged.scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    let Some(episode) = state.episodes.get_mut(id) else { return };
+    if hour.end() <= episode.onset {
+        return;
+    }
+    let band_left = judged.actual > judged.expectation.upper && judged.actual >= limits.least_ratio * judged.expectation.expected;
+    if judged.verdict.fires || band_left || episode.guard_hour == Some(hour) {
+        let was_provisional = episode.provisional();
+        let expected = from_units(judged.expectation.expected);
+        episode.hours.insert(hour, HourExcess { actual, expected, provisional: false });
+        episode.quiet_hours = 0;
+        let tell = worth_telling(state, account, id, moment);
+        if tell || was_provisional {
+            emit(state, account, id, hour, AlertState::Updated, tell, moment, effects);
+        }
+        return;
+    }
+    let taken_back = episode.hours.remove(&hour).is_some();
+    episode.quiet_hours = episode.quiet_hours.saturating_add(1);
+    if episode.hours.is_empty() {
+        episode.closed_at = Some(hour.end());
+        emit(state, account, id, hour, AlertState::Retracted, true, moment, effects);
+    } else if episode.quiet_hours >= limits.quiet_hours_to_close {
+        episode.closed_at = Some(hour.end());
+        emit(state, account, id, hour, AlertState::Resolved, true, moment, effects);
+    } else if taken_back {
+        emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
+    }
+}
+
+/// A late amount changes what an episode's hour cost. Returns the ids that have changed.
+pub(crate) fn amend(
+    state: &mut AccountState,
+    account: &Account,
+    leaf: &Scope,
+    hour: Hour,
+    partial: &Partial,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Vec<String> {
+    let concerned = |episode: &&Episode| leaf.within(&episode.scope) && episode.hours.contains_key(&hour);
+    let ids: Vec<String> = state.episodes.values().filter(concerned).map(|episode| episode.id.clone()).collect();
+    for id in &ids {
+        if let Some(part) = state.episodes.get_mut(id).and_then(|episode| episode.hours.get_mut(&hour)) {
+            part.actual = part.actual.saturating_add(partial.cost);
+        }
+        emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
+    }
+    ids
+}
+
+/// Drops what closed so long ago that nothing can amend it any more.
+fn forget_old(state: &mut AccountState, hour: Hour) -> Vec<String> {
+    let old = |episode: &Episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 > KEEP_CLOSED_MS);
+    let ids: Vec<String> = state.episodes.values().filter(|episode| old(episode)).map(|episode| episode.id.clone()).collect();
+    for id in &ids {
+        state.episodes.remove(id);
+    }
+    ids
+}
+
+/// Writes the next revision of an alert. `tell`: people should hear of it, if this alert is told to people at all.
+#[expect(clippy::too_many_arguments, reason = "the one place where a revision is made")]
+fn emit(
+    state: &mut AccountState,
+    account: &Account,
+    id: &str,
+    hour: Hour,
+    next: AlertState,
+    tell: bool,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    if !matches!(next, AlertState::Resolved | AlertState::Retracted) {
+        record::explain(state, account, id, hour, moment);
+    }
+    let Some(episode) = state.episodes.get_mut(id) else { return };
+    let limits = judge::thresholds(moment.rules, account, &episode.scope);
+    episode.revision = episode.revision.saturating_add(1);
+    episode.state = next;
+    episode.severity = episode.severity.max(record::severity(episode, limits));
+    if tell {
+        episode.told_excess = episode.excess();
+    }
+    let episode = episode.clone();
+    if let Some(alert) = record::alert(state, account, &episode, hour, tell, moment) {
+        effects.push(Effect::Alert(Box::new(alert)));
+    }
+}

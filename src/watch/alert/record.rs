@@ -1,0 +1,186 @@
+//! From an episode to the record on the topic `alerts`: causes, severity, burn rate, projection.
+
+use super::super::explain::{self, LeafDeviation, UserDeviation};
+use super::super::judge;
+use super::super::rules::Thresholds;
+use super::super::series::{HourTotals, LeafState, from_units, to_units};
+use super::super::{AccountState, Moment};
+use super::episode::Episode;
+use super::words;
+use crate::model::alert::{Alert, AlertKind, Cause, Severity};
+use crate::model::leaf::{Account, Scope};
+use crate::model::money::Nanos;
+use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
+
+/// Excess in multiples of the money gate (the guard's floor for a runaway) from which an alert is critical.
+const CRITICAL_SPIKE: f64 = 10.0;
+const CRITICAL_RUNAWAY: f64 = 4.0;
+/// Hours of a user's past that say what is usual for them.
+const USER_PAST_HOURS: usize = 24;
+
+pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
+    let (gate, factor) = match episode.kind {
+        AlertKind::SpendSpike => (limits.least_excess, CRITICAL_SPIKE),
+        AlertKind::Runaway => (limits.runaway_floor, CRITICAL_RUNAWAY),
+    };
+    if to_units(episode.excess()) >= factor * to_units(gate) { Severity::Critical } else { Severity::Warning }
+}
+
+/// Recomputes an episode's causes from the leaves' deviations in one hour.
+pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hour: Hour, moment: Moment<'_>) {
+    let Some(scope) = state.episodes.get(id).map(|episode| episode.scope.clone()) else { return };
+    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
+    let mut leaves = Vec::new();
+    let mut users = Users::default();
+    for (dimensions, leaf) in &state.leaves {
+        let leaf_scope = Scope::Leaf(dimensions.clone());
+        if !leaf_scope.within(&scope) {
+            continue;
+        }
+        let totals = leaf.open.hours.get(&hour).or_else(|| leaf.closed.recent.get(&hour));
+        let expected = state.nodes.get(&leaf_scope).map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
+        let actual = totals.map_or(0.0, |totals| to_units(totals.cost));
+        leaves.push(LeafDeviation { dims: dimensions.clone(), expected, actual });
+        users.add(leaf, totals, hour);
+    }
+    let (causes, unexplained) = explain::causes(&leaves, &users.deviations());
+    if let Some(episode) = state.episodes.get_mut(id) {
+        let to_cause = |cause: explain::Attribution| Cause {
+            dimensions: cause.dimensions,
+            actual: from_units(cause.actual),
+            expected: from_units(cause.expected),
+            share: cause.share,
+        };
+        episode.causes = causes.into_iter().map(to_cause).collect();
+        episode.unexplained = unexplained;
+    }
+}
+
+/// What users of some leaves take now and usually took.
+#[derive(Default)]
+struct Users {
+    now: std::collections::BTreeMap<crate::model::Text, f64>,
+    past: std::collections::BTreeMap<crate::model::Text, f64>,
+    past_hours: usize,
+}
+
+impl Users {
+    fn add(&mut self, leaf: &LeafState, totals: Option<&HourTotals>, hour: Hour) {
+        for user in totals.into_iter().flat_map(|totals| &totals.users) {
+            *self.now.entry(user.user.clone()).or_default() += to_units(user.cost);
+        }
+        let past = leaf.closed.recent.range(..hour).rev().take(USER_PAST_HOURS);
+        let mut hours = 0;
+        for (_, totals) in past {
+            hours += 1;
+            for user in &totals.users {
+                *self.past.entry(user.user.clone()).or_default() += to_units(user.cost);
+            }
+        }
+        self.past_hours = self.past_hours.max(hours);
+    }
+
+    fn deviations(&self) -> Vec<UserDeviation> {
+        let hours = self.past_hours.max(1) as f64;
+        let usual = |user: &crate::model::Text| self.past.get(user).copied().unwrap_or(0.0) / hours;
+        self.now.iter().map(|(user, actual)| UserDeviation { user: user.clone(), expected: usual(user), actual: *actual }).collect()
+    }
+}
+
+pub(crate) fn alert(
+    state: &AccountState,
+    account: &Account,
+    episode: &Episode,
+    hour: Hour,
+    tell: bool,
+    moment: Moment<'_>,
+) -> Option<Alert> {
+    let node = state.nodes.get(&episode.scope)?;
+    let seen = latest_totals(state, episode, hour);
+    let burn_rate_per_hour = burn_rate(episode, seen.0);
+    let zone = judge::zone_of(moment.rules, &account.team);
+    Some(Alert {
+        id: episode.id.clone(),
+        incident_id: episode.id.clone(),
+        revision: episode.revision,
+        state: episode.state,
+        kind: episode.kind,
+        severity: episode.severity,
+        team: account.team.to_string(),
+        dimensions: episode.scope.dimensions(),
+        measure: account.measure,
+        currency: account.currency,
+        onset: episode.onset,
+        event_time: seen.0,
+        ingest_time: seen.1,
+        detected_at: episode.detected_at,
+        decided_at: moment.shard_time,
+        closed_at: episode.closed_at,
+        actual: episode.actual(),
+        expected: episode.expected(),
+        excess: episode.excess(),
+        burn_rate_per_hour,
+        projected_month_end_excess: project(episode, burn_rate_per_hour, seen.0, &zone),
+        provisional: episode.provisional(),
+        score: episode.score,
+        stage: episode.stage,
+        normal: episode.normal.clone(),
+        summary: words::summary(account, episode, seen.0, &zone),
+        causes: episode.causes.clone(),
+        unexplained: episode.unexplained,
+        next_steps: words::next_steps(account, episode),
+        history: with_expectations(node.history(hour), episode),
+        notify: tell && episode.notify,
+        time_zone: moment.rules.time_zone(&account.team).to_string(),
+        rules_revision: moment.rules.revision,
+    })
+}
+
+/// Event and ingest time of the latest event that the node had in this hour, else the hour's end.
+fn latest_totals(state: &AccountState, episode: &Episode, hour: Hour) -> (Timestamp, Timestamp) {
+    let leaves = state.leaves.iter().filter(|(dimensions, _)| Scope::Leaf((*dimensions).clone()).within(&episode.scope));
+    let totals = leaves.filter_map(|(_, leaf)| leaf.open.hours.get(&hour).or_else(|| leaf.closed.recent.get(&hour)));
+    totals
+        .map(|totals| (totals.last_event_time, totals.last_ingest_time))
+        .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+        .unwrap_or((hour.end(), hour.end()))
+}
+
+/// Excess per hour of the latest abnormal hour; of an hour still running, extrapolated from at least 5 minutes of it.
+fn burn_rate(episode: &Episode, event_time: Timestamp) -> Nanos {
+    let Some((hour, part)) = episode.hours.last_key_value() else { return Nanos::ZERO };
+    if episode.closed_at.is_some() {
+        return Nanos::ZERO;
+    }
+    if !part.provisional {
+        return part.actual.saturating_sub(part.expected);
+    }
+    let started = hour.start().max(episode.onset);
+    let elapsed_ms = (event_time.0 - started.0).clamp(5 * MINUTE_MS, HOUR_MS);
+    let pace = part.actual.checked_mul_div(i128::from(HOUR_MS), i128::from(elapsed_ms)).unwrap_or(part.actual);
+    pace.saturating_sub(part.expected).max(Nanos::ZERO)
+}
+
+/// Excess so far plus the burn rate until the month ends in the team's time zone.
+fn project(episode: &Episode, burn_rate: Nanos, from: Timestamp, zone: &jiff::tz::TimeZone) -> Nanos {
+    let left_ms = month_end(from, zone).map_or(0, |end| end.0.saturating_sub(from.0).max(0));
+    let more = burn_rate.checked_mul_div(i128::from(left_ms), i128::from(HOUR_MS)).unwrap_or(Nanos::ZERO);
+    episode.excess().saturating_add(more)
+}
+
+fn month_end(at: Timestamp, zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
+    let local = jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned(zone.clone());
+    let next = local.date().last_of_month().tomorrow().ok()?.to_zoned(zone.clone()).ok()?;
+    Some(Timestamp(next.timestamp().as_millisecond()))
+}
+
+/// The episode knows what was expected of its hours even while they are open.
+fn with_expectations(
+    mut history: Vec<crate::model::alert::HistoryPoint>,
+    episode: &Episode,
+) -> Vec<crate::model::alert::HistoryPoint> {
+    for point in history.iter_mut().filter(|point| point.expected.is_none()) {
+        point.expected = episode.hours.get(&point.time.hour()).map(|part| to_units(part.expected));
+    }
+    history
+}

@@ -1,0 +1,86 @@
+//! The sentences of an alert: what happened, what was normal, what to do next. Plain English, amounts rounded for people.
+
+use super::super::baseline::Expectation;
+use super::super::judge;
+use super::super::rules::WatchRules;
+use super::super::series::to_units;
+use super::episode::Episode;
+use crate::model::alert::{AlertKind, AlertState};
+use crate::model::leaf::{Account, UNATTRIBUTED};
+use crate::model::time::{HOUR_MS, Hour, Timestamp};
+
+/// "usually 41.20 USD on a Tuesday at 14:00 (Europe/Berlin)".
+pub(crate) fn normal(expectation: &Expectation, account: &Account, hour: Hour, rules: &WatchRules) -> String {
+    let zone = judge::zone_of(rules, &account.team);
+    let local = judge::local_hour(&zone, hour);
+    expectation.describe(account.currency, local, rules.time_zone(&account.team))
+}
+
+/// One line: who spent how much since when, against what.
+pub(crate) fn summary(account: &Account, episode: &Episode, event_time: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    let currency = account.currency;
+    let (actual, expected) = (episode.actual(), episode.expected());
+    let ratio = to_units(actual) / to_units(expected);
+    let against = if expected.0 <= 0 || !ratio.is_finite() {
+        "where nothing was usual".to_string()
+    } else if ratio >= 10.0 {
+        format!("{ratio:.0} times the usual {} {currency}", expected.rounded(2))
+    } else {
+        format!("{ratio:.1} times the usual {} {currency}", expected.rounded(2))
+    };
+    let what = place(account, episode);
+    let spent = actual.rounded(2);
+    let onset = clock(episode.onset, zone);
+    match episode.state {
+        AlertState::Resolved => format!("{what} is back to normal; since {onset} it had spent {spent} {currency}, {against}"),
+        AlertState::Retracted => format!("{what} is within its normal after all: the hour that was reported is complete and not abnormal"),
+        _ => format!("{what} spent {spent} {currency} {}, {against}", span(episode, event_time, zone)),
+    }
+}
+
+fn place(account: &Account, episode: &Episode) -> String {
+    let dimensions = episode.scope.dimensions();
+    let named: Vec<&str> = ["project", "model"].iter().filter_map(|name| dimensions.get(*name)).map(String::as_str).collect();
+    if named.is_empty() { account.team.to_string() } else { format!("{} ({})", account.team, named.join(" / ")) }
+}
+
+fn span(episode: &Episode, event_time: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    let hours = episode.hours.len();
+    if hours > 1 {
+        return format!("in {hours} abnormal hours since {}", clock(episode.onset, zone));
+    }
+    let end = event_time.min(episode.onset.hour().end()).max(episode.onset);
+    if end.0 - episode.onset.0 >= HOUR_MS - 60_000 {
+        format!("in the hour from {}", clock(episode.onset, zone))
+    } else {
+        format!("between {} and {}", clock(episode.onset, zone), clock(end, zone))
+    }
+}
+
+fn clock(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(instant) => instant.to_zoned(zone.clone()).strftime("%a %H:%M %Z").to_string(),
+        Err(_) => at.to_string(),
+    }
+}
+
+pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
+    if !episode.is_open() {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    let top = episode.causes.first();
+    let named = |name: &str| top.and_then(|cause| cause.dimensions.get(name)).or_else(|| None);
+    match named("user") {
+        Some(user) => steps.push(format!("Ask {user} what runs since {}: this user carries most of the excess.", episode.onset)),
+        None => steps.push(format!("Look at what changed since {}: deployments, batch jobs, retries.", episode.onset)),
+    }
+    match episode.kind {
+        AlertKind::Runaway => steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into()),
+        AlertKind::SpendSpike => steps.push("If it is wanted, plan it: a raised least_excess for this team, or an expected window.".into()),
+    }
+    if *account.team == *UNATTRIBUTED {
+        steps.push("Nobody owns this usage: add an [[attribution]] rule for its source, account or tags.".into());
+    }
+    steps
+}
