@@ -74,11 +74,8 @@ fn partial() -> impl Strategy<Value = Partial> {
 }
 
 fn marker() -> impl Strategy<Value = Marker> {
-    (text(), any::<i32>(), option::of(time()), any::<bool>(), any::<i32>()).prop_map(|(topic, partition, watermark, idle, partitions)| Marker {
-        source: Source { topic: topic.as_str().into(), partition },
-        watermark,
-        idle,
-        partitions_of_topic: partitions,
+    (text(), any::<i32>(), option::of(time()), any::<bool>(), any::<i32>()).prop_map(|(topic, partition, watermark, idle, partitions)| {
+        Marker { source: Source { topic: topic.as_str().into(), partition }, watermark, idle, partitions_of_topic: partitions }
     })
 }
 

@@ -9,6 +9,9 @@ use serde_json::{Map, Value as Json};
 use tollgate::model::money::{Currency, Nanos};
 use tollgate::model::time::Timestamp;
 
+/// Path and what is wrong there.
+type Refusal = (String, String);
+
 pub struct Twin<'s> {
     schema: &'s Schema,
     names: ResolvedSchema<'s>,
@@ -42,7 +45,7 @@ impl<'s> Twin<'s> {
         }
     }
 
-    fn value(&self, schema: &'s Schema, form: Option<&str>, json: &Json) -> Result<Value, (String, String)> {
+    fn value(&self, schema: &'s Schema, form: Option<&str>, json: &Json) -> Result<Value, Refusal> {
         let wrong = || Err((String::new(), format!("'{json}' is not {}", kind(schema))));
         if let (Some("json"), Schema::String) = (form, schema) {
             return Ok(Value::String(json.to_string()));
@@ -50,16 +53,28 @@ impl<'s> Twin<'s> {
         match (self.resolve(schema), json) {
             (Schema::Null, Json::Null) => Ok(Value::Null),
             (Schema::Boolean, Json::Bool(value)) => Ok(Value::Boolean(*value)),
-            (Schema::Int, Json::Number(_)) => json.as_i64().and_then(|value| i32::try_from(value).ok()).map_or_else(wrong, |v| Ok(Value::Int(v))),
+            (Schema::Int, Json::Number(_)) => {
+                json.as_i64().and_then(|value| i32::try_from(value).ok()).map_or_else(wrong, |v| Ok(Value::Int(v)))
+            }
             (Schema::Long, Json::Number(_)) => {
                 let value = json.as_i64().map_or_else(|| wrong().map(|_| 0), Ok)?;
-                if form == Some("nonnegative") && value < 0 { Err((String::new(), format!("{value} is negative"))) } else { Ok(Value::Long(value)) }
+                if form == Some("nonnegative") && value < 0 {
+                    Err((String::new(), format!("{value} is negative")))
+                } else {
+                    Ok(Value::Long(value))
+                }
             }
             (Schema::Double, Json::Number(_)) => {
                 let value = json.as_f64().map_or_else(|| wrong().map(|_| 0.0), Ok)?;
-                if form == Some("nonnegative") && value < 0.0 { Err((String::new(), format!("{value} is negative"))) } else { Ok(Value::Double(value)) }
+                if form == Some("nonnegative") && value < 0.0 {
+                    Err((String::new(), format!("{value} is negative")))
+                } else {
+                    Ok(Value::Double(value))
+                }
             }
-            (Schema::TimestampMillis, Json::String(text)) => Timestamp::parse(text).map_or_else(wrong, |time| Ok(Value::TimestampMillis(time.0))),
+            (Schema::TimestampMillis, Json::String(text)) => {
+                Timestamp::parse(text).map_or_else(wrong, |time| Ok(Value::TimestampMillis(time.0)))
+            }
             (Schema::String, Json::String(text)) => match has_form(form, text) {
                 true => Ok(Value::String(text.clone())),
                 false => Err((String::new(), format!("'{text}' is not {}", form.unwrap_or_default()))),
@@ -75,19 +90,23 @@ impl<'s> Twin<'s> {
                 Ok(Value::Union(index, Box::new(self.value(variant, form, json)?)))
             }
             (Schema::Array(array), Json::Array(items)) => {
-                let values = items.iter().enumerate().map(|(index, item)| self.value(&array.items, form, item).map_err(at(&format!("[{index}]"))));
+                let values =
+                    items.iter().enumerate().map(|(index, item)| self.value(&array.items, form, item).map_err(at(&format!("[{index}]"))));
                 Ok(Value::Array(values.collect::<Result<_, _>>()?))
             }
             (Schema::Map(map), Json::Object(entries)) => {
-                let values = entries.iter().map(|(key, item)| Ok((key.clone(), self.value(&map.types, form, item).map_err(at(&format!(".{key}")))?)));
-                Ok(Value::Map(values.collect::<Result<_, _>>()?))
+                let value_of = |(key, item): (&String, &'_ Json)| {
+                    let value = self.value(&map.types, form, item).map_err(at(&format!(".{key}")))?;
+                    Ok((key.clone(), value))
+                };
+                Ok(Value::Map(entries.iter().map(value_of).collect::<Result<_, Refusal>>()?))
             }
             (Schema::Record(record), Json::Object(entries)) => self.record(&record.fields, entries),
             _ => wrong(),
         }
     }
 
-    fn record(&self, fields: &'s [RecordField], entries: &Map<String, Json>) -> Result<Value, (String, String)> {
+    fn record(&self, fields: &'s [RecordField], entries: &Map<String, Json>) -> Result<Value, Refusal> {
         if let Some(unknown) = entries.keys().find(|key| !fields.iter().any(|field| field.name == **key)) {
             return Err((format!(".{unknown}"), "no such field".to_owned()));
         }
@@ -96,7 +115,7 @@ impl<'s> Twin<'s> {
             let value = json.and_then(|json| self.value(&field.schema, form_of(field), json));
             Ok((field.name.clone(), value.map_err(at(&format!(".{}", field.name)))?))
         };
-        Ok(Value::Record(fields.iter().map(value_of).collect::<Result<_, _>>()?))
+        Ok(Value::Record(fields.iter().map(value_of).collect::<Result<_, Refusal>>()?))
     }
 
     fn json(&self, schema: &'s Schema, form: Option<&str>, value: &Value) -> Json {
@@ -152,7 +171,7 @@ impl<'s> Twin<'s> {
     }
 }
 
-fn at(step: &str) -> impl Fn((String, String)) -> (String, String) {
+fn at(step: &str) -> impl Fn(Refusal) -> Refusal {
     let step = step.to_owned();
     move |(path, what)| (format!("{step}{path}"), what)
 }

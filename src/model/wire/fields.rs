@@ -27,6 +27,7 @@ pub mod kind {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AlertKind, D::Error> {
         let text = String::deserialize(deserializer)?;
-        AlertKind::parse(&text).ok_or_else(|| de::Error::custom(format!("this program does not know the alert kind '{text}': upgrade tollgate")))
+        AlertKind::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("this program does not know the alert kind '{text}': upgrade tollgate")))
     }
 }

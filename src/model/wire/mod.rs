@@ -16,8 +16,8 @@ pub use cloud_events::{
 pub use confluent::{confluent_frame, confluent_unframe};
 pub use dead_letter::{cut_dead_letter, dead_letter_headers, dead_letter_size};
 pub use output::{
-    alert_from_avro, alert_from_json, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro, rollup_from_json, rollup_to_avro,
-    rollup_to_json, to_avro, to_json,
+    alert_from_avro, alert_from_json, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro, rollup_from_json,
+    rollup_to_avro, rollup_to_json, to_avro, to_json,
 };
 pub use schema::{NamedSchema, SchemaName, schema, schemas};
 pub use shard::{SHARD_FORMAT_VERSION, decode_shard_record, encode_shard_record};
@@ -29,7 +29,9 @@ pub enum WireError {
     NotAShardRecord(&'static str),
     #[error("shard log record of format version {found}; this program reads version {reads}: upgrade tollgate")]
     NewerVersion { found: u8, reads: u8 },
-    #[error("shard log record of format version {found}; this program reads version {reads}: let the older tollgate drain the shard log first")]
+    #[error(
+        "shard log record of format version {found}; this program reads version {reads}: let the older tollgate drain the shard log first"
+    )]
     OlderVersion { found: u8, reads: u8 },
     #[error("shard log record fails its checksum (stored {stored:08x}, computed {computed:08x}): damaged on disk or on the way")]
     Checksum { stored: u32, computed: u32 },

@@ -59,7 +59,11 @@ fn decode_payload(payload: &[u8]) -> Result<ShardRecord, WireError> {
     let mut seen = Seen::new();
     let partials = reader.array("partials", |reader| reader.partial(&mut seen))?;
     let markers = reader.array("markers", |reader| reader.marker(&mut seen))?;
-    if reader.rest.is_empty() { Ok(ShardRecord { partials, markers }) } else { Err(WireError::Malformed("the bytes behind the last marker")) }
+    if reader.rest.is_empty() {
+        Ok(ShardRecord { partials, markers })
+    } else {
+        Err(WireError::Malformed("the bytes behind the last marker"))
+    }
 }
 
 struct Writer {
