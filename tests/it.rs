@@ -1,4 +1,4 @@
-//! The one integration binary. `real` runs against real parts, `tidy` holds the rules of the house.
+//! The one integration binary. `contract` holds schemas to their examples, `real` runs against real parts, `tidy` holds the rules of the house.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,5 +7,6 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod contract;
 mod real;
 mod tidy;

@@ -54,6 +54,10 @@ impl AlertKind {
             AlertKind::Runaway => "runaway",
         }
     }
+
+    pub fn parse(text: &str) -> Option<AlertKind> {
+        [AlertKind::SpendSpike, AlertKind::Runaway].into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,6 +112,7 @@ pub struct Alert {
     /// 1 at opening, plus one with each record; never reused.
     pub revision: u32,
     pub state: AlertState,
+    #[serde(with = "super::wire::fields::kind")]
     pub kind: AlertKind,
     pub severity: Severity,
     pub team: String,
@@ -159,6 +164,7 @@ pub struct Alert {
     /// IANA name of the team's time zone, for what people read.
     pub time_zone: String,
     /// Revision of the rules that decided.
+    #[serde(with = "super::wire::fields::long")]
     pub rules_revision: u64,
 }
 

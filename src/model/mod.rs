@@ -10,6 +10,7 @@ pub mod record;
 pub mod rollup;
 pub mod time;
 pub mod usage;
+pub mod wire;
 
 /// Shared immutable text: team, project, model and other dimension values are cloned often and changed never.
 pub type Text = std::sync::Arc<str>;
