@@ -28,14 +28,14 @@ const EXPERTS: usize = 3;
 /// The hour of the week must be this much better than the hour of the day (DETECTION.md, section 6.3).
 const WEEK_ADVANTAGE: f64 = 0.97;
 /// Rates per visit: a slot of the day remembers about a week, a slot of the week about two months.
-const DAY_RATE: f64 = 0.2;
+const DAY_RATE: f64 = 0.25;
 const WEEK_RATE: f64 = 0.25;
 /// Weight left of losses and of the pooled noise after an hour: half after 3 and after 7 days.
 const KEEP_LOSS: f64 = 0.990_419;
 const KEEP_NOISE: f64 = 0.995_883;
 /// Rate per visit of an hour of the day's own noise, and how many visits the pooled noise counts as.
-const NOISE_RATE: f64 = 0.15;
-const POOLED_VISITS: f64 = 3.0;
+const NOISE_RATE: f64 = 0.1;
+const POOLED_VISITS: f64 = 2.0;
 /// Standard deviation of a normal variable in mean absolute deviations.
 const DEVIATIONS: f64 = 1.2533;
 /// Residuals beyond this many scales are clipped before anything but the tail learns from them.
@@ -93,6 +93,8 @@ pub struct Expectation {
     pub upper: f64,
     /// The unit of distance from `expected`; never zero.
     pub scale: f64,
+    /// The highest forecast of any expert in use: what distances are measured from.
+    pub ceiling: f64,
     pub expert: Expert,
     pub stage: Stage,
     /// Hours learnt from, the alarmed ones included.
@@ -201,10 +203,11 @@ impl Baseline {
         let expert = self.believed(stage, &forecasts);
         let expected = forecast_of(expert, &forecasts);
         let scale = self.scale(local, expected);
-        let upper = expected + scale * self.tail.fit().quantile(0.01);
+        let ceiling = ceiling(stage, expected, &forecasts);
+        let upper = ceiling + scale * self.tail.fit().quantile(0.01);
         let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
         let lower = (expected - 3.0 * scale).max(lowest);
-        Expectation { expected, lower, upper, scale, expert, stage, hours_seen: self.hours_seen }
+        Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.hours_seen }
     }
 
     /// Learns one hour. Every hour from `born` on is told once, in order, those without usage as zero; earlier ones are ignored.
@@ -222,7 +225,7 @@ impl Baseline {
 
         self.learn_losses(&forecasts, value, scale);
         if known && learn == Learn::Normal {
-            self.tail.learn((value - expected) / scale);
+            self.tail.learn((value - ceiling(stage, expected, &forecasts)) / scale);
             let residual = (value - expected).abs().min(CLIP_NOISE * scale.max(mean(self.size)));
             discount(&mut self.pooled_noise, residual, KEEP_NOISE);
             self.noise.learn(local.day_slot(), residual, NOISE_RATE);
@@ -340,6 +343,18 @@ fn forecast_of(expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
         Expert::HourOfWeek => forecasts[2],
     };
     forecast.unwrap_or(0.0)
+}
+
+/// The highest forecast of the experts that the stage admits. A spike is strange to all of them: an hour that is usual for its time of
+/// day, or like the hours just before, is none, whichever expert is believed.
+fn ceiling(stage: Stage, expected: f64, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
+    let admitted = match stage {
+        Stage::New => 0,
+        Stage::FirstDay => 1,
+        Stage::FirstWeeks => 2,
+        Stage::Seasoned => 3,
+    };
+    forecasts.iter().take(admitted).flatten().fold(expected, |highest, forecast| highest.max(*forecast))
 }
 
 /// Adds a value to a discounted (sum, weight).

@@ -32,7 +32,7 @@ mod tests {
     use crate::model::alert::Stage;
 
     fn expectation(expected: f64, expert: Expert) -> Expectation {
-        Expectation { expected, lower: 0.0, upper: 1.0, scale: 1.0, expert, stage: Stage::Seasoned, hours_seen: 400 }
+        Expectation { expected, lower: 0.0, upper: 1.0, scale: 1.0, ceiling: expected, expert, stage: Stage::Seasoned, hours_seen: 400 }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn judge(baseline: &Baseline, expectation: &Expectation, actual: f64, thresh
         return Verdict { score: 0.0, p: 1.0, fires, excess };
     }
     let fit = baseline.tail_fit();
-    let p = baseline.exceedance(&fit, excess / expectation.scale);
+    let p = baseline.exceedance(&fit, (actual - expectation.ceiling) / expectation.scale);
     Verdict { score: (1.0 - p).clamp(0.0, 1.0), p: p.max(baseline.least_p()), fires, excess }
 }
 
@@ -43,7 +43,7 @@ pub fn bound(baseline: &Baseline, expectation: &Expectation, thresholds: &Thresh
         Stage::FirstDay => share.min(baseline.least_p()),
         Stage::FirstWeeks | Stage::Seasoned => share,
     };
-    let improbable = expectation.expected + expectation.scale * baseline.tail_fit().quantile(p);
+    let improbable = expectation.ceiling + expectation.scale * baseline.tail_fit().quantile(p);
     let multiple = thresholds.least_ratio * expectation.expected;
     let costly = expectation.expected + units(thresholds.least_excess);
     Some(improbable.max(multiple).max(costly))
