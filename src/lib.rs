@@ -1,4 +1,5 @@
 //! Tollgate.
 pub mod intake;
+pub mod kafka;
 pub mod model;
 pub mod watch;

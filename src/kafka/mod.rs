@@ -6,3 +6,6 @@ pub mod embedded;
 pub mod producer;
 pub mod read;
 pub mod topics;
+
+/// A borrowed record and the trait that reads it.
+pub use rdkafka::message::{BorrowedMessage, Headers, Message};

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rdkafka_message::Message as _;
 
 use super::{Setup, Stop, commit, encode};
 use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
-use crate::kafka::message as rdkafka_message;
+use crate::kafka::{BorrowedMessage, Message as _};
 use crate::kafka::producer::{OutRecord, Producer};
 use crate::kafka::read::read_compacted;
 use crate::model::effect::Effect;
@@ -87,7 +86,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn take(&mut self, message: &rdkafka_message::BorrowedMessage<'_>) -> Result<()> {
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
         let (partition, offset) = (message.partition(), message.offset());
         let place = || format!("{}[{partition}] at offset {offset}", message.topic());
         let Some(shard) = self.shards.get_mut(&partition) else { return Ok(()) };

@@ -123,8 +123,10 @@ impl Shard {
                     Scope::Model(dimensions.model.clone()),
                     Scope::Leaf(dimensions.clone()),
                 ];
-                for node in scopes.iter().filter_map(|scope| state.nodes.get_mut(scope).map(|node| (scope, node))) {
-                    add_leaf(node.1, &leaf.open);
+                for scope in &scopes {
+                    if let Some(node) = state.nodes.get_mut(scope) {
+                        add_leaf(node, &leaf.open);
+                    }
                 }
             }
         }

@@ -169,7 +169,7 @@ fn project(episode: &Episode, burn_rate: Nanos, from: Timestamp, zone: &jiff::tz
 }
 
 fn month_end(at: Timestamp, zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
-    let local = jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned(zone.clone());
+    let local = jiff::Zoned::new(jiff::Timestamp::from_millisecond(at.0).ok()?, zone.clone());
     let next = local.date().last_of_month().tomorrow().ok()?.to_zoned(zone.clone()).ok()?;
     Some(Timestamp(next.timestamp().as_millisecond()))
 }

@@ -1,6 +1,7 @@
 //! The sentences of an alert: what happened, what was normal, what to do next. Plain English, amounts rounded for people.
 
 use super::super::baseline::Expectation;
+use super::super::baseline::words::describe;
 use super::super::judge;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
@@ -13,7 +14,7 @@ use crate::model::time::{HOUR_MS, Hour, Timestamp};
 pub(crate) fn normal(expectation: &Expectation, account: &Account, hour: Hour, rules: &WatchRules) -> String {
     let zone = judge::zone_of(rules, &account.team);
     let local = judge::local_hour(&zone, hour);
-    expectation.describe(account.currency, local, rules.time_zone(&account.team))
+    describe(expectation, account.currency, local, rules.time_zone(&account.team))
 }
 
 /// One line: who spent how much since when, against what.
@@ -59,7 +60,7 @@ fn span(episode: &Episode, event_time: Timestamp, zone: &jiff::tz::TimeZone) -> 
 
 fn clock(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
     match jiff::Timestamp::from_millisecond(at.0) {
-        Ok(instant) => instant.to_zoned(zone.clone()).strftime("%a %H:%M %Z").to_string(),
+        Ok(instant) => jiff::Zoned::new(instant, zone.clone()).strftime("%a %H:%M %Z").to_string(),
         Err(_) => at.to_string(),
     }
 }

@@ -1,0 +1,97 @@
+//! Schema ids: from a registry, else from the table in config. A registry that is down delays records, it never drops them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
+use secrecy::{ExposeSecret as _, SecretString};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where schemas come from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    pub registry: Option<Registry>,
+    /// Id -> schema text, for producers that work without a registry.
+    pub ids: BTreeMap<u32, String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub url: String,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+}
+
+/// What became of one look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    Schema(String),
+    /// The registry is there and says that it has no such id.
+    Unknown,
+    /// Nobody knows: ask again later.
+    Unavailable(String),
+}
+
+/// A blocking client: it is asked once per id, on the thread that needs the answer.
+pub struct Client {
+    source: Source,
+    settings: Option<SrSettings>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    /// # Errors
+    /// An unusable URL or no threads.
+    pub fn new(source: &Source) -> Result<Client> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the registry client")?;
+        let settings = source.registry.as_ref().map(connect).transpose()?;
+        Ok(Client { source: source.clone(), settings, runtime })
+    }
+
+    pub fn look_up(&self, id: u32) -> Lookup {
+        if let Some(text) = self.source.ids.get(&id) {
+            return Lookup::Schema(text.clone());
+        }
+        let Some(settings) = &self.settings else { return Lookup::Unknown };
+        match self.runtime.block_on(get_schema_by_id(id, settings)) {
+            Ok(found) if !found.references.is_empty() => {
+                Lookup::Unavailable(format!("schema {id} refers to other schemas, which is not supported; register it in one piece"))
+            }
+            Ok(found) => Lookup::Schema(found.schema),
+            // The one answer that means "there is no such schema"; all others may pass.
+            Err(error) if error.error.contains("status 404") => Lookup::Unknown,
+            Err(error) => Lookup::Unavailable(error.to_string()),
+        }
+    }
+
+    /// Registers a schema of ours under `subject` (or finds it there) and returns its id.
+    ///
+    /// # Errors
+    /// The registry is down or refuses the schema as incompatible.
+    pub fn register(&self, subject: &str, name: &str, schema: &str) -> Result<Option<u32>> {
+        let Some(settings) = &self.settings else { return Ok(None) };
+        let supplied = SuppliedSchema {
+            name: Some(name.to_string()),
+            schema_type: SchemaType::Avro,
+            schema: schema.to_string(),
+            references: vec![],
+            properties: None,
+            tags: None,
+        };
+        let posted = self.runtime.block_on(post_schema(settings, subject.to_string(), supplied));
+        let registered = posted.with_context(|| format!("the schema registry does not take our schema as subject '{subject}'"))?;
+        Ok(Some(registered.id))
+    }
+}
+
+fn connect(registry: &Registry) -> Result<SrSettings> {
+    let mut builder = SrSettings::new_builder(registry.url.clone());
+    builder.set_timeout(REQUEST_TIMEOUT);
+    if let Some(username) = &registry.username {
+        builder.set_basic_authorization(username, registry.password.as_ref().map(|password| password.expose_secret()));
+    }
+    builder.build().with_context(|| format!("cannot use the schema registry '{}'", registry.url))
+}

@@ -1,0 +1,95 @@
+//! Starts the threads of all roles and starts a failed one again; gives up when it fails too often.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{Delivery, Setup, Stop};
+use crate::clock;
+use crate::health::RoleState;
+use crate::kafka::producer::Producer;
+
+/// A thread that fails this often within [`FAILURE_WINDOW`] ends the process; whoever runs it restarts it, with a message in the log.
+const MOST_FAILURES: usize = 5;
+const FAILURE_WINDOW: Duration = Duration::from_secs(300);
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One thread of one role.
+pub struct Role {
+    pub name: &'static str,
+    pub thread: usize,
+    pub run: Box<dyn Fn(&Stop) -> Result<()> + Send>,
+}
+
+/// Runs all roles until `stop` is asked for or one of them fails for good; returns after every thread has ended.
+///
+/// # Errors
+/// The first role that failed for good.
+pub fn supervise(setup: &Setup, roles: Vec<Role>, stop: &Stop) -> Result<()> {
+    thread::scope(|scope| {
+        let mut handles = Vec::new();
+        for role in roles {
+            let name = format!("{}-{}", role.name, role.thread);
+            let stop = stop.clone();
+            let handle = thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || keep_running(setup, &role, &stop));
+            handles.push((name, handle.context("cannot start a thread")?));
+        }
+        let mut first_error = Ok(());
+        for (name, handle) in handles {
+            let ended = handle.join().unwrap_or_else(|_| Err(anyhow!("broken invariant, see above")));
+            if let Err(error) = ended {
+                stop.ask();
+                if first_error.is_ok() {
+                    first_error = Err(error.context(format!("role {name} ended")));
+                }
+            }
+        }
+        first_error
+    })
+}
+
+fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
+    // A panic is a broken invariant: the others must not go on as if nothing had happened.
+    struct AskOnPanic<'a>(&'a Stop);
+    impl Drop for AskOnPanic<'_> {
+        fn drop(&mut self) {
+            if thread::panicking() {
+                self.0.ask();
+            }
+        }
+    }
+    let _guard = AskOnPanic(stop);
+    let mut failures: Vec<clock::Instant> = Vec::new();
+    loop {
+        setup.health.report(role.name, role.thread, RoleState::Starting, clock::now());
+        let Err(error) = (role.run)(stop) else { return Ok(()) };
+        setup.health.report(role.name, role.thread, RoleState::Failed, clock::now());
+        setup.metrics.role_failed(role.name);
+        failures.retain(|at| at.elapsed() < FAILURE_WINDOW);
+        failures.push(clock::Instant::now());
+        if stop.asked() || failures.len() >= MOST_FAILURES {
+            stop.ask();
+            return Err(error);
+        }
+        let wait = Duration::from_millis(200 << failures.len().min(6));
+        tracing::warn!(role = role.name, thread = role.thread, error = format!("{error:#}"), wait_ms = wait.as_millis(), "role starts again from what is committed");
+        let until = clock::Instant::now();
+        while until.elapsed() < wait && !stop.asked() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The producer of one thread: transactional, unless this is the demo.
+///
+/// # Errors
+/// No coordinator, no authorisation, a refused property.
+pub fn start_producer(setup: &Setup, role: &str, thread: usize) -> Result<Producer> {
+    let id = match setup.delivery {
+        Delivery::ExactlyOnce => Some(setup.connection.transactional_id(role, thread)),
+        Delivery::AtLeastOnce => None,
+    };
+    let config = setup.connection.producer_config(role, id.as_deref());
+    Producer::start(&config, INIT_TIMEOUT).with_context(|| format!("role {role}: cannot start a producer"))
+}

@@ -1,0 +1,4 @@
+//! Verdicts on what was spent: hours against their baseline, minutes against what whole hours used to take.
+
+pub mod runaway;
+pub mod spike;
