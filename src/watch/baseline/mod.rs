@@ -4,7 +4,7 @@
 //! believed. Distances are in scales of the same hour of the day and become probabilities by the series' own tail
 //! (DETECTION.md, sections 6.1 to 6.3). Signs do not matter here: to watch for drops, feed the negated series.
 
-mod packed;
+pub(crate) mod packed;
 mod slots;
 pub mod tail;
 pub mod words;
@@ -22,8 +22,6 @@ const FIRST_DAY_HOURS: u32 = 24;
 const SEASONED_HOURS: u32 = 14 * 24;
 /// Hours of the recent median.
 const RECENT: usize = 3;
-/// Hours kept: one turn of the hour-of-day noise is not needed, a day of values is what people want to see.
-const KEPT: usize = 24;
 const EXPERTS: usize = 3;
 /// The hour of the week must be this much better than the hour of the day (DETECTION.md, section 6.3).
 const WEEK_ADVANTAGE: f64 = 0.97;
@@ -110,7 +108,7 @@ pub struct Baseline {
     hours_seen: u32,
     /// Values of the last hours, at (hours seen) modulo their number.
     #[serde(with = "packed")]
-    recent: [f32; KEPT],
+    recent: [f32; RECENT],
     day: Slots<24>,
     /// Allocated with the second day: most short-lived series never need it.
     week: Option<Box<Slots<168>>>,
@@ -154,7 +152,7 @@ impl Baseline {
             born,
             next: born,
             hours_seen: 0,
-            recent: [0.0; KEPT],
+            recent: [0.0; RECENT],
             day: Slots::new(),
             week: None,
             losses: [(0.0, 0.0); EXPERTS],
@@ -236,7 +234,7 @@ impl Baseline {
             value
         };
         discount(&mut self.size, kept.abs(), KEEP_NOISE);
-        self.recent[self.hours_seen as usize % KEPT] = kept as f32;
+        self.recent[self.hours_seen as usize % RECENT] = kept as f32;
         let day_slot = local.day_slot();
         let day_value = self.day.get(day_slot).map_or(kept, clipped);
         self.day.learn(day_slot, day_value, DAY_RATE);
@@ -280,7 +278,7 @@ impl Baseline {
         }
         let mut last = [0.0_f32; RECENT];
         for (back, value) in last.iter_mut().enumerate() {
-            *value = self.recent[(seen - 1 - back) % KEPT];
+            *value = self.recent[(seen - 1 - back) % RECENT];
         }
         last.sort_by(f32::total_cmp);
         Some(f64::from(last[RECENT / 2]))
@@ -366,3 +364,6 @@ fn discount(pair: &mut (f32, f32), value: f64, keep: f64) {
 fn mean(pair: (f32, f32)) -> f64 {
     if pair.1 > 0.0 { f64::from(pair.0) / f64::from(pair.1) } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,145 @@ pub fn p_threshold(thresholds: &Thresholds, series_in_team: u32) -> f64 {
 fn units(amount: Nanos) -> f64 {
     amount.0 as f64 / 1e9
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::time::Hour;
+    use crate::watch::baseline::{Learn, LocalHour};
+
+    pub(crate) fn thresholds(alerts_per_team_month: f64) -> Thresholds {
+        Thresholds {
+            alerts_per_team_month,
+            least_ratio: 1.5,
+            least_excess: Nanos::from_units(5),
+            runaway_floor: Nanos::from_units(20),
+            runaway_factor: 3.0,
+            quiet_hours_to_close: 6,
+            update_growth: 1.5,
+            refractory_hours: 24,
+        }
+    }
+
+    struct XorShift(u64);
+
+    impl XorShift {
+        /// 0..1.
+        fn unit(&mut self) -> f64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+        }
+
+        /// About normal: mean 0, deviation 1.
+        fn normal(&mut self) -> f64 {
+            (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+        }
+    }
+
+    /// Spend with working hours, quiet weekends and multiplicative noise, in money per hour.
+    fn usual(hour: Hour, noise: &mut XorShift) -> f64 {
+        let local = LocalHour::at(hour, 0);
+        let working = (8..19).contains(&local.hour_of_day) && local.day_of_week < 5;
+        let level = if working { 60.0 } else { 15.0 };
+        level * libm::exp(0.2 * noise.normal())
+    }
+
+    /// Runs a series to its end; the hours that fired. `spike` changes an hour's value.
+    fn run(seed: u64, days: i64, budget: f64, spike: impl Fn(i64, f64) -> f64) -> (Vec<i64>, Baseline) {
+        // 2026-03-02, a Monday.
+        let start = Hour(492_288);
+        let (mut noise, mut baseline, mut fired) = (XorShift(seed), Baseline::new(start), Vec::new());
+        for at in 0..days * 24 {
+            let hour = Hour(start.0 + at);
+            let (local, value) = (LocalHour::at(hour, 0), spike(at, usual(hour, &mut noise)));
+            let verdict = judge(&baseline, &baseline.expect(hour, local), value, &thresholds(budget), 1);
+            if verdict.fires {
+                fired.push(at);
+            }
+            baseline.observe(hour, local, value, if verdict.fires { Learn::Alarmed } else { Learn::Normal });
+        }
+        (fired, baseline)
+    }
+
+    #[test]
+    fn ordinary_weeks_raise_few_alarms() {
+        let alarms: usize = (1..=20).map(|seed| run(seed * 7_919, 30, 1.0, |_, value| value).0.len()).sum();
+        assert!(alarms <= 20, "{alarms} alarmed hours in 20 series of 30 days");
+    }
+
+    #[test]
+    fn fivefold_hours_are_found_from_the_second_day_on() {
+        for (day, least) in [(2, 14), (9, 16), (20, 17)] {
+            let at = day * 24 + 10;
+            let found = (1..=20).filter(|seed| {
+                let (fired, _) = run(seed * 7_919, day + 1, 1.0, |hour, value| if hour == at { 5.0 * value } else { value });
+                fired.contains(&at)
+            });
+            let found = found.count();
+            assert!(found >= least, "day {day}: {found} of 20");
+        }
+    }
+
+    #[test]
+    fn a_new_level_is_accepted_after_some_days() {
+        let (fired, _) = run(7, 40, 1.0, |hour, value| if hour >= 20 * 24 { 4.0 * value } else { value });
+        let late = fired.iter().filter(|hour| **hour >= 30 * 24).count();
+        assert!(fired.iter().any(|hour| (480..504).contains(hour)), "the first day of the new level fires");
+        assert!(late <= 2, "{late} alarmed hours ten days later");
+    }
+
+    #[test]
+    fn a_new_series_never_fires() {
+        let mut baseline = Baseline::new(Hour(0));
+        for at in 0..3 {
+            let (hour, local) = (Hour(at), LocalHour::at(Hour(at), 0));
+            let expectation = baseline.expect(hour, local);
+            assert_eq!(bound(&baseline, &expectation, &thresholds(1_000.0), 1), None);
+            assert!(!judge(&baseline, &expectation, 1e9, &thresholds(1_000.0), 1).fires);
+            baseline.observe(hour, local, 1.0, Learn::Normal);
+        }
+        let expectation = baseline.expect(Hour(3), LocalHour::at(Hour(3), 0));
+        assert!(judge(&baseline, &expectation, 1e9, &thresholds(4.0), 1).fires, "the fourth hour may");
+    }
+
+    #[test]
+    fn each_gate_holds_alone() {
+        let (_, baseline) = run(7, 20, 1.0, |_, value| value);
+        let (hour, local) = (baseline.next_hour(), LocalHour::at(baseline.next_hour(), 0));
+        let expectation = baseline.expect(hour, local);
+        let fires = |thresholds: &Thresholds, actual: f64| judge(&baseline, &expectation, actual, thresholds, 1).fires;
+        let usual = thresholds(4.0);
+        let spike = 8.0 * expectation.ceiling;
+        assert!(fires(&usual, spike));
+        assert!(!fires(&Thresholds { alerts_per_team_month: 1e-6, ..usual.clone() }, spike), "improbable");
+        assert!(!fires(&Thresholds { least_ratio: 100.0, ..usual.clone() }, spike), "a multiple");
+        assert!(!fires(&Thresholds { least_excess: Nanos::from_units(1_000_000), ..usual }, spike), "real money");
+    }
+
+    proptest! {
+        #[test]
+        fn bound_and_judge_agree(seed in 1_u64..u64::MAX, days in 0_i64..16, budget in 0.01_f64..50.0, series in 1_u32..500, factor in 0.0_f64..40.0) {
+            let (_, baseline) = run(seed, days, 1.0, |_, value| value);
+            let (hour, local) = (baseline.next_hour(), LocalHour::at(baseline.next_hour(), 0));
+            let expectation = baseline.expect(hour, local);
+            let verdict = |actual: f64| judge(&baseline, &expectation, actual, &thresholds(budget), series);
+            let actual = factor * expectation.expected.max(1.0);
+            match bound(&baseline, &expectation, &thresholds(budget), series) {
+                None => prop_assert!(!verdict(actual).fires),
+                Some(least) => {
+                    prop_assert!(verdict(least).fires && !verdict(least.next_down()).fires);
+                    prop_assert_eq!(verdict(actual).fires, actual >= least);
+                    let share = p_threshold(&thresholds(budget), series);
+                    prop_assert!(1.0 - verdict(least).score <= share.max(baseline.tail_fit().share) * 1.001);
+                }
+            }
+            let (lower, higher) = (verdict(actual), verdict(actual + 1.0));
+            prop_assert!(lower.score <= higher.score && lower.p >= higher.p);
+            prop_assert!((0.0..=1.0).contains(&lower.score) && lower.p >= baseline.least_p());
+        }
+    }
+}
