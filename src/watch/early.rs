@@ -40,7 +40,7 @@ fn judge_open_hour(
         if judge::crosses(node, series, hour, local, limits, moment) {
             spiking.push(scope.clone());
         }
-        if let Some(runaway) = judge::guard(node, touched.last_minute, limits) {
+        if let Some(runaway) = judge::guard(state, scope, hour, local, limits) {
             running_away.push((scope.clone(), runaway));
         }
     }

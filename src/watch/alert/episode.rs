@@ -17,7 +17,7 @@ use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
-use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
+use crate::model::time::{HOUR_MS, Hour, Timestamp};
 
 /// A closed episode is kept while late data may still amend it, and so long that its revisions are not used again.
 const KEEP_CLOSED_MS: i64 = 72 * HOUR_MS;
@@ -105,7 +105,7 @@ impl Trigger {
 
     fn onset(&self, hour: Hour) -> Timestamp {
         match &self.runaway {
-            Some(runaway) => runaway.last_minute.start().minus_ms((i64::from(runaway.window_minutes) - 1) * MINUTE_MS),
+            Some(runaway) => runaway.onset.start(),
             None => hour.start(),
         }
     }

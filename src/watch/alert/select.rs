@@ -40,7 +40,7 @@ pub(crate) fn lowest_runaway(
     mut firing: Vec<(Judged, Runaway)>,
     moment: Moment<'_>,
 ) -> Vec<Trigger> {
-    firing.sort_by(|a, b| a.0.scope.depth().cmp(&b.0.scope.depth()).then(b.1.spent.total_cmp(&a.1.spent)).then(a.0.scope.cmp(&b.0.scope)));
+    firing.sort_by(|a, b| a.0.scope.depth().cmp(&b.0.scope.depth()).then(b.1.actual.cmp(&a.1.actual)).then(a.0.scope.cmp(&b.0.scope)));
     let mut chosen: Vec<(Judged, Runaway)> = Vec::new();
     for (candidate, runaway) in firing {
         let nodes: Vec<Judged> = chosen.iter().map(|(judged, _)| judged.clone()).collect();
