@@ -150,7 +150,8 @@ fn a_spike_is_one_alert_from_its_first_minutes_to_its_end() {
     assert_eq!(first.dimensions.get("project").map(String::as_str), Some("ranker"));
     assert_eq!(first.causes.first().and_then(|cause| cause.dimensions.get("user")).map(String::as_str), Some("eve"), "{:?}", first.causes);
     assert!(first.provisional && first.notify);
-    assert!(bench.alerts.iter().all(|alert| alert.id == first.id), "one episode, one id");
+    let told: Vec<String> = bench.alerts.iter().map(|alert| format!("{} {:?} {} {:?}", alert.event_time, alert.state, alert.summary, alert.dimensions)).collect();
+    assert!(bench.alerts.iter().all(|alert| alert.id == first.id), "one episode, one id: {told:#?}");
     let revisions: Vec<u32> = bench.alerts.iter().map(|alert| alert.revision).collect();
     assert_eq!(revisions, (1..=u32::try_from(revisions.len()).unwrap()).collect::<Vec<_>>());
     let last = bench.alerts.last().unwrap();
