@@ -10,12 +10,14 @@ const CORE: [&str; 6] = ["intake", "ledger", "watch", "lineage", "policy", "mode
 /// Rooms that may use the two leaves of the shell, `clock` and `metrics`.
 const MAY_USE_LEAVES: [&str; 8] = ["main", "lib", "cli", "runtime", "deliver", "http", "demo", "kafka"];
 
-/// main -> cli -> {runtime ..} -> {view ..} -> {intake ..} -> policy -> model. A room may use every
+/// main -> cli -> demo -> {deliver ..} -> runtime -> {view ..} -> {intake ..} -> policy -> model. A room may use every
 /// room on the lines after its own, and none beside it.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 9] = [
     &["main", "lib"],
     &["cli"],
-    &["runtime", "deliver", "http", "lab", "demo"],
+    &["demo"],
+    &["deliver", "http", "lab"],
+    &["runtime"],
     &["view", "state", "kafka", "config"],
     &["intake", "ledger", "watch", "lineage"],
     &["policy"],

@@ -342,7 +342,7 @@ fn forget_old(state: &mut AccountState, hour: Hour) -> Vec<String> {
     ids
 }
 
-/// Writes the next revision of an alert. `tell`: people should hear of it, if this alert is told to people at all.
+/// Writes the next revision of an alert. `tell`: it brings news, growth is measured from here.
 #[expect(clippy::too_many_arguments, reason = "the one place where a revision is made")]
 fn emit(
     state: &mut AccountState,
@@ -366,7 +366,7 @@ fn emit(
         episode.told_excess = episode.excess();
     }
     let episode = episode.clone();
-    if let Some(alert) = record::alert(state, account, &episode, hour, tell, moment) {
+    if let Some(alert) = record::alert(state, account, &episode, hour, moment) {
         effects.push(Effect::Alert(Box::new(alert)));
     }
 }

@@ -97,7 +97,6 @@ pub(crate) fn alert(
     account: &Account,
     episode: &Episode,
     hour: Hour,
-    tell: bool,
     moment: Moment<'_>,
 ) -> Option<Alert> {
     let node = state.nodes.get(&episode.scope)?;
@@ -135,7 +134,7 @@ pub(crate) fn alert(
         unexplained: episode.unexplained,
         next_steps: words::next_steps(account, episode),
         history: with_expectations(node.history(hour), episode),
-        notify: tell && episode.notify,
+        notify: episode.notify,
         time_zone: moment.rules.time_zone(&account.team).to_string(),
         rules_revision: moment.rules.revision,
     })
