@@ -10,7 +10,6 @@ use resvg::{tiny_skia, usvg};
 use crate::model::alert::{Alert, AlertState, HistoryPoint};
 use crate::model::time::{HOUR_MS, Timestamp};
 
-use super::receipt::is_closed;
 use super::render::when;
 
 const FONT: &[u8] = include_bytes!("../../assets/fonts/Inter-Latin-Medium.ttf");
@@ -293,11 +292,14 @@ fn axis_label(value: f64, step: f64, top: f64) -> String {
 fn in_words(alert: &Alert, points: &[HistoryPoint], zone: &TimeZone) -> String {
     let (from, to) = (points.first().map(|point| point.time), points.last().map(|point| point.time.plus_ms(HOUR_MS)));
     let shown = when::span(from.unwrap_or_default(), to.unwrap_or_default());
-    let usual = points.iter().filter(|point| !is_loud(alert, point)).map(|point| point.actual).fold(0.0, f64::max);
-    let highest = points.iter().max_by(|a, b| a.actual.total_cmp(&b.actual));
-    let peak = highest.map(|point| format!("{:.2} {} at {}", point.actual, alert.currency, when::day_and_clock(point.time, zone)));
-    let beside = if is_closed(alert) { "the other hours stayed" } else { "before, hours stayed" };
-    format!("Spend per hour over {shown}: the highest was {}; {beside} under {usual:.2} {}.", peak.unwrap_or_default(), alert.currency)
+    let Some(peak) = points.iter().max_by(|a, b| a.actual.total_cmp(&b.actual)) else { return String::new() };
+    let money = |value: f64| format!("{value:.2} {}", alert.currency);
+    let highest = format!("{} on {}", money(peak.actual), when::day_and_clock(peak.time, zone));
+    if !is_loud(alert, peak) {
+        return format!("Spend per hour over {shown}: at most {highest}; nothing stands out.");
+    }
+    let others = points.iter().filter(|point| !is_loud(alert, point)).map(|point| point.actual).fold(0.0, f64::max);
+    format!("Spend per hour over {shown}: {highest} at its highest, at most {} in the hours that were normal.", money(others))
 }
 
 #[cfg(test)]
@@ -310,7 +312,7 @@ mod tests {
         let alert = sample::spike();
         let chart = chart(&alert).unwrap();
         assert!(chart.svg.contains("USD per hour") && chart.svg.contains("since Tue 14:00"), "{}", chart.svg);
-        assert!(chart.alt.starts_with("Spend per hour over 2 days: the highest was 351.40 USD at Tue 14:00"), "{}", chart.alt);
+        assert!(chart.alt.starts_with("Spend per hour over 2 days: 351.40 USD on Tue 14:00 at its highest"), "{}", chart.alt);
         let png = png(&chart.svg, &fonts()).unwrap();
         assert_eq!(png.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]));
         assert!(png.len() < 60_000, "{} bytes", png.len());

@@ -31,7 +31,7 @@ pub fn next_attempt(backoff: &Backoff, attempt: u32, now: Timestamp, message_id:
     let wait = backoff.first_ms.max(1).saturating_mul(1_i64 << doublings).min(backoff.cap_ms.max(1));
     let hash = hash128(&[message_id.as_bytes(), &attempt.to_le_bytes()]);
     let share = i64::try_from(hash % 1000).unwrap_or(0);
-    Some(now.plus_ms(wait - wait / 5 * share / 1000))
+    Some(now.plus_ms(wait - (wait / 5).saturating_mul(share) / 1000))
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ mod tests {
             fallback: vec!["finops@x".into()],
         };
         assert_eq!(told(&routes, "search", Severity::Critical), ["pager@x", "search@x"]);
-        assert_eq!(told(&routes, "search", Severity::Warning), ["search@x"]);
+        assert_eq!(told(&routes, "search", Severity::Warning), ["search@x", "pager@x"]);
         assert_eq!(told(&routes, "search", Severity::Info), ["never@x"]);
         assert_eq!(told(&routes, "ads-eu", Severity::Critical), ["pager@x"]);
         assert_eq!(told(&routes, "ads-eu", Severity::Warning), [""; 0], "too light for its team is for nobody");

@@ -32,7 +32,7 @@ pub fn compose(from: &Mailbox, letter: &Letter) -> Result<Message, ComposeError>
     let mut builder = Message::builder()
         .from(from.clone())
         .to(mailbox(receiver.address())?)
-        .subject(clean(&rendered.subject, LONGEST_SUBJECT))
+        .subject(header_text(&rendered.subject, LONGEST_SUBJECT))
         .header(date(letter)?)
         .message_id(Some(id.clone()));
     if let Some(earlier) = earlier {
@@ -67,13 +67,19 @@ pub fn mailbox(address: &str) -> Result<Mailbox, ComposeError> {
     address.trim().parse().map_err(|error: lettre::address::AddressError| unusable(error.to_string()))
 }
 
+/// Fit for a header: a name that looks like an encoded word (RFC 2047) would be decoded by whoever reads the mail, and show
+/// what we never wrote.
+pub fn header_text(text: &str, longest: usize) -> String {
+    clean(&text.replace("=?", "= ?"), longest)
+}
+
 fn own_headers(alert: &Alert, from: &Mailbox) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("Auto-Submitted", "auto-generated".to_string()),
         // Keeps Exchange from answering with absences.
         ("X-Auto-Response-Suppress", "All".to_string()),
         ("List-Id", format!("Tollgate alerts <alerts.tollgate.{}>", from.email.domain())),
-        ("X-Tollgate-Alert-Id", clean(&alert.id, LONGEST_ID)),
+        ("X-Tollgate-Alert-Id", header_text(&alert.id, LONGEST_ID)),
         ("X-Tollgate-Revision", alert.revision.to_string()),
         ("X-Tollgate-State", alert.state.as_str().to_string()),
     ];

@@ -6,7 +6,7 @@ use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertState, Cause, Severity};
 use crate::model::leaf::Measure;
 
-use super::amount::{difference, exact, times};
+use super::amount::{brief, difference, exact, times};
 use super::clean::clean;
 use super::{Context, subject, when, words};
 
@@ -104,12 +104,15 @@ fn figures(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         ],
         _ => vec![
             extra("Extra so far", alert.excess),
-            extra("Extra per hour, now", alert.burn_rate_per_hour),
+            Fact {
+                label: "Extra per hour, now",
+                value: difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency)),
+            },
             Fact {
                 label: "If nobody acts",
                 value: format!(
                     "{} by the end of {}",
-                    difference(alert.projected_month_end_excess, super::amount::brief(alert.projected_month_end_excess, alert.currency)),
+                    difference(alert.projected_month_end_excess, brief(alert.projected_month_end_excess, alert.currency)),
                     when::month(alert.event_time, zone)
                 ),
             },
@@ -121,7 +124,8 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
     let money = |amount| exact(amount, alert.currency);
     let multiple = times(alert.actual, alert.expected).map(|times| format!(" ({times}x)")).unwrap_or_default();
     let since = when::moment(alert.onset, zone);
-    let noticed = format!("{} after it began, at {}", when::span(alert.onset, alert.detected_at), when::moment(alert.detected_at, zone));
+    let noticed =
+        format!("{} after it began ({})", when::span(alert.onset, alert.detected_at), when::day_and_clock(alert.detected_at, zone));
     let closed = alert.closed_at.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
     let measure = match alert.measure {
         Measure::Estimated => "Estimated from usage and prices",

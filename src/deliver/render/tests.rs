@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::deliver::channels::Letter;
-use crate::deliver::channels::compose::{compose, mailbox};
+use crate::deliver::channels::compose::{compose, header_text, mailbox};
 use crate::deliver::receipt::{Receipt, Told};
 use crate::deliver::rules::Receiver;
 use crate::model::alert::Alert;
@@ -142,7 +142,7 @@ fn hostile(text: &str, alert: Alert) -> Alert {
         summary: text.to_string(),
         next_steps: vec![text.to_string(); 20],
         time_zone: text.to_string(),
-        history: alert.history.iter().take(3).copied().collect(),
+        history: Vec::new(),
         ..alert
     }
 }
@@ -163,7 +163,7 @@ fn check_unbroken(text: &str, base: Alert) {
     let expected: Vec<String> = parsed_harmless.headers.iter().map(|header| header.get_key()).collect();
     assert_eq!(names, expected);
     let subject = parsed.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
-    assert_eq!(subject, super::clean::clean(&rendered.subject, 150));
+    assert_eq!(subject, header_text(&rendered.subject, 150));
     for line in bytes.split(|byte| *byte == b'\n') {
         assert!(line.len() < 999, "{} bytes in a line", line.len());
     }

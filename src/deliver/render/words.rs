@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use crate::deliver::receipt::{Told, is_closed};
 use crate::model::alert::{Alert, AlertState, Stage};
 
-use super::amount::{difference, exact};
+use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
 use super::subject::{kind, last_seen, team};
 use super::when;
@@ -114,7 +114,7 @@ pub fn preheader(alert: &Alert, zone: &TimeZone) -> String {
     if is_closed(alert) {
         return format!("{since}. Nothing to do.");
     }
-    let burn = exact(alert.burn_rate_per_hour, alert.currency);
+    let burn = brief(alert.burn_rate_per_hour, alert.currency);
     let first_step = alert.next_steps.first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();
     format!("{since}, now {} per hour.{first_step}", difference(alert.burn_rate_per_hour, burn))
 }
