@@ -13,14 +13,14 @@ use crate::model::time::{HOUR_MS, Timestamp};
 use super::render::when;
 
 const FONT: &[u8] = include_bytes!("../../assets/fonts/Inter-Latin-Medium.ttf");
-const FONT_FAMILY: &str = "Inter Medium";
+const FONT_FAMILY: &str = "Inter";
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 546.0;
-const TOP: f64 = 50.0;
-const BOTTOM: f64 = 190.0;
+const TOP: f64 = 58.0;
+const BOTTOM: f64 = 188.0;
 const PIXELS_PER_POINT: f32 = 2.0;
 
 /// A week of hours; older ones are left out.
@@ -141,7 +141,7 @@ fn draw(alert: &Alert, points: &[HistoryPoint], scale: &Scale, zone: &TimeZone) 
     let mut svg = String::new();
     write!(
         svg,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="{FONT_FAMILY}" font-size="11"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="{FONT_FAMILY}" font-size="14"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##
     )?;
     grid(&mut svg, alert, scale)?;
     band(&mut svg, points, scale)?;
@@ -161,10 +161,10 @@ fn grid(svg: &mut String, alert: &Alert, scale: &Scale) -> std::fmt::Result {
         let y = scale.y(value);
         let colour = if line == 0 { QUIET_BAR } else { GRID };
         write!(svg, r#"<line x1="{LEFT}" x2="{RIGHT}" y1="{y:.1}" y2="{y:.1}" stroke="{colour}"/>"#)?;
-        let (x, y) = (LEFT - 6.0, y + 4.0);
+        let (x, y) = (LEFT - 6.0, y + 5.0);
         write!(svg, r#"<text x="{x}" y="{y:.1}" text-anchor="end" fill="{SOFT}">{}</text>"#, axis_label(value, scale.step, scale.top))?;
     }
-    write!(svg, r#"<text x="8" y="18" font-size="12" fill="{INK}">{} per hour</text>"#, alert.currency)
+    write!(svg, r#"<text x="6" y="18" fill="{INK}">{} per hour</text>"#, alert.currency)
 }
 
 fn band(svg: &mut String, points: &[HistoryPoint], scale: &Scale) -> std::fmt::Result {
@@ -215,19 +215,19 @@ fn usual(svg: &mut String, points: &[HistoryPoint], scale: &Scale) -> std::fmt::
 }
 
 fn hours(svg: &mut String, points: &[HistoryPoint], scale: &Scale, zone: &TimeZone) -> std::fmt::Result {
-    let step = [1, 2, 3, 6, 12, 24].into_iter().find(|step| scale.hours / f64::from(*step) <= 9.0).unwrap_or(24);
+    let step = [1, 2, 3, 6, 12, 24].into_iter().find(|step| scale.hours / f64::from(*step) <= 8.0).unwrap_or(24);
     let last = points.last().map_or(scale.first, |point| point.time);
     let mut time = scale.first;
     let mut free_from = 0.0;
     while time <= last {
         let (hour, _) = when::hour_and_minute(time, zone);
         let x = scale.x(time);
-        if i32::from(hour) % step == 0 && x >= free_from && x < RIGHT - 14.0 {
+        if i32::from(hour) % step == 0 && x >= free_from && x < RIGHT - 18.0 {
             let (label, colour) = if hour == 0 { (when::day(time, zone), INK) } else { (when::clock(time, zone), SOFT) };
             let tick = BOTTOM + 4.0;
             write!(svg, r#"<line x1="{x:.1}" x2="{x:.1}" y1="{BOTTOM}" y2="{tick}" stroke="{QUIET_BAR}"/>"#)?;
-            write!(svg, r#"<text x="{x:.1}" y="206" text-anchor="middle" fill="{colour}">{label}</text>"#)?;
-            free_from = x + 40.0;
+            write!(svg, r#"<text x="{x:.1}" y="208" text-anchor="middle" fill="{colour}">{label}</text>"#)?;
+            free_from = x + 50.0;
         }
         time = time.plus_ms(HOUR_MS);
     }
@@ -239,7 +239,7 @@ fn onset(svg: &mut String, alert: &Alert, scale: &Scale, zone: &TimeZone) -> std
         return Ok(());
     }
     let x = scale.x(alert.onset);
-    let (top, label_y) = (TOP - 12.0, TOP - 4.0);
+    let (top, label_y) = (TOP - 18.0, TOP - 8.0);
     let (label_x, anchor) = if x > WIDTH / 2.0 { (x - 5.0, "end") } else { (x + 5.0, "start") };
     write!(
         svg,
@@ -256,16 +256,16 @@ fn legend(svg: &mut String, alert: &Alert, points: &[HistoryPoint]) -> std::fmt:
         (QUIET_BAR, "spent"),
         (LOUD_BAR, loud),
         (USUAL, if known { "expected" } else { "" }),
-        (BAND, if known { "normal up to" } else { "" }),
+        (BAND, if known { "normal range" } else { "" }),
     ];
     let mut x = RIGHT;
     for (colour, label) in entries.into_iter().rev().filter(|(_, label)| !label.is_empty()) {
         // Close enough for this font at this size.
-        let width = label.len() as f64 * 5.9;
+        let width = label.len() as f64 * 7.3;
         x -= width;
         write!(svg, r#"<text x="{x:.1}" y="18" fill="{SOFT}">{label}</text>"#)?;
-        x -= 15.0;
-        write!(svg, r#"<rect x="{x:.1}" y="9" width="10" height="10" rx="2" fill="{colour}"/>"#)?;
+        x -= 16.0;
+        write!(svg, r#"<rect x="{x:.1}" y="8" width="10" height="10" rx="2" fill="{colour}"/>"#)?;
         x -= 12.0;
     }
     Ok(())
@@ -316,6 +316,16 @@ mod tests {
         let png = png(&chart.svg, &fonts()).unwrap();
         assert_eq!(png.get(..8), Some(&b"\x89PNG\r\n\x1a\n"[..]));
         assert!(png.len() < 60_000, "{} bytes", png.len());
+    }
+
+    #[test]
+    fn the_font_is_found() {
+        let drawn = |font: &str| {
+            let svg = chart(&sample::spike()).unwrap().svg.replace(FONT_FAMILY, font);
+            png(&svg, &fonts()).unwrap()
+        };
+        assert!(fonts().faces().any(|face| face.families.iter().any(|(name, _)| name == FONT_FAMILY)));
+        assert!(drawn(FONT_FAMILY).len() > drawn("No Such Font").len() + 1_000);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
         badge: badge(alert),
         title: format!("{}: {}", subject::team(alert), subject::news(alert, context.earlier)),
         lead: words::lead(alert, context.earlier, &zone),
-        figures: figures(alert, &zone),
+        figures: figures(alert),
         chart,
         facts: facts(alert, &zone),
         causes: causes(alert),
@@ -92,7 +92,7 @@ fn badge(alert: &Alert) -> String {
     format!("{badge} {kind}")
 }
 
-fn figures(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
+fn figures(alert: &Alert) -> Vec<Fact> {
     let money = |amount| exact(amount, alert.currency);
     let extra = |label, amount| Fact { label, value: difference(amount, money(amount)) };
     match alert.state {
@@ -109,12 +109,8 @@ fn figures(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
                 value: difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency)),
             },
             Fact {
-                label: "If nobody acts",
-                value: format!(
-                    "{} by the end of {}",
-                    difference(alert.projected_month_end_excess, brief(alert.projected_month_end_excess, alert.currency)),
-                    when::month(alert.event_time, zone)
-                ),
+                label: "By month end, at this rate",
+                value: difference(alert.projected_month_end_excess, brief(alert.projected_month_end_excess, alert.currency)),
             },
         ],
     }
@@ -126,7 +122,9 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
     let since = when::moment(alert.onset, zone);
     let noticed =
         format!("{} after it began ({})", when::span(alert.onset, alert.detected_at), when::day_and_clock(alert.detected_at, zone));
-    let closed = alert.closed_at.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
+    // A retracted alert did not end, it never was.
+    let closed = alert.closed_at.filter(|_| alert.state != AlertState::Retracted);
+    let closed = closed.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
     let measure = match alert.measure {
         Measure::Estimated => "Estimated from usage and prices",
         Measure::Billed => "As billed by the provider",

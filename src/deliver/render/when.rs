@@ -37,11 +37,6 @@ pub fn day(time: Timestamp, zone: &TimeZone) -> String {
     formatted(&zoned(time, zone), "%a %-d")
 }
 
-/// `November`.
-pub fn month(time: Timestamp, zone: &TimeZone) -> String {
-    formatted(&zoned(time, zone), "%B")
-}
-
 /// Hour and minute of the day.
 pub fn hour_and_minute(time: Timestamp, zone: &TimeZone) -> (i8, i8) {
     let local = zoned(time, zone);
