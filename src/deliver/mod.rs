@@ -11,3 +11,4 @@ pub mod receipt;
 pub mod render;
 pub mod retry;
 pub mod rules;
+pub mod worker;

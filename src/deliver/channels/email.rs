@@ -145,7 +145,9 @@ impl Mailer {
             // 530: it wants TLS or a login first. 538: it wants TLS before a login.
             (_, Some(code @ (530 | 534 | 535 | 538))) => SendError::Settings { server, why: format!("it answered {code}: {why}") },
             (Stage::Mail, Some(code)) if error.is_permanent() => SendError::Permanent { server, code, why },
-            (Stage::Connect, Some(_)) | (_, None) if error.is_permanent() || error.is_client() || is_about_tls(error) => {
+            // What we would not even say to this server: an address that needs SMTPUTF8, for example.
+            (Stage::Mail, None) if error.is_client() => SendError::Unsendable { why },
+            (Stage::Connect, Some(_)) | (_, None) if error.is_permanent() || error.is_client() || is_about_trust(error) => {
                 SendError::Settings { server, why }
             }
             _ => SendError::Temporary { server, why },
@@ -180,9 +182,8 @@ fn is_local(host: &str) -> bool {
 }
 
 /// A certificate that is not trusted will not be trusted in a minute either.
-fn is_about_tls(error: &Error) -> bool {
-    let text = chain(error).to_lowercase();
-    error.is_tls() || text.contains("certificate") || text.contains("tls")
+fn is_about_trust(error: &Error) -> bool {
+    error.is_tls() || chain(error).to_lowercase().contains("certificate")
 }
 
 /// An error with its causes, each said once.

@@ -130,7 +130,7 @@ mod tests {
             (
                 sample::runaway(),
                 None,
-                "[critical] ads-bidding: runaway, +1,204 USD in 6 min, over 1,000x normal (mostly bid-agent / claude-opus-4)",
+                "[critical] ads-bidding: runaway, +1,204 USD in 6 min, over 1,000x normal (mostly bid-writer / gpt-4.1)",
             ),
             (sample::resolved(), Some(&told), "[resolved] search: back to normal, cost 812 USD extra (ranker / gpt-4o)"),
             (sample::retracted(), Some(&told), "[retracted] search: false alarm, no spend spike after all (ranker / gpt-4o)"),
