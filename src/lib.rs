@@ -1,5 +1,6 @@
 //! Tollgate.
 pub mod deliver;
+pub mod demo;
 pub mod intake;
 pub mod kafka;
 pub mod model;
