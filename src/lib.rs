@@ -1,7 +1,12 @@
 //! Tollgate.
+pub mod clock;
 pub mod deliver;
 pub mod demo;
+pub mod health;
+pub mod http;
 pub mod intake;
 pub mod kafka;
+pub mod metrics;
 pub mod model;
+pub mod runtime;
 pub mod watch;

@@ -43,6 +43,7 @@ struct Worker<'a> {
     setup: &'a Setup,
     delivery: &'a Delivery,
     consumer: &'a Consumer,
+    thread: usize,
     producer: Producer,
     runtime: tokio::runtime::Runtime,
     renderer: Renderer,
@@ -78,6 +79,7 @@ pub fn run(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Re
         setup,
         delivery,
         consumer: &consumer,
+        thread,
         producer: supervise::start_producer(setup, ROLE, thread)?,
         runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the mail client")?,
         renderer: Renderer::new().context("cannot read the mail templates")?,
@@ -86,7 +88,7 @@ pub fn run(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Re
         round: Vec::new(),
         transactions: 0,
     };
-    setup.health.report(ROLE, thread, RoleState::Running, clock::now());
+    setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
     while !stop.asked() {
         worker.step()?;
         setup.health.beat(ROLE, thread, clock::now());
@@ -214,7 +216,7 @@ impl Worker<'_> {
         match sent {
             Ok(message_id) => {
                 receipt.record_sent(&due.alert, &due.receiver, &message_id, now);
-                self.setup.metrics.mail_sent(now.0 - due.alert.ingest_time.0);
+                self.setup.metrics.mail_sent(due.alert.ingest_time, now);
                 tracing::info!(alert = due.alert.id, revision = due.alert.revision, receiver = %due.receiver, "mail sent");
             }
             Err((error, retriable)) => {
@@ -263,7 +265,11 @@ impl Worker<'_> {
 
     fn rebalance(&mut self, event: Rebalance) -> Result<()> {
         match event {
-            Rebalance::Assign(partitions) => self.assign(&partitions),
+            Rebalance::Assign(partitions) => {
+                self.assign(&partitions)?;
+                self.setup.health.report(ROLE, self.thread, RoleState::Running, clock::now());
+                Ok(())
+            }
             Rebalance::Revoke { partitions, lost } => {
                 if lost {
                     self.consumer.unassign(&partitions)?;

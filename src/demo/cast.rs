@@ -18,7 +18,7 @@ pub struct Project {
 }
 
 /// Per million tokens, in thousandths of a USD.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Model {
     pub name: &'static str,
     pub provider: &'static str,

@@ -24,7 +24,7 @@ const LAYERS: [&[&str]; 9] = [
     &["model"],
 ];
 
-const LEAVES: [&str; 2] = ["clock", "metrics"];
+const LEAVES: [&str; 3] = ["clock", "health", "metrics"];
 
 /// What no core room may name, and why.
 const NOT_IN_CORE: [(&str, &str); 18] = [
@@ -142,7 +142,7 @@ fn may_use(room: &str, used: &str) -> bool {
     }
     if LEAVES.contains(&room) {
         // Metrics are labelled with the nouns.
-        return room == "metrics" && used == "model";
+        return used == "model";
     }
     match (layer(room), layer(used)) {
         (Some(own), Some(other)) => own < other,
