@@ -22,18 +22,18 @@ import sys
 # Series that are active almost all the time. The demo tells a story, it measures nothing: these are calm ones.
 # (requests of, tokens of): no token counts are known of some of them, they take those of another tenant.
 SERIES = [
-    ("small_chunk-8", "mid_chunk-72"),
-    ("mid_chunk-99", "large_chunk-78"),
+    ("small_chunk-8", "mid_chunk-66"),
+    ("mid_chunk-99", "large_chunk-113"),
     ("mid_chunk-23", "mid_chunk-14"),
-    ("large_chunk-82", "large_chunk-113"),
-    ("mid_chunk-95", "large_chunk-95"),
+    ("large_chunk-113", "large_chunk-113"),
+    ("small_chunk-5", "large_chunk-95"),
     ("large_chunk-21", "large_chunk-113"),
     ("mid_chunk-72", "mid_chunk-72"),
     ("mid_chunk-14", "mid_chunk-14"),
     ("mid_chunk-66", "mid_chunk-66"),
     ("mid_chunk-3", "mid_chunk-66"),
-    ("mid_chunk-54", "large_chunk-95"),
-    ("large_chunk-78", "large_chunk-78"),
+    ("mid_chunk-11", "large_chunk-95"),
+    ("mid_chunk-95", "mid_chunk-14"),
 ]
 BUCKETS = 14 * 144
 BUCKETS_PER_TOKEN_WINDOW = 36
