@@ -1,4 +1,5 @@
 //! Tollgate.
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod health;
