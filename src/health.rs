@@ -1,78 +1,69 @@
-//! What each role says of itself, shared between its threads and whoever asks. Time is handed in.
+//! What each thread last said of itself: the base of `/health/live` and `/health/ready`.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
 
 use crate::model::time::Timestamp;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A thread that has said nothing for this long hangs. Longer than any mail round or commit may take.
+const SILENT_MS: i64 = 180_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RoleState {
     Starting,
-    /// Reads its state back.
+    /// Joining its group, reading its state.
     Restoring,
     Running,
-    /// Partitions move between members of the group.
-    Rebalancing,
     Failed,
 }
 
-impl RoleState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RoleState::Starting => "starting",
-            RoleState::Restoring => "restoring",
-            RoleState::Running => "running",
-            RoleState::Rebalancing => "rebalancing",
-            RoleState::Failed => "failed",
-        }
-    }
+#[derive(Debug, Default)]
+pub struct HealthBoard {
+    threads: Mutex<BTreeMap<String, ThreadHealth>>,
 }
 
-/// One thread of a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleReport {
-    pub role: String,
-    pub thread: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ThreadHealth {
     pub state: RoleState,
-    pub since: Timestamp,
-    /// When its loop last came round.
     pub last_beat: Timestamp,
 }
 
-/// Reports by role and thread, for as long as the process lives.
-#[derive(Debug, Default)]
-pub struct HealthBoard {
-    reports: Mutex<BTreeMap<(String, usize), RoleReport>>,
+/// What the health pages show.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub healthy: bool,
+    pub threads: BTreeMap<String, ThreadHealth>,
 }
 
 impl HealthBoard {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, usize), RoleReport>> {
-        // A thread that panicked while it wrote left a whole report behind.
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A change of state, which is a sign of life too.
     pub fn report(&self, role: &str, thread: usize, state: RoleState, now: Timestamp) {
-        let mut reports = self.lock();
-        let fresh = || RoleReport { role: role.to_string(), thread, state, since: now, last_beat: now };
-        let report = reports.entry((role.to_string(), thread)).or_insert_with(fresh);
-        if report.state != state {
-            report.state = state;
-            report.since = now;
-        }
-        report.last_beat = now;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.insert(format!("{role}-{thread}"), ThreadHealth { state, last_beat: now });
     }
 
-    /// A sign of life. Says nothing of threads that never reported.
     pub fn beat(&self, role: &str, thread: usize, now: Timestamp) {
-        let mut reports = self.lock();
-        if let Some((_, report)) = reports.iter_mut().find(|((name, number), _)| name == role && *number == thread) {
-            report.last_beat = now;
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(health) = threads.get_mut(&format!("{role}-{thread}")) {
+            health.last_beat = now;
         }
     }
 
-    pub fn reports(&self) -> Vec<RoleReport> {
-        self.lock().values().cloned().collect()
+    /// Alive: no thread hangs. A role that failed is started again, that is still alive.
+    pub fn live(&self, now: Timestamp) -> Report {
+        self.evaluate(|health| now.0 - health.last_beat.0 < SILENT_MS)
+    }
+
+    /// Ready: every thread has joined its group and restored its state.
+    pub fn ready(&self, now: Timestamp) -> Report {
+        self.evaluate(|health| health.state == RoleState::Running && now.0 - health.last_beat.0 < SILENT_MS)
+    }
+
+    fn evaluate(&self, is_well: impl Fn(&ThreadHealth) -> bool) -> Report {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Report { healthy: !threads.is_empty() && threads.values().all(is_well), threads }
     }
 }
 
@@ -81,16 +72,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_has_a_beginning_and_a_beat() {
+    fn ready_is_running_and_live_is_not_silent() {
         let board = HealthBoard::default();
-        board.beat("watch", 0, Timestamp(1));
-        assert!(board.reports().is_empty());
-        board.report("watch", 0, RoleState::Restoring, Timestamp(10));
-        board.report("watch", 0, RoleState::Restoring, Timestamp(20));
-        board.beat("watch", 0, Timestamp(30));
-        board.report("watch", 1, RoleState::Running, Timestamp(40));
-        let reports = board.reports();
-        assert_eq!((reports[0].since, reports[0].last_beat), (Timestamp(10), Timestamp(30)));
-        assert_eq!((reports[1].thread, reports[1].state), (1, RoleState::Running));
+        assert!(!board.ready(Timestamp(0)).healthy, "nothing has started");
+        board.report("watch", 0, RoleState::Restoring, Timestamp(0));
+        assert!(board.live(Timestamp(1)).healthy && !board.ready(Timestamp(1)).healthy);
+        board.report("watch", 0, RoleState::Running, Timestamp(2));
+        assert!(board.ready(Timestamp(3)).healthy);
+        assert!(!board.live(Timestamp(SILENT_MS + 2)).healthy, "silent for three minutes");
+        board.beat("watch", 0, Timestamp(SILENT_MS));
+        assert!(board.live(Timestamp(SILENT_MS + 2)).healthy);
     }
 }

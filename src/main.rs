@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match tollgate::cli::run() {
+    match tollgate::cli::main() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

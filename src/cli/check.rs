@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::report::{Report, Verdict};
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, shell};
+use super::{ConfigFile, Ended, assemble};
 use crate::config::Loaded;
 use crate::config::settings::{MailSettings, MailTls, SchemaSettings, Settings};
 use crate::kafka::topics::{self, TopicState};
@@ -159,9 +159,8 @@ fn kafka(report: &mut Report, settings: &Settings, runtime: &tokio::runtime::Run
     if !reachable {
         return;
     }
-    // ---- call site of the Kafka room ----
-    let connection = shell::connection(settings);
-    let plans = topics::plan(&shell::topic_names(settings), &shell::topic_sizes(settings));
+    let connection = assemble::connection(settings);
+    let plans = assemble::topic_plans(settings);
     match runtime.block_on(topics::check(&connection, &plans)) {
         Err(error) => report.add(Verdict::Problem, "kafka", format!("{error:#}")),
         Ok(states) => {

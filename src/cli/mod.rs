@@ -1,11 +1,12 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
+pub mod assemble;
 mod check;
 mod config;
 mod report;
-mod shell;
+pub mod run;
 mod telemetry;
-mod topics;
+pub mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,13 +48,51 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(RunArguments),
     Check(check::Arguments),
-    Topics(topics::Arguments),
+    Topics(TopicsArguments),
     Config(config::Arguments),
 }
 
-/// Which configuration to use; the same for every command that needs one.
+/// Run Tollgate: take in usage, watch it, send alerts
+///
+/// Runs until SIGTERM or Ctrl-C and finishes what it has begun. SIGHUP reads the config again; if anything in it is wrong, everything
+/// stays as it was. Start more processes with the same config to share the work.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  tollgate run --config tollgate.toml\n  tollgate run --config tollgate.toml --only watch")]
+struct RunArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Run one role only, to scale or restart it by itself; without it all roles run in this process
+    #[arg(long, value_enum, value_name = "ROLE")]
+    only: Option<run::Only>,
+}
+
+/// Create the topics, or check those that exist
+#[derive(Debug, clap::Args)]
+struct TopicsArguments {
+    #[command(subcommand)]
+    action: TopicsAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicsAction {
+    /// Create the topics that are missing, with the partitions and settings that Tollgate needs
+    ///
+    /// Topics that exist are compared and left as they are, so it may run before every start. Ends with 2 if one of them must not be
+    /// used as it is.
+    #[command(after_help = "Example:\n  tollgate topics create --config tollgate.toml")]
+    Create(ConfigFile),
+    /// Compare the topics with what Tollgate needs; changes nothing
+    ///
+    /// Ends with 2 if a topic is missing or must not be used as it is.
+    #[command(after_help = "Example:\n  tollgate topics check --config tollgate.toml")]
+    Check(ConfigFile),
+}
+
+/// Which configuration to use; the same for every command that needs one.
+#[derive(Clone, Debug, clap::Args)]
 pub struct ConfigFile {
     /// Config file; without it the defaults hold, with what TOLLGATE_<SECTION>__<KEY> variables say
     #[arg(long = "config", short = 'c', value_name = "FILE", env = "TOLLGATE_CONFIG")]
@@ -72,18 +111,38 @@ pub enum Ended {
 ///
 /// # Errors
 /// Whatever the command could not do; main prints the chain once.
-pub fn run() -> Result<ExitCode> {
+pub fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let logging = Logging { format: arguments.log_format.map(Format::into_log), level: arguments.log_level };
     let ended = match &arguments.command {
+        Command::Run(arguments) => run(arguments, &logging)?,
         Command::Check(arguments) => check::run(arguments, &logging)?,
-        Command::Topics(arguments) => topics::run(arguments, &logging)?,
+        Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
     };
     Ok(match ended {
         Ended::Well => ExitCode::SUCCESS,
         Ended::Unusable => ExitCode::from(UNUSABLE),
     })
+}
+
+fn run(arguments: &RunArguments, logging: &Logging) -> Result<Ended> {
+    let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
+    telemetry::start(logging, &loaded.settings.log)?;
+    let file = arguments.config.clone();
+    run::run(loaded, move || file.load(), arguments.only)?;
+    Ok(Ended::Well)
+}
+
+fn topics(action: &TopicsAction, logging: &Logging) -> Result<Ended> {
+    let (TopicsAction::Create(file) | TopicsAction::Check(file)) = action;
+    let Some(loaded) = file.load_or_say() else { return Ok(Ended::Unusable) };
+    telemetry::start(logging, &loaded.settings.log)?;
+    let usable = match action {
+        TopicsAction::Create(_) => topics::create(&loaded.settings)?,
+        TopicsAction::Check(_) => topics::check(&loaded.settings)?,
+    };
+    Ok(if usable { Ended::Well } else { Ended::Unusable })
 }
 
 impl Format {

@@ -153,19 +153,27 @@ pub struct Alert {
     pub normal: String,
     /// One line that says what happened.
     pub summary: String,
+    #[serde(default)]
     pub causes: Vec<Cause>,
     /// Share of the excess that the causes do not explain, 0..1.
     pub unexplained: f64,
+    #[serde(default)]
     pub next_steps: Vec<String>,
     /// The last hours of the series, for a picture.
+    #[serde(default)]
     pub history: Vec<HistoryPoint>,
     /// Whether people are to be told; false in a team's first 24 hours (but for `runaway`) and in observe mode.
     pub notify: bool,
     /// IANA name of the team's time zone, for what people read.
+    #[serde(default = "utc")]
     pub time_zone: String,
     /// Revision of the rules that decided.
-    #[serde(with = "super::wire::fields::long")]
+    #[serde(with = "super::wire::fields::long", default)]
     pub rules_revision: u64,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 /// One combination of dimensions and its part of the excess.

@@ -36,6 +36,7 @@ const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 struct Worker<'a> {
     setup: &'a Setup,
     consumer: &'a Consumer,
+    thread: usize,
     producer: Producer,
     registry: Client,
     schemas: SchemaTable,
@@ -73,6 +74,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let mut worker = Worker {
         setup,
         consumer: &consumer,
+        thread,
         producer: super::supervise::start_producer(setup, ROLE, thread)?,
         registry: Client::new(&setup.schemas)?,
         schemas: SchemaTable::default(),
@@ -85,7 +87,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         last_tick: clock::Instant::now(),
         transactions: 0,
     };
-    setup.health.report(ROLE, thread, RoleState::Running, clock::now());
+    setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
     while !stop.asked() {
         worker.step()?;
         setup.health.beat(ROLE, thread, clock::now());
@@ -155,7 +157,6 @@ impl Worker<'_> {
                     }
                 },
                 Outcome::Rejected(reject) if record.offset >= assigned.committed => {
-                    self.setup.metrics.rejected(reject.reason);
                     self.dead.push(dead_letter(&record, reject));
                     break;
                 }
@@ -214,7 +215,10 @@ impl Worker<'_> {
             assigned.committed = assigned.committed.max(assigned.next);
         }
         self.setup.metrics.committed(ROLE, started.elapsed());
-        self.setup.metrics.intake(&counts);
+        self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
+        for (reason, count) in &counts.by_reason {
+            self.setup.metrics.rejected(*reason, *count);
+        }
         self.since = None;
         if tick {
             self.last_tick = clock::Instant::now();
@@ -263,7 +267,11 @@ impl Worker<'_> {
 
     fn rebalance(&mut self, event: Rebalance) -> Result<()> {
         match event {
-            Rebalance::Assign(partitions) => self.assign(&partitions),
+            Rebalance::Assign(partitions) => {
+                self.assign(&partitions)?;
+                self.setup.health.report(ROLE, self.thread, RoleState::Running, clock::now());
+                Ok(())
+            }
             Rebalance::Revoke { partitions, lost } => {
                 if lost {
                     self.consumer.unassign(&partitions)?;

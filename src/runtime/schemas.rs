@@ -73,14 +73,7 @@ impl Client {
     /// The registry is down or refuses the schema as incompatible.
     pub fn register(&self, subject: &str, name: &str, schema: &str) -> Result<Option<u32>> {
         let Some(settings) = &self.settings else { return Ok(None) };
-        let supplied = SuppliedSchema {
-            name: Some(name.to_string()),
-            schema_type: SchemaType::Avro,
-            schema: schema.to_string(),
-            references: vec![],
-            properties: None,
-            tags: None,
-        };
+        let supplied = SuppliedSchema::new(Some(name.to_string()), SchemaType::Avro, schema.to_string());
         let posted = self.runtime.block_on(post_schema(settings, subject.to_string(), supplied));
         let registered = posted.with_context(|| format!("the schema registry does not take our schema as subject '{subject}'"))?;
         Ok(Some(registered.id))

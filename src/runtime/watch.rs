@@ -26,6 +26,7 @@ const LARGEST_BATCH: usize = 20_000;
 struct Worker<'a> {
     setup: &'a Setup,
     consumer: &'a Consumer,
+    thread: usize,
     producer: Producer,
     shards: BTreeMap<i32, Shard>,
     rules: Arc<WatchRules>,
@@ -52,12 +53,12 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let producer = super::supervise::start_producer(setup, ROLE, thread)?;
     let rules = setup.watch_rules.load_full();
     let mut worker =
-        Worker { setup, consumer: &consumer, producer, shards: BTreeMap::new(), rules, staged: Staged::default(), transactions: 0 };
+        Worker { setup, consumer: &consumer, thread, producer, shards: BTreeMap::new(), rules, staged: Staged::default(), transactions: 0 };
     let found = consumer.partition_count(topic)?;
     if u32::try_from(found).ok() != Some(setup.shard_count) {
         bail!("topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}", setup.shard_count);
     }
-    setup.health.report(ROLE, thread, RoleState::Running, clock::now());
+    setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
     while !stop.asked() {
         worker.step()?;
         setup.health.beat(ROLE, thread, clock::now());
@@ -113,13 +114,11 @@ impl Worker<'_> {
         let mut staged = std::mem::take(&mut self.staged);
         let mut offsets = Vec::new();
         for partition in staged.touched.keys() {
+            let place = self.partition(*partition);
             let Some(shard) = self.shards.get_mut(partition) else { continue };
-            offsets.push((self.partition(*partition), 0));
+            offsets.push((place, shard.header().position));
             for change in shard.take_changes() {
                 staged.records.push(encode::change(change, &self.setup.topics.watch_changelog, *partition));
-            }
-            if let Some(last) = offsets.last_mut() {
-                last.1 = shard.header().position;
             }
         }
         self.transactions += 1;
@@ -144,7 +143,11 @@ impl Worker<'_> {
 
     fn rebalance(&mut self, event: Rebalance) -> Result<()> {
         match event {
-            Rebalance::Assign(partitions) => self.assign(&partitions),
+            Rebalance::Assign(partitions) => {
+                self.assign(&partitions)?;
+                self.setup.health.report(ROLE, self.thread, RoleState::Running, clock::now());
+                Ok(())
+            }
             Rebalance::Revoke { partitions, lost } => {
                 if lost {
                     // Somebody else may own them by now: what is staged must not be committed, so everything starts anew.

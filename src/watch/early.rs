@@ -40,7 +40,7 @@ fn judge_open_hour(
         if judge::crosses(node, series, hour, local, limits, moment) {
             spiking.push(scope.clone());
         }
-        if let Some(runaway) = judge::guard(node, touched.last_minute, limits) {
+        if let Some(runaway) = judge::guard(state, scope, hour, local, limits) {
             running_away.push((scope.clone(), runaway));
         }
     }
@@ -51,8 +51,9 @@ fn judge_open_hour(
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(Trigger::spike).collect();
-    let runaways = running_away.into_iter().filter_map(|(scope, runaway)| Some((judged(&scope)?, runaway)));
-    triggers.extend(select::lowest_runaway(state, account, hour, local, runaways.collect(), moment));
+    if triggers.is_empty() {
+        triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
+    }
     for trigger in triggers {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }

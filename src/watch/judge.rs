@@ -1,12 +1,13 @@
 //! One node's hour held against its baseline: the only place that knows how baseline and detectors are called.
 
-use super::baseline::{Expectation, LocalHour};
+use super::baseline::{Baseline, Expectation, LocalHour};
 use super::detect::{runaway, spike};
 use super::rules::{Thresholds, WatchRules};
 use super::series::{CachedBound, Node, to_units};
 use super::{AccountState, Moment};
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::{Hour, Minute};
+use crate::model::alert::Stage;
+use crate::model::time::Hour;
 
 /// A node's hour and what was thought of it.
 #[derive(Clone, Debug)]
@@ -28,12 +29,10 @@ pub(crate) fn zone_of(rules: &WatchRules, team: &str) -> jiff::tz::TimeZone {
     jiff::tz::TimeZoneDatabase::bundled().get(rules.time_zone(team)).unwrap_or(jiff::tz::TimeZone::UTC)
 }
 
-/// Hour of the day and day of the week of `hour` in a zone; zones off by half hours round down.
+/// Hour of the day and day of the week of `hour` in a zone.
 pub(crate) fn local_hour(zone: &jiff::tz::TimeZone, hour: Hour) -> LocalHour {
-    let offset = jiff::Timestamp::from_millisecond(hour.start().0).map_or(0, |instant| i64::from(zone.to_offset(instant).seconds()));
-    let local = (hour.0 * 3600 + offset).div_euclid(3600);
-    let day = local.div_euclid(24);
-    LocalHour { hour_of_day: u8::try_from(local.rem_euclid(24)).unwrap_or(0), day_of_week: u8::try_from((day + 3).rem_euclid(7)).unwrap_or(0) }
+    let offset = jiff::Timestamp::from_millisecond(hour.start().0).map_or(0, |instant| zone.to_offset(instant).seconds());
+    LocalHour::at(hour, offset)
 }
 
 pub(crate) fn thresholds<'a>(rules: &'a WatchRules, account: &Account, scope: &Scope) -> &'a Thresholds {
@@ -70,8 +69,19 @@ pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour
     cached.bound.is_some_and(|bound| to_units(sum.cost) >= bound)
 }
 
-pub(crate) fn guard(node: &Node, minute: Minute, limits: &Thresholds) -> Option<runaway::Runaway> {
-    runaway::judge(&node.open.minutes, &node.closed.baseline, minute, limits)
+/// The guard on minutes, which needs no closed hour to speak.
+pub(crate) fn guard(state: &AccountState, scope: &Scope, hour: Hour, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
+    let node = state.nodes.get(scope)?;
+    let baseline = &node.closed.baseline;
+    let team = state.nodes.get(&Scope::Team).map(|team| &team.closed.baseline);
+    let known_team = team.filter(|team| *scope != Scope::Team && team.stage(hour) != Stage::New);
+    let usual = runaway::Usual {
+        stage: baseline.stage(hour),
+        expected_hour: baseline.expect(hour, local).expected,
+        worst_hour: baseline.usual_worst_hour(),
+        team_worst_hour: known_team.map(Baseline::usual_worst_hour),
+    };
+    runaway::judge(node.open.minutes.as_ref()?, &usual, limits)
 }
 
 pub(crate) fn series_in_team(state: &AccountState) -> u32 {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::episode;
+use super::detect::runaway::MinuteRing;
 use super::rules::WatchRules;
 use super::series::{AMENDABLE_HOURS, HourTotals, LeafState, Node, NodeHour};
 use super::state::StateKey;
@@ -47,7 +48,7 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], rules: &WatchRules,
 fn add_to_open_hour(state: &mut AccountState, partial: &Partial, hour: Hour, mut born: impl FnMut(Scope)) -> [Scope; 4] {
     let leaf = state.leaves.entry(partial.leaf.dimensions()).or_default();
     leaf.open.hours.entry(hour).or_default().add(partial);
-    leaf.open.minutes.add(partial.minute, super::series::to_units(partial.cost));
+    leaf.open.minutes.get_or_insert_with(|| MinuteRing::new(partial.minute)).add(partial.minute, partial.cost);
     let part = NodeHour {
         cost: partial.cost,
         has_negative: partial.has_negative,

@@ -14,6 +14,8 @@ mod merge;
 pub mod rules;
 pub mod series;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod watermark;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +85,13 @@ impl Shard {
         Shard { header, accounts: BTreeMap::new(), dirty: BTreeSet::new() }
     }
 
+    /// An empty shard whose log begins at `position`.
+    pub fn starting_at(shard: u32, shard_count: u32, position: i64, rules: &WatchRules) -> Shard {
+        let mut fresh = Shard::new(shard, shard_count, rules);
+        fresh.header.position = position;
+        fresh
+    }
+
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -114,6 +123,15 @@ impl Shard {
         close::close_due_hours(self, watermark, rules, &mut effects);
         self.dirty.insert(StateKey::Header);
         effects
+    }
+
+    /// Drops what is recomputed on demand, so that two shards can be compared.
+    #[cfg(test)]
+    fn forget_caches(&mut self) {
+        self.dirty.clear();
+        for node in self.accounts.values_mut().flat_map(|state| state.nodes.values_mut()) {
+            node.open.bound = None;
+        }
     }
 
     fn moment<'a>(&self, rules: &'a WatchRules) -> Moment<'a> {

@@ -38,7 +38,7 @@ pub struct NodeClosed {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeOpen {
     pub hours: BTreeMap<Hour, NodeHour>,
-    pub minutes: MinuteRing,
+    pub minutes: Option<MinuteRing>,
     /// The smallest sum of `hour` that fires, as computed when the shard was closed through `closed_through`.
     pub bound: Option<CachedBound>,
 }
@@ -71,7 +71,7 @@ pub struct PackedPoint {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeafOpen {
     pub hours: BTreeMap<Hour, HourTotals>,
-    pub minutes: MinuteRing,
+    pub minutes: Option<MinuteRing>,
 }
 
 /// The part of a leaf that changes when hours close or are amended: one changelog key.
@@ -176,7 +176,7 @@ impl Node {
         sum.has_negative |= part.has_negative;
         sum.last_event_time = sum.last_event_time.max(part.last_event_time);
         sum.last_ingest_time = sum.last_ingest_time.max(part.last_ingest_time);
-        self.open.minutes.add(minute, to_units(part.cost));
+        self.open.minutes.get_or_insert_with(|| MinuteRing::new(minute)).add(minute, part.cost);
     }
 
     pub fn remember(&mut self, point: PackedPoint) {

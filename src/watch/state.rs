@@ -142,7 +142,12 @@ fn add_leaf(node: &mut Node, open: &LeafOpen) {
         sum.last_event_time = sum.last_event_time.max(part.last_event_time);
         sum.last_ingest_time = sum.last_ingest_time.max(part.last_ingest_time);
     }
-    node.open.minutes.add_ring(&open.minutes);
+    if let Some(minutes) = &open.minutes {
+        match &mut node.open.minutes {
+            Some(sum) => sum.add_ring(minutes),
+            None => node.open.minutes = Some(minutes.clone()),
+        }
+    }
 }
 
 /// Magic, version, CRC-32 of the payload (little endian), payload.

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use tollgate::model::wire::{self, NamedSchema, SchemaName};
 
 mod evolution;
+mod outputs;
 mod shard;
 mod twin;
 

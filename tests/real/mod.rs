@@ -4,4 +4,5 @@
 pub mod parts;
 
 mod broker;
+mod deliver;
 mod mail;

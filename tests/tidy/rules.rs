@@ -10,19 +10,21 @@ const CORE: [&str; 6] = ["intake", "ledger", "watch", "lineage", "policy", "mode
 /// Rooms that may use the two leaves of the shell, `clock` and `metrics`.
 const MAY_USE_LEAVES: [&str; 8] = ["main", "lib", "cli", "runtime", "deliver", "http", "demo", "kafka"];
 
-/// main -> cli -> {runtime ..} -> {view ..} -> {intake ..} -> policy -> model. A room may use every
+/// main -> cli -> demo -> {deliver ..} -> runtime -> {view ..} -> {intake ..} -> policy -> model. A room may use every
 /// room on the lines after its own, and none beside it.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 9] = [
     &["main", "lib"],
     &["cli"],
-    &["runtime", "deliver", "http", "lab", "demo"],
+    &["demo"],
+    &["deliver", "http", "lab"],
+    &["runtime"],
     &["view", "state", "kafka", "config"],
     &["intake", "ledger", "watch", "lineage"],
     &["policy"],
     &["model"],
 ];
 
-const LEAVES: [&str; 2] = ["clock", "metrics"];
+const LEAVES: [&str; 3] = ["clock", "health", "metrics"];
 
 /// What no core room may name, and why.
 const NOT_IN_CORE: [(&str, &str); 18] = [
@@ -140,7 +142,7 @@ fn may_use(room: &str, used: &str) -> bool {
     }
     if LEAVES.contains(&room) {
         // Metrics are labelled with the nouns.
-        return room == "metrics" && used == "model";
+        return used == "model";
     }
     match (layer(room), layer(used)) {
         (Some(own), Some(other)) => own < other,

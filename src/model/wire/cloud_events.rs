@@ -90,3 +90,66 @@ pub fn rollup_id(rollup: &SpendRollup) -> String {
     parts.push(&start);
     format!("{}/{:032x}", leaf.team, hash128(&parts))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::wire::{alert_from_json, rollup_from_json};
+
+    const ALERT: &[u8] = include_bytes!("../../../schemas/examples/alert/valid/spend_spike_updated.json");
+    const ROLLUP: &[u8] = include_bytes!("../../../schemas/examples/spend_rollup/valid/full.json");
+
+    fn pairs(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    #[test]
+    fn headers_of_an_alert() {
+        let mut alert = alert_from_json(ALERT).unwrap();
+        alert.id = "search/5f".to_owned();
+        let envelope = Envelope { source: "/tollgate/eu", form: OutputForm::Avro, dataschema: Some("http://registry/schemas/ids/7") };
+        let expected = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", "search/5f#2"),
+            ("ce_type", "io.tollgate.alert.updated.v1"),
+            ("ce_source", "/tollgate/eu"),
+            ("ce_time", "2026-03-03T15:07:13.2Z"),
+            ("ce_subject", "search"),
+            ("content-type", "application/avro"),
+            ("ce_dataschema", "http://registry/schemas/ids/7"),
+        ];
+        assert_eq!(pairs(&cloud_event_headers_alert(&alert, &envelope)), expected);
+    }
+
+    #[test]
+    fn headers_of_a_rollup() {
+        let rollup = rollup_from_json(ROLLUP).unwrap();
+        let envelope = Envelope { source: "/tollgate/eu", form: OutputForm::Json, dataschema: None };
+        let id = format!("{}#1", rollup_id(&rollup));
+        let expected = [
+            ("ce_specversion", "1.0"),
+            ("ce_id", id.as_str()),
+            ("ce_type", "io.tollgate.spend_rollup.v1"),
+            ("ce_source", "/tollgate/eu"),
+            ("ce_time", "2026-03-01T11:00:00Z"),
+            ("ce_subject", "search"),
+            ("content-type", "application/json"),
+        ];
+        assert_eq!(pairs(&cloud_event_headers_rollup(&rollup, &envelope)), expected);
+    }
+
+    #[test]
+    fn a_rollups_id_depends_on_leaf_and_hour_alone() {
+        let rollup = rollup_from_json(ROLLUP).unwrap();
+        let id = rollup_id(&rollup);
+        assert_eq!(id.len(), "search/".len() + 32);
+        let corrected = SpendRollup { revision: 2, cost: crate::model::money::Nanos::ZERO, ..rollup.clone() };
+        assert_eq!(rollup_id(&corrected), id);
+        let next = SpendRollup { period_start: rollup.period_end, ..rollup.clone() };
+        let mut other = rollup.clone();
+        other.leaf.meter = "request".into();
+        for differs in [next, other] {
+            assert_ne!(rollup_id(&differs), id);
+        }
+    }
+}

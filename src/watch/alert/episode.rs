@@ -17,7 +17,7 @@ use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
-use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
+use crate::model::time::{HOUR_MS, Hour, Timestamp};
 
 /// A closed episode is kept while late data may still amend it, and so long that its revisions are not used again.
 const KEEP_CLOSED_MS: i64 = 72 * HOUR_MS;
@@ -105,7 +105,7 @@ impl Trigger {
 
     fn onset(&self, hour: Hour) -> Timestamp {
         match &self.runaway {
-            Some(runaway) => runaway.last_minute.start().minus_ms((i64::from(runaway.window_minutes) - 1) * MINUTE_MS),
+            Some(runaway) => runaway.onset.start(),
             None => hour.start(),
         }
     }
@@ -342,7 +342,7 @@ fn forget_old(state: &mut AccountState, hour: Hour) -> Vec<String> {
     ids
 }
 
-/// Writes the next revision of an alert. `tell`: people should hear of it, if this alert is told to people at all.
+/// Writes the next revision of an alert. `tell`: it brings news, growth is measured from here.
 #[expect(clippy::too_many_arguments, reason = "the one place where a revision is made")]
 fn emit(
     state: &mut AccountState,
@@ -366,7 +366,7 @@ fn emit(
         episode.told_excess = episode.excess();
     }
     let episode = episode.clone();
-    if let Some(alert) = record::alert(state, account, &episode, hour, tell, moment) {
+    if let Some(alert) = record::alert(state, account, &episode, hour, moment) {
         effects.push(Effect::Alert(Box::new(alert)));
     }
 }

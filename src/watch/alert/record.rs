@@ -1,13 +1,16 @@
 //! From an episode to the record on the topic `alerts`: causes, severity, burn rate, projection.
 
+use std::collections::BTreeMap;
+
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
 use super::super::rules::Thresholds;
-use super::super::series::{HourTotals, LeafState, from_units, to_units};
+use super::super::series::{HourTotals, LeafState, to_units};
 use super::super::{AccountState, Moment};
 use super::episode::Episode;
 use super::words;
-use crate::model::alert::{Alert, AlertKind, Cause, Severity};
+use crate::model::Text;
+use crate::model::alert::{Alert, AlertKind, HistoryPoint, Severity};
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
@@ -40,50 +43,52 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         let totals = leaf.open.hours.get(&hour).or_else(|| leaf.closed.recent.get(&hour));
         let expected = state.nodes.get(&leaf_scope).map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
         let actual = totals.map_or(0.0, |totals| to_units(totals.cost));
-        leaves.push(LeafDeviation { dims: dimensions.clone(), expected, actual });
-        users.add(leaf, totals, hour);
+        leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
+        users.add(&dimensions.project, leaf, totals, hour);
     }
-    let (causes, unexplained) = explain::causes(&leaves, &users.deviations());
+    let explanation = explain::causes(&leaves, &users.deviations());
     if let Some(episode) = state.episodes.get_mut(id) {
-        let to_cause = |cause: explain::Attribution| Cause {
-            dimensions: cause.dimensions,
-            actual: from_units(cause.actual),
-            expected: from_units(cause.expected),
-            share: cause.share,
-        };
-        episode.causes = causes.into_iter().map(to_cause).collect();
-        episode.unexplained = unexplained;
+        episode.causes = explanation.causes;
+        episode.unexplained = explanation.unexplained;
     }
 }
 
-/// What users of some leaves take now and usually took.
+/// What users (by project) take now and usually took.
 #[derive(Default)]
 struct Users {
-    now: std::collections::BTreeMap<crate::model::Text, f64>,
-    past: std::collections::BTreeMap<crate::model::Text, f64>,
+    now: BTreeMap<(Text, Text), f64>,
+    past: BTreeMap<(Text, Text), f64>,
     past_hours: usize,
 }
 
 impl Users {
-    fn add(&mut self, leaf: &LeafState, totals: Option<&HourTotals>, hour: Hour) {
+    fn add(&mut self, project: &Text, leaf: &LeafState, totals: Option<&HourTotals>, hour: Hour) {
         for user in totals.into_iter().flat_map(|totals| &totals.users) {
-            *self.now.entry(user.user.clone()).or_default() += to_units(user.cost);
+            *self.now.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);
         }
-        let past = leaf.closed.recent.range(..hour).rev().take(USER_PAST_HOURS);
         let mut hours = 0;
-        for (_, totals) in past {
+        for (_, totals) in leaf.closed.recent.range(..hour).rev().take(USER_PAST_HOURS) {
             hours += 1;
             for user in &totals.users {
-                *self.past.entry(user.user.clone()).or_default() += to_units(user.cost);
+                *self.past.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);
             }
         }
         self.past_hours = self.past_hours.max(hours);
     }
 
+    /// Nothing is usual while there is no past at all.
     fn deviations(&self) -> Vec<UserDeviation> {
-        let hours = self.past_hours.max(1) as f64;
-        let usual = |user: &crate::model::Text| self.past.get(user).copied().unwrap_or(0.0) / hours;
-        self.now.iter().map(|(user, actual)| UserDeviation { user: user.clone(), expected: usual(user), actual: *actual }).collect()
+        let usual = |key: &(Text, Text)| match self.past_hours {
+            0 => None,
+            hours => Some(self.past.get(key).copied().unwrap_or(0.0) / hours as f64),
+        };
+        let deviation = |(key, actual): (&(Text, Text), &f64)| UserDeviation {
+            user: key.0.clone(),
+            project: key.1.clone(),
+            actual: *actual,
+            expected: usual(key),
+        };
+        self.now.iter().map(deviation).collect()
     }
 }
 
@@ -92,7 +97,6 @@ pub(crate) fn alert(
     account: &Account,
     episode: &Episode,
     hour: Hour,
-    tell: bool,
     moment: Moment<'_>,
 ) -> Option<Alert> {
     let node = state.nodes.get(&episode.scope)?;
@@ -130,7 +134,7 @@ pub(crate) fn alert(
         unexplained: episode.unexplained,
         next_steps: words::next_steps(account, episode),
         history: with_expectations(node.history(hour), episode),
-        notify: tell && episode.notify,
+        notify: episode.notify,
         time_zone: moment.rules.time_zone(&account.team).to_string(),
         rules_revision: moment.rules.revision,
     })
@@ -169,16 +173,13 @@ fn project(episode: &Episode, burn_rate: Nanos, from: Timestamp, zone: &jiff::tz
 }
 
 fn month_end(at: Timestamp, zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
-    let local = jiff::Zoned::new(jiff::Timestamp::from_millisecond(at.0).ok()?, zone.clone());
-    let next = local.date().last_of_month().tomorrow().ok()?.to_zoned(zone.clone()).ok()?;
+    let local = jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned_datetime(zone.clone());
+    let next = local.date().last_of_month().tomorrow().ok()?.to_zoned_datetime(zone.clone()).ok()?;
     Some(Timestamp(next.timestamp().as_millisecond()))
 }
 
 /// The episode knows what was expected of its hours even while they are open.
-fn with_expectations(
-    mut history: Vec<crate::model::alert::HistoryPoint>,
-    episode: &Episode,
-) -> Vec<crate::model::alert::HistoryPoint> {
+fn with_expectations(mut history: Vec<HistoryPoint>, episode: &Episode) -> Vec<HistoryPoint> {
     for point in history.iter_mut().filter(|point| point.expected.is_none()) {
         point.expected = episode.hours.get(&point.time.hour()).map(|part| to_units(part.expected));
     }

@@ -3,10 +3,11 @@
 use super::super::baseline::LocalHour;
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
+use super::super::series::to_units;
 use super::super::{AccountState, Moment};
 use super::episode::Trigger;
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::Hour;
+use crate::model::time::{Hour, Minute};
 
 /// A lower node stands for a higher one when it carries this share of the excess (DETECTION 6.4).
 const EXPLAINS: f64 = 0.7;
@@ -31,24 +32,37 @@ pub(crate) fn lowest(
     chosen
 }
 
-/// The guard's counterpart: one trigger for the lowest node that carries most of the runaway money.
+/// The guard's counterpart: its windows reach across hours, so money is compared window by window, not hour by hour.
 pub(crate) fn lowest_runaway(
     state: &AccountState,
     account: &Account,
     hour: Hour,
     local: LocalHour,
-    mut firing: Vec<(Judged, Runaway)>,
+    mut firing: Vec<(Scope, Runaway)>,
     moment: Moment<'_>,
 ) -> Vec<Trigger> {
-    firing.sort_by(|a, b| a.0.scope.depth().cmp(&b.0.scope.depth()).then(b.1.spent.total_cmp(&a.1.spent)).then(a.0.scope.cmp(&b.0.scope)));
-    let mut chosen: Vec<(Judged, Runaway)> = Vec::new();
-    for (candidate, runaway) in firing {
-        let nodes: Vec<Judged> = chosen.iter().map(|(judged, _)| judged.clone()).collect();
-        if !covered(state, hour, &candidate, &nodes) {
-            chosen.push((descend(state, account, hour, local, &candidate, moment), runaway));
+    firing.sort_by(|a, b| a.0.depth().cmp(&b.0.depth()).then(b.1.actual.cmp(&a.1.actual)).then(a.0.cmp(&b.0)));
+    let mut taken: Vec<Scope> = state.open_episodes().map(|episode| episode.scope.clone()).collect();
+    let mut triggers = Vec::new();
+    for (top, runaway) in firing {
+        let below: f64 = taken.iter().filter(|scope| scope.within(&top)).map(|scope| window_sum(state, scope, &runaway)).sum();
+        if taken.iter().any(|scope| top.within(scope)) || below >= EXPLAINS * to_units(runaway.actual) {
+            continue;
+        }
+        let carrying = |scope: &&Scope| scope.within(&top) && window_sum(state, scope, &runaway) >= EXPLAINS * to_units(runaway.actual);
+        let lowest = state.nodes.keys().filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
+        if let Some(judged) = judge::judge(state, account, lowest, hour, local, moment.rules) {
+            taken.push(lowest.clone());
+            triggers.push(Trigger::runaway(judged, runaway));
         }
     }
-    chosen.into_iter().map(|(judged, runaway)| Trigger::runaway(judged, runaway)).collect()
+    triggers
+}
+
+fn window_sum(state: &AccountState, scope: &Scope, runaway: &Runaway) -> f64 {
+    let last = Minute(runaway.onset.0.saturating_add(i64::from(runaway.window_minutes) - 1));
+    let minutes = state.nodes.get(scope).and_then(|node| node.open.minutes.as_ref());
+    minutes.map_or(0.0, |minutes| to_units(minutes.sum(last.min(minutes.newest()), runaway.window_minutes)))
 }
 
 /// Inside an episode's node, or mostly explained by episodes below it.

@@ -60,7 +60,7 @@ fn span(episode: &Episode, event_time: Timestamp, zone: &jiff::tz::TimeZone) -> 
 
 fn clock(at: Timestamp, zone: &jiff::tz::TimeZone) -> String {
     match jiff::Timestamp::from_millisecond(at.0) {
-        Ok(instant) => jiff::Zoned::new(instant, zone.clone()).strftime("%a %H:%M %Z").to_string(),
+        Ok(instant) => instant.to_zoned_datetime(zone.clone()).strftime("%a %H:%M %Z").to_string(),
         Err(_) => at.to_string(),
     }
 }

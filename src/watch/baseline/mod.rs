@@ -91,7 +91,7 @@ pub struct Expectation {
     pub upper: f64,
     /// The unit of distance from `expected`; never zero.
     pub scale: f64,
-    /// The highest forecast of any expert in use: what distances are measured from.
+    /// The highest of the forecasts that could be right: what distances are measured from.
     pub ceiling: f64,
     pub expert: Expert,
     pub stage: Stage,
@@ -161,7 +161,7 @@ impl Baseline {
             size: (0.0, 0.0),
             allowance: FIRST_ALLOWANCE,
             largest: 0.0,
-            tail: Tail::new(),
+            tail: Tail::prior(),
         }
     }
 
@@ -200,8 +200,8 @@ impl Baseline {
         let forecasts = self.forecasts(local);
         let expert = self.believed(stage, &forecasts);
         let expected = forecast_of(expert, &forecasts);
-        let scale = self.scale(local, expected);
-        let ceiling = ceiling(stage, expected, &forecasts);
+        let scale = self.scale(local, expert, &forecasts);
+        let ceiling = ceiling(stage, expert, &forecasts);
         let upper = ceiling + scale * self.tail.fit().quantile(0.01);
         let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
         let lower = (expected - 3.0 * scale).max(lowest);
@@ -216,17 +216,19 @@ impl Baseline {
         let learn = self.allowed(learn);
         let stage = self.stage(hour);
         let forecasts = self.forecasts(local);
-        let expected = forecast_of(self.believed(stage, &forecasts), &forecasts);
-        let scale = self.scale(local, expected);
+        let expert = self.believed(stage, &forecasts);
+        let expected = forecast_of(expert, &forecasts);
+        let scale = self.scale(local, expert, &forecasts);
         let known = stage != Stage::New;
         let clipped = |centre: f64| if known { value.clamp(centre - CLIP * scale, centre + CLIP * scale) } else { value };
 
         self.learn_losses(&forecasts, value, scale);
         if known && learn == Learn::Normal {
-            self.tail.learn((value - ceiling(stage, expected, &forecasts)) / scale);
+            self.tail.learn((value - ceiling(stage, expert, &forecasts)) / scale);
             let residual = (value - expected).abs().min(CLIP_NOISE * scale.max(mean(self.size)));
-            discount(&mut self.pooled_noise, residual, KEEP_NOISE);
-            self.noise.learn(local.day_slot(), residual, NOISE_RATE);
+            let noise = residual / noise_of_day(expert, &forecasts);
+            discount(&mut self.pooled_noise, noise, KEEP_NOISE);
+            self.noise.learn(local.day_slot(), noise, NOISE_RATE);
         }
         let kept = if known && learn == Learn::Alarmed {
             value.clamp(expected - ALARMED_STEP * scale, expected + ALARMED_STEP * scale)
@@ -320,7 +322,8 @@ impl Baseline {
     }
 
     /// Scale of the hour: its own noise shrunk to the pooled one, with a floor.
-    fn scale(&self, local: LocalHour, expected: f64) -> f64 {
+    fn scale(&self, local: LocalHour, expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
+        let expected = forecast_of(expert, forecasts);
         let size = mean(self.size);
         let (sum, weight) = self.pooled_noise;
         // The first hours say little about noise: a wide guess counts as a few of them.
@@ -329,7 +332,7 @@ impl Baseline {
         let visits = f64::from(self.noise.visits(local.day_slot()));
         let own = self.noise.get(local.day_slot()).unwrap_or(pooled);
         let noise = (visits * own + POOLED_VISITS * pooled) / (visits + POOLED_VISITS);
-        (DEVIATIONS * noise).max(LEAST_RELATIVE_SCALE * size).max(LEAST_SCALE)
+        (DEVIATIONS * noise * noise_of_day(expert, forecasts)).max(LEAST_RELATIVE_SCALE * size).max(LEAST_SCALE)
     }
 }
 
@@ -343,16 +346,24 @@ fn forecast_of(expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
     forecast.unwrap_or(0.0)
 }
 
-/// The highest forecast of the experts that the stage admits. A spike is strange to all of them: an hour that is usual for its time of
-/// day, or like the hours just before, is none, whichever expert is believed.
-fn ceiling(stage: Stage, expected: f64, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
-    let admitted = match stage {
-        Stage::New => 0,
-        Stage::FirstDay => 1,
-        Stage::FirstWeeks => 2,
-        Stage::Seasoned => 3,
+/// The highest of the believed forecast and those that could do as well. A spike is strange to all of them: an hour that is usual for
+/// its time of day, or like the hours just before, is none. Where weekends are known to differ, the hour of the day has no say.
+fn ceiling(stage: Stage, expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
+    let expected = forecast_of(expert, forecasts);
+    let rivals = match (stage, expert) {
+        (Stage::New | Stage::FirstDay, _) | (_, Expert::HourOfWeek) => [forecasts[0], None],
+        (Stage::FirstWeeks | Stage::Seasoned, _) => [forecasts[0], forecasts[1]],
     };
-    forecasts.iter().take(admitted).flatten().fold(expected, |highest, forecast| highest.max(*forecast))
+    rivals.into_iter().flatten().fold(expected, f64::max)
+}
+
+/// Noise is kept by hour of the day; where the hour of the week is believed, a quiet day is less noisy than a busy one. The square root
+/// lies between noise that does not depend on the level and noise proportional to it.
+fn noise_of_day(expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
+    match (expert, forecasts[1], forecasts[2]) {
+        (Expert::HourOfWeek, Some(day), Some(week)) if day.abs() > 0.0 => libm::sqrt((week / day).abs()).clamp(0.25, 4.0),
+        _ => 1.0,
+    }
 }
 
 /// Adds a value to a discounted (sum, weight).

@@ -44,10 +44,10 @@ pub struct TailFit {
 
 impl Tail {
     /// Starts with a prior: half of all hours exceed nothing, the others fall off with the third power.
-    pub fn new() -> Tail {
+    pub fn prior() -> Tail {
         let mut bins = [0.0; BINS];
         for (index, bin) in bins.iter_mut().enumerate() {
-            *bin = (PRIOR_WEIGHT * (prior(edge(index)) - prior(edge(index + 1)))) as f32;
+            *bin = (PRIOR_WEIGHT * (prior_exceedance(edge(index)) - prior_exceedance(edge(index + 1)))) as f32;
         }
         Tail { bins, total: PRIOR_WEIGHT as f32 }
     }
@@ -112,6 +112,57 @@ fn edge(index: usize) -> f64 {
 }
 
 /// P(Z > z) before anything is known.
-fn prior(z: f64) -> f64 {
+fn prior_exceedance(z: f64) -> f64 {
     0.5 / (1.0 + libm::pow(z / 1.5, 3.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tail after `hours` draws of a Pareto variable of index `xi`, at its evenly spread quantiles in a scattered order.
+    fn pareto(hours: u32, xi: f64) -> Tail {
+        let mut tail = Tail::prior();
+        for hour in 0..hours {
+            let quantile = (f64::from(hour * 7_919 % hours) + 0.5) / f64::from(hours);
+            tail.learn(libm::pow(1.0 - quantile, -xi));
+        }
+        tail
+    }
+
+    #[test]
+    fn probabilities_are_honest_within_and_beyond_what_was_seen() {
+        for xi in [0.2, 0.4] {
+            let tail = pareto(997, xi);
+            let fit = tail.fit();
+            for p in [0.3, 0.03, 0.003, 0.0003] {
+                let ratio = tail.exceedance(&fit, libm::pow(p, -xi)) / p;
+                assert!((0.4..2.5).contains(&ratio), "xi {xi}, p {p}: {ratio} times the truth");
+            }
+        }
+    }
+
+    #[test]
+    fn the_prior_is_calm_and_never_certain() {
+        let tail = Tail::prior();
+        let fit = tail.fit();
+        assert!(tail.exceedance(&fit, 2.0) > 0.05 && tail.exceedance(&fit, 100.0) < 1e-3);
+        assert!(tail.exceedance(&fit, 1e6) > 0.0 && tail.exceedance(&fit, -1.0) == 1.0);
+    }
+
+    #[test]
+    fn exceedance_falls_and_the_quantile_inverts_it() {
+        for tail in [Tail::prior(), pareto(300, 0.3), pareto(2_000, 1.0)] {
+            let fit = tail.fit();
+            let mut last = 1.0;
+            for step in 0..400 {
+                let p = tail.exceedance(&fit, 0.05 * libm::exp2(f64::from(step) / 20.0));
+                assert!(p <= last && p > 0.0, "step {step}: {p} after {last}");
+                last = p;
+            }
+            for p in [1e-2, 1e-4, 1e-9] {
+                assert!((tail.exceedance(&fit, fit.quantile(p)) / p - 1.0).abs() < 1e-6 || p >= fit.share);
+            }
+        }
+    }
 }

@@ -55,7 +55,8 @@ fn the_best_expert_is_believed() {
     let by_day = |at: i64| if at % 24 < 12 { 10.0 } else { 100.0 };
     let by_week = |at: i64| if at % 168 < 120 { by_day(at) } else { 1.0 };
     let drifting = |at: i64| 1.1_f64.powi((at / 24) as i32) * 10.0;
-    let cases: [(&str, i64, &dyn Fn(i64) -> f64, Expert, f64); 6] = [
+    type Case<'a> = (&'a str, i64, &'a dyn Fn(i64) -> f64, Expert, f64);
+    let cases: [Case<'_>; 6] = [
         ("two hours", 2, &by_day, Expert::None, 0.0),
         ("first day", 20, &by_day, Expert::RecentMedian, 100.0),
         ("a week, daily season", 168, &by_day, Expert::HourOfDay, 10.0),

@@ -23,7 +23,7 @@ pub fn describe(expectation: &Expectation, currency: Currency, local: LocalHour,
 /// Cents as a rule; more digits where cents would hide the amount.
 fn rounded(amount: f64) -> String {
     let magnitude = amount.abs();
-    if magnitude >= 0.1 || magnitude < 5e-7 { format!("{amount:.2}") } else { format!("{amount:.6}") }
+    if (5e-7..0.1).contains(&magnitude) { format!("{amount:.6}") } else { format!("{amount:.2}") }
 }
 
 #[cfg(test)]

@@ -122,8 +122,12 @@ pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Optio
     }
     let mut worst: Option<Runaway> = None;
     for (minutes, part) in WINDOWS {
-        let Some(reference) = reference_hour(ring, usual, minutes, floor) else { continue };
-        let limit = floor.max(thresholds.runaway_factor * part * reference);
+        let limit = match reference_hour(ring, usual, minutes) {
+            Some(reference) => floor.max(thresholds.runaway_factor * part * reference),
+            // Nothing known at all. Five minutes only: an ordinary big team must get through its first half hour in silence.
+            None if minutes == WINDOWS[0].0 => UNKNOWN_FLOORS * floor,
+            None => continue,
+        };
         let actual = ring.sum(last, minutes);
         let money = units(actual);
         if money <= limit || worst.is_some_and(|worst| money - limit <= units(worst.actual) - worst.limit) {
@@ -137,18 +141,16 @@ pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Optio
     worst
 }
 
-/// The hour that a window is measured by, in money; `None` = this window is not judged yet.
-fn reference_hour(ring: &MinuteRing, usual: &Usual, window: u32, floor: f64) -> Option<f64> {
+/// The hour that a window is measured by, in money; `None` = there is none yet.
+fn reference_hour(ring: &MinuteRing, usual: &Usual, window: u32) -> Option<f64> {
     let own = own_rate(ring, window).map(|per_minute| per_minute * MINUTES as f64);
+    let worst_so_far = FIRST_DAY_CAUTION * usual.worst_hour;
     match (usual.stage, own, usual.team_worst_hour) {
         (Stage::FirstWeeks | Stage::Seasoned, ..) => Some(usual.worst_hour),
-        (Stage::FirstDay, own, _) => Some((FIRST_DAY_CAUTION * usual.worst_hour).max(own.unwrap_or(0.0))),
-        // A new part of a known team: its first minutes against the team's hours, or against its own minutes once there are some.
-        (Stage::New, own, Some(team)) => Some(own.map_or(team, |own| own.max(FIRST_DAY_CAUTION * usual.worst_hour))),
-        (Stage::New, Some(own), None) => Some(own.max(FIRST_DAY_CAUTION * usual.worst_hour)),
-        // Nothing known at all. Five minutes only: an ordinary big team must get through its first half hour in silence.
-        (Stage::New, None, None) if window == WINDOWS[0].0 && usual.worst_hour <= 0.0 => Some(UNKNOWN_FLOORS * floor / WINDOWS[0].1),
-        (Stage::New, None, None) => None,
+        (Stage::FirstDay, own, _) => Some(worst_so_far.max(own.unwrap_or(0.0))),
+        (Stage::New, Some(own), _) => Some(own.max(worst_so_far)),
+        // A new part of a known team: its first minutes against the team's hours.
+        (Stage::New, None, team) => team,
     }
 }
 
@@ -214,7 +216,8 @@ mod tests {
     #[test]
     fn fires_when_minutes_cost_more_than_hours_used_to() {
         // Floor 20, factor 3: 5 minutes may take 0.87, 15 minutes 1.5, the hour 3 worst hours.
-        let cases: [(&str, Vec<f64>, Stage, f64, Option<(usize, u32)>); 8] = [
+        type Case = (&'static str, Vec<f64>, Stage, f64, Option<(usize, u32)>);
+        let cases: [Case; 8] = [
             ("worst hour again", vec![1.0; 60], Stage::Seasoned, 60.0, None),
             ("twice the worst hour", vec![2.0; 120], Stage::Seasoned, 60.0, None),
             ("leaked key", [vec![1.0; 60], vec![30.0; 5]].concat(), Stage::Seasoned, 60.0, Some((62, 5))),

@@ -332,7 +332,12 @@ impl<'a> Reader<'a> {
     }
 
     fn decimal(&mut self, field: &'static str) -> Result<Nanos, WireError> {
-        self.text(field)?.parse().map_err(|_| WireError::Malformed(field))
+        let bytes = self.bytes(field)?;
+        if let Some(value) = read_short_decimal(bytes) {
+            return Ok(value);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| WireError::Malformed(field))?;
+        text.parse().map_err(|_| WireError::Malformed(field))
     }
 
     fn boolean(&mut self, field: &'static str) -> Result<bool, WireError> {
@@ -371,6 +376,30 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         Ok(*byte)
     }
+}
+
+/// Decimals as this program writes them, up to 18 digits; `None` leaves the rest to the general parser.
+fn read_short_decimal(text: &[u8]) -> Option<Nanos> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let mut value = 0_i64;
+    let mut point = None;
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'.' if point.is_none() && at > 0 => point = Some(at),
+            _ => return None,
+        }
+    }
+    let behind = point.map_or(0, |at| digits.len() - at - 1);
+    let scale = *[1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1_i128].get(behind)?;
+    let nanos = i128::from(value) * scale;
+    Some(Nanos(if negative { -nanos } else { nanos }))
 }
 
 #[cfg(test)]

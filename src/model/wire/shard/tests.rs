@@ -112,6 +112,16 @@ fn decimals_are_the_text_that_nanos_display() {
 }
 
 #[test]
+fn short_decimals_read_as_the_general_parser_reads_them() {
+    for text in ["0", "-0", "7", "-12.5", "0.000000001", "123456789012345678", "12345678.123456789", "1.", "-999999999999999999"] {
+        assert_eq!(read_short_decimal(text.as_bytes()), Some(text.parse().unwrap()), "{text}");
+    }
+    for text in ["", "-", ".", ".5", "1e3", "+1", "1.2.3", "1234567890123456789", "0.1234567891", "١"] {
+        assert_eq!(read_short_decimal(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
 fn what_the_form_cannot_hold_is_refused() {
     let mut beyond = record();
     beyond.partials[0].cost = Nanos(i128::MAX);

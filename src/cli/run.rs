@@ -1,0 +1,127 @@
+//! `tollgate run`: all roles in this process, or one of them.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::assemble;
+use crate::clock;
+use crate::config::{self, Loaded};
+use crate::deliver;
+use crate::health::HealthBoard;
+use crate::http;
+use crate::metrics::Metrics;
+use crate::runtime::supervise::{self, Role};
+use crate::runtime::{Setup, Stop, intake, watch};
+
+/// Which roles run in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Only {
+    /// Reads usage, sums it up, writes the shard log and dead letters.
+    Intake,
+    /// Keeps baselines, decides alerts.
+    Watch,
+    /// Sends mail.
+    Deliver,
+}
+
+/// Runs until SIGTERM or Ctrl-C; SIGHUP reloads.
+///
+/// # Errors
+/// What no restart of a role can cure: no broker, wrong topics, a state that contradicts the offsets.
+pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<config::Problem>> + Send + 'static, only: Option<Only>) -> Result<()> {
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(HealthBoard::default());
+    let setup = Arc::new(assemble::setup(&loaded, metrics.clone(), health.clone())?);
+    let delivery = Arc::new(assemble::delivery(&loaded.settings)?);
+    let stop = Stop::default();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")?;
+    let listen = loaded.settings.http.listen;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
+    let roles = roles(&setup, &delivery, &loaded, only);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
+    let stopping = stop.clone();
+    runtime.spawn(http::serve(listener, health, metrics, clock::now, async move {
+        while !stopping.asked() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }));
+    runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, loaded, reload));
+    let ended = supervise::supervise(&setup, roles, &stop);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    tracing::info!("tollgate stopped");
+    ended
+}
+
+fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: &Loaded, only: Option<Only>) -> Vec<Role> {
+    let wanted = |role| only.is_none_or(|only| only == role);
+    let mut roles: Vec<Role> = Vec::new();
+    if wanted(Only::Intake) {
+        for thread in 0..loaded.settings.intake.threads {
+            let setup = setup.clone();
+            roles.push(Role { name: "intake", thread, run: Box::new(move |stop| intake::run(&setup, thread, stop)) });
+        }
+    }
+    if wanted(Only::Watch) {
+        for thread in 0..loaded.settings.watch_threads {
+            let setup = setup.clone();
+            roles.push(Role { name: "watch", thread, run: Box::new(move |stop| watch::run(&setup, thread, stop)) });
+        }
+    }
+    if wanted(Only::Deliver) {
+        let (setup, delivery) = (setup.clone(), delivery.clone());
+        roles.push(Role { name: "deliver", thread: 0, run: Box::new(move |stop| deliver::worker::run(&setup, &delivery, 0, stop)) });
+    }
+    roles
+}
+
+async fn on_signals(
+    stop: Stop,
+    setup: Arc<Setup>,
+    delivery: Arc<deliver::worker::Delivery>,
+    mut current: Loaded,
+    reload: impl Fn() -> Result<Loaded, Vec<config::Problem>>,
+) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("cannot listen for signals: stop this process with SIGKILL, nothing is lost");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => take_over(&setup, &delivery, &mut current, reload()),
+        }
+    }
+    tracing::info!("stopping: what is begun is finished first");
+    stop.ask();
+}
+
+/// All or nothing: a file with a problem changes nothing.
+fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut Loaded, new: Result<Loaded, Vec<config::Problem>>) {
+    let new = match new {
+        Ok(new) => new,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("config not reloaded, everything stays as it was");
+            return;
+        }
+    };
+    if let Some(why) = config::refused(current, &new) {
+        tracing::error!(why, "config not reloaded, everything stays as it was");
+        return;
+    }
+    for setting in config::restart_needed(current, &new) {
+        tracing::warn!(setting, "takes effect at the next start");
+    }
+    setup.intake_rules.store(Arc::new(new.intake.clone()));
+    setup.watch_rules.store(Arc::new(new.watch.clone()));
+    delivery.rules.store(Arc::new(assemble::deliver_rules(&new.settings)));
+    tracing::info!(rules_revision = new.watch.revision, "config reloaded");
+    *current = new;
+}

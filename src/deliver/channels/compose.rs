@@ -1,0 +1,109 @@
+//! A mail as bytes: headers, text, HTML and picture.
+
+use lettre::Message;
+use lettre::message::header::{ContentType, Date, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartKind, SinglePart};
+
+use crate::deliver::render::clean::clean;
+use crate::deliver::render::{Picture, when};
+use crate::deliver::rules::Receiver;
+use crate::model::alert::{Alert, Severity};
+use crate::model::hash::hash128;
+
+use super::Letter;
+
+/// In characters; a header line of a mail has 998 bytes at most, and encoding may make six of one.
+const LONGEST_SUBJECT: usize = 150;
+const LONGEST_ID: usize = 150;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    #[error("'{address}' is not a mail address: {why}")]
+    Address { address: String, why: String },
+    #[error("not a mail: {0}")]
+    Message(#[from] lettre::error::Error),
+    #[error("a header cannot be written: {0}")]
+    Header(String),
+}
+
+pub fn compose(from: &Mailbox, letter: &Letter) -> Result<Message, ComposeError> {
+    let Letter { alert, receiver, earlier, rendered, .. } = letter;
+    let id = message_id(alert, receiver, from);
+    let mut builder = Message::builder()
+        .from(from.clone())
+        .to(mailbox(receiver.address())?)
+        .subject(header_text(&rendered.subject, LONGEST_SUBJECT))
+        .header(date(letter)?)
+        .message_id(Some(id.clone()));
+    if let Some(earlier) = earlier {
+        let (first, last) = (&earlier.first_message_id, &earlier.last_message_id);
+        let references = if first == last { first.clone() } else { format!("{first} {last}") };
+        builder = builder.in_reply_to(first.clone()).references(references);
+    }
+    for (name, value) in own_headers(alert, from) {
+        let name = HeaderName::new_from_ascii(name.to_string()).map_err(|error| ComposeError::Header(error.to_string()))?;
+        builder = builder.raw_header(HeaderValue::new(name, value));
+    }
+    let html = SinglePart::html(rendered.html.clone());
+    let shown = match &rendered.chart {
+        Some(picture) => part(MultiPartKind::Related, &id).singlepart(html).singlepart(inline(picture)?),
+        None => part(MultiPartKind::Related, &id).singlepart(html),
+    };
+    let body = part(MultiPartKind::Alternative, &id).singlepart(SinglePart::plain(rendered.text.clone())).multipart(shown);
+    Ok(builder.multipart(body)?)
+}
+
+/// `<hash.revision@domain of the sender>`: the same for each attempt, so that whoever gets a mail twice can tell.
+pub fn message_id(alert: &Alert, receiver: &Receiver, from: &Mailbox) -> String {
+    let hash = hash128(&[alert.id.as_bytes(), receiver.to_string().as_bytes()]);
+    format!("<{hash:032x}.{}@{}>", alert.revision, from.email.domain())
+}
+
+pub fn mailbox(address: &str) -> Result<Mailbox, ComposeError> {
+    let unusable = |why: String| ComposeError::Address { address: clean(address, 200), why };
+    if address.chars().any(char::is_control) {
+        return Err(unusable("it holds control characters".to_string()));
+    }
+    address.trim().parse().map_err(|error: lettre::address::AddressError| unusable(error.to_string()))
+}
+
+/// Fit for a header: a name that looks like an encoded word (RFC 2047) would be decoded by whoever reads the mail, and show
+/// what we never wrote.
+pub fn header_text(text: &str, longest: usize) -> String {
+    clean(&text.replace("=?", "= ?"), longest)
+}
+
+fn own_headers(alert: &Alert, from: &Mailbox) -> Vec<(&'static str, String)> {
+    let mut headers = vec![
+        ("Auto-Submitted", "auto-generated".to_string()),
+        // Keeps Exchange from answering with absences.
+        ("X-Auto-Response-Suppress", "All".to_string()),
+        ("List-Id", format!("Tollgate alerts <alerts.tollgate.{}>", from.email.domain())),
+        ("X-Tollgate-Alert-Id", header_text(&alert.id, LONGEST_ID)),
+        ("X-Tollgate-Revision", alert.revision.to_string()),
+        ("X-Tollgate-State", alert.state.as_str().to_string()),
+    ];
+    if alert.severity == Severity::Critical && alert.closed_at.is_none() {
+        headers.push(("Importance", "high".to_string()));
+    }
+    headers
+}
+
+fn date(letter: &Letter) -> Result<Date, ComposeError> {
+    Date::parse(&when::http_date(letter.date)).map_err(|error| ComposeError::Header(error.to_string()))
+}
+
+/// With a boundary made of the mail's id: the same mail has the same bytes.
+fn part(kind: MultiPartKind, id: &str) -> lettre::message::MultiPartBuilder {
+    let name = match kind {
+        MultiPartKind::Related => "related",
+        _ => "alternative",
+    };
+    let hash = hash128(&[id.as_bytes(), name.as_bytes()]);
+    MultiPart::builder().kind(kind).boundary(format!("=_{hash:032x}"))
+}
+
+fn inline(picture: &Picture) -> Result<SinglePart, ComposeError> {
+    let png = ContentType::parse("image/png").map_err(|error| ComposeError::Header(error.to_string()))?;
+    Ok(Attachment::new_inline_with_name(picture.content_id.clone(), "spend.png".to_string()).body(picture.png.clone(), png))
+}

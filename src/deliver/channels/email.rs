@@ -1,0 +1,205 @@
+//! Mail by SMTP.
+
+use std::time::Duration;
+
+use lettre::Message;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::{Error, response::Code};
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+
+use crate::deliver::render::clean::clean;
+use crate::deliver::rules::{MailSettings, Tls};
+
+use super::compose::{ComposeError, mailbox};
+
+const LONGEST_ANSWER: usize = 300;
+/// The mail is the server's by then: its goodbye is not worth waiting for.
+const PATIENCE_FOR_GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a mail did not go out, and by that, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The server, or the way to it, cannot at the moment: try again later.
+    #[error("mail server {server} did not take the mail for now: {why}")]
+    Temporary { server: String, why: String },
+    /// Try again later; a mail of this id may have arrived nevertheless.
+    #[error("mail server {server} did not finish within {} s ({stage}): check that it can be reached and is not overloaded", limit.as_secs_f64())]
+    TimedOut { server: String, stage: &'static str, limit: Duration },
+    /// No mail will go out until somebody changes the settings; try again later all the same.
+    #[error("mail server {server}: {why}; check the [mail] settings")]
+    Settings { server: String, why: String },
+    /// The server will never take this mail for this receiver.
+    #[error("mail server {server} refused the mail for good ({code}): {why}")]
+    Permanent { server: String, code: u16, why: String },
+    /// It is no mail at all: a bad address in the routes, for example.
+    #[error("mail cannot be composed: {why}")]
+    Unsendable { why: String },
+}
+
+impl SendError {
+    /// Whether the same mail may go out at a later attempt.
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            SendError::Temporary { .. } | SendError::TimedOut { .. } | SendError::Settings { .. } => true,
+            SendError::Permanent { .. } | SendError::Unsendable { .. } => false,
+        }
+    }
+}
+
+/// Settings that no mail can be sent with.
+#[derive(Debug, thiserror::Error)]
+pub enum MailSettingsError {
+    #[error("sender: {0}")]
+    From(#[from] ComposeError),
+    #[error("CA file: no usable certificate in it: {0}")]
+    CaFile(String),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("a password needs TLS, or a server on this host: set tls to \"starttls\" or \"implicit\"")]
+    PasswordInTheClear,
+    #[error("a username needs a password, and a password a username")]
+    HalfALogin,
+}
+
+/// Opens a connection per mail: alerts are few, and kept connections die unseen.
+pub struct Mailer {
+    pub from: Mailbox,
+    host: String,
+    port: u16,
+    tls: Tls,
+    parameters: Option<TlsParameters>,
+    login: Option<Credentials>,
+    hello: ClientId,
+    limit: Duration,
+}
+
+impl Mailer {
+    pub fn new(settings: &MailSettings) -> Result<Mailer, MailSettingsError> {
+        let login = match (&settings.username, &settings.password) {
+            (Some(user), Some(password)) => Some(Credentials::new(user.clone(), password.expose_secret().to_string())),
+            (None, None) => None,
+            _ => return Err(MailSettingsError::HalfALogin),
+        };
+        if login.is_some() && settings.tls == Tls::None && !is_local(&settings.host) {
+            return Err(MailSettingsError::PasswordInTheClear);
+        }
+        Ok(Mailer {
+            from: mailbox(&settings.from)?,
+            host: settings.host.clone(),
+            port: settings.port,
+            tls: settings.tls,
+            parameters: parameters(settings)?,
+            login,
+            hello: ClientId::default(),
+            limit: settings.timeout,
+        })
+    }
+
+    /// Returns once the server has taken the mail. The time limit spans everything from the look-up of the host's name to the
+    /// server's answer; what then hangs is dropped with its connection.
+    pub async fn send(&self, message: &Message) -> Result<(), SendError> {
+        let mut stage = "connecting";
+        let mut connection = match timeout(self.limit, self.submit(message, &mut stage)).await {
+            Ok(submitted) => submitted?,
+            Err(_) => return Err(SendError::TimedOut { server: self.server(), stage, limit: self.limit }),
+        };
+        // An error here changes nothing: repeating the mail would be worse.
+        let _goodbye = timeout(PATIENCE_FOR_GOODBYE.min(self.limit), connection.quit()).await;
+        Ok(())
+    }
+
+    async fn submit(&self, message: &Message, stage: &mut &'static str) -> Result<AsyncSmtpConnection, SendError> {
+        let tls_at_once = self.parameters.clone().filter(|_| self.tls == Tls::Implicit);
+        let server = (self.host.as_str(), self.port);
+        let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(self.limit), &self.hello, tls_at_once, None);
+        let mut connection = connecting.await.map_err(|error| self.failure(&error, Stage::Connect))?;
+        if let Some(parameters) = self.parameters.clone().filter(|_| self.tls == Tls::StartTls) {
+            *stage = "negotiating TLS";
+            connection.starttls(parameters, &self.hello).await.map_err(|error| self.failure(&error, Stage::Connect))?;
+        }
+        if let Some(login) = &self.login {
+            *stage = "logging in";
+            connection.auth(DEFAULT_MECHANISMS, login).await.map_err(|error| self.failure(&error, Stage::Login))?;
+        }
+        *stage = "handing over the mail";
+        let sending = connection.send(message.envelope(), &message.formatted()).await;
+        sending.map_err(|error| self.failure(&error, Stage::Mail))?;
+        Ok(connection)
+    }
+
+    fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    fn failure(&self, error: &Error, stage: Stage) -> SendError {
+        let (server, why) = (self.server(), clean(&chain(error), LONGEST_ANSWER));
+        let code = error.status().map(number);
+        match (stage, code) {
+            (Stage::Login, Some(code)) if error.is_permanent() => {
+                SendError::Settings { server, why: format!("it refused the login ({code}): {why}") }
+            }
+            // 530: it wants TLS or a login first. 538: it wants TLS before a login.
+            (_, Some(code @ (530 | 534 | 535 | 538))) => SendError::Settings { server, why: format!("it answered {code}: {why}") },
+            (Stage::Mail, Some(code)) if error.is_permanent() => SendError::Permanent { server, code, why },
+            // What we would not even say to this server: an address that needs SMTPUTF8, for example.
+            (Stage::Mail, None) if error.is_client() => SendError::Unsendable { why },
+            (Stage::Connect, Some(_)) | (_, None) if error.is_permanent() || error.is_client() || is_about_trust(error) => {
+                SendError::Settings { server, why }
+            }
+            _ => SendError::Temporary { server, why },
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Connect,
+    Login,
+    Mail,
+}
+
+fn parameters(settings: &MailSettings) -> Result<Option<TlsParameters>, MailSettingsError> {
+    if settings.tls == Tls::None {
+        return Ok(None);
+    }
+    let mut builder = TlsParameters::builder(settings.host.clone());
+    if let Some(pem) = &settings.ca_file {
+        // An empty file would otherwise trust nothing, silently.
+        if !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
+            return Err(MailSettingsError::CaFile("no PEM certificate found".to_string()));
+        }
+        builder = builder.add_root_certificate(Certificate::from_pem(pem).map_err(|error| MailSettingsError::CaFile(chain(&error)))?);
+    }
+    builder.build_rustls().map(Some).map_err(|error| MailSettingsError::Tls(chain(&error)))
+}
+
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A certificate that is not trusted will not be trusted in a minute either.
+fn is_about_trust(error: &Error) -> bool {
+    error.is_tls() || chain(error).to_lowercase().contains("certificate")
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn number(code: Code) -> u16 {
+    code.into()
+}

@@ -1,0 +1,90 @@
+//! Mails as files: what the demo writes, to be opened by a mail program or a browser.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lettre::Message;
+use lettre::message::Mailbox;
+
+use crate::deliver::render::{Rendered, when};
+use crate::deliver::rules::Receiver;
+
+use super::email::SendError;
+use super::{Letter, compose};
+
+pub struct Folder {
+    pub from: Mailbox,
+    path: PathBuf,
+}
+
+impl Folder {
+    pub fn new(path: &Path, from: &str) -> Result<Folder, compose::ComposeError> {
+        Ok(Folder { from: compose::mailbox(from)?, path: path.to_path_buf() })
+    }
+
+    /// Writes `<name>.eml`, and `<name>.html` with the picture inside. The same letter has the same name, so a repetition
+    /// replaces it.
+    pub fn write(&self, letter: &Letter, message: &Message) -> io::Result<()> {
+        std::fs::create_dir_all(&self.path)?;
+        let name = file_name(letter, &self.from);
+        self.replace(&format!("{name}.html"), standalone(letter.rendered).as_bytes())?;
+        self.replace(&format!("{name}.eml"), &message.formatted())
+    }
+
+    pub fn failure(&self, error: &io::Error) -> SendError {
+        SendError::Temporary { server: self.path.display().to_string(), why: error.to_string() }
+    }
+
+    /// Whoever watches the folder never sees half a file.
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let partial = self.path.join(format!(".{name}.partial"));
+        std::fs::write(&partial, content)?;
+        std::fs::rename(&partial, self.path.join(name))
+    }
+}
+
+/// `20261124T131406Z-search-1-open-5b1f0c3a`: by time of the decision, and safe whatever the team is called.
+fn file_name(letter: &Letter, from: &Mailbox) -> String {
+    let alert = letter.alert;
+    let team: String = alert.team.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    let id = compose::message_id(alert, letter.receiver, from);
+    let Receiver::Mail(_) = letter.receiver;
+    let hash: String = id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+    format!("{}-{team}-{}-{}-{hash}", when::compact(alert.decided_at), alert.revision, alert.state.as_str())
+}
+
+fn standalone(rendered: &Rendered) -> String {
+    match &rendered.chart {
+        Some(picture) => {
+            let data = format!("data:image/png;base64,{}", base64(&picture.png));
+            rendered.html.replace(&format!("cid:{}", picture.content_id), &data)
+        }
+        None => rendered.html.clone(),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().chain(&[0; 2]).take(3).fold(0_usize, |word, byte| word << 8 | usize::from(*byte));
+        for place in 0..4 {
+            let digit = word >> (18 - 6 * place) & 63;
+            text.push(if place <= chunk.len() { char::from(DIGITS[digit]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_in_rfc_4648() {
+        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        for (plain, encoded) in cases {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What was sent to whom about one alert, and what is still to be sent: a record of the compacted receipts topic, keyed by alert
+//! id. It holds the waiting revision itself, so that a restart needs nothing but the receipts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::alert::{Alert, AlertState, Severity};
+use crate::model::money::{Nanos, decimal};
+use crate::model::time::Timestamp;
+
+use super::render::clean::clean;
+use super::rules::Receiver;
+
+pub const RECEIPT_VERSION: u32 = 1;
+
+const LONGEST_ERROR: usize = 500;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Of this form; a reader refuses a higher one.
+    pub version: u32,
+    pub alert_id: String,
+    /// By `Receiver` as text.
+    pub receivers: BTreeMap<String, ReceiverState>,
+    /// The revision that those with a `retry` still wait for.
+    pub waiting: Option<Box<Alert>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReceiverState {
+    pub told: Option<Told>,
+    pub retry: Option<Retry>,
+    pub gave_up: Option<GaveUp>,
+}
+
+/// The last mail that went out to a receiver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    pub revision: u32,
+    pub at: Timestamp,
+    /// With brackets; opens the conversation that later mails are part of.
+    pub first_message_id: String,
+    pub last_message_id: String,
+    pub state: AlertState,
+    pub severity: Severity,
+    /// Whether it said that the matter is over.
+    pub closed: bool,
+    #[serde(with = "decimal")]
+    pub actual: Nanos,
+    #[serde(with = "decimal")]
+    pub excess: Nanos,
+}
+
+/// A mail that did not go out and is tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    pub revision: u32,
+    /// Made so far.
+    pub attempts: u32,
+    pub next_attempt: Timestamp,
+    pub error: String,
+}
+
+/// A mail that was refused for good, or too often.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GaveUp {
+    pub revision: u32,
+    pub at: Timestamp,
+    pub error: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    #[error("receipt is not readable: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error("receipt has version {found}, this program reads up to {RECEIPT_VERSION}: run the newer one")]
+    TooNew { found: u32 },
+}
+
+impl Receipt {
+    pub fn new(alert_id: &str) -> Receipt {
+        Receipt { version: RECEIPT_VERSION, alert_id: alert_id.to_string(), receivers: BTreeMap::new(), waiting: None }
+    }
+
+    pub fn encode(&self) -> Result<Vec<u8>, ReceiptError> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Receipt, ReceiptError> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        // First, because a newer form need not be readable at all.
+        let head: Head = serde_json::from_slice(bytes)?;
+        if head.version > RECEIPT_VERSION {
+            return Err(ReceiptError::TooNew { found: head.version });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    pub fn told(&self, receiver: &Receiver) -> Option<&Told> {
+        self.receivers.get(&receiver.to_string())?.told.as_ref()
+    }
+
+    /// Attempts made so far at sending this revision to this receiver.
+    pub fn attempts(&self, receiver: &Receiver, revision: u32) -> u32 {
+        let retry = self.receivers.get(&receiver.to_string()).and_then(|state| state.retry.as_ref());
+        retry.filter(|retry| retry.revision == revision).map_or(0, |retry| retry.attempts)
+    }
+
+    /// A newer revision has come: what waits for an older one is dropped, the plan for the newer one decides anew.
+    pub fn supersede(&mut self, alert: &Alert) {
+        for state in self.receivers.values_mut() {
+            state.retry = state.retry.take().filter(|retry| retry.revision >= alert.revision);
+        }
+        self.settle();
+    }
+
+    pub fn record_sent(&mut self, alert: &Alert, receiver: &Receiver, message_id: &str, at: Timestamp) {
+        let state = self.receivers.entry(receiver.to_string()).or_default();
+        let first = state.told.take().map_or_else(|| message_id.to_string(), |told| told.first_message_id);
+        state.told = Some(Told {
+            revision: alert.revision,
+            at,
+            first_message_id: first,
+            last_message_id: message_id.to_string(),
+            state: alert.state,
+            severity: alert.severity,
+            closed: is_closed(alert),
+            actual: alert.actual,
+            excess: alert.excess,
+        });
+        state.retry = None;
+        state.gave_up = None;
+        self.settle();
+    }
+
+    /// An attempt failed; without a time for the next one, the mail is given up.
+    pub fn record_failed(&mut self, alert: &Alert, receiver: &Receiver, error: &str, at: Timestamp, next_attempt: Option<Timestamp>) {
+        let attempts = self.attempts(receiver, alert.revision).saturating_add(1);
+        let error = clean(error, LONGEST_ERROR);
+        let state = self.receivers.entry(receiver.to_string()).or_default();
+        match next_attempt {
+            Some(next_attempt) => {
+                state.retry = Some(Retry { revision: alert.revision, attempts, next_attempt, error });
+                self.waiting = Some(Box::new(alert.clone()));
+            }
+            None => {
+                state.retry = None;
+                state.gave_up = Some(GaveUp { revision: alert.revision, at, error });
+            }
+        }
+        self.settle();
+    }
+
+    /// When something is to be tried again, the earliest first.
+    pub fn next_attempt(&self) -> Option<Timestamp> {
+        self.receivers.values().filter_map(|state| state.retry.as_ref()).map(|retry| retry.next_attempt).min()
+    }
+
+    /// Who is to be tried again by now.
+    pub fn due(&self, now: Timestamp) -> Vec<Receiver> {
+        let is_due = |state: &ReceiverState| state.retry.as_ref().is_some_and(|retry| retry.next_attempt <= now);
+        self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
+    }
+
+    /// Whether the record may be deleted from the topic: all was over, for everybody, longer ago than this.
+    pub fn may_forget(&self, now: Timestamp, after_ms: i64) -> bool {
+        let is_over = |state: &ReceiverState| {
+            let last = state.told.as_ref().map(|told| told.at).max(state.gave_up.as_ref().map(|gave_up| gave_up.at));
+            state.retry.is_none() && state.told.as_ref().is_none_or(|told| told.closed) && last.is_none_or(|at| at.plus_ms(after_ms) < now)
+        };
+        self.receivers.values().all(is_over)
+    }
+
+    /// Keeps the waiting revision only as long as somebody waits for it.
+    fn settle(&mut self) {
+        if self.receivers.values().all(|state| state.retry.is_none()) {
+            self.waiting = None;
+        }
+    }
+}
+
+/// Whether this revision says that the matter is over.
+pub fn is_closed(alert: &Alert) -> bool {
+    alert.closed_at.is_some() || matches!(alert.state, AlertState::Resolved | AlertState::Retracted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::render::sample;
+
+    fn ada() -> Receiver {
+        Receiver::Mail("ada@example.com".into())
+    }
+
+    #[test]
+    fn a_receipt_survives_its_json() {
+        let alert = sample::spike();
+        let mut receipt = Receipt::new(&alert.id);
+        receipt.record_sent(&alert, &ada(), "<1@x>", Timestamp(5));
+        receipt.record_failed(&alert, &Receiver::Mail("bob@x".into()), "a\r\nb", Timestamp(6), Some(Timestamp(9)));
+        assert_eq!(Receipt::decode(&receipt.encode().unwrap()).unwrap(), receipt);
+        assert_eq!(receipt.receivers["mail:bob@x"].retry.as_ref().unwrap().error, "a b");
+        assert_eq!((receipt.next_attempt(), receipt.due(Timestamp(8)).len(), receipt.due(Timestamp(9)).len()), (Some(Timestamp(9)), 0, 1));
+    }
+
+    #[test]
+    fn a_newer_form_is_refused() {
+        let newer = Receipt::decode(br#"{"version":2,"shape":"unknown"}"#);
+        assert!(matches!(newer, Err(ReceiptError::TooNew { found: 2 })));
+        assert!(matches!(Receipt::decode(b"nonsense"), Err(ReceiptError::Unreadable(_))));
+    }
+
+    #[test]
+    fn the_first_mail_opens_the_conversation_for_good() {
+        let mut alert = sample::spike();
+        let mut receipt = Receipt::new(&alert.id);
+        receipt.record_sent(&alert, &ada(), "<1@x>", Timestamp(5));
+        alert.revision += 1;
+        receipt.record_sent(&alert, &ada(), "<2@x>", Timestamp(6));
+        let told = receipt.told(&ada()).unwrap();
+        assert_eq!((told.first_message_id.as_str(), told.last_message_id.as_str(), told.revision), ("<1@x>", "<2@x>", 2));
+    }
+
+    #[test]
+    fn failures_count_and_end() {
+        let mut alert = sample::spike();
+        let mut receipt = Receipt::new(&alert.id);
+        receipt.record_failed(&alert, &ada(), "451", Timestamp(1), Some(Timestamp(2)));
+        receipt.record_failed(&alert, &ada(), "451", Timestamp(2), Some(Timestamp(4)));
+        assert_eq!((receipt.attempts(&ada(), 1), receipt.attempts(&ada(), 2)), (2, 0));
+        assert_eq!(receipt.waiting.as_deref(), Some(&alert));
+        alert.revision = 2;
+        receipt.supersede(&alert);
+        assert_eq!((receipt.waiting.as_deref(), receipt.next_attempt()), (None, None));
+        receipt.record_failed(&alert, &ada(), "550", Timestamp(3), None);
+        assert_eq!(receipt.receivers["mail:ada@example.com"].gave_up.as_ref().unwrap().revision, 2);
+        assert!(!receipt.may_forget(Timestamp(10), 10) && receipt.may_forget(Timestamp(20), 10));
+    }
+}

@@ -1,0 +1,222 @@
+//! What mails say, and that foreign names cannot break them.
+
+use proptest::prelude::*;
+
+use crate::deliver::channels::Letter;
+use crate::deliver::channels::compose::{compose, header_text, mailbox};
+use crate::deliver::receipt::{Receipt, Told};
+use crate::deliver::rules::Receiver;
+use crate::model::alert::Alert;
+use crate::model::time::Timestamp;
+
+use super::{Context, Rendered, Renderer, sample};
+
+fn told_of(alert: &Alert) -> Told {
+    let ada = Receiver::Mail("ada@example.com".into());
+    let mut receipt = Receipt::new(&alert.id);
+    receipt.record_sent(alert, &ada, "<first.1@example.com>", alert.decided_at);
+    receipt.told(&ada).unwrap().clone()
+}
+
+fn render(alert: &Alert, earlier: Option<&Told>) -> Rendered {
+    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier };
+    Renderer::new().unwrap().render(alert, &context).unwrap()
+}
+
+fn mail(alert: &Alert, rendered: &Rendered, earlier: Option<&Told>) -> Vec<u8> {
+    let receiver = Receiver::Mail("ada@example.com".into());
+    let letter = Letter { alert, receiver: &receiver, earlier, rendered, date: alert.decided_at };
+    compose(&mailbox("Tollgate <gate@example.com>").unwrap(), &letter).unwrap().formatted()
+}
+
+/// Compares with a file of tests/data/mails; `TOLLGATE_BLESS=1` writes it.
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/tests/data/mails/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::option_env!("TOLLGATE_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "{path}: TOLLGATE_BLESS=1 cargo test writes it anew");
+}
+
+#[test]
+fn mails_read_as_they_should() {
+    let told = told_of(&sample::spike());
+    let cases = [
+        ("spike", sample::spike(), None),
+        ("runaway", sample::runaway(), None),
+        ("resolved", sample::resolved(), Some(&told)),
+        ("retracted", sample::retracted(), Some(&told)),
+        ("amended", sample::amended(), Some(&told)),
+    ];
+    for (name, alert, earlier) in cases {
+        let rendered = render(&alert, earlier);
+        golden(name, &format!("Subject: {}\n\n{}", rendered.subject, rendered.text));
+    }
+}
+
+/// HTML as its reader sees it: without tags, styles and comments, spaces as in `words`.
+fn visible(html: &str) -> String {
+    let body = html.split_once("<body").map_or(html, |(_, body)| body);
+    let mut text = String::new();
+    let mut inside = true;
+    for c in body.chars() {
+        match c {
+            '<' => inside = true,
+            '>' => {
+                inside = false;
+                text.push(' ');
+            }
+            c if !inside => text.push(c),
+            _ => {}
+        }
+    }
+    for (entity, c) in [("&#x2f;", "/"), ("&#x27;", "'"), ("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&amp;", "&")] {
+        text = text.replace(entity, c);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn text_and_html_say_the_same() {
+    for alert in [sample::spike(), sample::runaway(), sample::resolved(), sample::retracted(), sample::amended()] {
+        let rendered = render(&alert, None);
+        let seen = visible(&rendered.html);
+        let text = rendered.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let zone = super::when::zone(&alert.time_zone);
+        let page = super::page::page(&alert, &Context { topic: "alerts", ..Context::default() }, None);
+        let mut said = vec![page.title, page.lead, super::when::moment(alert.onset, &zone), alert.id.clone()];
+        said.extend(page.facts.into_iter().chain(page.figures).chain(page.ids).map(|fact| fact.value));
+        said.extend(page.steps);
+        said.extend(page.causes.into_iter().flat_map(|cause| [cause.what, cause.actual, format!("{} %", cause.share)]));
+        for words in said {
+            assert!(seen.contains(&words), "HTML lacks: {words}\n{seen}");
+            assert!(text.contains(&words), "text lacks: {words}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn the_mail_is_what_mail_clients_expect() {
+    let alert = sample::resolved();
+    let told = told_of(&sample::spike());
+    let rendered = render(&alert, Some(&told));
+    let bytes = mail(&alert, &rendered, Some(&told));
+    assert_eq!(bytes, mail(&alert, &rendered, Some(&told)), "the same letter has the same bytes");
+    assert!(bytes.len() < 100_000, "{} bytes", bytes.len());
+    let parsed = mailparse::parse_mail(&bytes).unwrap();
+    let header = |name: &str| parsed.headers.iter().find(|header| header.get_key() == name).map(|header| header.get_value());
+    assert_eq!(header("Date").as_deref(), Some("Tue, 24 Nov 2026 17:02:00 +0000"));
+    assert_eq!(header("In-Reply-To").as_deref(), Some("<first.1@example.com>"));
+    assert_eq!(header("References").as_deref(), Some("<first.1@example.com>"));
+    assert_eq!(header("Auto-Submitted").as_deref(), Some("auto-generated"));
+    assert_eq!(header("List-Id").as_deref(), Some("Tollgate alerts <alerts.tollgate.example.com>"));
+    assert_eq!(header("X-Tollgate-Alert-Id").as_deref(), Some(alert.id.as_str()));
+    assert!(header("Message-ID").unwrap().ends_with(".4@example.com>"), "{:?}", header("Message-ID"));
+    assert_eq!(parsed.ctype.mimetype, "multipart/alternative");
+    let [text, related] = parsed.subparts.as_slice() else { panic!("{} parts", parsed.subparts.len()) };
+    assert_eq!(text.get_body().unwrap().replace("\r\n", "\n").trim(), rendered.text.trim());
+    let [html, png] = related.subparts.as_slice() else { panic!("{} parts", related.subparts.len()) };
+    let picture = rendered.chart.unwrap();
+    assert!(html.get_body().unwrap().contains(&format!("cid:{}", picture.content_id)));
+    assert_eq!(png.get_body_raw().unwrap(), picture.png);
+    assert!(png.headers.iter().any(|header| header.get_value() == format!("<{}>", picture.content_id)));
+    for line in bytes.split(|byte| *byte == b'\n') {
+        assert!(line.len() < 999 && line.is_ascii(), "{}", String::from_utf8_lossy(line));
+    }
+}
+
+/// An alert in which all foreign text is the given one.
+fn hostile(text: &str, alert: Alert) -> Alert {
+    let named = |dimensions: &std::collections::BTreeMap<String, String>| {
+        dimensions.keys().map(|key| (key.clone(), text.to_string())).chain([(text.to_string(), text.to_string())]).collect()
+    };
+    let causes = alert.causes.iter().map(|cause| crate::model::alert::Cause { dimensions: named(&cause.dimensions), ..cause.clone() });
+    Alert {
+        id: format!("{text}/5b1f"),
+        incident_id: format!("{text}/77"),
+        team: text.to_string(),
+        dimensions: named(&alert.dimensions),
+        causes: causes.collect(),
+        normal: text.to_string(),
+        summary: text.to_string(),
+        next_steps: vec![text.to_string(); 20],
+        time_zone: text.to_string(),
+        history: Vec::new(),
+        ..alert
+    }
+}
+
+/// Tags and headers of a mail with harmless names are the measure for one with hostile names.
+fn check_unbroken(text: &str, base: Alert) {
+    let alert = hostile(text, base.clone());
+    let rendered = render(&alert, None);
+    let harmless = render(&hostile("harmless", base), None);
+    assert!(!rendered.subject.chars().any(char::is_control), "{:?}", rendered.subject);
+    let tags = |html: &str| html.matches('<').count();
+    assert_eq!(tags(&rendered.html) - absent_parts(&rendered), tags(&harmless.html) - absent_parts(&harmless), "{}", rendered.html);
+    let bytes = mail(&alert, &rendered, None);
+    let parsed = mailparse::parse_mail(&bytes).unwrap();
+    let names: Vec<String> = parsed.headers.iter().map(|header| header.get_key()).collect();
+    let parsed_harmless = mail(&alert, &harmless, None);
+    let parsed_harmless = mailparse::parse_mail(&parsed_harmless).unwrap();
+    let expected: Vec<String> = parsed_harmless.headers.iter().map(|header| header.get_key()).collect();
+    assert_eq!(names, expected);
+    let subject = parsed.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
+    assert_eq!(subject, header_text(&rendered.subject, 150));
+    for line in bytes.split(|byte| *byte == b'\n') {
+        assert!(line.len() < 999, "{} bytes in a line", line.len());
+    }
+}
+
+/// Tags of list entries that are left out because nothing visible is left of their text.
+fn absent_parts(rendered: &Rendered) -> usize {
+    rendered.html.matches("<tr>").count() * 6
+}
+
+#[test]
+fn hostile_names_break_nothing() {
+    let long = "x".repeat(20_000);
+    let cases = [
+        "search\r\nBcc: eve@example.com\r\n\r\n<b>hi</b>",
+        "</td></table><script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "{{ 7 * 7 }}{% raw %}",
+        "חיפוש \u{202e}gpj.exe",
+        "Z\u{300}\u{301}\u{302}\u{303}\u{304}",
+        "=?utf-8?q?=42cc=3A?= <a@b>",
+        "\u{1F9D1}\u{200D}\u{1F680} team",
+        &long,
+    ];
+    for text in cases {
+        for alert in [sample::spike(), sample::runaway(), sample::amended()] {
+            check_unbroken(text, alert);
+        }
+    }
+    let rendered = render(&hostile("{{ 7 * 7 }}", sample::spike()), None);
+    assert!(rendered.text.contains("{{ 7 * 7 }}") && !rendered.text.contains("49"), "foreign text is no template");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn no_name_breaks_a_mail(text in "[ -~a-z]{1,30}|.{1,60}|(\\PC|[\r\n\t\u{0}-\u{9f}\u{202a}-\u{202e}<>&\"'=?:@]){1,400}") {
+        // Letters around it, so that something visible is left of it.
+        check_unbroken(&format!("a{text}b"), sample::spike());
+    }
+}
+
+#[test]
+fn numbers_at_their_limits_are_shown() {
+    let huge = crate::model::money::Nanos(1_000_000_000_000_000_000_000_000_000);
+    let alert = Alert {
+        actual: huge,
+        excess: huge,
+        burn_rate_per_hour: crate::model::money::Nanos(-huge.0),
+        unexplained: f64::NAN,
+        onset: Timestamp(i64::MIN),
+        event_time: Timestamp(i64::MAX),
+        ..sample::spike()
+    };
+    assert!(render(&alert, None).subject.contains("+1,000,000,000,000,000,000 USD"));
+}

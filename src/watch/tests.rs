@@ -1,0 +1,226 @@
+//! The whole room on records: quiet weeks, a spike caught in minutes, its end, and a state that restores to what was running.
+
+use std::collections::BTreeMap;
+
+use super::rules::{TeamRule, Thresholds, WatchRules};
+use super::*;
+use crate::model::alert::{Alert, AlertKind, AlertState};
+use crate::model::leaf::{Leaf, Measure};
+use crate::model::money::{Currency, Nanos};
+use crate::model::partial::{Marker, Partial, Source, UserCost};
+use crate::model::time::{MINUTE_MS, Minute};
+
+pub(crate) fn rules() -> WatchRules {
+    WatchRules {
+        revision: 1,
+        lateness_ms: 5 * MINUTE_MS,
+        reporting_currency: Currency::USD,
+        defaults: Thresholds {
+            alerts_per_team_month: 2.0,
+            least_ratio: 1.5,
+            least_excess: Nanos::from_units(10),
+            runaway_floor: Nanos::from_units(25),
+            runaway_factor: 3.0,
+            quiet_hours_to_close: 3,
+            update_growth: 1.5,
+            refractory_hours: 12,
+        },
+        overrides: Vec::new(),
+        teams: vec![TeamRule { team: "watched".into(), time_zone: "Europe/Berlin".into(), observe: true }],
+    }
+}
+
+/// A shard fed minute by minute, with one source.
+struct Bench {
+    shard: Shard,
+    rules: WatchRules,
+    offset: i64,
+    alerts: Vec<Alert>,
+    rollups: Vec<crate::model::rollup::SpendRollup>,
+}
+
+const START: Minute = Minute(29_000_000 - 29_000_000 % 1440);
+
+impl Bench {
+    fn new() -> Bench {
+        let rules = rules();
+        Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new(), rollups: Vec::new() }
+    }
+
+    /// Money by (team, project, user) in one minute; the watermark follows.
+    fn minute(&mut self, minute: i64, spends: &[(&str, &str, &str, f64)]) {
+        let minute = Minute(START.0 + minute);
+        let partials = spends.iter().map(|(team, project, user, money)| partial(minute, team, project, user, *money)).collect();
+        self.record(minute, partials);
+    }
+
+    fn record(&mut self, minute: Minute, partials: Vec<Partial>) {
+        let marker = Marker {
+            source: Source { topic: "usage-events".into(), partition: 0 },
+            watermark: Some(minute.start()),
+            idle: false,
+            partitions_of_topic: 1,
+        };
+        let record = ShardRecord { partials, markers: vec![marker] };
+        let effects = self.shard.apply(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
+        self.offset += 1;
+        for effect in effects {
+            match effect {
+                Effect::Alert(alert) => self.alerts.push(*alert),
+                Effect::Rollup(rollup) => self.rollups.push(*rollup),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Ten days of 24 hours: 10 USD an hour by night, 30 by day, two projects, a little noise.
+    fn quiet_days(&mut self, days: i64) {
+        for minute in 0..days * 1440 {
+            let hour = minute / 60 % 24;
+            let level = if (8..18).contains(&hour) { 30.0 } else { 10.0 };
+            let noise = 1.0 + f64::from(u32::try_from((minute / 60 * 7919) % 13).unwrap()) / 100.0;
+            let money = level / 60.0 * noise;
+            self.minute(minute, &[("search", "ranker", "ann", money * 0.7), ("search", "crawler", "bob", money * 0.3)]);
+        }
+    }
+}
+
+fn partial(minute: Minute, team: &str, project: &str, user: &str, money: f64) -> Partial {
+    let cost = Nanos((money * 1e9) as i128);
+    Partial {
+        leaf: Leaf {
+            team: team.into(),
+            project: project.into(),
+            model: "gpt-4o".into(),
+            provider: "openai".into(),
+            region: "eu".into(),
+            environment: "prod".into(),
+            meter: "llm.tokens".into(),
+            currency: Currency::USD,
+            measure: Measure::Estimated,
+        },
+        minute,
+        events: 3,
+        unpriced_events: 0,
+        cost,
+        has_negative: money < 0.0,
+        quantity: Nanos::ZERO,
+        requests: 3,
+        tokens_input: 100,
+        tokens_output: 10,
+        tokens_cached_input: 0,
+        tokens_cache_write: 0,
+        tokens_reasoning: 0,
+        last_event_time: minute.start().plus_ms(30_000),
+        last_ingest_time: minute.start().plus_ms(31_000),
+        users: vec![UserCost { user: user.into(), cost }],
+    }
+}
+
+#[test]
+fn quiet_days_raise_nothing_and_every_hour_is_rolled_up_once() {
+    let mut bench = Bench::new();
+    bench.quiet_days(10);
+    assert_eq!(bench.alerts, Vec::new());
+    let mut revisions: BTreeMap<(String, i64), u32> = BTreeMap::new();
+    for rollup in &bench.rollups {
+        *revisions.entry((rollup.leaf.project.to_string(), rollup.period_start.0)).or_default() += 1;
+    }
+    assert!(revisions.values().all(|count| *count == 1));
+    // The last hour is still open, the one before has closed.
+    assert_eq!(revisions.len(), 2 * (10 * 24 - 1));
+}
+
+/// A spike in one project: alert within its first hour, at that project's node, with the user; grows, ends, one id all along.
+#[test]
+fn a_spike_is_one_alert_from_its_first_minutes_to_its_end() {
+    let mut bench = Bench::new();
+    bench.quiet_days(10);
+    let day = 10 * 1440;
+    for minute in day..day + 10 * 60 {
+        let spike = if (day + 120..day + 300).contains(&minute) { 2.0 } else { 0.0 };
+        let money = 10.0 / 60.0;
+        let spends = [("search", "ranker", "ann", money * 0.7), ("search", "crawler", "bob", money * 0.3), ("search", "ranker", "eve", spike)];
+        bench.minute(minute, if spike > 0.0 { &spends[..] } else { &spends[..2] });
+    }
+    let first = bench.alerts.first().expect("an alert");
+    assert_eq!((first.state, first.revision), (AlertState::Open, 1));
+    let delay = (first.event_time.0 - Minute(START.0 + day + 120).start().0) / MINUTE_MS;
+    assert!(delay <= 20, "{delay} minutes after onset");
+    assert_eq!(first.dimensions.get("project").map(String::as_str), Some("ranker"));
+    assert_eq!(first.causes.first().and_then(|cause| cause.dimensions.get("user")).map(String::as_str), Some("eve"), "{:?}", first.causes);
+    assert!(first.provisional && first.notify);
+    let told: Vec<String> = bench.alerts.iter().map(|alert| format!("{} {:?} {} {:?}", alert.event_time, alert.state, alert.summary, alert.dimensions)).collect();
+    assert!(bench.alerts.iter().all(|alert| alert.id == first.id), "one episode, one id: {told:#?}");
+    let revisions: Vec<u32> = bench.alerts.iter().map(|alert| alert.revision).collect();
+    assert_eq!(revisions, (1..=u32::try_from(revisions.len()).unwrap()).collect::<Vec<_>>());
+    let last = bench.alerts.last().unwrap();
+    assert_eq!(last.state, AlertState::Resolved, "{:?}", bench.alerts.iter().map(|alert| alert.state).collect::<Vec<_>>());
+    let excess = super::series::to_units(last.excess);
+    assert!((300.0..380.0).contains(&excess), "180 minutes of 2 USD: {excess}");
+    assert_eq!(bench.shard.open_alerts(), 0);
+}
+
+#[test]
+fn a_runaway_needs_no_history_but_a_spike_does_and_observed_teams_are_not_mailed() {
+    let mut bench = Bench::new();
+    for minute in 0..90 {
+        let money = if minute < 60 { 0.2 } else { 40.0 };
+        bench.minute(minute, &[("young", "agent", "loop", money), ("watched", "agent", "loop", money)]);
+    }
+    let opened: Vec<&Alert> = bench.alerts.iter().filter(|alert| alert.state == AlertState::Open).collect();
+    assert_eq!(opened.len(), 2);
+    for alert in opened {
+        assert_eq!(alert.kind, AlertKind::Runaway);
+        assert_eq!(alert.notify, alert.team == "young");
+        assert!(alert.event_time.minute().0 - START.0 - 60 <= 5, "within five minutes");
+    }
+}
+
+/// Restored state == the state that was running, at any record, and both go on alike.
+#[test]
+fn a_restored_shard_is_the_one_that_was_running() {
+    let mut bench = Bench::new();
+    let mut changelog: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for minute in 0..4 * 1440 {
+        let spike = if (3 * 1440 + 30..3 * 1440 + 400).contains(&minute) { 3.0 } else { 0.0 };
+        bench.minute(minute, &[("search", "ranker", "ann", 0.3 + spike), ("search", "crawler", "bob", 0.1)]);
+        if minute % 97 == 0 {
+            let late = Minute(START.0 + minute - 130);
+            bench.record(Minute(START.0 + minute), vec![partial(late.max(START), "search", "ranker", "late", 0.05)]);
+        }
+        if minute % 41 == 0 {
+            for change in bench.shard.take_changes() {
+                match change.value {
+                    Some(value) => changelog.insert(change.key, value),
+                    None => changelog.remove(&change.key),
+                };
+            }
+            let live: Vec<(Vec<u8>, Vec<u8>)> = changelog.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let mut restored = Shard::restore(&live, 1, &bench.rules).unwrap().unwrap();
+            restored.forget_caches();
+            let mut running = bench.shard.clone();
+            running.forget_caches();
+            assert_eq!(restored, running, "at minute {minute}");
+        }
+    }
+    assert!(!bench.alerts.is_empty());
+}
+
+#[test]
+fn a_state_of_another_version_shard_count_or_newer_rules_is_refused() {
+    let mut bench = Bench::new();
+    bench.minute(0, &[("search", "ranker", "ann", 1.0)]);
+    let live: Vec<(Vec<u8>, Vec<u8>)> =
+        bench.shard.take_changes().into_iter().filter_map(|change| Some((change.key, change.value?))).collect();
+    assert_eq!(Shard::restore(&live, 2, &bench.rules), Err(state::StateError::OtherShardCount { found: 1, configured: 2 }));
+    let older = WatchRules { revision: 0, ..bench.rules.clone() };
+    assert_eq!(Shard::restore(&live, 1, &older), Err(state::StateError::OlderRules { found: 1, configured: 0 }));
+    let mut newer_format = live.clone();
+    newer_format[0].1[1] = state::STATE_VERSION + 1;
+    assert_eq!(Shard::restore(&newer_format, 1, &bench.rules), Err(state::StateError::OtherVersion { found: state::STATE_VERSION + 1 }));
+    let mut damaged = live;
+    *damaged[0].1.last_mut().unwrap() ^= 1;
+    assert_eq!(Shard::restore(&damaged, 1, &bench.rules), Err(state::StateError::Damaged("checksum")));
+    assert_eq!(Shard::restore(&[], 1, &bench.rules), Ok(None));
+}

@@ -1,0 +1,227 @@
+//! One event's whole way: produced by Java, judged exactly-once, alert read by Java, mail taken by a mail server that is not ours.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::parts::{Guarded, Kafka, Smtp, SmtpOptions, consume, free_port, kafka, produce, run, temp_folder, test_ca, unique, wait_for};
+
+const HOUR_MS: i64 = 3_600_000;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A deployment of its own on the shared broker: topics under a prefix, config in a folder.
+pub struct Deployment {
+    pub prefix: String,
+    pub config: PathBuf,
+    pub http: u16,
+    pub broker: &'static Kafka,
+}
+
+impl Deployment {
+    /// Two input partitions, four shards; mail to `oncall@example.com` through the given server.
+    pub fn new(name: &str, smtp: &Smtp, more: &str) -> Deployment {
+        let prefix = format!("{}-", unique(name));
+        let folder = temp_folder(name);
+        let http = free_port();
+        let broker = kafka();
+        std::fs::write(folder.join("password"), "correct horse\n").unwrap();
+        let config = folder.join("tollgate.toml");
+        let text = format!(
+            r#"
+version = 1
+[kafka]
+bootstrap_servers = "{bootstrap}"
+application_id = "{prefix}app"
+topic_prefix = "{prefix}"
+instance_id = "one"
+[topics]
+input_partitions = 2
+output_partitions = 2
+[shards]
+count = 4
+[watch]
+lateness = "30s"
+[mail]
+host = "localhost"
+port = {port}
+tls = "starttls"
+username = "tollgate"
+password_file = "password"
+ca_file = "{ca}"
+from = "Tollgate <tollgate@example.com>"
+[deliver]
+fallback = ["oncall@example.com"]
+[http]
+listen = "127.0.0.1:{http}"
+{more}
+"#,
+            bootstrap = broker.bootstrap(),
+            port = smtp.port,
+            ca = test_ca().ca.display(),
+        );
+        std::fs::write(&config, text).unwrap();
+        let deployment = Deployment { prefix, config, http, broker };
+        deployment.command(&["topics", "create"]);
+        deployment
+    }
+
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Runs a command of ours to its end; it must succeed.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(arguments).arg("--config").arg(&self.config);
+        run(&mut command, "", LIMIT).expect_success()
+    }
+
+    /// `tollgate run`, until it is ready.
+    pub fn start(&self) -> Guarded {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.config.with_extension("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.arg("run").arg("--config").arg(&self.config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut process = Guarded::spawn(&mut command);
+        wait_for("tollgate to be ready", LIMIT, || {
+            assert!(process.ended().is_none(), "tollgate ended:\n{}", self.log());
+            (self.get("/health/ready").0 == 200).then_some(())
+        });
+        process
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.config.with_extension("log")).unwrap_or_default()
+    }
+
+    /// Status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        use std::io::{Read as _, Write as _};
+        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.http)) else { return (0, String::new()) };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        if stream.read_to_string(&mut answer).is_err() {
+            return (0, answer);
+        }
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
+    }
+
+    /// The newest record of each key on one of our JSON topics, as a read_committed consumer of another make sees it.
+    pub fn newest(&self, topic: &str) -> BTreeMap<String, Value> {
+        let mut newest = BTreeMap::new();
+        for record in consume(self.broker.bootstrap(), &self.topic(topic)) {
+            newest.insert(record.key.clone().unwrap_or_default(), record.json());
+        }
+        newest
+    }
+
+    pub fn produce_usage(&self, events: &[Value]) {
+        let topic = self.topic("usage-events");
+        let line = |event: &Value| json!({"topic": topic, "key": event["event_id"], "value_json": event});
+        produce(self.broker.bootstrap(), &events.iter().map(line).collect::<Vec<_>>());
+    }
+}
+
+pub fn now_ms() -> i64 {
+    i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
+pub fn rfc3339(ms: i64) -> String {
+    tollgate::model::time::Timestamp(ms).to_string()
+}
+
+/// One event of 1,000 requests' worth.
+pub fn usage(id: &str, at_ms: i64, team: &str, user: &str, cost: &str) -> Value {
+    json!({"event_id": id, "source": "gateway/eu1", "event_time": rfc3339(at_ms), "meter": "llm.tokens", "team": team,
+        "project": "ranker", "model": "gpt-4o", "provider": "openai", "region": "eu-central-1", "environment": "prod", "user": user,
+        "input_tokens": 1000, "output_tokens": 200, "cost": cost, "currency": "USD"})
+}
+
+/// Some days of steady spend: six events an hour of about 0.50 USD for each team, ending at `end_ms`.
+fn history(teams: &[&str], hours: i64, end_ms: i64) -> Vec<Value> {
+    let start = end_ms / HOUR_MS * HOUR_MS - hours * HOUR_MS;
+    let mut events = Vec::new();
+    for slot in 0..hours * 6 {
+        for team in teams {
+            let cost = format!("0.{}", 48 + (slot * 7 + i64::try_from(team.len()).unwrap()) % 5);
+            let id = format!("{team}-{slot}");
+            events.push(usage(&id, start + slot * HOUR_MS / 6 + 1000, team, "ann", &cost));
+        }
+    }
+    events
+}
+
+/// Sum of a field over events, exactly, in nanos.
+fn sum(values: impl Iterator<Item = String>) -> i128 {
+    values.map(|text| text.parse::<tollgate::model::money::Nanos>().unwrap().0).sum()
+}
+
+#[test]
+fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let deployment = Deployment::new("path", &smtp, "");
+    let teams = ["search", "ads", "support"];
+    // Ends two hours ago, so that the hours up to then close once the topic has been quiet for a while.
+    let events = history(&teams, 72, now_ms() - 2 * HOUR_MS);
+    let (first, second) = events.split_at(events.len() / 2);
+    deployment.produce_usage(first);
+    let mut process = deployment.start();
+    // Duplicates of what was sent, and what nobody can read.
+    deployment.produce_usage(&first[first.len() - 50..]);
+    let broken = json!({"topic": deployment.topic("usage-events"), "key": "x", "value": "{\"event_id\": 1}"});
+    produce(deployment.broker.bootstrap(), &[broken]);
+    process.kill9();
+    deployment.produce_usage(second);
+    let mut process = deployment.start();
+
+    // Every closed hour is there once: the roll-ups' newest revisions add up to what was produced, to the nano.
+    let produced = sum(events.iter().map(|event| event["cost"].as_str().unwrap().to_string()));
+    wait_for("all hours to close", Duration::from_secs(120), || {
+        let rollups = deployment.newest("spend-rollups");
+        let counted: i64 = rollups.values().map(|rollup| rollup["events"].as_i64().unwrap()).sum();
+        assert!(counted <= i64::try_from(events.len()).unwrap(), "doubled: {counted}");
+        (counted == i64::try_from(events.len()).unwrap()).then(|| {
+            let rolled_up = sum(rollups.values().map(|rollup| rollup["cost"].as_str().unwrap().to_string()));
+            assert_eq!(rolled_up, produced);
+        })
+    });
+    assert_eq!(deployment.newest("alerts").len(), 0, "nothing has happened yet");
+
+    // A user of one team runs wild, now.
+    let wild: Vec<Value> =
+        (0..40).map(|n| usage(&format!("wild-{n}"), now_ms() - 60_000 + n * 1000, "search", "eve", "2.5")).collect();
+    deployment.produce_usage(&wild);
+    let alert = wait_for("the alert", LIMIT, || deployment.newest("alerts").into_values().find(|alert| alert["team"] == "search"));
+    assert_eq!(alert["dimensions"]["project"], "ranker");
+    assert_eq!(alert["causes"][0]["dimensions"]["user"], "eve", "{alert}");
+    let mails = smtp.wait_for_mails(1, LIMIT);
+    let mail = &mails[0];
+    assert!(mail.tls, "sent under TLS");
+    assert_eq!(mail.user.as_deref(), Some("tollgate"), "sent after a login");
+    assert_eq!(mail.to, vec!["oncall@example.com"]);
+    let parsed = mailparse::parse_mail(&mail.raw).unwrap();
+    let subject = parsed.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
+    assert!(subject.contains("search"), "{subject}");
+
+    let dead = consume(deployment.broker.bootstrap(), &deployment.topic("dead-letter"));
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].headers["tollgate.reason"].as_deref(), Some("wrong_type"));
+
+    // A clean stop and another start change nothing: same alert, no second mail.
+    process.signal("TERM");
+    assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
+    let before = deployment.newest("alerts");
+    let _process = deployment.start();
+    deployment.produce_usage(&[usage("after", now_ms(), "ads", "ann", "0.01")]);
+    wait_for("the last event to be counted", LIMIT, || {
+        let page = deployment.get("/metrics").1;
+        page.contains("tollgate_intake_records_combined_total 1").then_some(())
+    });
+    let after = deployment.newest("alerts");
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    assert_eq!(smtp.mails().len(), mails.len());
+}
