@@ -25,7 +25,9 @@ const UNUSABLE: u8 = 2;
 /// Tollgate watches cloud and AI usage on Kafka and tells the right person, within seconds, when spend leaves its normal.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, max_term_width = 100)]
-#[command(after_help = "Start here:\n  tollgate config default > tollgate.toml      every option, with its default and a comment\n  tollgate check --config tollgate.toml        is it right, and is everything reachable?\n  tollgate topics create --config tollgate.toml")]
+#[command(
+    after_help = "Start here:\n  tollgate config default > tollgate.toml      every option, with its default and a comment\n  tollgate check --config tollgate.toml        is it right, and is everything reachable?\n  tollgate topics create --config tollgate.toml"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

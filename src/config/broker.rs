@@ -146,8 +146,7 @@ fn security(mut section: Section) -> SecuritySettings {
         section.complain("protocol", Complaint::new(what, "set \"ssl\" or \"sasl_ssl\", or take them out"));
     }
     if section.has("certificate_file") != section.has("key_file") {
-        let (there, missing) =
-            if section.has("key_file") { ("key_file", "certificate_file") } else { ("certificate_file", "key_file") };
+        let (there, missing) = if section.has("key_file") { ("key_file", "certificate_file") } else { ("certificate_file", "key_file") };
         section.complain(there, Complaint::new(format!("stands alone, without '{missing}'"), "a client certificate needs both"));
     }
     section.finish();
@@ -202,7 +201,8 @@ pub fn topics(section: &mut Section, prefix: &str) -> TopicSettings {
         ("spend_rollups", name("spend_rollups")),
     ];
     check_names(section, &names);
-    let [usage_events, resource_events, activity_events, lineage_events, billing_events, feedback, outputs @ ..] = names.map(|(_, name)| name);
+    let [usage_events, resource_events, activity_events, lineage_events, billing_events, feedback, outputs @ ..] =
+        names.map(|(_, name)| name);
     let [dead_letter, alerts, governance_violations, spend_rollups] = outputs;
     let count = |number: i64| i32::try_from(number).unwrap_or_default();
     TopicSettings {

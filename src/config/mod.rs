@@ -67,12 +67,7 @@ pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, Stri
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_text(
-    file: &str,
-    text: &str,
-    base: &Path,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Loaded, Vec<Problem>> {
+pub fn load_text(file: &str, text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Loaded, Vec<Problem>> {
     let notes = Notes::default();
     let mut table = tree::parse("built-in defaults", DEFAULTS)?;
     let own = tree::parse(file, text)?;
@@ -91,7 +86,9 @@ fn check_version(file: &str, own: &Table, notes: &Notes) -> Result<(), Vec<Probl
     let Some(item) = own.get("version") else {
         if !own.is_empty() {
             let problem = Problem::new(&Place::whole(file), format!("has no 'version' and is read as version {FORMAT_VERSION}"));
-            notes.warning(problem.hint(format!("add version = {FORMAT_VERSION} as its first line, so that later releases know what it means")));
+            notes.warning(
+                problem.hint(format!("add version = {FORMAT_VERSION} as its first line, so that later releases know what it means")),
+            );
         }
         return Ok(());
     };
