@@ -25,7 +25,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Prints one line per thing: ok, warning or problem, with file, line and what to do. Changes nothing and sends no mail. Ends with 0,
 /// or with 2 if there is a problem.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tollgate check --config tollgate.toml\n  tollgate check --config tollgate.toml --offline      in a build, before anything is deployed")]
+#[command(
+    after_help = "Examples:\n  tollgate check --config tollgate.toml\n  tollgate check --config tollgate.toml --offline      in a build, before anything is deployed"
+)]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigFile,

@@ -25,7 +25,9 @@ const UNUSABLE: u8 = 2;
 /// Tollgate watches cloud and AI usage on Kafka and tells the right person, within seconds, when spend leaves its normal.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, max_term_width = 100)]
-#[command(after_help = "Start here:\n  tollgate config default > tollgate.toml      every option, with its default and a comment\n  tollgate check --config tollgate.toml        is it right, and is everything reachable?\n  tollgate topics create --config tollgate.toml")]
+#[command(
+    after_help = "Start here:\n  tollgate config default > tollgate.toml      every option, with its default and a comment\n  tollgate check --config tollgate.toml        is it right, and is everything reachable?\n  tollgate topics create --config tollgate.toml"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -128,9 +130,17 @@ pub fn main() -> Result<ExitCode> {
 
 fn run(arguments: &RunArguments, logging: &Logging) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
-    telemetry::start(logging, &loaded.settings.log)?;
+    let level = telemetry::start(logging, &loaded.settings.log)?;
     let file = arguments.config.clone();
-    run::run(loaded, move || file.load(), arguments.only)?;
+    let reload = move || {
+        let loaded = file.load()?;
+        // Known to parse; and if it cannot be changed, logging goes on as it is.
+        if let Err(error) = level.set(&loaded.settings.log.level) {
+            tracing::warn!("{error:#}");
+        }
+        Ok(loaded)
+    };
+    run::run(loaded, reload, arguments.only)?;
     Ok(Ended::Well)
 }
 

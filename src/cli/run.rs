@@ -39,7 +39,8 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<config::Probl
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")?;
     let listen = loaded.settings.http.listen;
-    let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
+    let listener =
+        runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     let stopping = stop.clone();

@@ -108,9 +108,13 @@ fn check(section: &Section, settings: &KafkaSettings) {
     for (inner, inner_ms, outer, outer_ms) in limits {
         // 0: was complained about already.
         if inner_ms >= outer_ms && outer_ms > 0 {
-            let texts = (duration_text(i64::from(inner_ms)), duration_text(i64::from(outer_ms)));
-            let what = format!("is {}, not less than '{outer}', which is {}", texts.0, texts.1);
-            section.complain(inner, Complaint::new(what, "message_timeout < transaction_timeout < session_timeout must hold"));
+            // Whoever moved one of the two is to blame, not the default.
+            let blame_outer = section.is_own(outer) && !section.is_own(inner);
+            let (key, ms, order, other, other_ms) =
+                if blame_outer { (outer, outer_ms, "more", inner, inner_ms) } else { (inner, inner_ms, "less", outer, outer_ms) };
+            let texts = (duration_text(i64::from(ms)), duration_text(i64::from(other_ms)));
+            let what = format!("is {}, not {order} than '{other}', which is {}", texts.0, texts.1);
+            section.complain(key, Complaint::new(what, "message_timeout < transaction_timeout < session_timeout must hold"));
         }
     }
     if settings.delivery == Delivery::AtLeastOnce {
@@ -146,8 +150,7 @@ fn security(mut section: Section) -> SecuritySettings {
         section.complain("protocol", Complaint::new(what, "set \"ssl\" or \"sasl_ssl\", or take them out"));
     }
     if section.has("certificate_file") != section.has("key_file") {
-        let (there, missing) =
-            if section.has("key_file") { ("key_file", "certificate_file") } else { ("certificate_file", "key_file") };
+        let (there, missing) = if section.has("key_file") { ("key_file", "certificate_file") } else { ("certificate_file", "key_file") };
         section.complain(there, Complaint::new(format!("stands alone, without '{missing}'"), "a client certificate needs both"));
     }
     section.finish();
@@ -202,7 +205,8 @@ pub fn topics(section: &mut Section, prefix: &str) -> TopicSettings {
         ("spend_rollups", name("spend_rollups")),
     ];
     check_names(section, &names);
-    let [usage_events, resource_events, activity_events, lineage_events, billing_events, feedback, outputs @ ..] = names.map(|(_, name)| name);
+    let [usage_events, resource_events, activity_events, lineage_events, billing_events, feedback, outputs @ ..] =
+        names.map(|(_, name)| name);
     let [dead_letter, alerts, governance_violations, spend_rollups] = outputs;
     let count = |number: i64| i32::try_from(number).unwrap_or_default();
     TopicSettings {

@@ -55,14 +55,17 @@ fn set(table: &mut Table, keys: &[String], name: &str, value: &str, notes: &Note
             Some(value) => {
                 table.insert(key.clone(), Item { place, value });
             }
-            None => notes.problem(Problem::new(&place, "a table cannot be set from the environment").hint("set its keys, or write it in the file")),
+            None => notes
+                .problem(Problem::new(&place, "a table cannot be set from the environment").hint("set its keys, or write it in the file")),
         }
         return;
     }
     let item = table.entry(key.clone()).or_insert_with(|| Item { place: place.clone(), value: Value::Table(Table::new()) });
     match &mut item.value {
         Value::Table(inner) => set(inner, rest, name, value, notes),
-        _ => notes.problem(Problem::new(&place, format!("unknown option: '{key}' has no options inside")).hint("lists of tables stand in the file only")),
+        _ => notes.problem(
+            Problem::new(&place, format!("unknown option: '{key}' has no options inside")).hint("lists of tables stand in the file only"),
+        ),
     }
 }
 

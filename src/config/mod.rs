@@ -21,8 +21,10 @@ use std::path::Path;
 
 pub use self::env::variables;
 use self::prices::PriceFile;
-use self::problem::{Place, Problem};
+use self::problem::Place;
+pub use self::problem::Problem;
 use self::read::{Notes, Section};
+pub use self::restart::{forgot_revision, refused, restart_needed};
 use self::settings::Settings;
 use self::tree::{Table, Value};
 use crate::intake::rules::IntakeRules;
@@ -31,6 +33,9 @@ use crate::watch::rules::WatchRules;
 
 /// The commented default file.
 pub const DEFAULTS: &str = include_str!("../../config/tollgate.toml");
+
+/// What the defaults are called where a file's name would stand.
+const DEFAULTS_NAME: &str = "built-in defaults";
 
 /// Version of the file's format that this program reads.
 pub const FORMAT_VERSION: i64 = 1;
@@ -69,14 +74,9 @@ pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, Stri
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_text(
-    file: &str,
-    text: &str,
-    base: &Path,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Loaded, Vec<Problem>> {
+pub fn load_text(file: &str, text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Loaded, Vec<Problem>> {
     let notes = Notes::default();
-    let mut table = tree::parse("built-in defaults", DEFAULTS)?;
+    let mut table = tree::parse(DEFAULTS_NAME, DEFAULTS)?;
     let own = tree::parse(file, text)?;
     check_version(file, &own, &notes)?;
     tree::overlay(&mut table, own);
@@ -93,7 +93,9 @@ fn check_version(file: &str, own: &Table, notes: &Notes) -> Result<(), Vec<Probl
     let Some(item) = own.get("version") else {
         if !own.is_empty() {
             let problem = Problem::new(&Place::whole(file), format!("has no 'version' and is read as version {FORMAT_VERSION}"));
-            notes.warning(problem.hint(format!("add version = {FORMAT_VERSION} as its first line, so that later releases know what it means")));
+            notes.warning(
+                problem.hint(format!("add version = {FORMAT_VERSION} as its first line, so that later releases know what it means")),
+            );
         }
         return Ok(());
     };

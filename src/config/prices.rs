@@ -122,7 +122,10 @@ fn read(name: &str, shown: &str, text: &str, notes: &Notes) -> (PriceFile, Vec<P
     let mut root = Section::root(notes, Path::new(""), shown, &table);
     let version = root.integer("version", 0..=i64::MAX);
     if version != FORMAT_VERSION && root.has("version") {
-        root.complain("version", Complaint::new(format!("is {version}"), format!("this tollgate reads price files of version {FORMAT_VERSION}")));
+        root.complain(
+            "version",
+            Complaint::new(format!("is {version}"), format!("this tollgate reads price files of version {FORMAT_VERSION}")),
+        );
     }
     file.as_of = root.required("as_of", date).map_or_else(String::new, |(_, written)| written);
     let head = Head {
@@ -165,16 +168,23 @@ fn entry(section: &mut Section, head: &Head, default_per: i64) -> Entry {
     let own: Vec<Text> = section.texts("providers").into_iter().map(|(_, provider)| provider.into()).collect();
     let providers = if own.is_empty() { head.providers.clone() } else { own };
     if providers.is_empty() {
-        section.notes().problem(Problem::new(&section.place, "this price has no provider").hint("add providers = [\"openai\"] here or at the top"));
+        section
+            .notes()
+            .problem(Problem::new(&section.place, "this price has no provider").hint("add providers = [\"openai\"] here or at the top"));
     }
     let currency = section.currency("currency").or(head.currency);
     if currency.is_none() && !section.has("currency") {
-        section.notes().problem(Problem::new(&section.place, "this price has no currency").hint("add currency = \"USD\" here or at the top"));
+        section
+            .notes()
+            .problem(Problem::new(&section.place, "this price has no currency").hint("add currency = \"USD\" here or at the top"));
     }
     let from = section.required("effective_from", date).map(|(time, _)| time).unwrap_or_default();
     let to = section.optional("effective_to", date).flatten().map(|(time, _)| time);
     if to.is_some_and(|to| to <= from) {
-        section.complain("effective_to", Complaint::new("is not after 'effective_from'", "the price holds from the one to the other, exclusive"));
+        section.complain(
+            "effective_to",
+            Complaint::new("is not after 'effective_from'", "the price holds from the one to the other, exclusive"),
+        );
     }
     let per = section.optional("per", |item| integer(item, &(1..=1_000_000_000_000))).unwrap_or(default_per);
     Entry {
@@ -211,7 +221,10 @@ impl Entry {
 fn model(mut section: Section, head: &Head) -> Vec<Placed> {
     let entry = entry(&mut section, head, PER_TOKENS);
     if entry.models.is_empty() {
-        section.notes().problem(Problem::new(&section.place, "this price names no model").hint("add names = [\"gpt-4o\"]; `*` stands for any run of characters"));
+        section.notes().problem(
+            Problem::new(&section.place, "this price names no model")
+                .hint("add names = [\"gpt-4o\"]; `*` stands for any run of characters"),
+        );
     }
     let kinds = TokenKind::ALL.map(|kind| (kind, section.optional(kind.as_str(), money)));
     let mut prices = Vec::new();

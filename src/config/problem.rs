@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, expected) in [("", "abc", 3), ("same", "same", 0), ("treshold", "thresholds", 2), ("prot", "port", 1), ("kitten", "sitting", 3)] {
+        for (a, b, expected) in
+            [("", "abc", 3), ("same", "same", 0), ("treshold", "thresholds", 2), ("prot", "port", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }

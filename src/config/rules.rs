@@ -52,7 +52,8 @@ fn attribution(sections: Vec<Section>) -> Vec<AttributionRule> {
     for mut section in sections {
         let conditions = ["source", "account", "project", "user", "tags"];
         if let Some(place) = &catch_all {
-            let problem = Problem::new(&section.place, format!("this attribution rule is never reached: the one at {place} has no condition"));
+            let problem =
+                Problem::new(&section.place, format!("this attribution rule is never reached: the one at {place} has no condition"));
             section.notes().warning(problem.hint("put the rule without conditions last"));
         } else if conditions.iter().all(|key| !section.has(key)) && section.has("team") {
             catch_all = Some(section.place.to_string());
@@ -163,7 +164,8 @@ fn overrides(sections: Vec<Section>, defaults: &Thresholds) -> Vec<Override> {
             section.notes().problem(problem.hint("change [watch.thresholds] instead"));
         }
         if let Some(earlier) = seen.insert(conditions.clone(), section.place.clone()) {
-            let problem = Problem::new(&earlier, format!("this override is never used: the one at {} has the same conditions", section.place));
+            let problem =
+                Problem::new(&earlier, format!("this override is never used: the one at {} has the same conditions", section.place));
             section.notes().warning(problem.hint("the last one that matches holds as a whole; write them as one"));
         }
         let thresholds = thresholds(section.section("thresholds"), defaults);
@@ -180,7 +182,10 @@ fn teams(sections: Vec<Section>) -> Vec<TeamRule> {
     for mut section in sections {
         let name = section.text("name");
         if let Some(earlier) = seen.insert(name.clone(), section.place.to_string()).filter(|_| !name.is_empty()) {
-            section.complain("name", Complaint::new(format!("is '{name}', a team that stands at {earlier} already"), "write one [[team]] for it"));
+            section.complain(
+                "name",
+                Complaint::new(format!("is '{name}', a team that stands at {earlier} already"), "write one [[team]] for it"),
+            );
         }
         let time_zone = section.optional("time_zone", time_zone).unwrap_or_else(|| "UTC".into());
         let observe = section.boolean("observe").unwrap_or(false);

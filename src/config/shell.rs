@@ -6,7 +6,8 @@ use super::broker::{credentials, one_of, url};
 use super::problem::Problem;
 use super::read::{Section, text};
 use super::settings::{
-    AlertSettings, DeliverSettings, Form, HttpSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls, RouteSettings, SchemaSettings,
+    AlertSettings, DeliverSettings, Form, HttpSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls, RouteSettings,
+    SchemaSettings,
 };
 use super::tree::Item;
 use super::units::Complaint;
@@ -64,7 +65,8 @@ pub fn alerts(section: &mut Section, schemas: &SchemaSettings) -> AlertSettings 
         let missing: Vec<&str> = missing.collect();
         if !missing.is_empty() {
             let what = format!("is \"avro\", but there is neither a registry nor an id for {}", missing.join(" and "));
-            section.complain("format", Complaint::new(what, "set schemas.registry_url, or add the ids to [schemas.ids], or write \"json\""));
+            section
+                .complain("format", Complaint::new(what, "set schemas.registry_url, or add the ids to [schemas.ids], or write \"json\""));
         }
     }
     settings
@@ -136,7 +138,9 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> D
     for mut route in routes {
         if let Some(place) = &before {
             let hint = "order the routes from the particular to the general, or set go_on = true there";
-            route.notes().warning(Problem::new(&route.place, format!("this route is never reached: the one at {place} holds for every team")).hint(hint));
+            route.notes().warning(
+                Problem::new(&route.place, format!("this route is never reached: the one at {place} holds for every team")).hint(hint),
+            );
         }
         let settings = self::route(&mut route);
         if settings.teams.is_empty() && !settings.go_on && before.is_none() {
@@ -185,7 +189,8 @@ fn route(section: &mut Section) -> RouteSettings {
 pub fn http(section: &mut Section) -> HttpSettings {
     let parse = |item: &Item| {
         let written = text(item)?;
-        let bad = || Complaint::new(format!("is '{written}'"), "write address:port, \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for every interface");
+        let bad =
+            || Complaint::new(format!("is '{written}'"), "write address:port, \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for every interface");
         written.parse::<SocketAddr>().map(Some).map_err(|_| bad())
     };
     HttpSettings { listen: section.required("listen", parse).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))) }

@@ -25,7 +25,10 @@ pub fn duration_ms(text: &str) -> Result<i64, Complaint> {
     let bad = || Complaint::new(format!("is '{text}', which is no duration"), hint);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let what = format!("is '{text}', a duration without a unit");
-        return Err(Complaint::new(what, format!("write \"{text}s\" for seconds, \"{text}m\" for minutes or \"{text}ms\" for milliseconds")));
+        return Err(Complaint::new(
+            what,
+            format!("write \"{text}s\" for seconds, \"{text}m\" for minutes or \"{text}ms\" for milliseconds"),
+        ));
     }
     let mut rest = text.trim();
     let mut total: i64 = 0;
@@ -68,7 +71,9 @@ pub fn size(text: &str) -> Result<u64, Complaint> {
 pub fn money(text: &str) -> Result<Nanos, Complaint> {
     let amount: Result<Nanos, _> = text.parse();
     match amount {
-        Ok(amount) if amount < Nanos::ZERO => Err(Complaint::new(format!("is '{text}', which is negative"), "write an amount of 0 or more")),
+        Ok(amount) if amount < Nanos::ZERO => {
+            Err(Complaint::new(format!("is '{text}', which is negative"), "write an amount of 0 or more"))
+        }
         Ok(amount) => Ok(amount),
         Err(_) if text.split_whitespace().any(|word| Currency::parse(word).is_some()) => {
             let what = format!("is '{text}'; the amount is in whatever currency the series has");
@@ -91,7 +96,16 @@ mod tests {
 
     #[test]
     fn durations() {
-        let good = [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("48h", 172_800_000), ("7d", 604_800_000), ("1h30m", 5_400_000), ("1h 30m", 5_400_000), ("0s", 0)];
+        let good = [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("48h", 172_800_000),
+            ("7d", 604_800_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("0s", 0),
+        ];
         for (text, ms) in good {
             assert_eq!(duration_ms(text), Ok(ms), "{text}");
         }

@@ -27,7 +27,10 @@ pub struct Partition {
 pub enum Rebalance {
     Assign(Vec<Partition>),
     /// `lost`: another member may own them already; nothing may be committed for them.
-    Revoke { partitions: Vec<Partition>, lost: bool },
+    Revoke {
+        partitions: Vec<Partition>,
+        lost: bool,
+    },
     Failed(String),
 }
 

@@ -206,7 +206,9 @@ impl GroupMetadata {
         // SAFETY: the pointer is valid until drop; the member id is a NUL-terminated string inside it.
         unsafe {
             let member = sys::rd_kafka_consumer_group_metadata_member_id(self.pointer);
-            !member.is_null() && !CStr::from_ptr(member).is_empty() && sys::rd_kafka_consumer_group_metadata_generation_id(self.pointer) >= 0
+            !member.is_null()
+                && !CStr::from_ptr(member).is_empty()
+                && sys::rd_kafka_consumer_group_metadata_generation_id(self.pointer) >= 0
         }
     }
 }

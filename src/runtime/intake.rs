@@ -150,7 +150,13 @@ impl Worker<'_> {
                     Lookup::Schema(text) => self.schemas.insert(id, &text),
                     Lookup::Unknown => self.schemas.insert_unknown(id),
                     Lookup::Unavailable(reason) => {
-                        tracing::warn!(schema = id, reason, partition = record.partition, offset = record.offset, "schema not available, the partition waits");
+                        tracing::warn!(
+                            schema = id,
+                            reason,
+                            partition = record.partition,
+                            offset = record.offset,
+                            "schema not available, the partition waits"
+                        );
                         assigned.held_since = Some(clock::Instant::now());
                         let partition = Partition { topic: record.topic.to_string(), partition: record.partition };
                         return self.consumer.hold_at(&partition, record.offset);
@@ -301,7 +307,11 @@ impl Worker<'_> {
             let (low, high) = self.consumer.bounds(&partition)?;
             let next = self.next_offset(&partition, committed, stored.as_ref().map(|stored| stored.next), low)?;
             if next > high {
-                bail!("{}[{}] ends at {high}, but {next} is committed: the topic was recreated or truncated", partition.topic, partition.partition);
+                bail!(
+                    "{}[{}] ends at {high}, but {next} is committed: the topic was recreated or truncated",
+                    partition.topic,
+                    partition.partition
+                );
             }
             let window = i64::try_from(self.rules.dedupe_window).unwrap_or(i64::MAX);
             let start = next.saturating_sub(window).max(low);

@@ -73,7 +73,13 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
             return Err(error);
         }
         let wait = Duration::from_millis(200 << failures.len().min(6));
-        tracing::warn!(role = role.name, thread = role.thread, error = format!("{error:#}"), wait_ms = wait.as_millis(), "role starts again from what is committed");
+        tracing::warn!(
+            role = role.name,
+            thread = role.thread,
+            error = format!("{error:#}"),
+            wait_ms = wait.as_millis(),
+            "role starts again from what is committed"
+        );
         let until = clock::Instant::now();
         while until.elapsed() < wait && !stop.asked() {
             thread::sleep(Duration::from_millis(20));

@@ -10,9 +10,9 @@ use super::{Setup, Stop, commit, encode};
 use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
-use crate::kafka::{BorrowedMessage, Message as _};
 use crate::kafka::producer::{OutRecord, Producer};
 use crate::kafka::read::read_compacted;
+use crate::kafka::{BorrowedMessage, Message as _};
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
@@ -56,7 +56,10 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         Worker { setup, consumer: &consumer, thread, producer, shards: BTreeMap::new(), rules, staged: Staged::default(), transactions: 0 };
     let found = consumer.partition_count(topic)?;
     if u32::try_from(found).ok() != Some(setup.shard_count) {
-        bail!("topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}", setup.shard_count);
+        bail!(
+            "topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}",
+            setup.shard_count
+        );
     }
     setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
     while !stop.asked() {

@@ -77,7 +77,9 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         None => steps.push(format!("Look at what changed since {}: deployments, batch jobs, retries.", episode.onset)),
     }
     match episode.kind {
-        AlertKind::Runaway => steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into()),
+        AlertKind::Runaway => {
+            steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into())
+        }
         AlertKind::SpendSpike => steps.push("If it is wanted, plan it: a raised least_excess for this team, or an expected window.".into()),
     }
     if *account.team == *UNATTRIBUTED {
