@@ -12,8 +12,6 @@ pub mod restart;
 mod rules;
 pub mod settings;
 mod shell;
-#[cfg(test)]
-mod tests;
 mod tree;
 mod units;
 
