@@ -130,9 +130,17 @@ pub fn main() -> Result<ExitCode> {
 
 fn run(arguments: &RunArguments, logging: &Logging) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
-    telemetry::start(logging, &loaded.settings.log)?;
+    let level = telemetry::start(logging, &loaded.settings.log)?;
     let file = arguments.config.clone();
-    run::run(loaded, move || file.load(), arguments.only)?;
+    let reload = move || {
+        let loaded = file.load()?;
+        // Known to parse; and if it cannot be changed, logging goes on as it is.
+        if let Err(error) = level.set(&loaded.settings.log.level) {
+            tracing::warn!("{error:#}");
+        }
+        Ok(loaded)
+    };
+    run::run(loaded, reload, arguments.only)?;
     Ok(Ended::Well)
 }
 

@@ -108,9 +108,13 @@ fn check(section: &Section, settings: &KafkaSettings) {
     for (inner, inner_ms, outer, outer_ms) in limits {
         // 0: was complained about already.
         if inner_ms >= outer_ms && outer_ms > 0 {
-            let texts = (duration_text(i64::from(inner_ms)), duration_text(i64::from(outer_ms)));
-            let what = format!("is {}, not less than '{outer}', which is {}", texts.0, texts.1);
-            section.complain(inner, Complaint::new(what, "message_timeout < transaction_timeout < session_timeout must hold"));
+            // Whoever moved one of the two is to blame, not the default.
+            let blame_outer = section.is_own(outer) && !section.is_own(inner);
+            let (key, ms, order, other, other_ms) =
+                if blame_outer { (outer, outer_ms, "more", inner, inner_ms) } else { (inner, inner_ms, "less", outer, outer_ms) };
+            let texts = (duration_text(i64::from(ms)), duration_text(i64::from(other_ms)));
+            let what = format!("is {}, not {order} than '{other}', which is {}", texts.0, texts.1);
+            section.complain(key, Complaint::new(what, "message_timeout < transaction_timeout < session_timeout must hold"));
         }
     }
     if settings.delivery == Delivery::AtLeastOnce {

@@ -19,8 +19,10 @@ use std::path::Path;
 
 pub use self::env::variables;
 use self::prices::PriceFile;
-use self::problem::{Place, Problem};
+use self::problem::Place;
+pub use self::problem::Problem;
 use self::read::{Notes, Section};
+pub use self::restart::{forgot_revision, refused, restart_needed};
 use self::settings::Settings;
 use self::tree::{Table, Value};
 use crate::intake::rules::IntakeRules;
@@ -29,6 +31,9 @@ use crate::watch::rules::WatchRules;
 
 /// The commented default file.
 pub const DEFAULTS: &str = include_str!("../../config/tollgate.toml");
+
+/// What the defaults are called where a file's name would stand.
+const DEFAULTS_NAME: &str = "built-in defaults";
 
 /// Version of the file's format that this program reads.
 pub const FORMAT_VERSION: i64 = 1;
@@ -69,7 +74,7 @@ pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, Stri
 /// As [`load`].
 pub fn load_text(file: &str, text: &str, base: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Loaded, Vec<Problem>> {
     let notes = Notes::default();
-    let mut table = tree::parse("built-in defaults", DEFAULTS)?;
+    let mut table = tree::parse(DEFAULTS_NAME, DEFAULTS)?;
     let own = tree::parse(file, text)?;
     check_version(file, &own, &notes)?;
     tree::overlay(&mut table, own);

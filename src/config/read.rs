@@ -16,6 +16,9 @@ use crate::model::money::{Currency, Nanos};
 pub struct Notes {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
+    /// Every option that was looked for, for the test that the default file names them all.
+    #[cfg(test)]
+    pub asked: RefCell<std::collections::BTreeSet<String>>,
 }
 
 impl Notes {
@@ -62,12 +65,19 @@ impl<'a> Section<'a> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'a Item> {
+        #[cfg(test)]
+        self.notes.asked.borrow_mut().insert(format!("{}.{key}", self.name));
         self.asked.push(key);
         self.table.and_then(|table| table.get(key))
     }
 
     pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Whether the value is the user's and not the built-in default.
+    pub fn is_own(&self, key: &str) -> bool {
+        self.has(key) && &*self.place_of(key).file != super::DEFAULTS_NAME
     }
 
     /// Where a key was written, else where its section was.
@@ -82,7 +92,9 @@ impl<'a> Section<'a> {
     /// Notes what is wrong with the value of a key.
     pub fn complain(&self, key: &str, complaint: Complaint) {
         let what = format!("'{key}'{} {}", self.in_section(), complaint.what);
-        self.notes.problem(Problem { place: self.place_of(key), what, hint: complaint.hint });
+        // A default that does not go with what the user wrote is the user's section's matter.
+        let place = if self.is_own(key) { self.place_of(key) } else { self.place.clone() };
+        self.notes.problem(Problem { place, what, hint: complaint.hint });
     }
 
     /// Notes that a key is probably not meant like this.

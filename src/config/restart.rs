@@ -31,6 +31,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let retries = |settings: &Settings| (settings.deliver.first_retry_ms, settings.deliver.longest_retry_ms, settings.deliver.attempts);
     note("deliver.first_retry, longest_retry and attempts", retries(a) != retries(b));
     note("http", a.http != b.http);
+    note("log.format", a.log.format != b.log.format);
     changed
 }
 

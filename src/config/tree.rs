@@ -59,6 +59,7 @@ pub fn parse(file: &str, text: &str) -> Result<Table, Vec<Problem>> {
             problems.push(Problem::new(&place, format!("not TOML: {}", error.message().replace('\n', ", "))));
         }
     }
+    problems.sort_by_key(|problem| problem.place.line);
     Err(problems)
 }
 
