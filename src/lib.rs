@@ -1,5 +1,7 @@
 //! Tollgate.
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod deliver;
 pub mod demo;
 pub mod health;

@@ -74,7 +74,11 @@ impl Metrics {
             decision_delay: histogram(r, "alert_delay", "From the latest input record of an alert's revision to its decision"),
             series: gauge(r, "watch_series", "Series with a baseline in the shards of this process"),
             open_alerts: gauge(r, "watch_open_alerts", "Alerts that are open in the shards of this process"),
-            watermark_lag: gauge(r, "watch_watermark_lag_milliseconds", "Wall clock less the slowest shard's watermark; -1 = no watermark yet"),
+            watermark_lag: gauge(
+                r,
+                "watch_watermark_lag_milliseconds",
+                "Wall clock less the slowest shard's watermark; -1 = no watermark yet",
+            ),
             registry,
         }
     }

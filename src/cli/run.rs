@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::assemble;
 use crate::clock;
+use crate::config::problem::Problem;
 use crate::config::{self, Loaded};
 use crate::deliver;
 use crate::health::HealthBoard;
@@ -30,7 +31,7 @@ pub enum Only {
 ///
 /// # Errors
 /// What no restart of a role can cure: no broker, wrong topics, a state that contradicts the offsets.
-pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<config::Problem>> + Send + 'static, only: Option<Only>) -> Result<()> {
+pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + Send + 'static, only: Option<Only>) -> Result<()> {
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(HealthBoard::default());
     let setup = Arc::new(assemble::setup(&loaded, metrics.clone(), health.clone())?);
@@ -39,7 +40,8 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<config::Probl
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")?;
     let listen = loaded.settings.http.listen;
-    let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
+    let listener =
+        runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     let stopping = stop.clone();
@@ -82,7 +84,7 @@ async fn on_signals(
     setup: Arc<Setup>,
     delivery: Arc<deliver::worker::Delivery>,
     mut current: Loaded,
-    reload: impl Fn() -> Result<Loaded, Vec<config::Problem>>,
+    reload: impl Fn() -> Result<Loaded, Vec<Problem>>,
 ) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
@@ -101,7 +103,7 @@ async fn on_signals(
 }
 
 /// All or nothing: a file with a problem changes nothing.
-fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut Loaded, new: Result<Loaded, Vec<config::Problem>>) {
+fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut Loaded, new: Result<Loaded, Vec<Problem>>) {
     let new = match new {
         Ok(new) => new,
         Err(problems) => {
@@ -112,11 +114,11 @@ fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut 
             return;
         }
     };
-    if let Some(why) = config::refused(current, &new) {
+    if let Some(why) = config::restart::refused(current, &new) {
         tracing::error!(why, "config not reloaded, everything stays as it was");
         return;
     }
-    for setting in config::restart_needed(current, &new) {
+    for setting in config::restart::restart_needed(current, &new) {
         tracing::warn!(setting, "takes effect at the next start");
     }
     setup.intake_rules.store(Arc::new(new.intake.clone()));

@@ -51,7 +51,9 @@ fn report(states: &[(String, TopicState)]) -> bool {
         println!("\nMissing topics are created by `tollgate topics create`.");
     }
     if states.iter().any(|(_, state)| matches!(state, TopicState::Wrong(_))) {
-        println!("\nA topic that is wrong would lose or repeat data. Tollgate never changes existing topics: correct it with Kafka's own tools.");
+        println!(
+            "\nA topic that is wrong would lose or repeat data. Tollgate never changes existing topics: correct it with Kafka's own tools."
+        );
     }
     usable
 }

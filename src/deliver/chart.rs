@@ -167,12 +167,18 @@ fn grid(svg: &mut String, alert: &Alert, scale: &Scale) -> std::fmt::Result {
     write!(svg, r#"<text x="6" y="18" fill="{INK}">{} per hour</text>"#, alert.currency)
 }
 
+/// What would be drawn lower than this cannot be seen, and zero is no valid height.
+const SHORTEST: f64 = 0.01;
+
 fn band(svg: &mut String, points: &[HistoryPoint], scale: &Scale) -> std::fmt::Result {
     for point in points {
         if let (Some(expected), Some(upper)) = (point.expected, point.upper) {
             let (x, width) = (scale.x(point.time), scale.slot());
             let (high, low) = (scale.y(upper), scale.y(expected));
-            let height = (low - high).max(0.0);
+            let height = low - high;
+            if height < SHORTEST {
+                continue;
+            }
             // A little wider than its hour, or thin gaps shine through.
             write!(svg, r#"<rect x="{x:.2}" y="{high:.2}" width="{:.2}" height="{height:.2}" fill="{BAND}"/>"#, width + 0.3)?;
         }
@@ -186,6 +192,9 @@ fn bars(svg: &mut String, alert: &Alert, points: &[HistoryPoint], scale: &Scale)
         let loud = is_loud(alert, point);
         let (x, y) = (scale.x(point.time) + gap, scale.y(point.actual));
         let (width, height) = ((scale.slot() - 2.0 * gap).max(0.8), BOTTOM - y);
+        if height < SHORTEST {
+            continue;
+        }
         let (colour, opacity) = if loud { (LOUD_BAR, 1.0) } else { (QUIET_BAR, 0.85) };
         write!(svg, r#"<rect x="{x:.2}" y="{y:.2}" width="{width:.2}" height="{height:.2}" fill="{colour}" fill-opacity="{opacity}"/>"#)?;
     }

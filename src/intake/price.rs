@@ -40,7 +40,8 @@ fn disjoint(event: &UsageEvent, sources: &[SourceRule]) -> [(TokenKind, u64); 5]
     if includes(|rule| rule.input_includes_cache_write) {
         input = input.saturating_sub(tokens.cache_write);
     }
-    let output = if includes(|rule| rule.output_includes_reasoning) { tokens.output.saturating_sub(tokens.reasoning) } else { tokens.output };
+    let output =
+        if includes(|rule| rule.output_includes_reasoning) { tokens.output.saturating_sub(tokens.reasoning) } else { tokens.output };
     [
         (TokenKind::Input, input),
         (TokenKind::Output, output),

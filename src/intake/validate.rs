@@ -81,7 +81,10 @@ fn event_time(raw: Option<RawTime>, latest: Timestamp) -> Result<Timestamp, Reje
         return Err(Reject::new(RejectReason::EventTimeTooOld, format!("field 'event_time' is {at}, before 2015")));
     }
     if at > latest {
-        return Err(Reject::new(RejectReason::EventTimeInFuture, format!("field 'event_time' is {at}, later than {latest} is not believed")));
+        return Err(Reject::new(
+            RejectReason::EventTimeInFuture,
+            format!("field 'event_time' is {at}, later than {latest} is not believed"),
+        ));
     }
     Ok(at)
 }

@@ -1,6 +1,7 @@
 //! A group member on one thread: rebalances arrive as values between polls, not as callbacks in the middle of work.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,10 @@ pub struct Partition {
 pub enum Rebalance {
     Assign(Vec<Partition>),
     /// `lost`: another member may own them already; nothing may be committed for them.
-    Revoke { partitions: Vec<Partition>, lost: bool },
+    Revoke {
+        partitions: Vec<Partition>,
+        lost: bool,
+    },
     Failed(String),
 }
 
@@ -46,6 +50,14 @@ pub struct Consumer {
 #[derive(Default)]
 pub struct Events {
     queue: Mutex<VecDeque<Rebalance>>,
+    /// Nobody polls any more: what the close takes away is given up at once, else it would wait for us for ever.
+    closing: AtomicBool,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.inner.context().closing.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Events {
@@ -60,6 +72,10 @@ impl Events {
 
 impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is news for the poll loop, not an error; it is reported here too.
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            return;
+        }
         tracing::warn!(%error, reason, "kafka client");
     }
 }
@@ -67,6 +83,12 @@ impl ClientContext for Events {
 impl ConsumerContext for Events {
     /// Only notes the event: restoring state takes time, and start offsets are ours to choose. The owner of the consumer answers.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::SeqCst) {
+            if let Err(error) = consumer.incremental_unassign(partitions) {
+                tracing::debug!(%error, "giving up partitions while closing");
+            }
+            return;
+        }
         self.push(match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(names(partitions)),
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {

@@ -162,10 +162,10 @@ pub async fn create(connection: &Connection, plans: &[TopicPlan], replication_fa
             continue;
         }
         let config = plan.config.iter();
-        let topic = config.fold(
-            NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(replication_factor)),
-            |topic, (key, value)| topic.set(key, value),
-        );
+        let topic = config
+            .fold(NewTopic::new(&plan.name, plan.partitions, TopicReplication::Fixed(replication_factor)), |topic, (key, value)| {
+                topic.set(key, value)
+            });
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
         let results = admin.create_topics([&topic], &options).await.with_context(|| format!("cannot create topic '{}'", plan.name))?;
         for result in results {

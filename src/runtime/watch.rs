@@ -10,9 +10,9 @@ use super::{Setup, Stop, commit, encode};
 use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
-use crate::kafka::{BorrowedMessage, Message as _};
 use crate::kafka::producer::{OutRecord, Producer};
 use crate::kafka::read::read_compacted;
+use crate::kafka::{BorrowedMessage, Message as _};
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
@@ -39,7 +39,7 @@ struct Staged {
     records: Vec<OutRecord>,
     /// Partitions that records were read of since the last commit.
     touched: BTreeMap<i32, usize>,
-    since: Option<clock::Instant>,
+    since: Option<clock::Stopwatch>,
     urgent: bool,
 }
 
@@ -56,7 +56,10 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         Worker { setup, consumer: &consumer, thread, producer, shards: BTreeMap::new(), rules, staged: Staged::default(), transactions: 0 };
     let found = consumer.partition_count(topic)?;
     if u32::try_from(found).ok() != Some(setup.shard_count) {
-        bail!("topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}", setup.shard_count);
+        bail!(
+            "topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}",
+            setup.shard_count
+        );
     }
     setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
     while !stop.asked() {
@@ -101,7 +104,7 @@ impl Worker<'_> {
             self.staged.records.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         *self.staged.touched.entry(partition).or_default() += 1;
-        self.staged.since.get_or_insert_with(clock::Instant::now);
+        self.staged.since.get_or_insert_with(clock::Stopwatch::start);
         Ok(())
     }
 
@@ -110,7 +113,7 @@ impl Worker<'_> {
             self.reload();
             return Ok(());
         }
-        let started = clock::Instant::now();
+        let started = clock::Stopwatch::start();
         let mut staged = std::mem::take(&mut self.staged);
         let mut offsets = Vec::new();
         for partition in staged.touched.keys() {
@@ -168,7 +171,7 @@ impl Worker<'_> {
         if partitions.is_empty() {
             return self.consumer.assign(&[]);
         }
-        let started = clock::Instant::now();
+        let started = clock::Stopwatch::start();
         let mut starts = Vec::new();
         for (partition, committed) in self.consumer.committed(partitions)? {
             let shard = self.restore(&partition, committed)?;

@@ -54,8 +54,7 @@ fn close_account_hour(
     let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
     let born = state.nodes.iter().filter(|(_, node)| node.closed.born <= hour).map(|(scope, _)| scope.clone());
     let scopes: Vec<Scope> = born.collect();
-    let judged: Vec<Judged> =
-        scopes.iter().filter_map(|scope| judge::judge(state, account, scope, hour, local, moment.rules)).collect();
+    let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, account, scope, hour, local, moment.rules)).collect();
     for id in episode::close_hour(state, account, hour, local, &judged, moment, effects) {
         changed(StateKey::Episode(account.clone(), id));
     }

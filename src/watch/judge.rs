@@ -5,8 +5,8 @@ use super::detect::{runaway, spike};
 use super::rules::{Thresholds, WatchRules};
 use super::series::{CachedBound, Node, to_units};
 use super::{AccountState, Moment};
-use crate::model::leaf::{Account, Scope};
 use crate::model::alert::Stage;
+use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
 
 /// A node's hour and what was thought of it.
@@ -43,7 +43,14 @@ pub(crate) fn thresholds<'a>(rules: &'a WatchRules, account: &Account, scope: &S
     }
 }
 
-pub(crate) fn judge(state: &AccountState, account: &Account, scope: &Scope, hour: Hour, local: LocalHour, rules: &WatchRules) -> Option<Judged> {
+pub(crate) fn judge(
+    state: &AccountState,
+    account: &Account,
+    scope: &Scope,
+    hour: Hour,
+    local: LocalHour,
+    rules: &WatchRules,
+) -> Option<Judged> {
     let node = state.nodes.get(scope)?;
     let actual = to_units(node.hour(hour).cost);
     let expectation = node.closed.baseline.expect(hour, local);

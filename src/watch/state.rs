@@ -31,7 +31,9 @@ pub enum StateKey {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    #[error("state of format version {found}; this program reads version {STATE_VERSION}: run the version that wrote it, or rebuild the state")]
+    #[error(
+        "state of format version {found}; this program reads version {STATE_VERSION}: run the version that wrote it, or rebuild the state"
+    )]
     OtherVersion { found: u8 },
     #[error("damaged state value ({0})")]
     Damaged(&'static str),

@@ -140,7 +140,8 @@ fn a_spike_is_one_alert_from_its_first_minutes_to_its_end() {
     for minute in day..day + 10 * 60 {
         let spike = if (day + 120..day + 300).contains(&minute) { 2.0 } else { 0.0 };
         let money = 10.0 / 60.0;
-        let spends = [("search", "ranker", "ann", money * 0.7), ("search", "crawler", "bob", money * 0.3), ("search", "ranker", "eve", spike)];
+        let spends =
+            [("search", "ranker", "ann", money * 0.7), ("search", "crawler", "bob", money * 0.3), ("search", "ranker", "eve", spike)];
         bench.minute(minute, if spike > 0.0 { &spends[..] } else { &spends[..2] });
     }
     let first = bench.alerts.first().expect("an alert");
@@ -150,7 +151,11 @@ fn a_spike_is_one_alert_from_its_first_minutes_to_its_end() {
     assert_eq!(first.dimensions.get("project").map(String::as_str), Some("ranker"));
     assert_eq!(first.causes.first().and_then(|cause| cause.dimensions.get("user")).map(String::as_str), Some("eve"), "{:?}", first.causes);
     assert!(first.provisional && first.notify);
-    let told: Vec<String> = bench.alerts.iter().map(|alert| format!("{} {:?} {} {:?}", alert.event_time, alert.state, alert.summary, alert.dimensions)).collect();
+    let told: Vec<String> = bench
+        .alerts
+        .iter()
+        .map(|alert| format!("{} {:?} {} {:?}", alert.event_time, alert.state, alert.summary, alert.dimensions))
+        .collect();
     assert!(bench.alerts.iter().all(|alert| alert.id == first.id), "one episode, one id: {told:#?}");
     let revisions: Vec<u32> = bench.alerts.iter().map(|alert| alert.revision).collect();
     assert_eq!(revisions, (1..=u32::try_from(revisions.len()).unwrap()).collect::<Vec<_>>());

@@ -6,3 +6,4 @@ pub mod parts;
 mod broker;
 mod deliver;
 mod mail;
+mod path;

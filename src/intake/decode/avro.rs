@@ -130,9 +130,7 @@ fn node(schema: &Schema, named: &mut BTreeMap<String, Node>, is_root: bool) -> R
         Schema::Enum(symbols) => remember(named, symbols.name.to_string(), Node::Enum(symbols.symbols.clone())),
         Schema::Array(array) => Node::Array(Box::new(node(&array.items, named, false)?)),
         Schema::Map(map) => Node::Map(Box::new(node(&map.types, named, false)?)),
-        Schema::Union(union) => {
-            Node::Union(union.variants().iter().map(|variant| node(variant, named, false)).collect::<Result<_, _>>()?)
-        }
+        Schema::Union(union) => Node::Union(union.variants().iter().map(|variant| node(variant, named, false)).collect::<Result<_, _>>()?),
         Schema::Record(record) => {
             let mut fields = Vec::new();
             for member in &record.fields {

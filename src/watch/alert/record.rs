@@ -92,13 +92,7 @@ impl Users {
     }
 }
 
-pub(crate) fn alert(
-    state: &AccountState,
-    account: &Account,
-    episode: &Episode,
-    hour: Hour,
-    moment: Moment<'_>,
-) -> Option<Alert> {
+pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, hour: Hour, moment: Moment<'_>) -> Option<Alert> {
     let node = state.nodes.get(&episode.scope)?;
     let seen = latest_totals(state, episode, hour);
     let burn_rate_per_hour = burn_rate(episode, seen.0);

@@ -71,13 +71,15 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
     }
     let mut steps = Vec::new();
     let top = episode.causes.first();
-    let named = |name: &str| top.and_then(|cause| cause.dimensions.get(name)).or_else(|| None);
+    let named = |name: &str| top.and_then(|cause| cause.dimensions.get(name));
     match named("user") {
         Some(user) => steps.push(format!("Ask {user} what runs since {}: this user carries most of the excess.", episode.onset)),
         None => steps.push(format!("Look at what changed since {}: deployments, batch jobs, retries.", episode.onset)),
     }
     match episode.kind {
-        AlertKind::Runaway => steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into()),
+        AlertKind::Runaway => {
+            steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into())
+        }
         AlertKind::SpendSpike => steps.push("If it is wanted, plan it: a raised least_excess for this team, or an expected window.".into()),
     }
     if *account.team == *UNATTRIBUTED {

@@ -1,0 +1,214 @@
+//! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
+
+pub mod assemble;
+mod check;
+mod config;
+mod report;
+pub mod run;
+mod telemetry;
+pub mod topics;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::telemetry::Logging;
+use crate::config::problem::Problem;
+use crate::config::settings::LogFormat;
+use crate::config::{self as settings, Loaded};
+
+/// Exit code for files and settings that cannot be used; 1 is for everything that fails while running.
+const UNUSABLE: u8 = 2;
+
+/// Tollgate watches cloud and AI usage on Kafka and tells the right person, within seconds, when spend leaves its normal.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, max_term_width = 100)]
+#[command(
+    after_help = "Start here:\n  tollgate config default > tollgate.toml      every option, with its default and a comment\n  tollgate check --config tollgate.toml        is it right, and is everything reachable?\n  tollgate topics create --config tollgate.toml"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How log lines look on stderr [default: log.format of the config, else text]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<Format>,
+
+    /// What is logged: error, warn, info, debug, trace, or by module, info,tollgate::watch=debug [default: log.level of the
+    /// config, else info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(RunArguments),
+    Check(check::Arguments),
+    Topics(TopicsArguments),
+    Config(config::Arguments),
+}
+
+/// Run Tollgate: take in usage, watch it, send alerts
+///
+/// Runs until SIGTERM or Ctrl-C and finishes what it has begun. SIGHUP reads the config again; if anything in it is wrong, everything
+/// stays as it was. Start more processes with the same config to share the work.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  tollgate run --config tollgate.toml\n  tollgate run --config tollgate.toml --only watch")]
+struct RunArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Run one role only, to scale or restart it by itself; without it all roles run in this process
+    #[arg(long, value_enum, value_name = "ROLE")]
+    only: Option<run::Only>,
+}
+
+/// Create the topics, or check those that exist
+#[derive(Debug, clap::Args)]
+struct TopicsArguments {
+    #[command(subcommand)]
+    action: TopicsAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicsAction {
+    /// Create the topics that are missing, with the partitions and settings that Tollgate needs
+    ///
+    /// Topics that exist are compared and left as they are, so it may run before every start. Ends with 2 if one of them must not be
+    /// used as it is.
+    #[command(after_help = "Example:\n  tollgate topics create --config tollgate.toml")]
+    Create(ConfigFile),
+    /// Compare the topics with what Tollgate needs; changes nothing
+    ///
+    /// Ends with 2 if a topic is missing or must not be used as it is.
+    #[command(after_help = "Example:\n  tollgate topics check --config tollgate.toml")]
+    Check(ConfigFile),
+}
+
+/// Which configuration to use; the same for every command that needs one.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigFile {
+    /// Config file; without it the defaults hold, with what TOLLGATE_<SECTION>__<KEY> variables say
+    #[arg(long = "config", short = 'c', value_name = "FILE", env = "TOLLGATE_CONFIG")]
+    path: Option<PathBuf>,
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Well,
+    /// Files or settings cannot be used; what is wrong has been printed.
+    Unusable,
+}
+
+/// Parses the command line and does what it says.
+///
+/// # Errors
+/// Whatever the command could not do; main prints the chain once.
+pub fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let logging = Logging { format: arguments.log_format.map(Format::into_log), level: arguments.log_level };
+    let ended = match &arguments.command {
+        Command::Run(arguments) => run(arguments, &logging)?,
+        Command::Check(arguments) => check::run(arguments, &logging)?,
+        Command::Topics(arguments) => topics(&arguments.action, &logging)?,
+        Command::Config(arguments) => config::run(arguments)?,
+    };
+    Ok(match ended {
+        Ended::Well => ExitCode::SUCCESS,
+        Ended::Unusable => ExitCode::from(UNUSABLE),
+    })
+}
+
+fn run(arguments: &RunArguments, logging: &Logging) -> Result<Ended> {
+    let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
+    let level = telemetry::start(logging, &loaded.settings.log)?;
+    let file = arguments.config.clone();
+    let reload = move || {
+        let loaded = file.load()?;
+        // Known to parse; and if it cannot be changed, logging goes on as it is.
+        if let Err(error) = level.set(&loaded.settings.log.level) {
+            tracing::warn!("{error:#}");
+        }
+        Ok(loaded)
+    };
+    run::run(loaded, reload, arguments.only)?;
+    Ok(Ended::Well)
+}
+
+fn topics(action: &TopicsAction, logging: &Logging) -> Result<Ended> {
+    let (TopicsAction::Create(file) | TopicsAction::Check(file)) = action;
+    let Some(loaded) = file.load_or_say() else { return Ok(Ended::Unusable) };
+    telemetry::start(logging, &loaded.settings.log)?;
+    let usable = match action {
+        TopicsAction::Create(_) => topics::create(&loaded.settings)?,
+        TopicsAction::Check(_) => topics::check(&loaded.settings)?,
+    };
+    Ok(if usable { Ended::Well } else { Ended::Unusable })
+}
+
+impl Format {
+    fn into_log(self) -> LogFormat {
+        match self {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        }
+    }
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Loaded, Vec<Problem>> {
+        settings::load(self.path.as_deref(), settings::variables())
+    }
+
+    /// What reports call it.
+    fn shown(&self) -> String {
+        self.path.as_ref().map_or_else(|| "built-in defaults and environment".to_string(), |path| path.display().to_string())
+    }
+
+    /// For commands that only need a configuration to go on: prints what is wrong, one line each, and warnings to stderr as well.
+    fn load_or_say(&self) -> Option<Loaded> {
+        match self.load() {
+            Ok(loaded) => {
+                loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+                Some(loaded)
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_says_what_it_is_for() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            for option in command.get_arguments() {
+                assert!(option.get_help().is_some(), "{} {} says nothing", command.get_name(), option.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Arguments::command());
+    }
+}

@@ -1,0 +1,68 @@
+//! Log lines: where they go, how they look, which ones. Set up once; the level may change at a reload.
+
+use anyhow::{Context as _, Result};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::config::settings::{LogFormat, LogSettings};
+
+/// What the command line says about logging; it goes before the config.
+#[derive(Clone, Debug, Default)]
+pub struct Logging {
+    pub format: Option<LogFormat>,
+    pub level: Option<String>,
+}
+
+/// Changes the level while the process runs.
+pub struct Level {
+    handle: reload::Handle<EnvFilter, Registry>,
+    fixed: bool,
+}
+
+/// Logs to stderr from now on, so that stdout is free for reports.
+///
+/// # Errors
+/// The level does not parse, or logging has been set up before.
+pub fn start(logging: &Logging, settings: &LogSettings) -> Result<Level> {
+    let level = logging.level.as_deref().unwrap_or(&settings.level);
+    let (filter, handle) = reload::Layer::new(parse(level)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match logging.format.unwrap_or(settings.format) {
+        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+    };
+    started.context("cannot start logging")?;
+    Ok(Level { handle, fixed: logging.level.is_some() })
+}
+
+impl Level {
+    /// After a reload. What the command line said stays.
+    ///
+    /// # Errors
+    /// The level does not parse.
+    pub fn set(&self, level: &str) -> Result<()> {
+        if self.fixed {
+            return Ok(());
+        }
+        self.handle.reload(parse(level)?).context("cannot change the log level")
+    }
+}
+
+fn parse(level: &str) -> Result<EnvFilter> {
+    let hint = || format!("log level '{level}' is none; write error, warn, info, debug or trace, or by module: info,tollgate::watch=debug");
+    EnvFilter::builder().parse(level).with_context(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels() {
+        for level in ["info", "warn", "info,tollgate::watch=debug"] {
+            assert!(parse(level).is_ok(), "{level}");
+        }
+        assert!(parse("tollgate=loud").is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! The environment as a layer over the file: TOLLGATE_<SECTION>__<KEY>.
+
+use super::problem::{Place, Problem};
+use super::read::Notes;
+use super::tree::{Item, Table, Value};
+
+const PREFIX: &str = "TOLLGATE_";
+const LEVELS: &str = "__";
+/// Tables whose keys are librdkafka's, with dots.
+const DOTTED: [&str; 4] = ["common", "consumer", "producer", "admin"];
+
+/// The process's variables. The only place that reads them.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    // What is no text cannot be an option of ours.
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Lays the variables over the tree. A value gets the type of what it replaces; names that lead nowhere become unknown keys of the
+/// tree, which reading it finds.
+///
+/// Names with single underscores only are left alone: Kubernetes sets TOLLGATE_PORT and the like for a service of that name, and
+/// command-line options have TOLLGATE_CONFIG. One that looks like a mistyped option is worth a warning.
+pub fn overlay(table: &mut Table, variables: impl Iterator<Item = (String, String)>, notes: &Notes) {
+    let mut ours: Vec<(String, String)> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    ours.sort();
+    for (name, value) in ours {
+        let path = name.trim_start_matches(PREFIX).to_lowercase();
+        if path.contains(LEVELS) {
+            let keys: Vec<String> = path.split(LEVELS).map(str::to_string).collect();
+            set(table, &dotted(keys), &name, &value, notes);
+        } else if let Some(meant) = meant(table, &path) {
+            let problem = Problem::new(&Place::whole(&name), "has one underscore between section and key and is ignored");
+            notes.warning(problem.hint(format!("write {meant}")));
+        }
+    }
+}
+
+fn dotted(mut keys: Vec<String>) -> Vec<String> {
+    if let [first, kind, property] = keys.as_mut_slice()
+        && first == "kafka"
+        && DOTTED.contains(&kind.as_str())
+    {
+        *property = property.replace('_', ".");
+    }
+    keys
+}
+
+fn set(table: &mut Table, keys: &[String], name: &str, value: &str, notes: &Notes) {
+    let place = Place::whole(name);
+    let Some((key, rest)) = keys.split_first() else { return };
+    if rest.is_empty() {
+        let value = typed(value, table.get(key).map(|item| &item.value));
+        match value {
+            Some(value) => {
+                table.insert(key.clone(), Item { place, value });
+            }
+            None => notes
+                .problem(Problem::new(&place, "a table cannot be set from the environment").hint("set its keys, or write it in the file")),
+        }
+        return;
+    }
+    let item = table.entry(key.clone()).or_insert_with(|| Item { place: place.clone(), value: Value::Table(Table::new()) });
+    match &mut item.value {
+        Value::Table(inner) => set(inner, rest, name, value, notes),
+        _ => notes.problem(
+            Problem::new(&place, format!("unknown option: '{key}' has no options inside")).hint("lists of tables stand in the file only"),
+        ),
+    }
+}
+
+/// The text as the type that the default has. What does not parse stays a text, and reading complains about it.
+fn typed(text: &str, default: Option<&Value>) -> Option<Value> {
+    let as_text = || Value::Text(text.to_string());
+    Some(match default {
+        Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| as_text(), Value::Integer),
+        Some(Value::Float(_)) => text.trim().parse().map_or_else(|_| as_text(), Value::Float),
+        Some(Value::Bool(_)) => text.trim().parse().map_or_else(|_| as_text(), Value::Bool),
+        Some(Value::List(_)) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let place = Place::whole("environment");
+            Value::List(parts.map(|part| Item { place: place.clone(), value: Value::Text(part.to_string()) }).collect())
+        }
+        Some(Value::Table(_)) => return None,
+        Some(Value::Text(_) | Value::Date(_)) | None => as_text(),
+    })
+}
+
+/// The right name of the option that this one would be with two underscores after its section.
+fn meant(table: &Table, path: &str) -> Option<String> {
+    table.iter().find_map(|(section, item)| {
+        let Value::Table(inner) = &item.value else { return None };
+        let key = path.strip_prefix(section.as_str())?.strip_prefix('_')?;
+        inner.contains_key(key).then(|| format!("{PREFIX}{}{LEVELS}{}", section.to_uppercase(), key.to_uppercase()))
+    })
+}

@@ -1,0 +1,73 @@
+//! What a reload may change while the process runs, and what it may not.
+
+use super::Loaded;
+use super::settings::Settings;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
+///
+/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, fallback, deliver.update_growth, log.
+pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
+    let (a, b) = (&old.settings, &new.settings);
+    let mut changed = Vec::new();
+    let mut note = |name: &str, differs: bool| {
+        if differs {
+            changed.push(name.to_string());
+        }
+    };
+    note("kafka", kafka(a) != kafka(b) || security_secrets_differ(a, b));
+    note("topics", a.topics != b.topics);
+    note("shards.count", a.shard_count != b.shard_count);
+    note("schemas", schemas(a) != schemas(b) || differ(a.schemas.password.as_ref(), b.schemas.password.as_ref()));
+    note("intake.threads", a.intake.threads != b.intake.threads);
+    note("intake.dedupe_window", old.intake.dedupe_window != new.intake.dedupe_window);
+    note("intake.largest_record", a.intake.largest_record != b.intake.largest_record);
+    let guard = |settings: &Settings| (settings.intake.dead_letter_ratio, settings.intake.dead_letter_sample);
+    note("intake.dead_letter_ratio and dead_letter_sample", guard(a) != guard(b));
+    note("watch.threads", a.watch_threads != b.watch_threads);
+    note("alerts", a.alerts != b.alerts);
+    let password = |settings: &Settings| settings.mail.as_ref().and_then(|mail| mail.password.clone());
+    note("mail", mail(a) != mail(b) || differ(password(a).as_ref(), password(b).as_ref()));
+    let retries = |settings: &Settings| (settings.deliver.first_retry_ms, settings.deliver.longest_retry_ms, settings.deliver.attempts);
+    note("deliver.first_retry, longest_retry and attempts", retries(a) != retries(b));
+    note("http", a.http != b.http);
+    note("log.format", a.log.format != b.log.format);
+    changed
+}
+
+/// Why the new rules must not be taken over; `None` = they may. Shards refuse an older revision, so a reload must too.
+pub fn refused(old: &Loaded, new: &Loaded) -> Option<String> {
+    let (before, after) = (old.watch.revision, new.watch.revision);
+    (after < before).then(|| format!("rules_revision is {after}, but {before} is in use: set it to {} or more", before + 1))
+}
+
+/// Whether rules changed under an unchanged revision: alerts of before and after could then not be told apart.
+pub fn forgot_revision(old: &Loaded, new: &Loaded) -> bool {
+    let text = |loaded: &Loaded| format!("{:?} {:?}", loaded.intake, loaded.watch);
+    old.watch.revision == new.watch.revision && text(old) != text(new)
+}
+
+fn differ(a: Option<&SecretString>, b: Option<&SecretString>) -> bool {
+    a.map(|secret| secret.expose_secret()) != b.map(|secret| secret.expose_secret())
+}
+
+fn security_secrets_differ(a: &Settings, b: &Settings) -> bool {
+    let (a, b) = (&a.kafka, &b.kafka);
+    let properties = [(&a.common, &b.common), (&a.consumer, &b.consumer), (&a.producer, &b.producer), (&a.admin, &b.admin)];
+    differ(a.security.password.as_ref(), b.security.password.as_ref())
+        || differ(a.security.key_password.as_ref(), b.security.key_password.as_ref())
+        || properties.iter().any(|(a, b)| a != b)
+}
+
+/// Everything but secrets, as text: these types hold secrets and cannot be compared, and their `Debug` hides them.
+fn kafka(settings: &Settings) -> String {
+    format!("{:?}", settings.kafka)
+}
+
+fn schemas(settings: &Settings) -> String {
+    format!("{:?}", settings.schemas)
+}
+
+fn mail(settings: &Settings) -> String {
+    format!("{:?}", settings.mail)
+}

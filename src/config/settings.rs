@@ -1,0 +1,208 @@
+//! What the shell is told, as plain data: texts resolved to values, files read, everything checked. The cli turns it into what each
+//! room wants.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use crate::model::alert::Severity;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub kafka: KafkaSettings,
+    pub topics: TopicSettings,
+    pub shard_count: u32,
+    pub schemas: SchemaSettings,
+    pub intake: IntakeSettings,
+    pub watch_threads: usize,
+    pub alerts: AlertSettings,
+    /// Absent = no mail is sent.
+    pub mail: Option<MailSettings>,
+    pub deliver: DeliverSettings,
+    pub http: HttpSettings,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    pub bootstrap_servers: String,
+    pub application_id: String,
+    pub topic_prefix: String,
+    pub instance_id: String,
+    pub delivery: Delivery,
+    pub commit_interval_ms: i64,
+    pub message_timeout_ms: u32,
+    pub transaction_timeout_ms: u32,
+    pub session_timeout_ms: u32,
+    /// -1 = the broker's default.
+    pub replication_factor: i32,
+    pub security: SecuritySettings,
+    /// librdkafka properties by name; values may be secret, so they are never printed.
+    pub common: Properties,
+    pub consumer: Properties,
+    pub producer: Properties,
+    pub admin: Properties,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(pub Vec<(String, String)>);
+
+impl std::fmt::Debug for Properties {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    #[default]
+    ExactlyOnce,
+    /// Only for the demo's broker, which has no transactions.
+    AtLeastOnce,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SecuritySettings {
+    /// As librdkafka calls it: `plaintext`, `ssl`, `sasl_plaintext`, `sasl_ssl`.
+    pub protocol: &'static str,
+    pub sasl_mechanism: &'static str,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+    pub ca_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub key_password: Option<SecretString>,
+}
+
+impl SecuritySettings {
+    pub fn is_sasl(&self) -> bool {
+        self.protocol.starts_with("sasl_")
+    }
+}
+
+/// Full names, prefix applied, and what new topics get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    pub usage_events: String,
+    pub resource_events: String,
+    pub activity_events: String,
+    pub lineage_events: String,
+    pub billing_events: String,
+    pub feedback: String,
+    pub dead_letter: String,
+    pub alerts: String,
+    pub governance_violations: String,
+    pub spend_rollups: String,
+    pub input_partitions: i32,
+    pub output_partitions: i32,
+    pub input_retention_ms: i64,
+    pub output_retention_ms: i64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SchemaSettings {
+    pub registry_url: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+    pub dir: Option<PathBuf>,
+    pub ids: BTreeMap<u32, KnownSchema>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownSchema {
+    /// File name without `.avsc`.
+    pub name: String,
+    /// The schema's own text.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntakeSettings {
+    pub threads: usize,
+    /// In bytes; also the largest record that is produced.
+    pub largest_record: usize,
+    /// Share of unreadable records above which intake stops.
+    pub dead_letter_ratio: f64,
+    /// Records that the share is taken over.
+    pub dead_letter_sample: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertSettings {
+    pub form: Form,
+    /// CloudEvents source.
+    pub source: String,
+}
+
+/// How outputs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Json,
+    Avro,
+}
+
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    pub host: String,
+    pub port: u16,
+    pub tls: MailTls,
+    pub username: Option<String>,
+    pub password: Option<SecretString>,
+    /// PEM; trusted besides the platform's roots.
+    pub ca_pem: Option<Vec<u8>>,
+    pub from: String,
+    pub timeout_ms: i64,
+    /// Without a slash at the end.
+    pub base_url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MailTls {
+    None,
+    #[default]
+    StartTls,
+    Implicit,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliverSettings {
+    pub routes: Vec<RouteSettings>,
+    /// Mail addresses for teams that no route names.
+    pub fallback: Vec<String>,
+    pub update_growth: f64,
+    pub first_retry_ms: i64,
+    pub longest_retry_ms: i64,
+    pub attempts: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// Names or patterns with `*`; empty = every team.
+    pub teams: Vec<String>,
+    /// Mail addresses.
+    pub receivers: Vec<String>,
+    pub least_severity: Severity,
+    pub go_on: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// As in RUST_LOG; known to parse.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}

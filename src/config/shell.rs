@@ -1,0 +1,206 @@
+//! [schemas], [alerts], [mail], [[route]], [deliver], [http], [log]: what the shell is told besides Kafka.
+
+use std::net::SocketAddr;
+
+use super::broker::{credentials, one_of, url};
+use super::problem::Problem;
+use super::read::{Section, text};
+use super::settings::{
+    AlertSettings, DeliverSettings, Form, HttpSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls, RouteSettings,
+    SchemaSettings,
+};
+use super::tree::Item;
+use super::units::Complaint;
+use crate::model::alert::Severity;
+use crate::model::wire;
+
+pub fn schemas(section: &mut Section) -> SchemaSettings {
+    let mut settings = SchemaSettings {
+        registry_url: url(section, "registry_url"),
+        username: section.optional_text("username"),
+        password: section.secret("password", "password_file"),
+        dir: section.path("dir"),
+        ids: std::collections::BTreeMap::new(),
+    };
+    credentials(section, section.notes());
+    if let Some(dir) = settings.dir.as_ref().filter(|dir| !dir.is_dir()) {
+        section.complain("dir", Complaint::new(format!("names '{}', which is no folder", dir.display()), "name a folder with .avsc files"));
+    }
+    let ids = section.section("ids");
+    for (key, item) in ids.entries() {
+        let Ok(id) = key.parse::<u32>() else {
+            ids.complain(key, Complaint::new("is no schema id", "write the registry's number: 1 = \"usage_event\""));
+            continue;
+        };
+        match known_schema(item, &settings) {
+            Ok(schema) => {
+                settings.ids.insert(id, schema);
+            }
+            Err(complaint) => ids.complain(key, complaint),
+        }
+    }
+    settings
+}
+
+fn known_schema(item: &Item, settings: &SchemaSettings) -> Result<KnownSchema, Complaint> {
+    let name = text(item)?;
+    if let Some(known) = wire::schemas().iter().find(|schema| schema.name == name) {
+        return Ok(KnownSchema { name: name.to_string(), text: known.text.to_string() });
+    }
+    if let Some(dir) = &settings.dir {
+        let path = dir.join(format!("{name}.avsc"));
+        let read = std::fs::read_to_string(&path);
+        let cannot = |error| Complaint { what: format!("names '{}', which cannot be read: {error}", path.display()), hint: None };
+        return read.map(|text| KnownSchema { name: name.to_string(), text }).map_err(cannot);
+    }
+    let names: Vec<&str> = wire::schemas().iter().map(|schema| schema.name).collect();
+    Err(Complaint::new(format!("is '{name}', which is no schema"), one_of(name, &names)))
+}
+
+pub fn alerts(section: &mut Section, schemas: &SchemaSettings) -> AlertSettings {
+    let settings =
+        AlertSettings { form: section.choice("format", &[("json", Form::Json), ("avro", Form::Avro)]), source: section.text("source") };
+    if settings.form == Form::Avro && schemas.registry_url.is_none() {
+        let missing = ["alert", "spend_rollup"].into_iter().filter(|name| schemas.ids.values().all(|known| known.name != *name));
+        let missing: Vec<&str> = missing.collect();
+        if !missing.is_empty() {
+            let what = format!("is \"avro\", but there is neither a registry nor an id for {}", missing.join(" and "));
+            section
+                .complain("format", Complaint::new(what, "set schemas.registry_url, or add the ids to [schemas.ids], or write \"json\""));
+        }
+    }
+    settings
+}
+
+pub fn mail(section: &mut Section) -> Option<MailSettings> {
+    let host = section.optional_text("host");
+    let has_from = section.has("from");
+    let settings = MailSettings {
+        host: host.clone().unwrap_or_default(),
+        port: u16::try_from(section.integer("port", 1..=65_535)).unwrap_or_default(),
+        tls: section.choice("tls", &[("none", MailTls::None), ("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit)]),
+        username: section.optional_text("username"),
+        password: section.secret("password", "password_file"),
+        ca_pem: section.file("ca_file").map(String::into_bytes),
+        from: section.optional("from", address).unwrap_or_default(),
+        timeout_ms: section.duration("timeout", "1s", "10m"),
+        base_url: url(section, "base_url"),
+    };
+    credentials(section, section.notes());
+    if settings.ca_pem.as_ref().is_some_and(|pem| !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----")) {
+        section.complain("ca_file", Complaint::new("names a file without a PEM certificate", "it holds -----BEGIN CERTIFICATE-----"));
+    }
+    if host.is_some() && !has_from {
+        section.complain("host", Complaint::new("is set, but not 'from'", "add from = \"Tollgate <tollgate@example.com>\""));
+    }
+    if host.is_none() && has_from {
+        section.complain("from", Complaint::new("is set, but not 'host'", "add host = \"smtp.example.com\""));
+    }
+    if host.is_some() && settings.tls == MailTls::None && settings.username.is_some() {
+        section.warn("tls", "is \"none\", so the password travels readable", "set \"starttls\" or \"implicit\"");
+    }
+    let usual = [(465, MailTls::StartTls, "\"starttls\" with port 465, where TLS starts at once", "set tls = \"implicit\"")];
+    for (port, tls, what, hint) in usual {
+        if settings.port == port && settings.tls == tls {
+            section.warn("tls", &format!("is {what}"), hint);
+        }
+    }
+    host.map(|_| settings)
+}
+
+/// `name@host` or `Name <name@host>`.
+fn address(item: &Item) -> Result<String, Complaint> {
+    let written = text(item)?;
+    let bare = written.rsplit_once('<').map_or(written, |(_, rest)| rest.trim_end().trim_end_matches('>')).trim();
+    let parts = bare.split_once('@').filter(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    if parts.is_none() || bare.contains(char::is_whitespace) || written.contains(['\r', '\n']) {
+        return Err(Complaint::new(format!("is '{written}', which is no mail address"), "write \"name@example.com\""));
+    }
+    Ok(written.trim().to_string())
+}
+
+fn addresses(section: &mut Section, key: &'static str) -> Vec<String> {
+    let written = section.texts(key);
+    for (place, text) in &written {
+        let item = Item { place: place.clone(), value: super::tree::Value::Text(text.clone()) };
+        if let Err(complaint) = address(&item) {
+            // The line of the address, not of the list.
+            let place = if place.line == 0 { section.place_of(key) } else { place.clone() };
+            section.notes().problem(Problem { place, what: format!("an entry of '{key}' {}", complaint.what), hint: complaint.hint });
+        }
+    }
+    written.into_iter().map(|(_, text)| text).collect()
+}
+
+pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> DeliverSettings {
+    let mut before: Option<String> = None;
+    let mut read = Vec::new();
+    for mut route in routes {
+        if let Some(place) = &before {
+            let hint = "order the routes from the particular to the general, or set go_on = true there";
+            route.notes().warning(
+                Problem::new(&route.place, format!("this route is never reached: the one at {place} holds for every team")).hint(hint),
+            );
+        }
+        let settings = self::route(&mut route);
+        if settings.teams.is_empty() && !settings.go_on && before.is_none() {
+            before = Some(route.place.to_string());
+        }
+        if settings.receivers.is_empty() {
+            route.complain("receivers", Complaint::new("is empty or missing", "name at least one: receivers = [\"team@example.com\"]"));
+        }
+        read.push((route.place.clone(), settings));
+        route.finish();
+    }
+    let settings = DeliverSettings {
+        fallback: addresses(section, "fallback"),
+        update_growth: section.number("update_growth", 1.0..=1000.0).unwrap_or_default(),
+        first_retry_ms: section.duration("first_retry", "1s", "1h"),
+        longest_retry_ms: section.duration("longest_retry", "1s", "24h"),
+        attempts: u32::try_from(section.integer("attempts", 1..=100_000)).unwrap_or_default(),
+        routes: read.iter().map(|(_, route)| route.clone()).collect(),
+    };
+    if settings.first_retry_ms > settings.longest_retry_ms && settings.longest_retry_ms > 0 {
+        section.complain("first_retry", Complaint::new("is more than 'longest_retry'", "the wait doubles from the first to the longest"));
+    }
+    let told = !settings.routes.is_empty() || !settings.fallback.is_empty();
+    if told && !has_mail {
+        let place = read.first().map_or_else(|| section.place_of("fallback"), |(place, _)| place.clone());
+        let hint = "add host and from to [mail]";
+        section.notes().warning(Problem::new(&place, "receivers are named, but [mail] has no host: nobody is told").hint(hint));
+    }
+    if has_mail && !told {
+        let hint = "add a [[route]], or fallback = [\"finops@example.com\"] to [deliver]";
+        section.notes().warning(Problem::new(&section.place, "[mail] is set up, but no route and no fallback names a receiver").hint(hint));
+    }
+    settings
+}
+
+fn route(section: &mut Section) -> RouteSettings {
+    let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
+    RouteSettings {
+        teams: section.texts("teams").into_iter().map(|(_, team)| team).collect(),
+        receivers: addresses(section, "receivers"),
+        least_severity: section.optional_choice("least_severity", &severities).unwrap_or(Severity::Warning),
+        go_on: section.boolean("go_on").unwrap_or(false),
+    }
+}
+
+pub fn http(section: &mut Section) -> HttpSettings {
+    let parse = |item: &Item| {
+        let written = text(item)?;
+        let bad =
+            || Complaint::new(format!("is '{written}'"), "write address:port, \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for every interface");
+        written.parse::<SocketAddr>().map(Some).map_err(|_| bad())
+    };
+    HttpSettings { listen: section.required("listen", parse).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))) }
+}
+
+pub fn log(section: &mut Section) -> LogSettings {
+    let level = section.text("level");
+    if !level.is_empty() && tracing_subscriber::EnvFilter::builder().parse(&level).is_err() {
+        let hint = "write error, warn, info, debug or trace, or by module: \"info,tollgate::watch=debug\"";
+        section.complain("level", Complaint::new(format!("is '{level}'"), hint));
+    }
+    LogSettings { format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]), level }
+}
