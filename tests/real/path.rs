@@ -192,8 +192,7 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     assert_eq!(deployment.newest("alerts").len(), 0, "nothing has happened yet");
 
     // A user of one team runs wild, now.
-    let wild: Vec<Value> =
-        (0..40).map(|n| usage(&format!("wild-{n}"), now_ms() - 60_000 + n * 1000, "search", "eve", "2.5")).collect();
+    let wild: Vec<Value> = (0..40).map(|n| usage(&format!("wild-{n}"), now_ms() - 60_000 + n * 1000, "search", "eve", "2.5")).collect();
     deployment.produce_usage(&wild);
     let alert = wait_for("the alert", LIMIT, || deployment.newest("alerts").into_values().find(|alert| alert["team"] == "search"));
     assert_eq!(alert["dimensions"]["project"], "ranker");
