@@ -13,11 +13,11 @@ pub fn now() -> Timestamp {
 
 /// Monotonic clock, for measuring and waiting.
 #[derive(Clone, Copy, Debug)]
-pub struct Instant(std::time::Instant);
+pub struct Stopwatch(std::time::Instant);
 
-impl Instant {
-    pub fn now() -> Instant {
-        Instant(std::time::Instant::now())
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch(std::time::Instant::now())
     }
 
     pub fn elapsed(&self) -> Duration {

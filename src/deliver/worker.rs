@@ -257,7 +257,7 @@ impl Worker<'_> {
             owned.moved = false;
         }
         self.transactions += 1;
-        let started = clock::Instant::now();
+        let started = clock::Stopwatch::start();
         commit::commit(&self.producer, self.consumer, &records, &offsets, self.transactions).context("deliver: commit")?;
         self.setup.metrics.committed(ROLE, started.elapsed());
         Ok(())

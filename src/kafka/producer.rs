@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
@@ -16,6 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::consumer::{Consumer, Partition};
+use crate::clock::Stopwatch;
 
 /// A record on its way out, encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +123,7 @@ impl Producer {
     /// # Errors
     /// A record that could not be delivered, or the time is over.
     pub fn drain(&self, timeout: Duration) -> Result<(), ProduceError> {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         while self.inner.in_flight_count() > 0 {
             // SAFETY: the pointer is the live producer's own.
             unsafe { sys::rd_kafka_flush(self.inner.client().native_ptr(), 1) };

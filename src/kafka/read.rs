@@ -1,7 +1,7 @@
 //! Reads a compacted partition to its end: state, receipts, intake's keys.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -10,6 +10,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Connection;
+use crate::clock::Stopwatch;
 
 /// No progress for this long: the leader is away, or a transaction of another process is still open.
 const STALLED: Duration = Duration::from_secs(90);
@@ -44,11 +45,11 @@ pub fn read_compacted(connection: &Connection, topic: &str, partition: i32) -> R
 
 fn read_until(reader: &BaseConsumer, topic: &str, partition: i32, end: i64) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut live = BTreeMap::new();
-    let mut progressed = Instant::now();
+    let mut progressed = Stopwatch::start();
     loop {
         match reader.poll(Duration::from_millis(50)) {
             Some(Ok(message)) => {
-                progressed = Instant::now();
+                progressed = Stopwatch::start();
                 let key = message.key().unwrap_or_default().to_vec();
                 match message.payload() {
                     Some(value) => live.insert(key, value.to_vec()),

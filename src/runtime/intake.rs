@@ -45,8 +45,8 @@ struct Worker<'a> {
     partitions_of_topic: i32,
     batch: Batch,
     dead: Vec<DeadLetter>,
-    since: Option<clock::Instant>,
-    last_tick: clock::Instant,
+    since: Option<clock::Stopwatch>,
+    last_tick: clock::Stopwatch,
     transactions: u64,
 }
 
@@ -57,9 +57,9 @@ struct Assigned {
     committed: i64,
     next: i64,
     caught_up: bool,
-    quiet_since: clock::Instant,
+    quiet_since: clock::Stopwatch,
     /// Waits for a schema; read again from `next` after this.
-    held_since: Option<clock::Instant>,
+    held_since: Option<clock::Stopwatch>,
     topic_id: String,
 }
 
@@ -84,7 +84,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         batch: Batch::default(),
         dead: Vec::new(),
         since: None,
-        last_tick: clock::Instant::now(),
+        last_tick: clock::Stopwatch::start(),
         transactions: 0,
     };
     setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
@@ -134,7 +134,7 @@ impl Worker<'_> {
             value: message.payload(),
             headers: &headers,
         };
-        assigned.quiet_since = clock::Instant::now();
+        assigned.quiet_since = clock::Stopwatch::start();
         assigned.caught_up = false;
         if assigned.held_since.is_some() {
             return Ok(());
@@ -157,7 +157,7 @@ impl Worker<'_> {
                             offset = record.offset,
                             "schema not available, the partition waits"
                         );
-                        assigned.held_since = Some(clock::Instant::now());
+                        assigned.held_since = Some(clock::Stopwatch::start());
                         let partition = Partition { topic: record.topic.to_string(), partition: record.partition };
                         return self.consumer.hold_at(&partition, record.offset);
                     }
@@ -171,7 +171,7 @@ impl Worker<'_> {
         }
         assigned.next = record.offset + 1;
         if record.offset >= assigned.committed {
-            self.since.get_or_insert_with(clock::Instant::now);
+            self.since.get_or_insert_with(clock::Stopwatch::start);
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Worker<'_> {
             self.reload();
             return Ok(());
         }
-        let started = clock::Instant::now();
+        let started = clock::Stopwatch::start();
         let counts = self.batch.take_counts();
         assert!(counts.balance(), "records in = combined + duplicates + rejected: {counts:?}");
         assert!(counts.rejected == self.dead.len() as u64, "every rejected record has its dead letter");
@@ -227,7 +227,7 @@ impl Worker<'_> {
         }
         self.since = None;
         if tick {
-            self.last_tick = clock::Instant::now();
+            self.last_tick = clock::Stopwatch::start();
         }
         self.reload();
         Ok(())
@@ -322,7 +322,7 @@ impl Worker<'_> {
                 committed: next,
                 next: start,
                 caught_up: start == high,
-                quiet_since: clock::Instant::now(),
+                quiet_since: clock::Stopwatch::start(),
                 held_since: None,
                 topic_id: String::new(),
             };

@@ -15,11 +15,14 @@ const MOST_FAILURES: usize = 5;
 const FAILURE_WINDOW: Duration = Duration::from_secs(300);
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The loop of a thread: runs until asked to stop, or fails.
+pub type Loop = Box<dyn Fn(&Stop) -> Result<()> + Send>;
+
 /// One thread of one role.
 pub struct Role {
     pub name: &'static str,
     pub thread: usize,
-    pub run: Box<dyn Fn(&Stop) -> Result<()> + Send>,
+    pub run: Loop,
 }
 
 /// Runs all roles until `stop` is asked for or one of them fails for good; returns after every thread has ended.
@@ -60,14 +63,14 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
         }
     }
     let _guard = AskOnPanic(stop);
-    let mut failures: Vec<clock::Instant> = Vec::new();
+    let mut failures: Vec<clock::Stopwatch> = Vec::new();
     loop {
         setup.health.report(role.name, role.thread, RoleState::Starting, clock::now());
         let Err(error) = (role.run)(stop) else { return Ok(()) };
         setup.health.report(role.name, role.thread, RoleState::Failed, clock::now());
         setup.metrics.role_failed(role.name);
         failures.retain(|at| at.elapsed() < FAILURE_WINDOW);
-        failures.push(clock::Instant::now());
+        failures.push(clock::Stopwatch::start());
         if stop.asked() || failures.len() >= MOST_FAILURES {
             stop.ask();
             return Err(error);
@@ -80,7 +83,7 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
             wait_ms = wait.as_millis(),
             "role starts again from what is committed"
         );
-        let until = clock::Instant::now();
+        let until = clock::Stopwatch::start();
         while until.elapsed() < wait && !stop.asked() {
             thread::sleep(Duration::from_millis(20));
         }

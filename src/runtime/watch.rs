@@ -39,7 +39,7 @@ struct Staged {
     records: Vec<OutRecord>,
     /// Partitions that records were read of since the last commit.
     touched: BTreeMap<i32, usize>,
-    since: Option<clock::Instant>,
+    since: Option<clock::Stopwatch>,
     urgent: bool,
 }
 
@@ -104,7 +104,7 @@ impl Worker<'_> {
             self.staged.records.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         *self.staged.touched.entry(partition).or_default() += 1;
-        self.staged.since.get_or_insert_with(clock::Instant::now);
+        self.staged.since.get_or_insert_with(clock::Stopwatch::start);
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Worker<'_> {
             self.reload();
             return Ok(());
         }
-        let started = clock::Instant::now();
+        let started = clock::Stopwatch::start();
         let mut staged = std::mem::take(&mut self.staged);
         let mut offsets = Vec::new();
         for partition in staged.touched.keys() {
@@ -171,7 +171,7 @@ impl Worker<'_> {
         if partitions.is_empty() {
             return self.consumer.assign(&[]);
         }
-        let started = clock::Instant::now();
+        let started = clock::Stopwatch::start();
         let mut starts = Vec::new();
         for (partition, committed) in self.consumer.committed(partitions)? {
             let shard = self.restore(&partition, committed)?;

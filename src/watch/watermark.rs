@@ -84,7 +84,7 @@ mod tests {
     /// (append time, partition, watermark, idle) -> watermark after it; two partitions.
     #[test]
     fn the_slowest_source_that_is_not_idle_decides() {
-        let table: &[(i64, i32, Option<i64>, bool, Option<i64>)] = &[
+        let table = [
             (1_000, 0, Some(500), false, None),           // partition 1 has not reported
             (1_001, 1, None, false, None),                // it has, but saw nothing and is not idle
             (2_000, 1, None, true, Some(500)),            // idle: 0 decides
@@ -98,7 +98,7 @@ mod tests {
             (17_000, 1, Some(99_000), true, Some(17_000)), // all idle: shard time
         ];
         let mut watermarks = Watermarks::default();
-        for (at, partition, watermark, idle, expected) in table.iter().copied() {
+        for (at, partition, watermark, idle, expected) in table {
             watermarks.pass_time(Timestamp(at));
             let source = Source { topic: "usage-events".into(), partition };
             watermarks.mark(&Marker { source, watermark: watermark.map(Timestamp), idle, partitions_of_topic: 2 });

@@ -71,7 +71,7 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
     }
     let mut steps = Vec::new();
     let top = episode.causes.first();
-    let named = |name: &str| top.and_then(|cause| cause.dimensions.get(name)).or_else(|| None);
+    let named = |name: &str| top.and_then(|cause| cause.dimensions.get(name));
     match named("user") {
         Some(user) => steps.push(format!("Ask {user} what runs since {}: this user carries most of the excess.", episode.onset)),
         None => steps.push(format!("Look at what changed since {}: deployments, batch jobs, retries.", episode.onset)),

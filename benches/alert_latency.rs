@@ -1,0 +1,102 @@
+//! How long from an event that crosses its bound to an alert that a read_committed consumer can read, at 5,000 events/s on one node.
+//!
+//! `cargo bench --bench alert_latency` starts a real broker and the release binary, produces with the Java client, forces 1,200 alerts
+//! (one event of a new team each, above the runaway guard's floor) and prints percentiles. A measurement, not a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a measurement, not the product")]
+
+#[allow(dead_code, unused_imports, reason = "shared with the tests")]
+#[path = "../tests/real/parts/mod.rs"]
+mod parts;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use serde_json::{Value, json};
+
+const FORCED: usize = 1_200;
+const FORCED_PER_SECOND: &str = "20";
+const EVENTS_PER_SECOND: &str = "5000";
+const SECONDS: &str = "62";
+
+fn main() {
+    let broker = parts::kafka();
+    let prefix = format!("{}-", parts::unique("latency"));
+    let folder = parts::temp_folder("latency");
+    let http = parts::free_port();
+    let config = folder.join("tollgate.toml");
+    let text = format!(
+        "version = 1\n[kafka]\nbootstrap_servers = \"{}\"\napplication_id = \"{prefix}app\"\ntopic_prefix = \"{prefix}\"\n\
+         instance_id = \"one\"\n[topics]\ninput_partitions = 4\n[shards]\ncount = 8\n[http]\nlisten = \"127.0.0.1:{http}\"\n",
+        broker.bootstrap()
+    );
+    std::fs::write(&config, text).unwrap();
+    let tollgate = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(arguments).arg("--config").arg(&config);
+        command
+    };
+    parts::run(&mut tollgate(&["topics", "create"]), "", Duration::from_secs(60)).expect_success();
+    let mut run = tollgate(&["run"]);
+    run.stdout(std::process::Stdio::null()).stderr(std::fs::File::create(folder.join("log")).unwrap());
+    let mut process = parts::Guarded::spawn(&mut run);
+    parts::wait_for("tollgate", Duration::from_secs(60), || std::net::TcpStream::connect(("127.0.0.1", http)).ok());
+
+    let topic = format!("{prefix}usage-events");
+    let delays = std::thread::scope(|scope| {
+        scope.spawn(|| produce(broker.bootstrap(), &background(&topic), EVENTS_PER_SECOND));
+        scope.spawn(|| produce(broker.bootstrap(), &[forced(&topic)], FORCED_PER_SECOND));
+        read_alerts(broker.bootstrap(), &format!("{prefix}alerts"))
+    });
+    assert!(process.ended().is_none(), "tollgate ended");
+    report(delays);
+}
+
+/// Fifty teams that spend next to nothing.
+fn background(topic: &str) -> Vec<Value> {
+    (0..50).map(|team| event(topic, &format!("background-{team}"), "b${n}", "0.00001")).collect()
+}
+
+/// A new team each time, with money that no new team spends at once.
+fn forced(topic: &str) -> Value {
+    event(topic, "forced-${n}", "f${n}", "400")
+}
+
+fn event(topic: &str, team: &str, id: &str, cost: &str) -> Value {
+    json!({"topic": topic, "key": id, "value": json!({"event_id": id, "source": "bench", "event_time": "${now}", "meter": "llm.tokens",
+        "team": team, "project": "p", "model": "gpt-4o", "provider": "openai", "region": "eu", "user": "u", "input_tokens": 1000,
+        "output_tokens": 100, "cost": cost, "currency": "USD"}).to_string()})
+}
+
+fn produce(bootstrap: &str, lines: &[Value], rate: &str) {
+    let counts = parts::produce_with(bootstrap, lines, &["--rate", rate, "--for-seconds", SECONDS]);
+    println!("produced at {rate}/s: {counts}");
+}
+
+/// Milliseconds from the input record's Kafka timestamp (taken when the producer sent it) to here, by team.
+fn read_alerts(bootstrap: &str, topic: &str) -> BTreeMap<String, i64> {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "latency-reader").set("isolation.level", "read_committed");
+    config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "5");
+    let consumer: BaseConsumer = config.create().unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    let mut delays = BTreeMap::new();
+    let started = Instant::now();
+    while delays.len() < FORCED && started.elapsed() < Duration::from_secs(120) {
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        let alert = tollgate::model::wire::alert_from_json(message.payload().unwrap()).unwrap();
+        if alert.revision == 1 && alert.team.starts_with("forced-") {
+            delays.insert(alert.team, now - alert.ingest_time.0);
+        }
+    }
+    delays
+}
+
+fn report(delays: BTreeMap<String, i64>) {
+    let mut sorted: Vec<i64> = delays.into_values().collect();
+    sorted.sort_unstable();
+    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
+    println!("{} forced alerts, milliseconds from send to readable: p50 {} p90 {} p99 {} max {}", sorted.len(), at(0.5), at(0.9), at(0.99), at(1.0));
+}
