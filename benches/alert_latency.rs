@@ -98,5 +98,12 @@ fn report(delays: BTreeMap<String, i64>) {
     let mut sorted: Vec<i64> = delays.into_values().collect();
     sorted.sort_unstable();
     let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
-    println!("{} forced alerts, milliseconds from send to readable: p50 {} p90 {} p99 {} max {}", sorted.len(), at(0.5), at(0.9), at(0.99), at(1.0));
+    println!(
+        "{} forced alerts, milliseconds from send to readable: p50 {} p90 {} p99 {} max {}",
+        sorted.len(),
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0)
+    );
 }

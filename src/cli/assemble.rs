@@ -40,6 +40,8 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         watch_rules: ArcSwap::from_pointee(loaded.watch.clone()),
         output: output(settings, &source)?,
         schemas: source,
+        dead_letter_ratio: settings.intake.dead_letter_ratio,
+        dead_letter_sample: settings.intake.dead_letter_sample,
         metrics,
         health,
     })

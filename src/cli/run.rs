@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::assemble;
 use crate::clock;
 use crate::config::problem::Problem;
+use crate::config::settings::Delivery;
 use crate::config::{self, Loaded};
 use crate::deliver;
 use crate::health::HealthBoard;
@@ -32,6 +33,11 @@ pub enum Only {
 /// # Errors
 /// What no restart of a role can cure: no broker, wrong topics, a state that contradicts the offsets.
 pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + Send + 'static, only: Option<Only>) -> Result<()> {
+    if loaded.settings.kafka.delivery == Delivery::AtLeastOnce {
+        bail!(
+            "kafka.delivery is \"at_least_once\": that is for the demo's in-process broker only, a real one has transactions; set \"exactly_once\""
+        );
+    }
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(HealthBoard::default());
     let setup = Arc::new(assemble::setup(&loaded, metrics.clone(), health.clone())?);

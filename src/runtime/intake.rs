@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::flood::Guard;
 use super::schemas::{Client, Lookup};
-use super::{Setup, Stop, commit, encode};
+use super::{Setup, Stop, Unrecoverable, commit, encode};
 use crate::clock;
 use crate::health::RoleState;
 use crate::intake::rules::IntakeRules;
@@ -45,6 +46,7 @@ struct Worker<'a> {
     partitions_of_topic: i32,
     batch: Batch,
     dead: Vec<DeadLetter>,
+    guard: Guard,
     since: Option<clock::Stopwatch>,
     last_tick: clock::Stopwatch,
     transactions: u64,
@@ -83,6 +85,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         partitions_of_topic,
         batch: Batch::default(),
         dead: Vec::new(),
+        guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
         since: None,
         last_tick: clock::Stopwatch::start(),
         transactions: 0,
@@ -139,7 +142,7 @@ impl Worker<'_> {
         if assigned.held_since.is_some() {
             return Ok(());
         }
-        loop {
+        let is_rejected = loop {
             let outcome = if record.offset < assigned.committed {
                 intake::warm_up(&record, &self.rules, &self.schemas, &mut assigned.state)
             } else {
@@ -164,14 +167,17 @@ impl Worker<'_> {
                 },
                 Outcome::Rejected(reject) if record.offset >= assigned.committed => {
                     self.dead.push(dead_letter(&record, reject));
-                    break;
+                    break true;
                 }
-                Outcome::Combined | Outcome::Duplicate | Outcome::Rejected(_) => break,
+                Outcome::Combined | Outcome::Duplicate | Outcome::Rejected(_) => break false,
             }
-        }
+        };
         assigned.next = record.offset + 1;
         if record.offset >= assigned.committed {
             self.since.get_or_insert_with(clock::Stopwatch::start);
+            if let Some(flooded) = self.guard.observe(is_rejected) {
+                bail!(Unrecoverable(flooded));
+            }
         }
         Ok(())
     }
@@ -338,18 +344,16 @@ impl Worker<'_> {
         match (committed, stored) {
             (None, None) => Ok(low),
             (Some(committed), Some(stored)) if committed == stored => Ok(committed),
-            (committed, Some(stored)) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(
+            (committed, Some(stored)) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
                 "the group '{group}' stands at {} of {}[{}], but intake's own key says {stored}: set the group's offset to {stored} to go on",
                 committed.map_or("nothing".to_string(), |offset| offset.to_string()),
                 partition.topic,
                 partition.partition,
-            ),
-            (Some(committed), None) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(
+            ))),
+            (Some(committed), None) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
                 "the group '{group}' stands at {committed} of {}[{}], but intake has no key for it in '{}': delete the group's offset to start at the beginning",
-                partition.topic,
-                partition.partition,
-                self.setup.topics.intake_changelog,
-            ),
+                partition.topic, partition.partition, self.setup.topics.intake_changelog,
+            ))),
             (committed, stored) => Ok(committed.or(stored).unwrap_or(low)),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod commit;
 pub mod encode;
+mod flood;
 pub mod intake;
 pub mod schemas;
 pub mod supervise;
@@ -21,7 +22,6 @@ use crate::intake::rules::IntakeRules;
 use crate::kafka::client::Connection;
 use crate::kafka::topics::TopicNames;
 use crate::metrics::Metrics;
-use crate::model::wire::OutputForm;
 use crate::watch::rules::WatchRules;
 
 /// What every role is started with. Rules may be swapped while it runs; the rest needs a restart.
@@ -35,6 +35,9 @@ pub struct Setup {
     pub intake_rules: ArcSwap<IntakeRules>,
     pub watch_rules: ArcSwap<WatchRules>,
     pub schemas: schemas::Source,
+    /// Intake stops when more than this share of a sample could not be read.
+    pub dead_letter_ratio: f64,
+    pub dead_letter_sample: u32,
     pub output: encode::Output,
     pub metrics: Arc<Metrics>,
     pub health: Arc<HealthBoard>,
@@ -47,8 +50,10 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// How output records are written.
-pub type Form = OutputForm;
+/// What starting again cannot cure: the process ends and says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unrecoverable(pub String);
 
 /// Asks every thread to finish what it has begun and end.
 #[derive(Clone, Default)]

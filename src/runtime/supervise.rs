@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Delivery, Setup, Stop};
+use super::{Delivery, Setup, Stop, Unrecoverable};
 use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::producer::Producer;
@@ -71,7 +71,7 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
         setup.metrics.role_failed(role.name);
         failures.retain(|at| at.elapsed() < FAILURE_WINDOW);
         failures.push(clock::Stopwatch::start());
-        if stop.asked() || failures.len() >= MOST_FAILURES {
+        if stop.asked() || failures.len() >= MOST_FAILURES || error.is::<Unrecoverable>() {
             stop.ask();
             return Err(error);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Setup, Stop, commit, encode};
+use super::{Setup, Stop, Unrecoverable, commit, encode};
 use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
@@ -191,7 +191,7 @@ impl Worker<'_> {
         let shard = Shard::restore(&changes, self.setup.shard_count, &self.rules).with_context(place)?;
         match (shard, committed) {
             (Some(shard), Some(committed)) if shard.header().position == committed => Ok(shard),
-            (Some(shard), committed) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(
+            (Some(shard), committed) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
                 "state and committed offset of shard {} disagree: the changelog was written at offset {}, the group '{}-{ROLE}' stands at {}. \
                  Somebody reset the one without the other; set the group's offset of {}[{}] to {} to go on",
                 partition.partition,
@@ -201,15 +201,13 @@ impl Worker<'_> {
                 partition.topic,
                 partition.partition,
                 shard.header().position,
-            ),
+            ))),
             (Some(shard), _) => Ok(shard),
-            (None, Some(committed)) if committed > 0 => bail!(
+            (None, Some(committed)) if committed > 0 => bail!(Unrecoverable(format!(
                 "the group '{}-{ROLE}' stands at offset {committed} of {}[{}], but its changelog '{topic}' is empty: the state is gone. \
                  Restore that topic, or delete the group's offset to rebuild the state from what the log still holds",
-                self.setup.connection.application_id,
-                partition.topic,
-                partition.partition,
-            ),
+                self.setup.connection.application_id, partition.topic, partition.partition,
+            ))),
             (None, _) => {
                 let number = u32::try_from(partition.partition)?;
                 let (low, _) = self.consumer.bounds(partition)?;

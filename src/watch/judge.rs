@@ -79,6 +79,11 @@ pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour
 /// The guard on minutes, which needs no closed hour to speak.
 pub(crate) fn guard(state: &AccountState, scope: &Scope, hour: Hour, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
     let node = state.nodes.get(scope)?;
+    let minutes = node.open.minutes.as_ref()?;
+    // Most series never come near the floor; what is usual need not be worked out for them.
+    if minutes.sum(minutes.newest(), 60) <= limits.runaway_floor && !node.hour(hour).has_negative {
+        return None;
+    }
     let baseline = &node.closed.baseline;
     let team = state.nodes.get(&Scope::Team).map(|team| &team.closed.baseline);
     let known_team = team.filter(|team| *scope != Scope::Team && team.stage(hour) != Stage::New);
@@ -88,7 +93,7 @@ pub(crate) fn guard(state: &AccountState, scope: &Scope, hour: Hour, local: Loca
         worst_hour: baseline.usual_worst_hour(),
         team_worst_hour: known_team.map(Baseline::usual_worst_hour),
     };
-    runaway::judge(node.open.minutes.as_ref()?, &usual, limits)
+    runaway::judge(minutes, &usual, limits)
 }
 
 pub(crate) fn series_in_team(state: &AccountState) -> u32 {

@@ -49,8 +49,11 @@ const NOT_IN_CORE: [(&str, &str); 18] = [
 ];
 
 /// (file, word, why it is harmless there). A map that is only asked, never walked, may be a hash map.
-const EXCEPTIONS: [(&str, &str, &str); 1] =
-    [("src/intake/dedupe.rs", "HashSet", "asked whether an id is known, never iterated; a million ids in a BTreeSet cost twice the memory")];
+const EXCEPTIONS: [(&str, &str, &str); 1] = [(
+    "src/intake/dedupe.rs",
+    "HashSet",
+    "asked whether an id is known, never iterated; a million ids in a BTreeSet cost twice the memory",
+)];
 
 /// What only one place of the shell may name: (word, the path it may stand in, why).
 const ONE_DOOR: [(&str, &str, &str); 9] = [
