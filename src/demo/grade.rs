@@ -35,14 +35,10 @@ pub struct Grade {
 
 /// `alerts`: every record of the topic, in the order in which they came.
 pub fn grade(story: &Story, alerts: &[Alert], waits: Waits) -> Grade {
-    let openings: Vec<&Alert> =
-        alerts.iter().filter(|alert| matches!(alert.state, AlertState::Open | AlertState::Reopened)).collect();
+    let openings: Vec<&Alert> = alerts.iter().filter(|alert| matches!(alert.state, AlertState::Open | AlertState::Reopened)).collect();
     let incidents = INCIDENTS.iter().enumerate().map(|(index, incident)| {
         let harm = harm(story, index, incident);
-        let first = openings
-            .iter()
-            .filter(|alert| is_related(alert, incident, story.beginning))
-            .min_by_key(|alert| known_at(alert, waits));
+        let first = openings.iter().filter(|alert| is_related(alert, incident, story.beginning)).min_by_key(|alert| known_at(alert, waits));
         let found = first.map(|alert| {
             let known = known_at(alert, waits);
             Found {
@@ -82,11 +78,7 @@ impl Grade {
 /// The event time at which the alert was there: an hour that is still open is judged by what has come, any other one only after its
 /// end and the time that late events are waited for.
 fn known_at(alert: &Alert, waits: Waits) -> Timestamp {
-    if alert.provisional {
-        alert.event_time
-    } else {
-        alert.event_time.hour().end().plus_ms(waits.lateness_ms + waits.out_of_orderness_ms)
-    }
+    if alert.provisional { alert.event_time } else { alert.event_time.hour().end().plus_ms(waits.lateness_ms + waits.out_of_orderness_ms) }
 }
 
 /// Team, time and dimensions agree.

@@ -50,7 +50,7 @@ pub fn parcels(story: &Story, bucket: usize, sent: &mut Sent) -> Result<Vec<Parc
     let mut repeated = Vec::new();
     for (index, usage) in story.bucket(bucket).iter().enumerate() {
         let key = format!("{bucket:04}-{index:03}");
-        let parcel = Parcel { value: usage.to_json(&key)?, key };
+        let parcel = Parcel { value: usage.json(&key)?, key };
         if dice.below(ONE_IN_REPEATED) == 0 {
             repeated.push(parcel.clone());
         }

@@ -104,12 +104,23 @@ fn every_incident_is_found_and_little_else() {
         assert_eq!(counted, [sent.events, sent.repeated, sent.malformed]);
         let grade = grade::grade(&story, &alerts, Waits { lateness_ms: 5 * MINUTE_MS, out_of_orderness_ms: OUT_OF_ORDERNESS_MS });
         for (incident, (found, total)) in INCIDENTS.iter().zip(&grade.incidents) {
-            println!("{}: of {} {:?}", incident.name, total.rounded(2), found.as_ref().map(|found| {
-                (found.delay_ms / MINUTE_MS, found.leaked.rounded(2), found.cause_named, &found.alert.summary)
-            }));
+            println!(
+                "{}: of {} {:?}",
+                incident.name,
+                total.rounded(2),
+                found
+                    .as_ref()
+                    .map(|found| { (found.delay_ms / MINUTE_MS, found.leaked.rounded(2), found.cause_named, &found.alert.summary) })
+            );
         }
         for alert in alerts.iter().filter(|alert| alert.state == AlertState::Open || alert.state == AlertState::Reopened) {
-            println!("day {:.2}: {} {:?} {}", (alert.onset.0 - story.beginning.0) as f64 / (24 * HOUR_MS) as f64, alert.kind.as_str(), alert.dimensions, alert.summary);
+            println!(
+                "day {:.2}: {} {:?} {}",
+                (alert.onset.0 - story.beginning.0) as f64 / (24 * HOUR_MS) as f64,
+                alert.kind.as_str(),
+                alert.dimensions,
+                alert.summary
+            );
         }
         println!("{} alert records, {} openings belong, {} do not", alerts.len(), grade.related, grade.unrelated.len());
         assert!(grade.all_found());

@@ -172,7 +172,7 @@ impl Usage {
     ///
     /// # Errors
     /// None that is known of.
-    pub fn to_json(&self, event_id: &str) -> serde_json::Result<Vec<u8>> {
+    pub fn json(&self, event_id: &str) -> serde_json::Result<Vec<u8>> {
         let cost = self.model.own_cost.then(|| self.cost());
         serde_json::to_vec(&Event {
             event_id,
@@ -296,7 +296,7 @@ mod tests {
     fn only_sources_that_know_their_cost_state_it() {
         let story = Story::ending_at(Timestamp(1_800_000_000_000)).unwrap();
         let usage = story.bucket(700);
-        let json = |usage: &Usage| serde_json::from_slice::<serde_json::Value>(&usage.to_json("e-1").unwrap()).unwrap();
+        let json = |usage: &Usage| serde_json::from_slice::<serde_json::Value>(&usage.json("e-1").unwrap()).unwrap();
         let own = json(usage.iter().find(|usage| usage.team == "data").unwrap());
         assert!(own["cost"].is_string() && own["currency"] == "USD", "{own}");
         let priced = json(usage.iter().find(|usage| usage.team == "ads").unwrap());
