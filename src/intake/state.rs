@@ -1,0 +1,72 @@
+//! Intake's durable key, one for each input partition, written in every transaction.
+
+use serde::Deserialize;
+
+use crate::model::time::Timestamp;
+
+const VERSION: u8 = 1;
+
+/// How far a partition was read; the dedupe window is read again from the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// A recreated topic has another one: its offsets mean other records.
+    pub topic_id: String,
+    /// The first offset that is not committed.
+    pub next: i64,
+    pub watermark: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    #[error("intake state of version {0}; this program reads version {VERSION}: upgrade tollgate")]
+    OtherVersion(u8),
+    #[error("not a state of intake: {0}")]
+    Malformed(String),
+}
+
+/// Topic names hold no '/', so that keys are unambiguous.
+pub fn key(topic: &str, partition: i32) -> Vec<u8> {
+    format!("partition/{topic}/{partition}").into_bytes()
+}
+
+pub fn encode(topic_id: &str, next: i64, watermark: Option<Timestamp>) -> Vec<u8> {
+    // Text: an operator who has to repair an offset can read it.
+    let stored = serde_json::json!({ "topic_id": topic_id, "next": next, "watermark_ms": watermark.map(|watermark| watermark.0) });
+    let mut bytes = vec![VERSION];
+    bytes.extend(stored.to_string().into_bytes());
+    bytes
+}
+
+/// # Errors
+/// Another version, or bytes that intake did not write.
+pub fn decode(bytes: &[u8]) -> Result<Stored, StateError> {
+    #[derive(Deserialize)]
+    struct Form {
+        topic_id: String,
+        next: i64,
+        watermark_ms: Option<i64>,
+    }
+    let (version, body) = bytes.split_first().ok_or_else(|| StateError::Malformed("empty".to_owned()))?;
+    if *version != VERSION {
+        return Err(StateError::OtherVersion(*version));
+    }
+    let form: Form = serde_json::from_slice(body).map_err(|error| StateError::Malformed(error.to_string()))?;
+    Ok(Stored { topic_id: form.topic_id, next: form.next, watermark: form.watermark_ms.map(Timestamp) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for watermark in [None, Some(Timestamp(-5)), Some(Timestamp(i64::MAX))] {
+            let stored = Stored { topic_id: "a\"b".to_owned(), next: 42, watermark };
+            assert_eq!(decode(&encode(&stored.topic_id, stored.next, watermark)), Ok(stored));
+        }
+        assert_eq!(decode(&[9, 1]), Err(StateError::OtherVersion(9)));
+        assert!(matches!(decode(&[1, b'{']), Err(StateError::Malformed(_))));
+        assert!(matches!(decode(&[]), Err(StateError::Malformed(_))));
+        assert_ne!(key("a", 11), key("a1", 1));
+    }
+}
