@@ -124,6 +124,10 @@ fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut 
         tracing::error!(why, "config not reloaded, everything stays as it was");
         return;
     }
+    if config::restart::forgot_revision(current, &new) {
+        let revision = new.watch.revision;
+        tracing::warn!(revision, "rules have changed, rules_revision has not: alerts of before and after cannot be told apart; raise it");
+    }
     for setting in config::restart::restart_needed(current, &new) {
         tracing::warn!(setting, "takes effect at the next start");
     }

@@ -78,7 +78,7 @@ pub fn prices(section: &mut Section) -> (PriceBook, Vec<PriceFile>) {
     // A price of the user's replaces all built-in ones of its key, whatever their dates.
     book.extend(own);
     let book = book.into_values().flat_map(|rivals| without_overlaps(rivals, notes));
-    (PriceBook { prices: book.collect() }, files)
+    (PriceBook::new(book.collect()), files)
 }
 
 fn add(book: &mut BTreeMap<Key, Vec<Placed>>, prices: Vec<Placed>) {

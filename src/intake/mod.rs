@@ -1,58 +1,47 @@
 //! INTAKE: decode, validate, dedupe, attribute, price, combine. Stateless but for the dedupe window; the only room that sees outside bytes.
+//! The shell hands in one record after the other and the time; every record ends as combined, duplicate or rejected.
 
-pub mod attribute;
-pub mod combine;
+mod attribute;
+mod combine;
 pub mod decode;
-pub mod dedupe;
-pub mod price;
+mod dedupe;
+mod partition;
+mod pattern;
+mod price;
 pub mod rules;
+mod slots;
 pub mod state;
-pub mod validate;
+#[cfg(test)]
+mod tests;
+mod validate;
 
-pub use self::combine::{Batch, Counts};
-pub use self::decode::avro::SchemaTable;
+pub use combine::{Batch, Counts};
+pub use decode::SchemaTable;
+pub use partition::PartitionState;
 
-use self::decode::Decoded;
-use self::rules::IntakeRules;
-use crate::model::partial::Source;
+use decode::Stop;
+use rules::IntakeRules;
+
 use crate::model::record::{InputRecord, Reject};
 use crate::model::time::Timestamp;
 use crate::model::usage::UsageEvent;
 
+/// How often a record came back from dead-letter; each attempt is an event of its own.
+const REDRIVE_HEADER: &str = "tollgate.redrive.attempt";
+
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// In the batch's sums.
     Combined,
     Duplicate,
+    /// To dead-letter.
     Rejected(Reject),
-    /// Not decided: the schema with this id has to be fetched, then the same record handed in again.
+    /// Nothing has happened: look up this writer schema, then hand in the record again.
     NeedsSchema(u32),
 }
 
-/// What intake keeps of one input partition.
-#[derive(Debug)]
-pub struct PartitionState {
-    source: Source,
-    window: dedupe::Window,
-    watermark: Option<Timestamp>,
-}
-
-impl PartitionState {
-    /// `watermark` as it was committed; the window is refilled by [`warm_up`].
-    pub fn restored(source: Source, dedupe_window: u64, watermark: Option<Timestamp>) -> PartitionState {
-        PartitionState { source, window: dedupe::Window::new(dedupe_window), watermark }
-    }
-
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    pub fn watermark(&self) -> Option<Timestamp> {
-        self.watermark
-    }
-}
-
-/// One record's way: every record ends in exactly one of combined, duplicate, rejected.
+/// Takes one record of a usage topic through all stages. Offsets of a partition only grow.
 pub fn process(
     record: &InputRecord<'_>,
     now: Timestamp,
@@ -61,72 +50,62 @@ pub fn process(
     partition: &mut PartitionState,
     batch: &mut Batch,
 ) -> Outcome {
-    let outcome = match read(record, Some(now), rules, schemas) {
-        Ok(Read::Usage(event)) => take_in(record, &event, rules, partition, batch),
-        Ok(Read::NeedsSchema(id)) => return Outcome::NeedsSchema(id),
-        Err(reject) => Outcome::Rejected(reject),
-    };
-    batch.counts.read += 1;
-    match &outcome {
-        Outcome::Combined => batch.counts.combined += 1,
-        Outcome::Duplicate => batch.counts.duplicates += 1,
-        Outcome::Rejected(reject) => {
-            batch.counts.rejected += 1;
-            *batch.counts.by_reason.entry(reject.reason).or_default() += 1;
+    let mut scratch = Vec::new();
+    let event = match accept(record, Some(now), rules, schemas, &mut scratch) {
+        Ok(event) => event,
+        Err(Stop::NeedsSchema(id)) => return Outcome::NeedsSchema(id),
+        Err(Stop::Reject(reject)) => {
+            batch.reject(reject.reason);
+            return Outcome::Rejected(reject);
         }
-        Outcome::NeedsSchema(_) => {}
-    }
-    outcome
-}
-
-/// A record that was committed before: only its id enters the window.
-pub fn warm_up(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable, partition: &mut PartitionState) -> Outcome {
-    match read(record, None, rules, schemas) {
-        Ok(Read::Usage(event)) => {
-            partition.window.insert(record.offset, identity(record, &event));
-            Outcome::Combined
-        }
-        Ok(Read::NeedsSchema(id)) => Outcome::NeedsSchema(id),
-        Err(reject) => Outcome::Rejected(reject),
-    }
-}
-
-enum Read {
-    Usage(Box<UsageEvent>),
-    NeedsSchema(u32),
-}
-
-fn read(record: &InputRecord<'_>, now: Option<Timestamp>, rules: &IntakeRules, schemas: &SchemaTable) -> Result<Read, Reject> {
-    let raw = match decode::decode(record, rules.largest_record, schemas)? {
-        Decoded::Usage(raw) => raw,
-        Decoded::NeedsSchema(id) => return Ok(Read::NeedsSchema(id)),
     };
-    let stamped = now.map_or(record.timestamp, |now| now.min(record.timestamp));
-    validate::validate(*raw, stamped.plus_ms(rules.allowed_skew_ms)).map(|event| Read::Usage(Box::new(event)))
-}
-
-fn take_in(
-    record: &InputRecord<'_>,
-    event: &UsageEvent,
-    rules: &IntakeRules,
-    partition: &mut PartitionState,
-    batch: &mut Batch,
-) -> Outcome {
-    // Priced before its id is remembered: a rejected id does not enter the window.
-    let cost = match price::cost(event, rules) {
-        Ok(cost) => cost,
-        Err(reject) => return Outcome::Rejected(reject),
-    };
-    if !partition.window.insert(record.offset, identity(record, event)) {
+    if partition.enter(identity(record, &event), record.offset) {
+        batch.duplicate();
         return Outcome::Duplicate;
     }
-    batch.add(event, attribute::team(event, &rules.attribution), cost, record.timestamp);
-    batch.counts.unpriced += u64::from(!cost.priced);
-    partition.watermark = partition.watermark.max(Some(event.event_time.minus_ms(rules.out_of_orderness_ms)));
+    let team = attribute::attribute(&event, &rules.attribution);
+    let priced = price::price(&event, rules);
+    batch.combine(&event, &team, &priced, stamp(record).unwrap_or(now));
+    partition.advance(event.event_time, rules.out_of_orderness_ms);
     Outcome::Combined
 }
 
-fn identity(record: &InputRecord<'_>, event: &UsageEvent) -> u128 {
-    let attempt = record.headers.iter().find(|(name, _)| *name == "tollgate.redrive.attempt").map_or(&b"0"[..], |(_, value)| value);
+/// A record that was committed before: its id enters the dedupe window, and nothing else happens.
+///
+/// The clock of then is gone, so that an event is in the future only by its record's own stamp here.
+pub fn warm_up(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable, partition: &mut PartitionState) -> Outcome {
+    let mut scratch = Vec::new();
+    match accept(record, None, rules, schemas, &mut scratch) {
+        Ok(event) if partition.enter(identity(record, &event), record.offset) => Outcome::Duplicate,
+        Ok(_) => Outcome::Combined,
+        Err(Stop::NeedsSchema(id)) => Outcome::NeedsSchema(id),
+        Err(Stop::Reject(reject)) => Outcome::Rejected(reject),
+    }
+}
+
+/// Decode and validate: what decides whether an id enters the window.
+fn accept<'a>(
+    record: &InputRecord<'a>,
+    now: Option<Timestamp>,
+    rules: &IntakeRules,
+    schemas: &'a SchemaTable,
+    scratch: &'a mut Vec<u8>,
+) -> Result<UsageEvent<'a>, Stop> {
+    let raw = decode::decode(record, rules.largest_record, schemas, scratch)?;
+    let latest = match (stamp(record), now) {
+        (Some(stamp), Some(now)) => stamp.min(now),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => Timestamp(i64::MAX),
+    };
+    Ok(validate::validate(raw, latest.plus_ms(rules.allowed_skew_ms))?)
+}
+
+/// Records of old producers have no timestamp: it reads as 0 or -1.
+fn stamp(record: &InputRecord<'_>) -> Option<Timestamp> {
+    Some(record.timestamp).filter(|timestamp| timestamp.0 > 0)
+}
+
+fn identity(record: &InputRecord<'_>, event: &UsageEvent<'_>) -> u128 {
+    let attempt = record.headers.iter().find(|(name, _)| *name == REDRIVE_HEADER).map_or(&b"0"[..], |(_, attempt)| attempt);
     dedupe::identity(&event.source, &event.event_id, attempt)
 }

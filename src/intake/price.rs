@@ -1,109 +1,116 @@
-//! What usage costs: what its source says, else the price book. Each token is counted once, whichever way its source counts.
+//! What an event costs: what its source says, else usage times price book. Without a price it costs nothing and is counted as unpriced;
+//! it is never refused, because prices change and what was refused once would have to be refused again.
 
-use super::attribute::glob;
-use super::rules::{IntakeRules, Price, PriceBook, SourceRule, TokenKind};
+use super::pattern::matches;
+use super::rules::{IntakeRules, Price, PriceQuery, SourceRule, TokenKind};
+use super::validate::{LLM_TOKENS, REQUEST};
 use crate::model::money::{Currency, Nanos};
-use crate::model::record::{Reject, RejectReason};
-use crate::model::usage::UsageEvent;
+use crate::model::usage::{Tokens, UsageEvent};
 
-/// What one event costs. `priced` is false where nobody knows; such usage counts zero money and is counted.
+const NANOS_PER_UNIT: i128 = 1_000_000_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
-    pub amount: Nanos,
+pub struct Priced {
+    pub cost: Nanos,
     pub currency: Currency,
-    pub priced: bool,
+    /// Neither source nor price book knew a cost: `cost` is zero and means nothing.
+    pub unpriced: bool,
+    /// In one convention whatever the source's, OpenTelemetry's: `input` includes cached and cache-write tokens, `output` reasoning.
+    pub tokens: Tokens,
+    /// A part is larger than the whole that should include it: the source's rule is probably wrong.
+    pub inconsistent: bool,
 }
 
-/// # Errors
-/// Quantity times price beyond 10^18.
-pub fn cost(event: &UsageEvent, rules: &IntakeRules) -> Result<Cost, Reject> {
-    let currency = event.currency.unwrap_or(rules.reporting_currency);
-    if let Some(amount) = event.cost {
-        return Ok(Cost { amount, currency, priced: true });
-    }
-    let priced = if event.meter.as_ref() == "llm.tokens" { tokens(event, rules)? } else { quantity(event, &rules.prices)? };
-    Ok(match priced {
-        Some((amount, currency)) => Cost { amount, currency, priced: true },
-        None => Cost { amount: Nanos::ZERO, currency, priced: false },
-    })
-}
-
-/// Counts by kind, none of them contained in another.
-fn disjoint(event: &UsageEvent, sources: &[SourceRule]) -> [(TokenKind, u64); 5] {
-    let tokens = event.tokens;
-    let rule = sources.iter().find(|rule| glob(&rule.source, &event.source));
-    let includes = |of: fn(&SourceRule) -> bool| rule.is_none_or(of);
-    let mut input = tokens.input;
-    if includes(|rule| rule.input_includes_cached) {
-        input = input.saturating_sub(tokens.cached_input);
-    }
-    if includes(|rule| rule.input_includes_cache_write) {
-        input = input.saturating_sub(tokens.cache_write);
-    }
-    let output =
-        if includes(|rule| rule.output_includes_reasoning) { tokens.output.saturating_sub(tokens.reasoning) } else { tokens.output };
-    [
-        (TokenKind::Input, input),
-        (TokenKind::Output, output),
-        (TokenKind::CachedInput, tokens.cached_input),
-        (TokenKind::CacheWrite, tokens.cache_write),
-        (TokenKind::Reasoning, tokens.reasoning),
-    ]
-}
-
-fn tokens(event: &UsageEvent, rules: &IntakeRules) -> Result<Option<(Nanos, Currency)>, Reject> {
-    let mut sum: Option<(Nanos, Currency)> = None;
-    for (kind, count) in disjoint(event, &rules.sources) {
-        if count == 0 {
-            continue;
+pub fn price(event: &UsageEvent<'_>, rules: &IntakeRules) -> Priced {
+    let (apart, inconsistent) = each_token_once(event, &rules.sources);
+    let tokens = Tokens {
+        input: apart.input.saturating_add(apart.cached_input).saturating_add(apart.cache_write),
+        output: apart.output.saturating_add(apart.reasoning),
+        ..apart
+    };
+    let own = event.cost.map(|cost| Amount { cost, currency: event.currency.unwrap_or(rules.reporting_currency) });
+    let amount = own.or_else(|| match event.meter.as_ref() {
+        LLM_TOKENS => price_of_tokens(event, &apart, rules),
+        REQUEST => price_of_count(event, rules, i128::from(event.requests), 1),
+        _ => price_of_count(event, rules, event.quantity?.0, NANOS_PER_UNIT),
+    });
+    match amount {
+        Some(Amount { cost, currency }) => Priced { cost, currency, unpriced: false, tokens, inconsistent },
+        None => {
+            let currency = event.currency.unwrap_or(rules.reporting_currency);
+            Priced { cost: Nanos::ZERO, currency, unpriced: true, tokens, inconsistent }
         }
-        // A kind without a price of its own costs what the kind costs that it is a part of.
-        let whole = match kind {
-            TokenKind::Input | TokenKind::CachedInput | TokenKind::CacheWrite => TokenKind::Input,
-            TokenKind::Output | TokenKind::Reasoning => TokenKind::Output,
-        };
-        let price = find(event, &rules.prices, Some(kind)).or_else(|| find(event, &rules.prices, Some(whole)));
-        let Some(price) = price else { return Ok(None) };
-        let part = price.amount.checked_mul_div(i128::from(count), i128::from(price.per)).ok_or_else(too_much)?;
-        sum = match sum {
-            None => Some((part, price.currency)),
-            Some((so_far, currency)) if currency == price.currency => Some((so_far.checked_add(part).ok_or_else(too_much)?, currency)),
-            // Two currencies within one event: no sum is right.
-            Some(_) => return Ok(None),
-        };
     }
-    Ok(sum)
 }
 
-fn quantity(event: &UsageEvent, book: &PriceBook) -> Result<Option<(Nanos, Currency)>, Reject> {
-    let Some(price) = find(event, book, None) else { return Ok(None) };
-    let per = i128::from(price.per);
-    let amount = match event.quantity {
-        Some(quantity) => price.amount.checked_mul_div(quantity.0, per.saturating_mul(1_000_000_000)),
-        None if event.requests > 0 => price.amount.checked_mul_div(i128::from(event.requests), per),
-        None => return Ok(None),
-    };
-    Ok(Some((amount.ok_or_else(too_much)?, price.currency)))
+struct Amount {
+    cost: Nanos,
+    currency: Currency,
 }
 
-fn too_much() -> Reject {
-    Reject::new(RejectReason::OutOfRange, "quantity times price is beyond 10^18")
+/// The counts with no token in two of them, and whether the source's counts allowed that.
+fn each_token_once(event: &UsageEvent<'_>, sources: &[SourceRule]) -> (Tokens, bool) {
+    let rule = sources.iter().find(|rule| matches(&rule.source, &event.source));
+    let includes = |of: fn(&SourceRule) -> bool| rule.is_none_or(of);
+    let stated = event.tokens;
+    let cached = if includes(|rule| rule.input_includes_cached) { stated.cached_input } else { 0 };
+    let written = if includes(|rule| rule.input_includes_cache_write) { stated.cache_write } else { 0 };
+    let reasoned = if includes(|rule| rule.output_includes_reasoning) { stated.reasoning } else { 0 };
+    let input = stated.input.checked_sub(cached).and_then(|rest| rest.checked_sub(written));
+    let output = stated.output.checked_sub(reasoned);
+    let inconsistent = input.is_none() || output.is_none();
+    (Tokens { input: input.unwrap_or(0), output: output.unwrap_or(0), ..stated }, inconsistent)
 }
 
-/// The most specific price that holds at the event's time: exact model before pattern, longer pattern before shorter, own region
-/// before any, then the one that took effect last.
-fn find<'a>(event: &UsageEvent, book: &'a PriceBook, kind: Option<TokenKind>) -> Option<&'a Price> {
-    let model = event.model.as_deref().unwrap_or("");
-    let holds = |price: &&Price| {
-        price.token_kind == kind
-            && *price.meter == *event.meter
-            && event.provider.as_ref().is_none_or(|provider| *price.provider == **provider)
-            && (price.model.is_empty() || glob(&price.model, model))
-            && price.region.as_ref().is_none_or(|region| event.region.as_ref() == Some(region))
-            && price.effective_from <= event.event_time
-            && price.effective_to.is_none_or(|to| event.event_time < to)
-    };
-    book.prices.iter().filter(holds).max_by_key(|price| {
-        (!price.model.contains('*') && !price.model.is_empty(), price.model.len(), price.region.is_some(), price.effective_from)
-    })
+/// A leaf has one currency, so that prices in two of them are as good as none: a sum would need a rate, and rates are not intake's.
+fn price_of_tokens(event: &UsageEvent<'_>, apart: &Tokens, rules: &IntakeRules) -> Option<Amount> {
+    let counts = [
+        (TokenKind::Input, apart.input, None),
+        (TokenKind::CachedInput, apart.cached_input, Some(TokenKind::Input)),
+        (TokenKind::CacheWrite, apart.cache_write, Some(TokenKind::Input)),
+        (TokenKind::Output, apart.output, None),
+        (TokenKind::Reasoning, apart.reasoning, Some(TokenKind::Output)),
+    ];
+    let find = |kind| rules.prices.find(&query(event, Some(kind)));
+    let mut sum: Option<Amount> = None;
+    for (kind, count, instead) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
+        let price = find(kind).or_else(|| find(instead?))?;
+        let part = times(price, i128::from(count), 1)?;
+        sum = Some(match sum {
+            None => Amount { cost: part, currency: price.currency },
+            Some(sum) if sum.currency == price.currency => Amount { cost: sum.cost.checked_add(part)?, ..sum },
+            Some(_) => return None,
+        });
+    }
+    match sum {
+        Some(sum) => Some(sum),
+        // A quantity of tokens of no kind has a price, but nobody knows which.
+        None if event.quantity.is_some_and(|quantity| quantity > Nanos::ZERO) => None,
+        // A refused request: no tokens, no cost, in the currency that its neighbours have.
+        None => {
+            let currency = find(TokenKind::Input).or_else(|| find(TokenKind::Output)).map(|price| price.currency);
+            Some(Amount { cost: Nanos::ZERO, currency: currency.or(event.currency).unwrap_or(rules.reporting_currency) })
+        }
+    }
+}
+
+fn price_of_count(event: &UsageEvent<'_>, rules: &IntakeRules, count: i128, per: i128) -> Option<Amount> {
+    let price = rules.prices.find(&query(event, None))?;
+    Some(Amount { cost: times(price, count, per)?, currency: price.currency })
+}
+
+/// `None` beyond 10^18 units: no such bill exists, the price is wrong.
+fn times(price: &Price, count: i128, per: i128) -> Option<Nanos> {
+    price.amount.checked_mul_div(count, i128::from(price.per.max(1)).checked_mul(per)?)
+}
+
+fn query<'q>(event: &'q UsageEvent<'_>, token_kind: Option<TokenKind>) -> PriceQuery<'q> {
+    PriceQuery {
+        provider: event.provider.as_deref().unwrap_or_default(),
+        meter: &event.meter,
+        model: event.model.as_deref().unwrap_or_default(),
+        region: event.region.as_deref().unwrap_or_default(),
+        token_kind,
+        at: event.event_time,
+    }
 }

@@ -1,5 +1,9 @@
 //! What intake is told by config: who pays for what, and what things cost.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::pattern;
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::Timestamp;
@@ -60,10 +64,78 @@ pub struct SourceRule {
     pub output_includes_reasoning: bool,
 }
 
-/// Effective-dated prices. Order does not matter: the most specific, then the latest effective one wins.
+/// Effective-dated prices, arranged so that an event's price is found among a few. Order does not matter: the most specific, then the
+/// latest effective one wins.
 #[derive(Clone, Debug, Default)]
 pub struct PriceBook {
-    pub prices: Vec<Price>,
+    prices: Vec<Price>,
+    /// By provider, then meter.
+    shelves: BTreeMap<Text, BTreeMap<Text, Shelf>>,
+}
+
+/// Prices of one provider and meter, as places in the book, best first.
+#[derive(Clone, Debug, Default)]
+struct Shelf {
+    exact: BTreeMap<Text, Vec<usize>>,
+    patterns: Vec<usize>,
+}
+
+/// What a price is looked up by.
+#[derive(Clone, Copy, Debug)]
+pub struct PriceQuery<'q> {
+    pub provider: &'q str,
+    pub meter: &'q str,
+    pub model: &'q str,
+    pub region: &'q str,
+    pub token_kind: Option<TokenKind>,
+    pub at: Timestamp,
+}
+
+impl PriceBook {
+    pub fn new(mut prices: Vec<Price>) -> PriceBook {
+        // A stable sort: of two prices that are alike the one that was written first holds.
+        prices.sort_by(|a, b| rank(a).cmp(&rank(b)));
+        let mut shelves: BTreeMap<Text, BTreeMap<Text, Shelf>> = BTreeMap::new();
+        for (place, price) in prices.iter().enumerate() {
+            let shelf = shelves.entry(price.provider.clone()).or_default().entry(price.meter.clone()).or_default();
+            if covers_many(price) {
+                shelf.patterns.push(place);
+            } else {
+                shelf.exact.entry(price.model.clone()).or_default().push(place);
+            }
+        }
+        PriceBook { prices, shelves }
+    }
+
+    pub fn prices(&self) -> &[Price] {
+        &self.prices
+    }
+
+    pub fn find(&self, query: &PriceQuery<'_>) -> Option<&Price> {
+        let shelf = self.shelves.get(query.provider)?.get(query.meter)?;
+        let exact = shelf.exact.get(query.model).into_iter().flatten();
+        let patterns = shelf.patterns.iter();
+        exact.chain(patterns).filter_map(|place| self.prices.get(*place)).find(|price| price.applies(query))
+    }
+}
+
+impl Price {
+    fn applies(&self, query: &PriceQuery<'_>) -> bool {
+        self.token_kind == query.token_kind
+            && self.effective_from <= query.at
+            && self.effective_to.is_none_or(|end| query.at < end)
+            && self.region.as_deref().is_none_or(|region| region == query.region)
+            && (!covers_many(self) || self.model.is_empty() || pattern::matches(&self.model, query.model))
+    }
+}
+
+fn covers_many(price: &Price) -> bool {
+    price.model.is_empty() || pattern::is_pattern(&price.model)
+}
+
+/// Longer patterns first, a price of a region before one of all, later ones before earlier ones.
+fn rank(price: &Price) -> (Reverse<usize>, &Text, bool, Reverse<Timestamp>) {
+    (Reverse(price.model.len()), &price.model, price.region.is_none(), Reverse(price.effective_from))
 }
 
 /// One price: `amount` of `currency` per `per` units of what is counted.

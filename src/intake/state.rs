@@ -1,46 +1,72 @@
-//! Intake's key per input partition: where it stands and how far event time has come. Written in every transaction.
+//! Intake's durable key, one for each input partition, written in every transaction.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::model::time::Timestamp;
 
-const MAGIC: u8 = b'I';
 const VERSION: u8 = 1;
 
-/// Value of the compacted key of one input partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a partition was read; the dedupe window is read again from the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Kafka's id of the topic, empty where it cannot be asked for.
+    /// A recreated topic has another one: its offsets mean other records.
     pub topic_id: String,
+    /// The first offset that is not committed.
     pub next: i64,
     pub watermark: Option<Timestamp>,
 }
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoredError {
-    #[error("intake state of format version {0}; this program reads version {VERSION}: run the version that wrote it")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    #[error("intake state of version {0}; this program reads version {VERSION}: upgrade tollgate")]
     OtherVersion(u8),
-    #[error("damaged intake state")]
-    Damaged,
+    #[error("not a state of intake: {0}")]
+    Malformed(String),
 }
 
+/// Topic names hold no '/', so that keys are unambiguous.
 pub fn key(topic: &str, partition: i32) -> Vec<u8> {
-    format!("{topic}/{partition}").into_bytes()
+    format!("partition/{topic}/{partition}").into_bytes()
 }
 
 pub fn encode(topic_id: &str, next: i64, watermark: Option<Timestamp>) -> Vec<u8> {
-    let stored = Stored { topic_id: topic_id.to_string(), next, watermark };
-    let mut bytes = vec![MAGIC, VERSION];
-    bytes.extend(postcard::to_stdvec(&stored).unwrap_or_default());
+    // Text: an operator who has to repair an offset can read it.
+    let stored = serde_json::json!({ "topic_id": topic_id, "next": next, "watermark_ms": watermark.map(|watermark| watermark.0) });
+    let mut bytes = vec![VERSION];
+    bytes.extend(stored.to_string().into_bytes());
     bytes
 }
 
 /// # Errors
-/// Another version, or bytes that are no such value.
-pub fn decode(bytes: &[u8]) -> Result<Stored, StoredError> {
-    match bytes {
-        [MAGIC, VERSION, payload @ ..] => postcard::from_bytes(payload).map_err(|_| StoredError::Damaged),
-        [MAGIC, version, ..] => Err(StoredError::OtherVersion(*version)),
-        _ => Err(StoredError::Damaged),
+/// Another version, or bytes that intake did not write.
+pub fn decode(bytes: &[u8]) -> Result<Stored, StateError> {
+    #[derive(Deserialize)]
+    struct Form {
+        topic_id: String,
+        next: i64,
+        watermark_ms: Option<i64>,
+    }
+    let (version, body) = bytes.split_first().ok_or_else(|| StateError::Malformed("empty".to_owned()))?;
+    if *version != VERSION {
+        return Err(StateError::OtherVersion(*version));
+    }
+    let form: Form = serde_json::from_slice(body).map_err(|error| StateError::Malformed(error.to_string()))?;
+    Ok(Stored { topic_id: form.topic_id, next: form.next, watermark: form.watermark_ms.map(Timestamp) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for watermark in [None, Some(Timestamp(-5)), Some(Timestamp(i64::MAX))] {
+            let stored = Stored { topic_id: "a\"b".to_owned(), next: 42, watermark };
+            assert_eq!(decode(&encode(&stored.topic_id, stored.next, watermark)), Ok(stored));
+        }
+        assert_eq!(decode(&[9, 1]), Err(StateError::OtherVersion(9)));
+        assert!(matches!(decode(&[1, b'{']), Err(StateError::Malformed(_))));
+        assert!(matches!(decode(&[]), Err(StateError::Malformed(_))));
+        assert_ne!(key("a", 11), key("a1", 1));
     }
 }

@@ -1,141 +1,271 @@
-//! From what a source wrote to a sound [`UsageEvent`], or the reason why not. Depends on bytes and stamps only, never on rules.
+//! A decoded event becomes a usage event, or is refused with a reason. The verdict depends on bytes, schema and stamps alone: rules change,
+//! and an id that is in the dedupe window today must be in it tomorrow.
 
-use super::decode::{COUNT_NAMES, RawNumber, RawTime, RawUsage, TEXT_NAMES};
-use crate::model::Text;
+use std::borrow::Cow;
+
+use super::decode::{Field, RawEvent, Value, short};
 use crate::model::money::{AmountError, Currency, Nanos};
 use crate::model::record::{Reject, RejectReason};
 use crate::model::time::Timestamp;
 use crate::model::usage::{Tokens, UsageEvent};
 
-const LONGEST_TEXT: usize = 1024;
-const MOST_TAGS: usize = 64;
-/// 2015-01-01: before it nobody metered what we watch; a zero or a seconds-for-milliseconds mistake lands in 1970.
-const EARLIEST: Timestamp = Timestamp(1_420_070_400_000);
+/// Of any text, in bytes.
+pub const LONGEST_TEXT: usize = 1_024;
+pub use super::decode::MOST_TAGS;
 
-/// `latest`: the latest event time that is believed.
-///
-/// # Errors
-/// The first thing that is wrong, by field.
-pub fn validate(raw: RawUsage, latest: Timestamp) -> Result<UsageEvent, Reject> {
-    let event_time = event_time(raw.event_time, latest)?;
-    let mut texts = raw.texts.into_iter();
-    let mut next = |at: usize| -> Result<Option<Text>, Reject> { text(TEXT_NAMES[at], texts.next().flatten()) };
-    let event_id = required("event_id", next(0)?)?;
-    let source = required("source", next(1)?)?;
-    let meter = required("meter", next(2)?.or_else(|| Some("llm.tokens".into())))?;
-    let (team, project, model, provider, region, environment) = (next(3)?, next(4)?, next(5)?, next(6)?, next(7)?, next(8)?);
-    let (user, account, resource_id, currency) = (next(9)?, next(10)?, next(11)?, next(12)?);
-    let currency = match currency {
-        None => None,
-        Some(code) => Some(Currency::parse(&code).ok_or_else(|| {
-            Reject::new(RejectReason::UnknownCurrency, format!("field 'currency' is '{}', no ISO 4217 code", shortened(&code)))
-        })?),
+/// 2015-01-01T00:00:00Z.
+const EARLIEST: Timestamp = Timestamp(1_420_070_400_000);
+/// Of a count, and in units of a quantity or an amount.
+const LARGEST: u64 = 1_000_000_000_000_000_000;
+const NANOS_PER_UNIT: f64 = 1e9;
+
+/// `latest` is the last event time that is not in the future.
+pub fn validate<'a>(mut raw: RawEvent<'a>, latest: Timestamp) -> Result<UsageEvent<'a>, Reject> {
+    let event_id = required(&mut raw, Field::EventId)?;
+    let source = required(&mut raw, Field::Source)?;
+    let event_time = event_time(raw.take(Field::EventTime), latest)?;
+    let quantity = quantity(raw.take(Field::Quantity))?;
+    let counts = Field::count_fields().map(|field| (field, raw.take(field)));
+    let mut stated = [None; 6];
+    for (slot, (field, value)) in stated.iter_mut().zip(counts) {
+        *slot = count(field, value)?;
+    }
+    let [input, output, cached_input, cache_write, reasoning, requests] = stated;
+    let has_tokens = [input, output, cached_input, cache_write, reasoning].iter().any(Option::is_some);
+    let [input, output, cached_input, cache_write, reasoning] =
+        [input, output, cached_input, cache_write, reasoning].map(Option::unwrap_or_default);
+    let meter = match dimension(&mut raw, Field::Meter)? {
+        Some(meter) => meter,
+        None if has_tokens => Cow::Borrowed(LLM_TOKENS),
+        // A quantity of nobody knows what stays without a name: it cannot be priced, and that is to be seen.
+        None if quantity.is_some() => Cow::Borrowed(""),
+        None => Cow::Borrowed(REQUEST),
     };
-    let mut counts = [0_u64; COUNT_NAMES.len()];
-    for ((count, name), value) in counts.iter_mut().zip(COUNT_NAMES).zip(raw.counts) {
-        *count = u64::try_from(value.unwrap_or(0))
-            .map_err(|_| Reject::new(RejectReason::NegativeQuantity, format!("field '{name}' is {}", value.unwrap_or(0))))?;
-    }
-    let [input, output, cached_input, cache_write, reasoning, requests] = counts;
-    if raw.tags.len() > MOST_TAGS {
-        return Err(Reject::new(RejectReason::FieldTooLong, format!("{} tags, at most {MOST_TAGS} are taken", raw.tags.len())));
-    }
-    let mut tags = std::collections::BTreeMap::new();
-    for (key, value) in raw.tags {
-        if let (Some(key), Some(value)) = (text("tags", Some(key))?, text("tags", Some(value))?) {
-            tags.insert(key, value);
-        }
-    }
     Ok(UsageEvent {
         event_id,
         source,
         event_time,
         meter,
-        team,
-        project,
-        model,
-        provider,
-        region,
-        environment,
-        user,
-        account,
-        resource_id,
-        quantity: raw.quantity.map(quantity).transpose()?,
+        team: dimension(&mut raw, Field::Team)?,
+        project: dimension(&mut raw, Field::Project)?,
+        model: dimension(&mut raw, Field::Model)?,
+        provider: dimension(&mut raw, Field::Provider)?,
+        region: dimension(&mut raw, Field::Region)?,
+        environment: dimension(&mut raw, Field::Environment)?,
+        user: dimension(&mut raw, Field::User)?,
+        account: dimension(&mut raw, Field::Account)?,
+        resource_id: dimension(&mut raw, Field::ResourceId)?,
+        quantity,
         tokens: Tokens { input, output, cached_input, cache_write, reasoning },
-        requests,
-        cost: raw.cost.map(|cost| amount(&cost)).transpose()?,
-        currency,
-        tags,
+        requests: requests.unwrap_or(1),
+        cost: cost(raw.take(Field::Cost))?,
+        currency: currency(raw.take(Field::Currency))?,
+        tags: tags(raw.tags)?,
     })
 }
 
-fn event_time(raw: Option<RawTime>, latest: Timestamp) -> Result<Timestamp, Reject> {
-    let at = match raw {
-        None => return Err(Reject::new(RejectReason::MissingField, "field 'event_time' is missing")),
-        Some(RawTime::At(at)) => at,
-        Some(RawTime::Text(text)) => Timestamp::parse(&text).ok_or_else(|| {
-            Reject::new(RejectReason::InvalidEventTime, format!("field 'event_time' is '{}', no RFC 3339 time", shortened(&text)))
-        })?,
-    };
-    if at < EARLIEST {
-        return Err(Reject::new(RejectReason::EventTimeTooOld, format!("field 'event_time' is {at}, before 2015")));
+pub const LLM_TOKENS: &str = "llm.tokens";
+pub const REQUEST: &str = "request";
+
+impl Field {
+    fn count_fields() -> [Field; 6] {
+        [
+            Field::InputTokens,
+            Field::OutputTokens,
+            Field::CachedInputTokens,
+            Field::CacheWriteTokens,
+            Field::ReasoningTokens,
+            Field::Requests,
+        ]
     }
-    if at > latest {
-        return Err(Reject::new(
-            RejectReason::EventTimeInFuture,
-            format!("field 'event_time' is {at}, later than {latest} is not believed"),
-        ));
-    }
-    Ok(at)
 }
 
-/// Trimmed; empty is absent. Control characters become spaces: names end up in mails, ids and terminals.
-fn text(name: &str, value: Option<String>) -> Result<Option<Text>, Reject> {
-    let Some(value) = value else { return Ok(None) };
-    if value.len() > LONGEST_TEXT {
-        let message = format!("field '{name}' has {} bytes, at most {LONGEST_TEXT} are taken", value.len());
-        return Err(Reject::new(RejectReason::FieldTooLong, message));
+fn text<'a>(raw: &mut RawEvent<'a>, field: Field) -> Result<Option<Cow<'a, str>>, Reject> {
+    let Value::Text(text) = raw.take(field) else { return Ok(None) };
+    check_length(field.name(), &text)?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn check_length(name: &str, text: &str) -> Result<(), Reject> {
+    if text.len() <= LONGEST_TEXT {
+        return Ok(());
     }
-    let trimmed = value.trim();
-    if trimmed.is_empty() {
+    let message = format!("'{}' has {} bytes, at most {LONGEST_TEXT} are taken", short(name), text.len());
+    Err(Reject::new(RejectReason::FieldTooLong, message))
+}
+
+/// Ids stay as they are, byte for byte: they only have to be equal or not.
+fn required<'a>(raw: &mut RawEvent<'a>, field: Field) -> Result<Cow<'a, str>, Reject> {
+    text(raw, field)?.ok_or_else(|| Reject::new(RejectReason::MissingField, format!("'{}' is absent or empty", field.name())))
+}
+
+fn dimension<'a>(raw: &mut RawEvent<'a>, field: Field) -> Result<Option<Cow<'a, str>>, Reject> {
+    Ok(text(raw, field)?.map(clean).filter(|text| !text.is_empty()))
+}
+
+/// A name as it may stand in a mail's subject, a header and an alert's id: control and direction characters are spaces, none at the ends.
+/// Not refused, because the money of an event must not get lost over the line break of a shell script.
+pub fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || !text.contains(is_unfit) {
+        return match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+    }
+    Cow::Owned(text.replace(is_unfit, " ").trim().to_owned())
+}
+
+/// Control characters, line and paragraph separators, and those that turn the direction of what follows.
+fn is_unfit(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn event_time(value: Value<'_>, latest: Timestamp) -> Result<Timestamp, Reject> {
+    let time = match value {
+        Value::Int(milliseconds) => Timestamp(milliseconds),
+        Value::Text(text) if !text.is_empty() => {
+            let parsed = if text.len() <= LONGEST_TEXT { Timestamp::parse(&text) } else { None };
+            parsed.ok_or_else(|| {
+                Reject::new(RejectReason::InvalidEventTime, format!("'event_time' is '{}', expected RFC 3339 with a zone", short(&text)))
+            })?
+        }
+        _ => return Err(Reject::new(RejectReason::MissingField, "'event_time' is absent or empty")),
+    };
+    if time < EARLIEST {
+        return Err(Reject::new(RejectReason::EventTimeTooOld, format!("'event_time' is {time}, before {EARLIEST}")));
+    }
+    if time > latest {
+        let message = format!("'event_time' is {time}, later than {latest} (the record's time or the clock, plus the allowed skew)");
+        return Err(Reject::new(RejectReason::EventTimeInFuture, message));
+    }
+    Ok(time)
+}
+
+fn out_of_range(field: Field) -> Reject {
+    Reject::new(RejectReason::OutOfRange, format!("'{}' is beyond 10^18", field.name()))
+}
+
+fn negative(field: Field) -> Reject {
+    Reject::new(RejectReason::NegativeQuantity, format!("'{}' is negative", field.name()))
+}
+
+fn not_whole(field: Field) -> Reject {
+    super::decode::wrong_type(field, "a number with a fraction")
+}
+
+fn count(field: Field, value: Value<'_>) -> Result<Option<u64>, Reject> {
+    let count = match value {
+        Value::Int(count) => u64::try_from(count).map_err(|_| negative(field))?,
+        Value::Float(count) => whole(field, count)?,
+        Value::Literal(literal) => match literal.parse::<u64>() {
+            Ok(count) => count,
+            // `-1`, `1.0`, `1e3` and what is beyond 64 bits; none of them is exact enough to need more than a float.
+            Err(_) => whole(field, json_float(field, literal)?)?,
+        },
+        Value::Null | Value::Text(_) | Value::Other(_) => return Ok(None),
+    };
+    if count > LARGEST { Err(out_of_range(field)) } else { Ok(Some(count)) }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and in range, as checked before")]
+fn whole(field: Field, count: f64) -> Result<u64, Reject> {
+    check_finite(field, count)?;
+    if count < 0.0 {
+        return Err(negative(field));
+    }
+    if count.fract() != 0.0 {
+        return Err(not_whole(field));
+    }
+    if count > 1e18 { Err(out_of_range(field)) } else { Ok(count as u64) }
+}
+
+fn check_finite(field: Field, value: f64) -> Result<(), Reject> {
+    if value.is_finite() { Ok(()) } else { Err(Reject::new(RejectReason::NotANumber, format!("'{}' is {value}", field.name()))) }
+}
+
+/// JSON knows no infinity: what parses to one was written out of range.
+fn json_float(field: Field, literal: &str) -> Result<f64, Reject> {
+    let value: f64 = literal.parse().map_err(|_| Reject::new(RejectReason::InvalidJson, format!("'{}' is no number", field.name())))?;
+    if value.is_finite() { Ok(value) } else { Err(out_of_range(field)) }
+}
+
+/// The schema says double, so that both forms go through one: the same number comes out of JSON and Avro.
+fn quantity(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
+    let field = Field::Quantity;
+    let quantity = match value {
+        // Exact, where a float would not be.
+        Value::Int(quantity) if quantity < 0 => return Err(negative(field)),
+        Value::Int(quantity) if quantity.unsigned_abs() > LARGEST => return Err(out_of_range(field)),
+        Value::Int(quantity) => return Ok(Some(Nanos::from_units(quantity))),
+        Value::Float(quantity) => quantity,
+        Value::Literal(literal) => json_float(field, literal)?,
+        Value::Null | Value::Text(_) | Value::Other(_) => return Ok(None),
+    };
+    check_finite(field, quantity)?;
+    if quantity < 0.0 {
+        return Err(negative(field));
+    }
+    nanos(quantity).map(Some).ok_or_else(|| out_of_range(field))
+}
+
+/// The nearest nano to what the float is written as.
+#[allow(clippy::cast_possible_truncation, reason = "a whole number below 2^50, as checked before")]
+fn nanos(value: f64) -> Option<Nanos> {
+    let scaled = value * NANOS_PER_UNIT;
+    if scaled.abs() < 1_125_899_906_842_624.0 {
+        // Below 2^50 the product is off by less than half a nano.
+        return Some(Nanos(scaled.round() as i128));
+    }
+    if value.abs() > 1e18 { None } else { value.to_string().parse().ok() }
+}
+
+fn cost(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
+    let field = Field::Cost;
+    let amount = match &value {
+        Value::Null | Value::Other(_) => return Ok(None),
+        Value::Text(text) if text.is_empty() => return Ok(None),
+        Value::Text(text) => {
+            check_length(field.name(), text)?;
+            text.parse()
+        }
+        Value::Literal(literal) => literal.parse(),
+        Value::Int(units) => Ok(Nanos::from_units(*units)),
+        Value::Float(units) => {
+            check_finite(field, *units)?;
+            nanos(*units).ok_or(AmountError::OutOfRange)
+        }
+    };
+    match amount {
+        Ok(amount) if amount.0.unsigned_abs() <= u128::from(LARGEST) * 1_000_000_000 => Ok(Some(amount)),
+        Ok(_) | Err(AmountError::OutOfRange) => Err(out_of_range(field)),
+        Err(AmountError::NotANumber) => {
+            let shown = if let Value::Text(text) = &value { short(text) } else { String::new() };
+            Err(Reject::new(RejectReason::InvalidAmount, format!("'cost' is '{shown}', expected a decimal number like 12.5")))
+        }
+    }
+}
+
+fn currency(value: Value<'_>) -> Result<Option<Currency>, Reject> {
+    let Value::Text(text) = value else { return Ok(None) };
+    if text.is_empty() {
         return Ok(None);
     }
-    if trimmed.chars().any(char::is_control) {
-        let clean: String = trimmed.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        return Ok(Some(clean.into()));
+    let unknown = || Reject::new(RejectReason::UnknownCurrency, format!("'currency' is '{}', no active ISO 4217 code", short(&text)));
+    Currency::parse(&text).map(Some).ok_or_else(unknown)
+}
+
+type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+fn tags(tags: Vec<Tag<'_>>) -> Result<Vec<Tag<'_>>, Reject> {
+    if tags.len() > MOST_TAGS {
+        return Err(Reject::new(RejectReason::FieldTooLong, format!("'tags' has more than {MOST_TAGS} entries")));
     }
-    Ok(Some(trimmed.into()))
-}
-
-fn required(name: &str, value: Option<Text>) -> Result<Text, Reject> {
-    value.ok_or_else(|| Reject::new(RejectReason::MissingField, format!("field '{name}' is missing or empty")))
-}
-
-fn quantity(raw: RawNumber) -> Result<Nanos, Reject> {
-    let digits = match raw {
-        RawNumber::Digits(digits) => digits,
-        RawNumber::Float(value) if value.is_finite() => format!("{value}"),
-        RawNumber::Float(value) => return Err(Reject::new(RejectReason::NotANumber, format!("field 'quantity' is {value}"))),
-    };
-    match digits.parse::<Nanos>() {
-        Ok(value) if value < Nanos::ZERO => {
-            Err(Reject::new(RejectReason::NegativeQuantity, format!("field 'quantity' is {}", shortened(&digits))))
+    for (name, value) in &tags {
+        check_length("tags", name)?;
+        if value.len() > LONGEST_TEXT {
+            check_length(&format!("tags.{name}"), value)?;
         }
-        Ok(value) => Ok(value),
-        Err(AmountError::NotANumber) => Err(Reject::new(RejectReason::NotANumber, format!("field 'quantity' is '{}'", shortened(&digits)))),
-        Err(AmountError::OutOfRange) => Err(Reject::new(RejectReason::OutOfRange, format!("field 'quantity' is {}", shortened(&digits)))),
     }
-}
-
-fn amount(digits: &str) -> Result<Nanos, Reject> {
-    digits.parse().map_err(|error| match error {
-        AmountError::NotANumber => {
-            Reject::new(RejectReason::InvalidAmount, format!("field 'cost' is '{}', no decimal number", shortened(digits)))
-        }
-        AmountError::OutOfRange => Reject::new(RejectReason::OutOfRange, format!("field 'cost' is {}", shortened(digits))),
-    })
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(60).collect()
+    Ok(tags)
 }

@@ -1,6 +1,33 @@
 //! How every client of ours is configured: what the user passes through, and what exactly-once does not leave to choice.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use crate::clock::Stopwatch;
+
+/// An error that goes on is reported this often, with how many there were: an absent broker is reported thousands of times a minute.
+const REPEAT: Duration = Duration::from_secs(30);
+
+/// Logs what librdkafka reports from its own threads, without flooding.
+#[derive(Default)]
+pub(super) struct ErrorLog(Mutex<Option<(Stopwatch, u64)>>);
+
+impl ErrorLog {
+    pub fn report(&self, client: &str, error: &KafkaError, reason: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_mut() {
+            Some((since, unreported)) if since.elapsed() < REPEAT => *unreported += 1,
+            before => {
+                let unreported = before.map_or(0, |(_, unreported)| *unreported);
+                tracing::warn!(client, %error, reason, unreported, "kafka client");
+                *last = Some((Stopwatch::start(), 0));
+            }
+        }
+    }
+}
 
 /// Where the brokers are and who we are to them.
 #[derive(Clone, Debug, Default)]

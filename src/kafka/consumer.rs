@@ -14,6 +14,8 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::client::ErrorLog;
+
 /// Calls that ask the group coordinator or a leader wait this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -52,6 +54,7 @@ pub struct Events {
     queue: Mutex<VecDeque<Rebalance>>,
     /// Nobody polls any more: what the close takes away is given up at once, else it would wait for us for ever.
     closing: AtomicBool,
+    errors: ErrorLog,
 }
 
 impl Drop for Consumer {
@@ -76,7 +79,7 @@ impl ClientContext for Events {
         if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
             return;
         }
-        tracing::warn!(%error, reason, "kafka client");
+        self.errors.report("consumer", &error, reason);
     }
 }
 

@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::client::ErrorLog;
 use super::consumer::{Consumer, Partition};
 use crate::clock::Stopwatch;
 
@@ -49,11 +50,12 @@ pub struct Producer {
 #[derive(Default)]
 pub struct Deliveries {
     failed: Mutex<Option<String>>,
+    errors: ErrorLog,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka producer");
+        self.errors.report("producer", &error, reason);
     }
 }
 

@@ -28,9 +28,28 @@ pub fn shard_of(team: &str, shard_count: u32) -> u32 {
     (murmur2(team.as_bytes()) & 0x7fff_ffff) % shard_count.max(1)
 }
 
+const SEED: u64 = 0x746f_6c6c_6761_7465;
+/// Up to here one call on the joined parts is several times quicker than a streaming hasher, and gives the same.
+const SHORT: usize = 240;
+
 /// 128 bits of XXH3 over length-prefixed parts, so that ("ab","c") and ("a","bc") differ.
 pub fn hash128(parts: &[&[u8]]) -> u128 {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(0x746f_6c6c_6761_7465);
+    let mut joined = [0_u8; SHORT];
+    let mut rest: &mut [u8] = &mut joined;
+    for part in parts {
+        let length = (part.len() as u64).to_le_bytes();
+        for piece in [&length[..], part] {
+            let Some((head, tail)) = std::mem::take(&mut rest).split_at_mut_checked(piece.len()) else { return hash128_long(parts) };
+            head.copy_from_slice(piece);
+            rest = tail;
+        }
+    }
+    let length = SHORT - rest.len();
+    xxhash_rust::xxh3::xxh3_128_with_seed(joined.get(..length).unwrap_or_default(), SEED)
+}
+
+fn hash128_long(parts: &[&[u8]]) -> u128 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(SEED);
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
@@ -62,5 +81,14 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_each_other() {
         assert_ne!(hash128(&[b"ab", b"c"]), hash128(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn short_and_long_parts_are_hashed_alike() {
+        let text = [7_u8; 300];
+        for length in 0..300 {
+            let parts = [&text[..length / 3], &text[..length - length / 3]];
+            assert_eq!(hash128(&parts), hash128_long(&parts), "{length}");
+        }
     }
 }

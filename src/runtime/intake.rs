@@ -228,7 +228,7 @@ impl Worker<'_> {
         }
         self.setup.metrics.committed(ROLE, started.elapsed());
         self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
-        for (reason, count) in &counts.by_reason {
+        for (reason, count) in &counts.rejected_by {
             self.setup.metrics.rejected(*reason, *count);
         }
         self.since = None;

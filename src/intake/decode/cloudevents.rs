@@ -1,113 +1,153 @@
-//! CloudEvents around either form: binary (headers) and structured (one JSON object). Kafka protocol binding 1.0.2.
+//! CloudEvents 1.0 around a usage event: attributes in `ce_` headers (binary), or event and data in one JSON object (structured).
+//! Attributes fill in what the data leaves out; where both say something, the data holds.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::avro::SchemaTable;
-use super::{Decoded, Field, RawTime, RawUsage, json, payload};
+use super::json::{self, Text};
+use super::{Field, Form, RawEvent, SchemaTable, Stop, Value, form, payload, short};
 use crate::model::record::{InputRecord, Reject, RejectReason};
 
-/// The attributes that a usage event can take over.
-#[derive(Deserialize)]
-struct Structured<'a> {
-    #[serde(borrow)]
-    specversion: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    source: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    time: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data_base64: Option<Cow<'a, str>>,
+/// Attribute, and the field that it stands for.
+const DEFAULTS: [(&str, Field); 3] = [("ce_id", Field::EventId), ("ce_source", Field::Source), ("ce_time", Field::EventTime)];
+
+/// A header's text; producers differ in how they capitalise its name.
+pub fn header<'a>(record: &InputRecord<'a>, name: &str) -> Result<Option<&'a str>, Reject> {
+    let Some((_, bytes)) = record.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else { return Ok(None) };
+    let text = std::str::from_utf8(bytes).map_err(|_| Reject::new(RejectReason::InvalidUtf8, format!("header '{name}' is no UTF-8")))?;
+    Ok(Some(text))
 }
 
-pub fn header<'a>(record: &InputRecord<'a>, name: &str) -> Option<Cow<'a, str>> {
-    let found = record.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| String::from_utf8_lossy(value))
-}
-
-/// Binary mode: what the event itself does not say is taken from `ce_` headers.
-pub fn complete(raw: RawUsage, record: &InputRecord<'_>) -> RawUsage {
-    if record.headers.is_empty() {
-        return raw;
-    }
-    let owned = |name| header(record, name).map(Cow::into_owned);
-    with_defaults(raw, owned("ce_id"), owned("ce_source"), owned("ce_time"))
-}
-
-fn with_defaults(mut raw: RawUsage, id: Option<String>, source: Option<String>, time: Option<String>) -> RawUsage {
-    for (name, value) in [("event_id", id), ("source", source)] {
-        if let Some(Field::Text(at)) = super::field(name)
-            && raw.texts[at].is_none()
-        {
-            raw.texts[at] = value;
+pub fn fill_from_headers<'a>(event: &mut RawEvent<'a>, record: &InputRecord<'a>) -> Result<(), Reject> {
+    for (name, field) in DEFAULTS {
+        if let Some(text) = header(record, name)? {
+            event.set_if_absent(field, Cow::Borrowed(text));
         }
     }
-    if raw.event_time.is_none() {
-        raw.event_time = time.map(RawTime::Text);
-    }
-    raw
+    Ok(())
 }
 
-/// # Errors
-/// Not a CloudEvent of version 1, without data, or with data that is no usage event.
-pub fn structured(value: &[u8], schemas: &SchemaTable) -> Result<Decoded, Reject> {
-    let invalid = |message: String| Reject::new(RejectReason::InvalidCloudEvent, message);
-    let text = std::str::from_utf8(value)
-        .map_err(|error| Reject::new(RejectReason::InvalidUtf8, format!("not UTF-8 from byte {} on", error.valid_up_to())))?;
-    let event: Structured<'_> = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
-    match event.specversion.as_deref() {
-        Some(version) if version.starts_with("1.") => {}
-        Some(version) => return Err(invalid(format!("CloudEvents version '{version}', wanted 1.0"))),
-        None => return Err(invalid("attribute 'specversion' is missing".into())),
-    }
-    let decoded = match (event.data, event.data_base64) {
-        (Some(data), None) => Decoded::Usage(Box::new(json::decode(data.get().as_bytes())?)),
-        (None, Some(text)) => {
-            let bytes = base64(&text).ok_or_else(|| invalid("attribute 'data_base64' is not base64".into()))?;
+pub fn structured<'a>(value: &'a [u8], schemas: &'a SchemaTable, scratch: &'a mut Vec<u8>) -> Result<RawEvent<'a>, Stop> {
+    let mut envelope = Envelope::default();
+    let mut reader = serde_json::Deserializer::from_str(json::text(value)?);
+    reader.deserialize_map(&mut envelope).and_then(|()| reader.end()).map_err(|error| json::invalid(&error))?;
+    let Envelope { id, source, time, content_type, data, data_base64 } = envelope;
+    let mut event = match (data.filter(|data| data.get() != "null"), data_base64) {
+        (Some(data), Value::Null) if data.get().starts_with('{') => json::decode_text(data.get())?,
+        (Some(_), Value::Null) => return Err(invalid("'data' is no object")),
+        (None, Value::Text(text)) => {
+            *scratch = base64(&text).ok_or_else(|| invalid("'data_base64' is no base64"))?;
+            let bytes: &'a [u8] = scratch;
+            let content_type = if let Value::Text(text) = &content_type { Some(text.as_ref()) } else { None };
             if bytes.is_empty() {
-                return Err(invalid("attribute 'data_base64' is empty".into()));
+                return Err(invalid("'data_base64' is empty"));
             }
-            payload(&bytes, schemas)?
+            match form(content_type, bytes)? {
+                Form::StructuredCloudEvent => return Err(invalid("an event within an event is not supported")),
+                data => payload(data, bytes, schemas)?,
+            }
         }
-        (Some(_), Some(_)) => return Err(invalid("both 'data' and 'data_base64'".into())),
-        (None, None) => return Err(invalid("no data".into())),
+        (Some(_), _) => return Err(invalid("'data' and 'data_base64' exclude each other")),
+        (None, Value::Null) => return Err(invalid("no 'data'")),
+        (None, _) => return Err(invalid("'data_base64' is no text")),
     };
-    let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-    Ok(match decoded {
-        Decoded::Usage(raw) => Decoded::Usage(Box::new(with_defaults(*raw, owned(event.id), owned(event.source), owned(event.time)))),
-        needs => needs,
-    })
+    for (name, field, attribute) in [("id", Field::EventId, id), ("source", Field::Source, source), ("time", Field::EventTime, time)] {
+        match attribute {
+            Value::Null => {}
+            Value::Text(text) => event.set_if_absent(field, text),
+            _ => return Err(invalid(&format!("'{name}' is no text"))),
+        }
+    }
+    Ok(event)
 }
 
-/// RFC 4648 with padding.
+fn invalid(message: &str) -> Stop {
+    Reject::new(RejectReason::InvalidCloudEvent, short(message)).into()
+}
+
+#[derive(Default)]
+struct Envelope<'a> {
+    id: Value<'a>,
+    source: Value<'a>,
+    time: Value<'a>,
+    content_type: Value<'a>,
+    data: Option<&'a RawValue>,
+    data_base64: Value<'a>,
+}
+
+impl<'a> Visitor<'a> for &mut Envelope<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            let Value::Text(name) = key else { continue };
+            match name.as_ref() {
+                "id" => self.id = map.next_value_seed(Text)?,
+                "source" => self.source = map.next_value_seed(Text)?,
+                "time" => self.time = map.next_value_seed(Text)?,
+                "datacontenttype" => self.content_type = map.next_value_seed(Text)?,
+                "data" => self.data = Some(map.next_value()?),
+                "data_base64" => self.data_base64 = map.next_value_seed(Text)?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 4648 standard alphabet, with or without padding.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 3);
-    for chunk in digits.chunks(4) {
+    if text.len() - digits.len() > 2 || digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
+    for group in digits.chunks(4) {
         let mut word: u32 = 0;
-        for digit in chunk {
-            word = word << 6 | u32::from(base64_digit(*digit)?);
+        for digit in group {
+            word = word << 6 | sextet(*digit)?;
         }
-        let filled = word << (6 * (4 - chunk.len()));
-        let [_, a, b, c] = filled.to_be_bytes();
-        bytes.extend(&[a, b, c][..chunk.len().checked_sub(1).filter(|count| *count > 0)?]);
+        word <<= 6 * (4 - group.len());
+        let [_, decoded @ ..] = word.to_be_bytes();
+        bytes.extend(decoded.iter().take(group.len() - 1));
     }
     Some(bytes)
 }
 
-fn base64_digit(digit: u8) -> Option<u8> {
-    Some(match digit {
+fn sextet(digit: u8) -> Option<u32> {
+    let value = match digit {
         b'A'..=b'Z' => digit - b'A',
         b'a'..=b'z' => digit - b'a' + 26,
         b'0'..=b'9' => digit - b'0' + 52,
         b'+' => 62,
         b'/' => 63,
         _ => return None,
-    })
+    };
+    Some(u32::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        let cases = [("", ""), ("Zg==", "f"), ("Zg", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")];
+        for (text, bytes) in cases {
+            assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+        }
+        assert_eq!(base64("AAH/Ymlu"), Some(vec![0, 1, 255, b'b', b'i', b'n']));
+        for text in ["Z", "Zg===", "Z g=", "Zm9vY", "ü"] {
+            assert_eq!(base64(text), None, "{text}");
+        }
+    }
 }

@@ -1,91 +1,235 @@
-//! The JSON twin. Each field is looked at as it was written, so that 0.1 stays 0.1 and a wrong type is named.
+//! The JSON twin of `schemas/usage_event.avsc`, read in one pass. Unknown fields are skipped without recursion; a known field that comes
+//! twice is refused, because readers differ on which of the two holds.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Field, RawUsage, Scalar, field, set};
+use super::field::{Kind, wrong_type};
+use super::{Field, RawEvent, Value, short};
 use crate::model::record::{Reject, RejectReason};
 
-/// # Errors
-/// Not UTF-8, not JSON, or a field of the wrong type.
-pub fn decode(value: &[u8]) -> Result<RawUsage, Reject> {
-    let text = std::str::from_utf8(value)
-        .map_err(|error| Reject::new(RejectReason::InvalidUtf8, format!("not UTF-8 from byte {} on", error.valid_up_to())))?;
-    let object: Object<'_> = serde_json::from_str(text).map_err(|error| invalid(&error))?;
-    let mut raw = RawUsage::default();
-    for (place, value) in object.0 {
-        set(&mut raw, place, scalar(value.get(), place)?)?;
+pub fn decode(bytes: &[u8]) -> Result<RawEvent<'_>, Reject> {
+    decode_text(text(bytes)?)
+}
+
+pub fn text(bytes: &[u8]) -> Result<&str, Reject> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Reject::new(RejectReason::InvalidUtf8, format!("no UTF-8 from byte {} on", error.valid_up_to())))
+}
+
+pub fn decode_text(text: &str) -> Result<RawEvent<'_>, Reject> {
+    let mut read = ReadEvent::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(&mut read).and_then(|()| json.end()).map_err(|error| invalid(&error))?;
+    match read.problem {
+        // Told only once all of it has proved to be JSON: broken JSON is the graver finding.
+        Some(problem) => Err(problem),
+        None => Ok(read.event),
     }
-    Ok(raw)
 }
 
 pub fn invalid(error: &serde_json::Error) -> Reject {
-    Reject::new(RejectReason::InvalidJson, error.to_string())
+    Reject::new(RejectReason::InvalidJson, short(&error.to_string()))
 }
 
-/// The known fields of an object, in order; others are checked for syntax and skipped. A repeated field is refused: which one holds?
-struct Object<'a>(Vec<(Field, &'a RawValue)>);
+#[derive(Default)]
+struct ReadEvent<'a> {
+    event: RawEvent<'a>,
+    seen: u32,
+    problem: Option<Reject>,
+}
 
-impl<'de> serde::Deserialize<'de> for Object<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<(Field, &RawValue)> = Vec::new();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    match field(&name) {
-                        Some(place) if fields.iter().any(|(known, _)| *known == place) => {
-                            return Err(serde::de::Error::custom(format!("field '{name}' appears twice")));
-                        }
-                        Some(place) => fields.push((place, map.next_value()?)),
-                        None => {
-                            map.next_value::<serde::de::IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(Object(fields))
-            }
+impl<'a> ReadEvent<'a> {
+    fn note(&mut self, outcome: Result<(), Reject>) {
+        if let Err(reject) = outcome {
+            self.problem.get_or_insert(reject);
         }
-        deserializer.deserialize_map(Visitor)
+    }
+
+    fn first_time(&mut self, field: Field) -> Result<(), Reject> {
+        let bit = 1_u32 << (field as u32);
+        if self.seen & bit != 0 {
+            return Err(Reject::new(RejectReason::InvalidJson, format!("'{}' comes twice", field.name())));
+        }
+        self.seen |= bit;
+        Ok(())
     }
 }
 
-fn scalar(text: &str, place: Field) -> Result<Scalar<'_>, Reject> {
+impl<'a> Visitor<'a> for &mut ReadEvent<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Text)? {
+            let field = match &key {
+                Value::Text(name) => Field::named(name),
+                _ => None,
+            };
+            let Some(field) = field else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let outcome = self.first_time(field);
+            self.note(outcome);
+            let value = match field.kind() {
+                Kind::Text | Kind::Time => map.next_value_seed(Text)?,
+                Kind::Count | Kind::Quantity | Kind::Money => number(map.next_value()?)?,
+                Kind::Tags => {
+                    map.next_value_seed(Tags(&mut *self))?;
+                    continue;
+                }
+            };
+            let outcome = self.event.set(field, value);
+            self.note(outcome);
+        }
+        Ok(())
+    }
+}
+
+/// The number's own characters; its value is nobody's business here.
+fn number<'a, E: Error>(raw: &'a RawValue) -> Result<Value<'a>, E> {
+    let text = raw.get();
     Ok(match text.as_bytes().first() {
-        Some(b'"') => Scalar::Text(match text.get(1..text.len().saturating_sub(1)) {
-            Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
-            _ => Cow::Owned(serde_json::from_str(text).map_err(|error| invalid(&error))?),
-        }),
-        Some(b'n') => Scalar::Null,
-        Some(b't' | b'f') => Scalar::Other("a boolean"),
-        Some(b'[') => Scalar::Other("an array"),
-        Some(b'{') if place == Field::Tags => Scalar::Map(tags(text)?),
-        Some(b'{') => Scalar::Other("an object"),
-        _ => Scalar::Number(text),
+        Some(b'n') => Value::Null,
+        Some(b'-' | b'0'..=b'9') => Value::Literal(text),
+        Some(b'"') => Text.deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(E::custom)?,
+        Some(b't' | b'f') => Value::Other("a boolean"),
+        Some(b'[') => Value::Other("an array"),
+        _ => Value::Other("an object"),
     })
 }
 
-/// Tag values that are numbers or booleans are taken as text: FOCUS and cloud exports write them so. Null is no tag.
-fn tags(text: &str) -> Result<Vec<(String, Option<String>)>, Reject> {
-    let map: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(text).map_err(|error| invalid(&error))?;
-    let mut tags = Vec::with_capacity(map.len());
-    for (key, value) in map {
-        let value = match value {
-            serde_json::Value::Null => None,
-            serde_json::Value::String(text) => Some(text),
-            serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Some(value.to_string()),
-            serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
-                return Err(Reject::new(RejectReason::WrongType, "field 'tags' holds an array or an object, wanted a map of texts"));
-            }
-        };
-        tags.push((key, value));
+/// A text, or what stands in its place.
+pub struct Text;
+
+impl<'a> DeserializeSeed<'a> for Text {
+    type Value = Value<'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value<'a>, D::Error> {
+        deserializer.deserialize_any(self)
     }
-    Ok(tags)
+}
+
+impl<'a> Visitor<'a> for Text {
+    type Value = Value<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Value<'a>, E> {
+        Ok(Value::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value<'a>, E> {
+        Ok(Value::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value<'a>, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Value<'a>, E> {
+        Ok(Value::Other("a boolean"))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Value<'a>, E> {
+        Ok(Value::Other("a number"))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Value<'a>, E> {
+        Ok(Value::Other("a number"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Value<'a>, E> {
+        Ok(Value::Other("a number"))
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<Value<'a>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other("an array"))
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Value<'a>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Other("an object"))
+    }
+}
+
+struct Tags<'r, 'a>(&'r mut ReadEvent<'a>);
+
+impl<'a> DeserializeSeed<'a> for Tags<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Tags<'_, 'a> {
+    fn refuse<E: Error>(self, found: &str) -> Result<(), E> {
+        self.0.note(Err(wrong_type(Field::Tags, found)));
+        Ok(())
+    }
+}
+
+impl<'a> Visitor<'a> for Tags<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of texts")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.refuse("a text")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.refuse("a boolean")
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.refuse("a number")
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.refuse("a number")
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.refuse("a number")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        self.refuse("an array")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Text)? {
+            let value = map.next_value_seed(Text)?;
+            match (name, value) {
+                (Value::Text(name), Value::Text(value)) => self.0.event.add_tag(name, value),
+                (Value::Text(_), Value::Null) => {}
+                (name, Value::Other(found)) => {
+                    let name = if let Value::Text(name) = &name { short(name) } else { String::new() };
+                    let message = format!("'tags.{name}' is {found}, expected a text");
+                    self.0.note(Err(Reject::new(RejectReason::WrongType, message)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }

@@ -130,7 +130,17 @@ pub(crate) fn open(
         .max_by_key(|episode| episode.onset)
         .map(|episode| episode.id.clone());
     let mut episode = match again.and_then(|id| state.episodes.get(&id).cloned()) {
-        Some(known) => Episode { state: AlertState::Reopened, closed_at: None, quiet_hours: 0, hours: BTreeMap::new(), ..known },
+        // The id is frozen, what happened is new.
+        Some(known) => Episode {
+            state: AlertState::Reopened,
+            onset: trigger.onset(hour),
+            severity: Severity::Warning,
+            closed_at: None,
+            quiet_hours: 0,
+            hours: BTreeMap::new(),
+            told_excess: Nanos::ZERO,
+            ..known
+        },
         None => new_episode(account, hour, &trigger, moment),
     };
     let expected = from_units(trigger.judged.expectation.expected);

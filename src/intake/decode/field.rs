@@ -1,0 +1,243 @@
+//! The fields of a usage event that are read, and a decoded event whose values nobody has judged yet.
+
+use std::borrow::Cow;
+
+use super::short;
+use crate::model::record::{Reject, RejectReason};
+
+/// A field of `schemas/usage_event.avsc` that intake uses; others are skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    EventId,
+    Source,
+    EventTime,
+    Meter,
+    Team,
+    Project,
+    Model,
+    Provider,
+    Region,
+    Environment,
+    User,
+    Account,
+    ResourceId,
+    Quantity,
+    InputTokens,
+    OutputTokens,
+    CachedInputTokens,
+    CacheWriteTokens,
+    ReasoningTokens,
+    Requests,
+    Cost,
+    Currency,
+    Tags,
+}
+
+/// Which types a field may have on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Time,
+    /// A whole number.
+    Count,
+    Quantity,
+    Money,
+    Tags,
+}
+
+impl Field {
+    pub const COUNT: usize = 23;
+
+    pub const ALL: [Field; Field::COUNT] = [
+        Field::EventId,
+        Field::Source,
+        Field::EventTime,
+        Field::Meter,
+        Field::Team,
+        Field::Project,
+        Field::Model,
+        Field::Provider,
+        Field::Region,
+        Field::Environment,
+        Field::User,
+        Field::Account,
+        Field::ResourceId,
+        Field::Quantity,
+        Field::InputTokens,
+        Field::OutputTokens,
+        Field::CachedInputTokens,
+        Field::CacheWriteTokens,
+        Field::ReasoningTokens,
+        Field::Requests,
+        Field::Cost,
+        Field::Currency,
+        Field::Tags,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Field::EventId => "event_id",
+            Field::Source => "source",
+            Field::EventTime => "event_time",
+            Field::Meter => "meter",
+            Field::Team => "team",
+            Field::Project => "project",
+            Field::Model => "model",
+            Field::Provider => "provider",
+            Field::Region => "region",
+            Field::Environment => "environment",
+            Field::User => "user",
+            Field::Account => "account",
+            Field::ResourceId => "resource_id",
+            Field::Quantity => "quantity",
+            Field::InputTokens => "input_tokens",
+            Field::OutputTokens => "output_tokens",
+            Field::CachedInputTokens => "cached_input_tokens",
+            Field::CacheWriteTokens => "cache_write_tokens",
+            Field::ReasoningTokens => "reasoning_tokens",
+            Field::Requests => "requests",
+            Field::Cost => "cost",
+            Field::Currency => "currency",
+            Field::Tags => "tags",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Field> {
+        Some(match name {
+            "event_id" => Field::EventId,
+            "source" => Field::Source,
+            "event_time" => Field::EventTime,
+            "meter" => Field::Meter,
+            "team" => Field::Team,
+            "project" => Field::Project,
+            "model" => Field::Model,
+            "provider" => Field::Provider,
+            "region" => Field::Region,
+            "environment" => Field::Environment,
+            "user" => Field::User,
+            "account" => Field::Account,
+            "resource_id" => Field::ResourceId,
+            "quantity" => Field::Quantity,
+            "input_tokens" => Field::InputTokens,
+            "output_tokens" => Field::OutputTokens,
+            "cached_input_tokens" => Field::CachedInputTokens,
+            "cache_write_tokens" => Field::CacheWriteTokens,
+            "reasoning_tokens" => Field::ReasoningTokens,
+            "requests" => Field::Requests,
+            "cost" => Field::Cost,
+            "currency" => Field::Currency,
+            "tags" => Field::Tags,
+            _ => return None,
+        })
+    }
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Field::EventId
+            | Field::Source
+            | Field::Meter
+            | Field::Team
+            | Field::Project
+            | Field::Model
+            | Field::Provider
+            | Field::Region
+            | Field::Environment
+            | Field::User
+            | Field::Account
+            | Field::ResourceId
+            | Field::Currency => Kind::Text,
+            Field::EventTime => Kind::Time,
+            Field::InputTokens
+            | Field::OutputTokens
+            | Field::CachedInputTokens
+            | Field::CacheWriteTokens
+            | Field::ReasoningTokens
+            | Field::Requests => Kind::Count,
+            Field::Quantity => Kind::Quantity,
+            Field::Cost => Kind::Money,
+            Field::Tags => Kind::Tags,
+        }
+    }
+}
+
+/// One value as it stood on the wire.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value<'a> {
+    /// Null or absent: the contract makes no difference.
+    #[default]
+    Null,
+    Text(Cow<'a, str>),
+    /// An Avro number; of a time, milliseconds since the epoch.
+    Int(i64),
+    Float(f64),
+    /// A JSON number as written: money must not go through a float.
+    Literal(&'a str),
+    /// Something that this field cannot be, in words.
+    Other(&'static str),
+}
+
+/// A decoded event: types are right, values may still be nonsense.
+#[derive(Debug, Default)]
+pub struct RawEvent<'a> {
+    values: [Value<'a>; Field::COUNT],
+    pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+/// Tags of which more are not even collected; `validate` refuses the event.
+pub const MOST_TAGS: usize = 64;
+
+impl<'a> RawEvent<'a> {
+    pub fn take(&mut self, field: Field) -> Value<'a> {
+        std::mem::take(&mut self.values[field as usize])
+    }
+
+    pub fn set(&mut self, field: Field, value: Value<'a>) -> Result<(), Reject> {
+        let fits = match (field.kind(), &value) {
+            (_, Value::Null) => true,
+            (Kind::Text, Value::Text(_)) => true,
+            (Kind::Time, Value::Text(_) | Value::Int(_)) => true,
+            (Kind::Count | Kind::Quantity, Value::Int(_) | Value::Float(_) | Value::Literal(_)) => true,
+            (Kind::Money, Value::Text(_) | Value::Int(_) | Value::Float(_) | Value::Literal(_)) => true,
+            (Kind::Text | Kind::Time | Kind::Count | Kind::Quantity | Kind::Money | Kind::Tags, _) => false,
+        };
+        if !fits {
+            return Err(wrong_type(field, describe(&value)));
+        }
+        self.values[field as usize] = value;
+        Ok(())
+    }
+
+    pub fn set_if_absent(&mut self, field: Field, text: Cow<'a, str>) {
+        if let Some(value @ Value::Null) = self.values.get_mut(field as usize) {
+            *value = Value::Text(text);
+        }
+    }
+
+    pub fn add_tag(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
+        // One more than allowed is enough to see that there are too many.
+        if self.tags.len() <= MOST_TAGS {
+            self.tags.push((name, value));
+        }
+    }
+}
+
+fn describe(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Text(_) => "a text",
+        Value::Int(_) | Value::Float(_) | Value::Literal(_) => "a number",
+        Value::Other(what) => what,
+    }
+}
+
+pub fn wrong_type(field: Field, found: &str) -> Reject {
+    let expected = match field.kind() {
+        Kind::Text => "a text",
+        Kind::Time => "a time (RFC 3339 text in JSON, timestamp-millis in Avro)",
+        Kind::Count => "a whole number",
+        Kind::Quantity => "a number",
+        Kind::Money => "a decimal text",
+        Kind::Tags => "a map of texts",
+    };
+    Reject::new(RejectReason::WrongType, format!("'{}' is {}, expected {expected}", field.name(), short(found)))
+}

@@ -1,0 +1,157 @@
+//! Tests of the whole room, and what the tests of its stages share.
+
+mod examples;
+mod hostile;
+mod money;
+mod oracle;
+
+use super::decode::{SchemaTable, Stop, decode};
+use super::rules::{IntakeRules, PriceBook};
+use super::validate::validate;
+use super::*;
+use crate::model::money::Currency;
+use crate::model::partial::Source;
+use crate::model::record::RejectReason;
+
+/// 2026-03-01T10:05:00Z.
+pub const NOW: Timestamp = Timestamp(1_772_359_500_000);
+
+pub fn rules() -> IntakeRules {
+    IntakeRules {
+        revision: 1,
+        shard_count: 4,
+        allowed_skew_ms: 300_000,
+        out_of_orderness_ms: 60_000,
+        dedupe_window: 1_000_000,
+        largest_record: 1_000_000,
+        reporting_currency: Currency::USD,
+        attribution: Vec::new(),
+        sources: Vec::new(),
+        prices: PriceBook::default(),
+    }
+}
+
+pub fn partition() -> PartitionState {
+    PartitionState::new(Source { topic: "usage-events".into(), partition: 0 }, 1_000_000)
+}
+
+pub fn record(value: Option<&[u8]>) -> InputRecord<'_> {
+    InputRecord { topic: "usage-events", partition: 0, offset: 0, timestamp: NOW, key: None, value, headers: &[] }
+}
+
+/// A JSON event with these fields besides the required ones.
+pub fn json(fields: &str) -> String {
+    let comma = if fields.is_empty() { "" } else { "," };
+    format!(r#"{{"event_id":"e","source":"gateway/1","event_time":"2026-03-01T10:00:00Z"{comma}{fields}}}"#)
+}
+
+pub fn event(fields: &str, check: impl Fn(&UsageEvent<'_>)) {
+    let text = json(fields);
+    let schemas = SchemaTable::default();
+    let mut scratch = Vec::new();
+    let raw = decode(&record(Some(text.as_bytes())), 1_000_000, &schemas, &mut scratch).unwrap_or_else(|stop| panic!("{fields}: {stop:?}"));
+    check(&validate(raw, NOW).unwrap_or_else(|reject| panic!("{fields}: {reject:?}")));
+}
+
+/// Why these bytes are refused.
+pub fn refused(value: &[u8], headers: &[(&str, &[u8])]) -> Reject {
+    let schemas = SchemaTable::default();
+    let record = InputRecord { headers, ..record(Some(value)) };
+    match accept(&record, Some(NOW), &rules(), &schemas, &mut Vec::new()) {
+        Err(Stop::Reject(reject)) => reject,
+        other => panic!("{}: {other:?}", String::from_utf8_lossy(value)),
+    }
+}
+
+/// Seeded, so that what fails fails again.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mixed = (self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
+        usize::try_from(mixed).unwrap() % sides.max(1)
+    }
+
+    pub fn pick<'t, T>(&mut self, of: &'t [T]) -> &'t T {
+        &of[self.roll(of.len())]
+    }
+
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.roll(times) == 0
+    }
+}
+
+#[test]
+fn every_record_ends_in_exactly_one_way() {
+    let (rules, mut schemas, mut partition, mut batch) = (rules(), SchemaTable::default(), partition(), Batch::default());
+    let event = json(r#""team":"search","cost":"1.5","user":"u""#);
+    let avro = [&[0, 0, 0, 0, 7][..], b"\x02"].concat();
+    let mut offset = 0;
+    let mut take = |value: Option<&[u8]>, headers: &[(&str, &[u8])], schemas: &SchemaTable, batch: &mut Batch| {
+        offset += 1;
+        let record = InputRecord { offset, headers, ..record(value) };
+        process(&record, NOW, &rules, schemas, &mut partition, batch)
+    };
+    assert_eq!(take(Some(event.as_bytes()), &[], &schemas, &mut batch), Outcome::Combined);
+    assert_eq!(take(Some(event.as_bytes()), &[], &schemas, &mut batch), Outcome::Duplicate);
+    assert_eq!(take(Some(event.as_bytes()), &[(REDRIVE_HEADER, b"1")], &schemas, &mut batch), Outcome::Combined);
+    assert!(matches!(take(None, &[], &schemas, &mut batch), Outcome::Rejected(Reject { reason: RejectReason::NoValue, .. })));
+    assert_eq!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::NeedsSchema(7));
+    schemas.insert_unknown(7);
+    assert!(matches!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::Rejected(Reject { reason: RejectReason::UnknownSchema, .. })));
+    schemas.insert(7, "\"string\"");
+    assert!(matches!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::Rejected(Reject { reason: RejectReason::UnknownSchema, .. })));
+    let counts = batch.take_counts();
+    assert_eq!((counts.read, counts.combined, counts.duplicates, counts.rejected), (6, 2, 1, 3));
+    assert_eq!(counts.rejected_by, [(RejectReason::NoValue, 1), (RejectReason::UnknownSchema, 2)].into());
+    assert_eq!(batch.counts(), &Counts::default());
+    let shards = batch.drain_into_shards(4);
+    let partials: Vec<_> = shards.values().flatten().collect();
+    assert_eq!(partials.len(), 1);
+    assert_eq!((partials[0].events, partials[0].cost.to_string(), partials[0].requests), (2, "3".to_owned(), 2));
+    assert_eq!(shards.keys().copied().collect::<Vec<_>>(), [crate::model::hash::shard_of("search", 4)]);
+}
+
+#[test]
+fn the_watermark_follows_what_is_combined_and_nothing_else() {
+    let (rules, schemas, mut partition, mut batch) = (rules(), SchemaTable::default(), partition(), Batch::default());
+    let mut take = |offset: i64, id: &str, time: &str, partition: &mut PartitionState| {
+        let text = format!(r#"{{"event_id":"{id}","source":"s","event_time":"{time}"}}"#);
+        let record = InputRecord { offset, ..record(Some(text.as_bytes())) };
+        process(&record, NOW, &rules, &schemas, partition, &mut batch)
+    };
+    let minute_before = |time: &str| Timestamp::parse(time).map(|time| time.minus_ms(60_000));
+    assert_eq!(partition.watermark(), None);
+    assert_eq!(take(0, "a", "2026-03-01T10:00:00Z", &mut partition), Outcome::Combined);
+    assert_eq!(partition.watermark(), minute_before("2026-03-01T10:00:00Z"));
+    assert_eq!(take(1, "b", "2026-03-01T09:00:00Z", &mut partition), Outcome::Combined);
+    assert_eq!(take(2, "a", "2026-03-01T10:03:00Z", &mut partition), Outcome::Duplicate);
+    assert!(matches!(take(3, "c", "2026-03-01T10:10:01Z", &mut partition), Outcome::Rejected(_)));
+    assert_eq!(partition.watermark(), minute_before("2026-03-01T10:00:00Z"));
+    let before = partition.watermark();
+    assert_eq!(take(4, "d", "2026-03-01T10:10:00Z", &mut partition), Outcome::Combined);
+    assert_eq!(partition.watermark(), minute_before("2026-03-01T10:10:00Z"));
+    assert!(partition.rollback_to(4, before));
+    assert_eq!(partition.watermark(), minute_before("2026-03-01T10:00:00Z"));
+    assert_eq!(take(4, "d", "2026-03-01T10:10:00Z", &mut partition), Outcome::Combined);
+}
+
+#[test]
+fn a_warmed_up_window_decides_as_the_one_that_was_running() {
+    let (rules, schemas, mut batch) = (rules(), SchemaTable::default(), Batch::default());
+    let (mut running, mut restored) = (partition(), partition());
+    for offset in 0..200 {
+        // Every third is broken and enters no window.
+        let currency = if offset % 3 == 0 { "nope" } else { "EUR" };
+        let text = format!(r#"{{"event_id":"{}","source":"s","event_time":"2026-03-01T10:00:00Z","currency":"{currency}"}}"#, offset % 70);
+        let record = InputRecord { offset, ..record(Some(text.as_bytes())) };
+        let live = process(&record, NOW, &rules, &schemas, &mut running, &mut batch);
+        let again = match offset {
+            0..100 => warm_up(&record, &rules, &schemas, &mut restored),
+            _ => process(&record, NOW, &rules, &schemas, &mut restored, &mut Batch::default()),
+        };
+        assert_eq!(live, again, "{offset}");
+    }
+    assert_eq!(restored.watermark(), running.watermark());
+}
