@@ -1,4 +1,4 @@
-//! The one integration binary. `contract` holds schemas to their examples, `real` runs against real parts, `tidy` holds the rules of the house.
+//! The one integration binary. `contract` holds schemas to their examples, `demo` plays the demo, `real` runs against real parts, `tidy` holds the rules of the house.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,5 +8,6 @@
 )]
 
 mod contract;
+mod demo;
 mod real;
 mod tidy;

@@ -57,7 +57,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "agent in a loop",
-        story: "a review agent feeds its own answer back, some 100,000 tokens each time",
+        story: "review agents feed their own answers back, some 100,000 tokens each time",
         team: "platform",
         project: "ci-review",
         first_bucket: at(9, 14) + 2,
@@ -66,7 +66,7 @@ pub static INCIDENTS: [Incident; 5] = [
             user: "agent-review",
             region: "us-east-1",
             model: &CORVID_MAX,
-            requests_per_minute: 40,
+            requests_per_minute: 90,
             input_tokens: 98_000,
             output_tokens: 600,
         }),

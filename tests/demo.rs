@@ -1,0 +1,53 @@
+//! The demo as its user runs it: every incident found, next to nothing said for nothing, mails that can be read.
+
+use std::process::Command;
+
+#[test]
+fn the_demo_finds_what_it_hides() {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let run = command.args(["demo", "--speed", "100000", "--out"]).arg(out.path()).output().unwrap();
+    let screen = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{screen}");
+    for word in ["WARN", "ERROR", "panicked", "MISSED"] {
+        assert!(!screen.contains(word), "{word}\n{screen}");
+    }
+    for incident in ["spend spike", "agent in a loop", "leaked key", "model switch", "unknown project"] {
+        let found = screen.lines().any(|line| line.starts_with(incident) && line.contains(" found "));
+        assert!(found, "{incident}\n{screen}");
+    }
+    assert!(screen.contains("5 of 5 found"), "{screen}");
+    assert!(number_before(&screen, " false;") <= 2, "{screen}");
+    let repeated = number_before(&screen, " sent twice");
+    assert!(repeated > 1_000 && number_before(&screen, " duplicates") == repeated, "{screen}");
+    assert!(number_before(&screen, " malformed") > 5, "{screen}");
+    assert_eq!(number_before(&screen, " dead letters"), number_before(&screen, " malformed"), "{screen}");
+    mails_can_be_read(&out.path().join("mails"), &screen);
+    let log = std::fs::read_to_string(out.path().join("tollgate.log")).unwrap();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// `2,113 duplicates` -> 2113.
+fn number_before(screen: &str, words: &str) -> u64 {
+    let (before, _) = screen.split_once(words).unwrap_or_else(|| panic!("no '{words}' in\n{screen}"));
+    let number = before.rsplit(' ').next().unwrap().replace(',', "");
+    number.parse().unwrap_or_else(|_| panic!("'{number}' before '{words}' in\n{screen}"))
+}
+
+fn mails_can_be_read(folder: &std::path::Path, screen: &str) {
+    let mut mails = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "eml") {
+            continue;
+        }
+        let raw = std::fs::read(&path).unwrap();
+        let mail = mailparse::parse_mail(&raw).unwrap();
+        let header = |name: &str| mail.headers.iter().find(|header| header.get_key() == name).unwrap().get_value();
+        assert!(header("To").ends_with("-oncall@example.com"), "{}", header("To"));
+        assert!(!header("Subject").is_empty());
+        assert!(path.with_extension("html").exists(), "{}", path.display());
+        mails += 1;
+    }
+    assert!(mails >= 5, "one for each incident at least\n{screen}");
+}
