@@ -6,7 +6,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Map, Value as Json, json};
 
-use super::oracle::{Oracle, sums_of, twin};
+use super::oracle::{Oracle, Sums, sums_of, twin};
 use super::*;
 use crate::intake::rules::{Price, TokenKind};
 use crate::model::wire::{SchemaName, confluent_frame, schema};
@@ -16,9 +16,9 @@ const SEED: u64 = 20_260_301;
 
 /// Another producer's: fewer fields, other order, other types, some of its own.
 const OTHER: &str = r#"{"type":"record","name":"Row","fields":[
-    {"name":"input_tokens","type":"int"},{"name":"labels","type":{"type":"array","items":"string"}},{"name":"team","type":["string","null"]},
+    {"name":"input_tokens","type":"int"},{"name":"labels","type":{"type":"array","items":"bytes"}},{"name":"team","type":["string","null"]},
     {"name":"source","type":"string"},{"name":"cost","type":["null","string"]},{"name":"event_time","type":{"type":"long","logicalType":"timestamp-millis"}},
-    {"name":"trace","type":{"type":"map","values":["null","double"]}},{"name":"event_id","type":"string"}]}"#;
+    {"name":"trace","type":{"type":"array","items":["null","double"]}},{"name":"event_id","type":"string"}]}"#;
 
 struct Hostile {
     dice: Dice,
@@ -200,13 +200,12 @@ fn avro_value(schema: &Schema, value: Option<&Json>) -> Avro {
         Schema::Long => Avro::Long(value.as_i64().unwrap_or_default()),
         Schema::Double => Avro::Double(value.as_f64().unwrap_or_default()),
         Schema::TimestampMillis => Avro::TimestampMillis(Timestamp::parse(value.as_str().unwrap()).unwrap().0),
-        Schema::Array(_) => Avro::Array(vec![Avro::String("a".to_owned()); 3]),
-        Schema::Map(map) => match (map.types.as_ref(), value) {
-            (Schema::String, Json::Object(entries)) => {
-                Avro::Map(entries.iter().map(|(key, value)| (key.clone(), Avro::String(value.as_str().unwrap().to_owned()))).collect())
-            }
-            _ => Avro::Map([("k".to_owned(), Avro::Union(1, Box::new(Avro::Double(0.5))))].into()),
-        },
+        Schema::Array(items) if matches!(*items.items, Schema::Bytes) => Avro::Array(vec![Avro::Bytes(vec![b'a', 0xff]); 3]),
+        Schema::Array(_) => Avro::Array(vec![Avro::Union(1, Box::new(Avro::Double(0.5)))]),
+        Schema::Map(_) => {
+            let entries = value.as_object().into_iter().flatten();
+            Avro::Map(entries.map(|(key, value)| (key.clone(), Avro::String(value.as_str().unwrap().to_owned()))).collect())
+        }
         _ => Avro::Null,
     }
 }
@@ -249,6 +248,16 @@ fn price(kind: TokenKind, amount: &str) -> Price {
 fn no_record_breaks_or_bends_the_sums() {
     let usage = schema(SchemaName::UsageEvent);
     let other = Schema::parse_str(OTHER).unwrap();
+    // Texts that are passed over are not looked into: to the oracle they are bytes.
+    let as_bytes = |line: &str| {
+        if line.contains("\"status\"") || line.contains("\"finish_reason\"") {
+            line.replace("\"string\"", "\"bytes\"")
+        } else {
+            line.to_owned()
+        }
+    };
+    let lines: Vec<String> = usage.text.lines().map(as_bytes).collect();
+    let slow = [Schema::parse_str(&lines.join("\n")).unwrap(), other.clone()];
     let mut hostile = Hostile { dice: Dice(SEED), ids: 0, schemas: [usage.avro.clone(), other] };
     let mut schemas = SchemaTable::default();
     schemas.insert(1, usage.text);
@@ -270,7 +279,7 @@ fn no_record_breaks_or_bends_the_sums() {
         match outcome {
             Outcome::Combined | Outcome::Duplicate => {
                 let attempt = headers.iter().find(|(name, _)| *name == REDRIVE_HEADER).map_or(&b"0"[..], |(_, attempt)| attempt);
-                let event = read_slowly(value.as_deref().unwrap(), &hostile.schemas);
+                let event = read_slowly(value.as_deref().unwrap(), &slow);
                 assert_eq!(oracle.take(&event, attempt), outcome == Outcome::Duplicate, "{}", seen());
                 accepted += 1;
             }
@@ -289,8 +298,9 @@ fn no_record_breaks_or_bends_the_sums() {
     assert_eq!(total, RECORDS.unsigned_abs());
     assert!(accepted > 30_000 && accepted < 60_000, "{accepted}");
     let (found, expected) = (sums_of(partials.iter()), oracle.sums);
-    for (key, sums) in &expected {
-        assert_eq!(found.get(key), Some(sums), "{key}");
-    }
-    assert_eq!(found.len(), expected.len());
+    let differ = |one: &Sums, other: &Sums| -> Vec<String> {
+        one.iter().filter(|(key, sums)| other.get(*key) != Some(sums)).map(|(key, sums)| format!("{key}: {sums:?}")).collect()
+    };
+    let (wrong, right) = (differ(&found, &expected), differ(&expected, &found));
+    assert!(wrong.is_empty() && right.is_empty(), "found {wrong:#?}, expected {right:#?}");
 }

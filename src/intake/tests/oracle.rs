@@ -13,6 +13,8 @@ use crate::model::time::Timestamp;
 /// Leaf, currency and minute as text; events, unpriced, cost, quantity, requests and the five tokens.
 pub type Sums = BTreeMap<String, [i128; 10]>;
 
+const TOKENS: [&str; 5] = ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"];
+
 #[derive(Default)]
 pub struct Oracle {
     seen: BTreeSet<(String, String, Vec<u8>)>,
@@ -25,28 +27,24 @@ impl Oracle {
         if !self.seen.insert((name(event, "source", false), name(event, "event_id", false), attempt.to_vec())) {
             return true;
         }
-        let [input, output, cached, write, reasoning] =
-            ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"]
-                .map(|field| count(event, field));
+        let stated = TOKENS.map(|field| count(event, field));
         let has = |field: &str| event.get(field).is_some_and(|value| !value.is_null());
-        let has_tokens = event.keys().any(|key| key.ends_with("_tokens") && has(key));
+        let has_tokens = TOKENS.iter().any(|field| has(field));
+        let [input, output, cached, write, reasoning] = stated.map(Option::unwrap_or_default);
         let meter = match name(event, "meter", true) {
             meter if !meter.is_empty() => meter,
             _ if has_tokens => "llm.tokens".to_owned(),
             _ if has("quantity") => String::new(),
             _ => "request".to_owned(),
         };
-        let (input_alone, output_alone) =
-            ((input.unwrap_or(0) - cached.unwrap_or(0) - write.unwrap_or(0)).max(0), output.unwrap_or(0) - reasoning.unwrap_or(0));
-        let input_alone = if input.unwrap_or(0) < cached.unwrap_or(0) { 0 } else { input_alone };
-        let output_alone = output_alone.max(0);
+        let input_alone = if input < cached { 0 } else { (input - cached - write).max(0) };
+        let output_alone = (output - reasoning).max(0);
         let quantity = decimal(event.get("quantity")).unwrap_or(0);
-        let all = input_alone + output_alone + cached.unwrap_or(0) + write.unwrap_or(0) + reasoning.unwrap_or(0);
+        let all = input_alone + output_alone + cached + write + reasoning;
         let own = decimal(event.get("cost"));
         // The only prices: openai's gpt-*, in USD, 2.5 in, 1.25 cached, 10 out, per million.
         let known = name(event, "provider", true) == "openai" && name(event, "model", true).starts_with("gpt-") && meter == "llm.tokens";
-        let booked =
-            2_500 * (input_alone + write.unwrap_or(0)) + 1_250 * cached.unwrap_or(0) + 10_000 * (output_alone + reasoning.unwrap_or(0));
+        let booked = 2_500 * (input_alone + write) + 1_250 * cached + 10_000 * (output_alone + reasoning);
         let free = meter == "llm.tokens" && all == 0 && quantity == 0;
         let cost = match own {
             Some(cost) => Some(cost),
@@ -61,7 +59,6 @@ impl Oracle {
         let rest = ["project", "model", "provider", "region", "environment"].map(|field| name(event, field, true)).join("|");
         let sums = self.sums.entry(format!("{team}|{rest}|{meter}|{currency}|{minute}")).or_default();
         let requests = if has("requests") { count(event, "requests").unwrap_or(0) } else { 1 };
-        let (cached, write, reasoning) = (cached.unwrap_or(0), write.unwrap_or(0), reasoning.unwrap_or(0));
         let tokens = [input_alone + cached + write, output_alone + reasoning, cached, write, reasoning];
         let head = [1, i128::from(cost.is_none()), cost.unwrap_or(0), quantity, requests];
         sums.iter_mut().zip(head.into_iter().chain(tokens)).for_each(|(sum, more)| *sum += more);
