@@ -51,6 +51,17 @@ fn main() {
     });
     assert!(process.ended().is_none(), "tollgate ended");
     report(delays);
+    let page = metrics(http);
+    page.lines().filter(|line| line.contains("_sum") || line.contains("_count") || line.contains("intake_records")).for_each(|line| println!("{line}"));
+}
+
+fn metrics(port: u16) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
 }
 
 /// Fifty teams that spend next to nothing.
