@@ -52,7 +52,9 @@ fn main() {
     assert!(process.ended().is_none(), "tollgate ended");
     report(delays);
     let page = metrics(http);
-    page.lines().filter(|line| line.contains("_sum") || line.contains("_count") || line.contains("intake_records")).for_each(|line| println!("{line}"));
+    page.lines()
+        .filter(|line| line.contains("_sum") || line.contains("_count") || line.contains("intake_records"))
+        .for_each(|line| println!("{line}"));
 }
 
 fn metrics(port: u16) -> String {
