@@ -164,7 +164,7 @@ pub fn price_book() -> PriceBook {
             });
         }
     }
-    PriceBook { prices }
+    PriceBook::new(prices)
 }
 
 #[cfg(test)]
