@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn the_price_book_says_what_the_cast_says() {
         let book = price_book();
-        assert_eq!(book.prices.len(), 8, "two kinds of tokens of four models");
-        let input = book.prices.iter().find(|price| *price.model == *"corvid-max" && price.token_kind == Some(TokenKind::Input));
+        assert_eq!(book.prices().len(), 8, "two kinds of tokens of four models");
+        let input = book.prices().iter().find(|price| *price.model == *"corvid-max" && price.token_kind == Some(TokenKind::Input));
         assert_eq!(input.map(|price| price.amount), Some(Nanos::from_units(3)), "3 USD per million");
         assert_eq!(CORVID_MAX.cost(1_000_000, 100_000), Nanos("4.5".parse::<Nanos>().unwrap().0));
     }
