@@ -12,7 +12,6 @@ pub const BUCKET_MS: i64 = BUCKET_MINUTES * MINUTE_MS;
 #[derive(Clone, Copy, Debug)]
 pub struct Incident {
     pub name: &'static str,
-    pub story: &'static str,
     pub team: &'static str,
     pub project: &'static str,
     pub first_bucket: usize,
@@ -47,7 +46,7 @@ pub struct Stream {
 pub static INCIDENTS: [Incident; 5] = [
     Incident {
         name: "spend spike",
-        story: "an evaluation of one user multiplies the project's traffic by five",
+        // An evaluation of one user multiplies the project's traffic by five.
         team: "search",
         project: "ranker",
         first_bucket: at(8, 10),
@@ -57,7 +56,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "agent in a loop",
-        story: "a review agent feeds its own answer back, some 100,000 tokens each time",
+        // A review agent feeds its own answer back, some 100,000 tokens each time.
         team: "platform",
         project: "ci-review",
         first_bucket: at(9, 14) + 2,
@@ -74,7 +73,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "leaked key",
-        story: "an old key is used by strangers, from a region nobody works in",
+        // An old key is used by strangers, from a region nobody works in.
         team: "mobile",
         project: "voice",
         first_bucket: at(10, 2) + 1,
@@ -91,7 +90,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "model switch",
-        story: "a release sends the same requests to a model four times as dear",
+        // A release sends the same requests to a model four times as dear.
         team: "support",
         project: "assist",
         first_bucket: at(11, 9),
@@ -101,7 +100,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "unknown project",
-        story: "a project that nobody has heard of starts to spend in earnest",
+        // A project that nobody has heard of starts to spend in earnest.
         team: "growth",
         project: "sandbox-7",
         first_bucket: at(12, 13),
