@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::client::Connection;
+use super::client::{Connection, INTERNAL_RECORD};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -81,7 +81,10 @@ pub struct TopicSizes {
 pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     let largest = sizes.largest_record.to_string();
     let make = |name: &String, partitions, exact_partitions, mut config: Vec<(&'static str, String)>, required| {
-        config.push(("max.message.bytes", largest.clone()));
+        // Alerts and internal records are ours: their size does not follow that of the input.
+        let ours = exact_partitions || *name == names.alerts;
+        let limit = if ours { INTERNAL_RECORD.max(sizes.largest_record).to_string() } else { largest.clone() };
+        config.push(("max.message.bytes", limit));
         TopicPlan { name: name.clone(), partitions, exact_partitions, config, required }
     };
     let kept = |ms: i64| vec![("cleanup.policy", "delete".to_string()), ("retention.ms", ms.to_string())];
