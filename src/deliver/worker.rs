@@ -25,10 +25,11 @@ use crate::model::wire;
 use crate::runtime::{Setup, Stop, commit, supervise};
 
 const ROLE: &str = "deliver";
-/// Mails that are under way at once; after a crash at most these are sent again, under the same Message-ID.
+/// Mails that are under way at once.
 const IN_FLIGHT: usize = 16;
-/// Alerts of one round.
-const LARGEST_ROUND: usize = 500;
+/// Mails of one round, roughly: at 30 s each and 16 at once a round stays far below max.poll.interval.ms (5 min). After a crash at
+/// most a round is sent again, under the same Message-IDs.
+const LARGEST_ROUND: usize = 64;
 /// A receipt is forgotten this long after its alert was over, in ms.
 const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
 
@@ -175,6 +176,9 @@ impl Worker<'_> {
                 for receiver in receipt.due(now) {
                     let earlier = receipt.told(&receiver).cloned();
                     due.push(Due { partition: *partition, alert: (**alert).clone(), receiver, earlier });
+                    if due.len() >= LARGEST_ROUND {
+                        return due;
+                    }
                 }
             }
         }
