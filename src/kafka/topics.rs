@@ -8,6 +8,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::client::{Connection, INTERNAL_RECORD};
+use crate::clock::Stopwatch;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -179,7 +180,21 @@ pub async fn create(connection: &Connection, plans: &[TopicPlan], replication_fa
             }
         }
     }
+    wait_until_known(connection, plans)?;
     Ok(states)
+}
+
+/// The controller has made them; brokers learn of it a moment later. Until then whoever asks next is told that they are missing.
+fn wait_until_known(connection: &Connection, plans: &[TopicPlan]) -> Result<()> {
+    let started = Stopwatch::start();
+    while started.elapsed() < REQUEST_TIMEOUT {
+        let known = partition_counts(connection)?;
+        if plans.iter().all(|plan| known.contains_key(&plan.name)) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    anyhow::bail!("topics were created, but the broker does not show them after {REQUEST_TIMEOUT:?}")
 }
 
 /// # Errors
