@@ -3,6 +3,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deliver;
+pub mod demo;
 pub mod health;
 pub mod http;
 pub mod intake;

@@ -111,7 +111,7 @@ impl Metrics {
     pub fn effect(&self, effect: &Effect, now: Timestamp) {
         match effect {
             Effect::Alert(alert) => self.alert(alert, now),
-            Effect::Rollup(_) => {
+            Effect::Rollup(_) | Effect::RollupSupplement { .. } => {
                 self.rollups.inc();
             }
             Effect::Shard { .. } | Effect::DeadLetter(_) => {}

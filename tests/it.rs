@@ -8,5 +8,6 @@
 )]
 
 mod contract;
+mod demo;
 mod real;
 mod tidy;

@@ -3,6 +3,7 @@
 pub mod assemble;
 mod check;
 mod config;
+mod demo;
 mod report;
 pub mod run;
 mod telemetry;
@@ -54,6 +55,7 @@ enum Command {
     Check(check::Arguments),
     Topics(TopicsArguments),
     Config(config::Arguments),
+    Demo(demo::Arguments),
 }
 
 /// Run Tollgate: take in usage, watch it, send alerts
@@ -107,6 +109,8 @@ pub enum Ended {
     Well,
     /// Files or settings cannot be used; what is wrong has been printed.
     Unusable,
+    /// It did its work, and the answer is no.
+    No,
 }
 
 /// Parses the command line and does what it says.
@@ -121,10 +125,12 @@ pub fn main() -> Result<ExitCode> {
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
+        Command::Demo(arguments) => demo::run(arguments, &logging)?,
     };
     Ok(match ended {
         Ended::Well => ExitCode::SUCCESS,
         Ended::Unusable => ExitCode::from(UNUSABLE),
+        Ended::No => ExitCode::FAILURE,
     })
 }
 

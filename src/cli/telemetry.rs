@@ -2,6 +2,10 @@
 
 use std::io::IsTerminal as _;
 
+use std::fs::File;
+use std::path::Path;
+use std::sync::Mutex;
+
 use anyhow::{Context as _, Result};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -40,6 +44,16 @@ pub fn start(logging: &Logging, settings: &LogSettings) -> Result<Level> {
     };
     started.context("cannot start logging")?;
     Ok(Level { handle, fixed: logging.level.is_some() })
+}
+
+/// Logs to a file instead, for commands that draw on the terminal.
+///
+/// # Errors
+/// The file cannot be written, the level does not parse, or logging has been set up before.
+pub fn start_in(file: &Path, level: &str) -> Result<()> {
+    let log = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+    let layer = fmt::layer().with_ansi(false).with_writer(Mutex::new(log));
+    tracing_subscriber::registry().with(parse(level)?).with(layer).try_init().context("cannot start logging")
 }
 
 impl Level {

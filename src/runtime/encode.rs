@@ -36,7 +36,11 @@ pub fn effect(effect: Effect, topics: &TopicNames, output: &Output) -> Result<Ou
         }),
         Effect::DeadLetter(dead) => Ok(dead_letter(*dead, topics, output)),
         Effect::Alert(alert) => self::alert(&alert, topics, output),
-        Effect::Rollup(rollup) => self::rollup(&rollup, topics, output),
+        Effect::Rollup(rollup) => self::rollup(&rollup, wire::rollup_id(&rollup), topics, output),
+        Effect::RollupSupplement { shard, number, rollup } => {
+            let key = format!("{}/late/{shard}-{number}", wire::rollup_id(&rollup));
+            self::rollup(&rollup, key, topics, output)
+        }
     }
 }
 
@@ -59,7 +63,7 @@ fn alert(alert: &Alert, topics: &TopicNames, output: &Output) -> Result<OutRecor
     })
 }
 
-fn rollup(rollup: &SpendRollup, topics: &TopicNames, output: &Output) -> Result<OutRecord> {
+fn rollup(rollup: &SpendRollup, key: String, topics: &TopicNames, output: &Output) -> Result<OutRecord> {
     let value = match output.form {
         OutputForm::Json => wire::rollup_to_json(rollup)?,
         OutputForm::Avro => wire::confluent_frame(output.rollup_schema, &wire::rollup_to_avro(rollup)?),
@@ -68,7 +72,7 @@ fn rollup(rollup: &SpendRollup, topics: &TopicNames, output: &Output) -> Result<
     Ok(OutRecord {
         topic: topics.spend_rollups.clone(),
         partition: None,
-        key: Some(wire::rollup_id(rollup).into_bytes()),
+        key: Some(key.into_bytes()),
         value: Some(value),
         headers: as_bytes(headers),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::flood::Guard;
+use super::pace::Pace;
 use super::schemas::{Client, Lookup};
 use super::{Setup, Stop, Unrecoverable, commit, encode};
 use crate::clock;
@@ -49,6 +50,7 @@ struct Worker<'a> {
     guard: Guard,
     since: Option<clock::Stopwatch>,
     last_tick: clock::Stopwatch,
+    pace: Pace,
     transactions: u64,
 }
 
@@ -88,6 +90,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
         since: None,
         last_tick: clock::Stopwatch::start(),
+        pace: Pace::new(),
         transactions: 0,
     };
     setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
@@ -102,21 +105,20 @@ impl Worker<'_> {
     fn step(&mut self) -> Result<()> {
         let wait = if self.since.is_some() { Duration::from_millis(1) } else { Duration::from_millis(20) };
         let consumer = self.consumer;
-        let mut drained = true;
+        let mut drained = false;
         match consumer.poll(wait)? {
             Polled::Message(message) => {
-                drained = false;
                 self.take(&message)?;
             }
             Polled::Rebalance(event) => self.rebalance(event)?,
             Polled::EndOfPartition(partition) => self.reached_end(partition),
-            Polled::Nothing => {}
+            Polled::Nothing => drained = true,
         }
         self.release_held()?;
         let tick = self.last_tick.elapsed() >= TICK && !self.partitions.is_empty();
-        let waited = self.since.is_some_and(|since| since.elapsed() >= self.setup.commit_interval);
+        let due = self.since.is_some_and(|since| self.pace.is_due(drained, since.elapsed(), self.setup.commit_interval));
         let full = self.batch.counts().read as usize >= LARGEST_BATCH;
-        if tick || waited || full || (drained && self.since.is_some_and(|since| since.elapsed() >= Duration::from_millis(5))) {
+        if tick || due || full {
             self.commit(tick)?;
         }
         Ok(())
@@ -226,6 +228,7 @@ impl Worker<'_> {
         for assigned in self.partitions.values_mut() {
             assigned.committed = assigned.committed.max(assigned.next);
         }
+        self.pace.committed(started.elapsed());
         self.setup.metrics.committed(ROLE, started.elapsed());
         self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
         for (reason, count) in &counts.rejected_by {

@@ -81,6 +81,8 @@ impl Client {
 }
 
 fn connect(registry: &Registry) -> Result<SrSettings> {
+    // The HTTP client brings no cryptography of its own; a second call finds it installed.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let mut builder = SrSettings::new_builder(registry.url.clone());
     builder.set_timeout(REQUEST_TIMEOUT);
     if let Some(username) = &registry.username {

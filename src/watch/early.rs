@@ -44,12 +44,12 @@ fn judge_open_hour(
             running_away.push((scope.clone(), runaway));
         }
     }
-    let mut changed = episode::grow(state, account, hour, touched, &spiking, moment, effects);
-    if spiking.is_empty() && running_away.is_empty() {
-        return changed;
-    }
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
+    let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);
+    if spikes.is_empty() && running_away.is_empty() {
+        return changed;
+    }
     let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(Trigger::spike).collect();
     if triggers.is_empty() {
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);

@@ -79,7 +79,8 @@ fn amend(shard: &mut Shard, partial: &Partial, hour: Hour, rules: &WatchRules, e
         totals.add(partial);
         let mut supplement = totals.roll_up(&partial.leaf, hour);
         supplement.revision = 0;
-        effects.push(Effect::Rollup(Box::new(supplement)));
+        let (shard, number) = (shard.header.shard, shard.header.late_partials);
+        effects.push(Effect::RollupSupplement { shard, number, rollup: Box::new(supplement) });
         return;
     }
     let leaf: &mut LeafState = state.leaves.entry(dimensions.clone()).or_default();

@@ -166,6 +166,65 @@ fn a_spike_is_one_alert_from_its_first_minutes_to_its_end() {
     assert_eq!(bench.shard.open_alerts(), 0);
 }
 
+/// Ids of the alerts, and that no id uses a revision twice.
+fn ids(alerts: &[Alert]) -> Vec<String> {
+    let mut last: BTreeMap<&str, u32> = BTreeMap::new();
+    for alert in alerts {
+        let before = last.insert(&alert.id, alert.revision).unwrap_or(0);
+        assert_eq!(alert.revision, before + 1, "{} {:?}", alert.id, alert.state);
+    }
+    last.into_keys().map(str::to_string).collect()
+}
+
+/// What is new has no normal of its own: the sums above it say that something is wrong, hour after hour, and it is still one alert.
+#[test]
+fn a_new_project_is_one_alert_until_it_ends() {
+    let mut bench = Bench::new();
+    bench.quiet_days(10);
+    let day = 10 * 1440;
+    for minute in day..day + 18 * 60 {
+        let money = if (480..1080).contains(&(minute - day)) { 0.5 } else { 10.0 / 60.0 };
+        let spends =
+            [("search", "ranker", "ann", money * 0.7), ("search", "crawler", "bob", money * 0.3), ("search", "sandbox", "eve", 1.5)];
+        let is_on = (day + 120..day + 120 + 7 * 60).contains(&minute);
+        bench.minute(minute, if is_on { &spends[..] } else { &spends[..2] });
+    }
+    let told: Vec<String> = bench.alerts.iter().map(|alert| format!("{:?} {}", alert.state, alert.summary)).collect();
+    assert_eq!(ids(&bench.alerts).len(), 1, "{told:#?}");
+    assert!(bench.alerts.iter().all(|alert| alert.state != AlertState::Retracted), "{told:#?}");
+    for alert in &bench.alerts {
+        assert_eq!(alert.dimensions.get("project").map(String::as_str), Some("sandbox"), "{told:#?}");
+        let user = alert.causes.first().and_then(|cause| cause.dimensions.get("user"));
+        assert_eq!(user.map(String::as_str), Some("eve"), "{} {:?}", alert.summary, alert.causes);
+    }
+    let last = bench.alerts.last().unwrap();
+    let excess = super::series::to_units(last.excess);
+    assert!(last.state == AlertState::Resolved && (600.0..=630.0).contains(&excess), "7 hours of 90 USD: {excess} {told:#?}");
+}
+
+/// Project and model are both above the leaves; money that an alert for the one tells of is not told again for the other.
+#[test]
+fn the_same_money_is_told_once() {
+    let mut bench = Bench::new();
+    let spends = |minute: i64, times: f64| -> Vec<Partial> {
+        let hour = START.0 + minute;
+        let noise = 1.0 + f64::from(u32::try_from((minute / 60 * 7919) % 13).unwrap()) / 100.0;
+        let of = |project: &str, model: &str, money: f64| {
+            let part = partial(Minute(hour), "search", project, "ann", money * noise);
+            Partial { leaf: Leaf { model: model.into(), ..part.leaf.clone() }, ..part }
+        };
+        vec![of("ranker", "small", 0.2 * times), of("ranker", "large", 0.2 * times), of("crawler", "tiny", 0.1)]
+    };
+    let day = 10 * 1440;
+    for minute in 0..day + 16 * 60 {
+        let times = if (day + 90..day + 300).contains(&minute) { 6.0 } else { 1.0 };
+        bench.record(Minute(START.0 + minute), spends(minute, times));
+    }
+    let told: Vec<String> =
+        bench.alerts.iter().map(|alert| format!("{:?} {} {:?}", alert.state, alert.summary, alert.dimensions)).collect();
+    assert_eq!(ids(&bench.alerts).len(), 1, "{told:#?}");
+}
+
 #[test]
 fn a_runaway_needs_no_history_but_a_spike_does_and_observed_teams_are_not_mailed() {
     let mut bench = Bench::new();

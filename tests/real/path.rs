@@ -224,3 +224,22 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     assert_eq!(smtp.mails().len(), mails.len());
 }
+
+/// SIGHUP reads the file again: with a mistake in it nothing changes, without one the new rules hold, and the process goes on.
+#[test]
+fn a_reload_takes_all_or_nothing() {
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let deployment = Deployment::new("reload", &smtp, "");
+    let mut process = deployment.start();
+    let good = std::fs::read_to_string(&deployment.config).unwrap();
+    std::fs::write(&deployment.config, good.replace("lateness", "latness")).unwrap();
+    process.signal("HUP");
+    let log = wait_for("the refusal", LIMIT, || Some(deployment.log()).filter(|log| log.contains("config not reloaded")));
+    assert!(log.contains("did you mean 'lateness'"), "{log}");
+    std::fs::write(&deployment.config, good.replace("version = 1", "version = 1\nrules_revision = 2")).unwrap();
+    process.signal("HUP");
+    let log = wait_for("the reload", LIMIT, || Some(deployment.log()).filter(|log| log.contains("config reloaded")));
+    assert!(log.contains("rules_revision=2"), "{log}");
+    assert!(process.ended().is_none());
+    assert_eq!(deployment.get("/health/live").0, 200);
+}

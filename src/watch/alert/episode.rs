@@ -10,7 +10,7 @@ use super::super::judge::{self, Judged};
 use super::super::merge::TouchedHour;
 use super::super::series::{from_units, to_units};
 use super::super::{AccountState, Moment};
-use super::record;
+use super::{record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -77,6 +77,11 @@ impl Episode {
 
     pub fn excess(&self) -> Nanos {
         self.actual().saturating_sub(self.expected())
+    }
+
+    /// What a node's hour would have cost; what was new when the episode opened has no normal while it lasts.
+    pub(crate) fn normal_of(&self, judged: &Judged) -> f64 {
+        if self.stage == Stage::New { 0.0 } else { judged.expectation.expected }
     }
 
     pub fn provisional(&self) -> bool {
@@ -206,17 +211,23 @@ pub(crate) fn grow(
     account: &Account,
     hour: Hour,
     touched: &TouchedHour,
-    spiking: &[Scope],
+    spikes: &[Judged],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
+    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
+    let is_spiking = |episode: &Episode| {
+        spikes.iter().any(|spike| spike.scope == episode.scope)
+            || (!spikes.is_empty()
+                && judge::judge(state, account, &episode.scope, hour, local, moment.rules)
+                    .is_some_and(|own| select::carries(episode, &own, spikes.iter())))
+    };
     let open: Vec<(String, Scope, bool)> = state
         .open_episodes()
         .filter(|episode| touched.scopes.contains(&episode.scope))
-        .filter(|episode| episode.hours.contains_key(&hour) || spiking.contains(&episode.scope))
+        .filter(|episode| episode.hours.contains_key(&hour) || is_spiking(episode))
         .map(|episode| (episode.id.clone(), episode.scope.clone(), episode.hours.contains_key(&hour)))
         .collect();
-    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
     let mut changed = Vec::new();
     for (id, scope, known_hour) in open {
         let Some(judged) = judge::judge(state, account, &scope, hour, local, moment.rules) else { continue };
@@ -224,7 +235,7 @@ pub(crate) fn grow(
         let Some(episode) = state.episodes.get_mut(&id) else { continue };
         let expected = match episode.hours.get(&hour) {
             Some(part) if known_hour => part.expected,
-            _ => from_units(judged.expectation.expected),
+            _ => from_units(episode.normal_of(&judged)),
         };
         episode.hours.insert(hour, HourExcess { actual, expected, provisional: true });
         episode.quiet_hours = 0;
@@ -257,13 +268,11 @@ pub(crate) fn close_hour(
     let mut changed = Vec::new();
     let open: Vec<String> = state.open_episodes().map(|episode| episode.id.clone()).collect();
     for id in open {
-        let Some(scope) = state.episodes.get(&id).map(|episode| episode.scope.clone()) else { continue };
-        let Some(judged) = judged.iter().find(|judged| judged.scope == scope) else { continue };
         settle_hour(state, account, &id, hour, judged, moment, effects);
         changed.push(id);
     }
     let firing: Vec<Judged> = judged.iter().filter(|judged| judged.verdict.fires).cloned().collect();
-    for chosen in super::select::lowest(state, account, hour, local, &firing, moment) {
+    for chosen in select::lowest(state, account, hour, local, &firing, moment) {
         changed.extend(open_final(state, account, hour, chosen, moment, effects));
     }
     changed.extend(forget_old(state, hour));
@@ -286,20 +295,22 @@ fn settle_hour(
     account: &Account,
     id: &str,
     hour: Hour,
-    judged: &Judged,
+    all: &[Judged],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) {
-    let limits = judge::thresholds(moment.rules, account, &judged.scope);
-    let actual = state.nodes.get(&judged.scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    let Some(scope) = state.episodes.get(id).map(|episode| episode.scope.clone()) else { return };
+    let Some(judged) = all.iter().find(|judged| judged.scope == scope) else { return };
+    let limits = judge::thresholds(moment.rules, account, &scope);
+    let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     let Some(episode) = state.episodes.get_mut(id) else { return };
     if hour.end() <= episode.onset {
         return;
     }
-    let band_left = judged.actual > judged.expectation.upper && judged.actual >= limits.least_ratio * judged.expectation.expected;
-    if judged.verdict.fires || band_left || episode.guard_hour == Some(hour) {
+    let mut abnormal = all.iter().filter(|judged| is_abnormal(judged, account, moment));
+    if is_abnormal(judged, account, moment) || select::carries(episode, judged, &mut abnormal) || episode.guard_hour == Some(hour) {
         let was_provisional = episode.provisional();
-        let expected = from_units(judged.expectation.expected);
+        let expected = from_units(episode.normal_of(judged));
         episode.hours.insert(hour, HourExcess { actual, expected, provisional: false });
         episode.quiet_hours = 0;
         let tell = worth_telling(state, account, id, moment);
@@ -319,6 +330,13 @@ fn settle_hour(
     } else if taken_back {
         emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
     }
+}
+
+/// Fires, or has not come back into its band.
+fn is_abnormal(judged: &Judged, account: &Account, moment: Moment<'_>) -> bool {
+    let limits = judge::thresholds(moment.rules, account, &judged.scope);
+    let band_left = judged.actual > judged.expectation.upper && judged.actual >= limits.least_ratio * judged.expectation.expected;
+    judged.verdict.fires || band_left
 }
 
 /// A late amount changes what an episode's hour cost. Returns the ids that have changed.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::baseline::NEW_HOURS;
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
 use super::super::rules::Thresholds;
@@ -31,7 +32,7 @@ pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
 
 /// Recomputes an episode's causes from the leaves' deviations in one hour.
 pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hour: Hour, moment: Moment<'_>) {
-    let Some(scope) = state.episodes.get(id).map(|episode| episode.scope.clone()) else { return };
+    let Some((scope, onset)) = state.episodes.get(id).map(|episode| (episode.scope.clone(), episode.onset.hour())) else { return };
     let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
     let mut leaves = Vec::new();
     let mut users = Users::default();
@@ -41,10 +42,12 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
             continue;
         }
         let totals = leaf.open.hours.get(&hour).or_else(|| leaf.closed.recent.get(&hour));
-        let expected = state.nodes.get(&leaf_scope).map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
+        // What was new when it began has learnt nothing but the episode.
+        let known = state.nodes.get(&leaf_scope).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
+        let expected = known.map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
         let actual = totals.map_or(0.0, |totals| to_units(totals.cost));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
-        users.add(&dimensions.project, leaf, totals, hour);
+        users.add(&dimensions.project, leaf, totals, onset.min(hour));
     }
     let explanation = explain::causes(&leaves, &users.deviations());
     if let Some(episode) = state.episodes.get_mut(id) {
@@ -62,12 +65,13 @@ struct Users {
 }
 
 impl Users {
-    fn add(&mut self, project: &Text, leaf: &LeafState, totals: Option<&HourTotals>, hour: Hour) {
+    /// What users took before `onset` is usual.
+    fn add(&mut self, project: &Text, leaf: &LeafState, totals: Option<&HourTotals>, onset: Hour) {
         for user in totals.into_iter().flat_map(|totals| &totals.users) {
             *self.now.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);
         }
         let mut hours = 0;
-        for (_, totals) in leaf.closed.recent.range(..hour).rev().take(USER_PAST_HOURS) {
+        for (_, totals) in leaf.closed.recent.range(..onset).rev().take(USER_PAST_HOURS) {
             hours += 1;
             for user in &totals.users {
                 *self.past.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);

@@ -5,7 +5,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::to_units;
 use super::super::{AccountState, Moment};
-use super::episode::Trigger;
+use super::episode::{Episode, Trigger};
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::{Hour, Minute};
 
@@ -25,11 +25,23 @@ pub(crate) fn lowest(
     order.sort_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(b.excess().total_cmp(&a.excess())).then(a.scope.cmp(&b.scope)));
     let mut chosen: Vec<Judged> = Vec::new();
     for candidate in order {
-        if !covered(state, hour, candidate, &chosen) {
-            chosen.push(descend(state, account, hour, local, candidate, moment));
+        if covered(state, hour, candidate, &chosen) || told_beside(state, account, hour, local, candidate, &chosen, moment) {
+            continue;
+        }
+        let node = descend(state, account, hour, local, candidate, moment);
+        let open = state.open_episodes().map(|episode| &episode.scope);
+        if !open.chain(chosen.iter().map(|other| &other.scope)).any(|other| node.scope.within(other)) {
+            chosen.push(node);
         }
     }
     chosen
+}
+
+/// Whether an episode's node has most of what a node above it takes too much: as long as that one is abnormal, the episode goes on,
+/// even where its own node is too new to say what is normal.
+pub(crate) fn carries<'a>(episode: &Episode, own: &Judged, mut abnormal: impl Iterator<Item = &'a Judged>) -> bool {
+    let excess = own.actual - episode.normal_of(own);
+    abnormal.any(|top| own.scope != top.scope && own.scope.within(&top.scope) && top.excess() > 0.0 && excess >= EXPLAINS * top.excess())
 }
 
 /// The guard's counterpart: its windows reach across hours, so money is compared window by window, not hour by hour.
@@ -51,6 +63,10 @@ pub(crate) fn lowest_runaway(
         }
         let carrying = |scope: &&Scope| scope.within(&top) && window_sum(state, scope, &runaway) >= EXPLAINS * to_units(runaway.actual);
         let lowest = state.nodes.keys().filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
+        // A model's money may be a project's that is told already.
+        if taken.iter().any(|scope| lowest.within(scope)) {
+            continue;
+        }
         if let Some(judged) = judge::judge(state, account, lowest, hour, local, moment.rules) {
             taken.push(lowest.clone());
             triggers.push(Trigger::runaway(judged, runaway));
@@ -85,6 +101,28 @@ fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judge
         }
     }
     below > 0.0 && below >= EXPLAINS * candidate.excess()
+}
+
+/// Project and model overlap without one being in the other: most of the excess may lie in what they share, and be told already.
+fn told_beside(
+    state: &AccountState,
+    account: &Account,
+    hour: Hour,
+    local: LocalHour,
+    candidate: &Judged,
+    chosen: &[Judged],
+    moment: Moment<'_>,
+) -> bool {
+    let open = state.open_episodes().map(|episode| &episode.scope);
+    let told: Vec<&Scope> = open.chain(chosen.iter().map(|other| &other.scope)).filter(|other| !other.within(&candidate.scope)).collect();
+    if told.is_empty() {
+        return false;
+    }
+    let leaves = state.nodes.keys().filter(|scope| matches!(scope, Scope::Leaf(_)) && scope.within(&candidate.scope));
+    let shared = leaves.filter(|leaf| told.iter().any(|other| leaf.within(other)));
+    let excess: f64 =
+        shared.filter_map(|leaf| judge::judge(state, account, leaf, hour, local, moment.rules)).map(|leaf| leaf.excess()).sum();
+    excess > 0.0 && excess >= EXPLAINS * candidate.excess()
 }
 
 /// The deepest node within `top` that explains it; of several, the one with the largest excess.

@@ -1,0 +1,226 @@
+//! DEMO: the whole path in one process on an in-process broker. Real usage of twelve tenants at high speed, five incidents mixed in.
+//!
+//! `data` (real) and `cast` (invented) make the usage, `incidents` spoil it, `usage` and `replay` turn it into records; `stage` starts
+//! broker and roles, [`run`] feeds them; `view` reads what they write, as any consumer would; `screen` and `summary` show it, `grade`
+//! holds it against the truth.
+
+mod cast;
+mod data;
+mod grade;
+mod incidents;
+mod replay;
+mod screen;
+mod stage;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod view;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use self::replay::Sent;
+use self::screen::{Progress, Screen};
+use self::stage::Stage;
+use self::summary::{Counted, Summary};
+use self::usage::Story;
+use self::view::Shared;
+use crate::clock::{self, Stopwatch};
+use crate::kafka::producer::{OutRecord, Producer};
+use crate::model::time::HOUR_MS;
+use crate::runtime::Stop;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Serve on after the replay, until Ctrl-C.
+    pub keep: bool,
+    /// Hours of the story per second, at most.
+    pub speed: f64,
+    /// Mails and log go here.
+    pub out: PathBuf,
+    pub log: PathBuf,
+}
+
+/// The producer is never further ahead of intake than this: the in-process broker keeps little, and drops the oldest when it is full.
+const LEAD_RECORDS: u64 = 400;
+/// Nor further ahead of the roll-ups that come out at the other end.
+const LEAD_HOURS: i64 = 12;
+const REDRAW: Duration = Duration::from_millis(100);
+/// Longer than any batch takes; a path that moves nothing for this long is broken.
+const STUCK: Duration = Duration::from_secs(60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Plays the story; whether every incident was found.
+///
+/// # Errors
+/// No broker, no folder to write to, or a role that failed.
+pub fn run(options: &Options) -> Result<bool> {
+    let mails = options.out.join("mails");
+    std::fs::create_dir_all(&mails).with_context(|| format!("cannot create {}", mails.display()))?;
+    let story = Story::ending_at(clock::now())?;
+    println!(
+        "Tollgate demo: {} days of usage, {} incidents hidden in the last {}. Starting ...",
+        data::DAYS,
+        incidents::INCIDENTS.len(),
+        data::DAYS - 8
+    );
+    let stage = stage::start(&mails)?;
+    let (view, stop) = (Shared::default(), Stop::default());
+    let played = thread::scope(|scope| {
+        let follower = scope.spawn(|| view::follow(&stage.setup, &view, &stop));
+        let played = Player::new(&story, &stage, &view, options.speed).and_then(Player::play);
+        if played.is_ok() {
+            view::settle(&view, Duration::from_millis(1_500), Duration::from_secs(15));
+        }
+        stop.ask();
+        follower.join().unwrap_or_else(|_| Err(anyhow!("the reader of the topics has ended")))?;
+        played
+    });
+    let (sent, took) = match played {
+        Ok(played) => played,
+        // Why a role has ended says more than that nothing moves any more.
+        Err(error) => return stage.end().and(Err(error)),
+    };
+    let all_found = conclude(&story, &stage, &view, sent, took, &mails, &options.log)?;
+    if options.keep {
+        println!("\nStill serving: http://{0}/health/ready and http://{0}/metrics. Ctrl-C ends it.", stage.http);
+        stage.wait_for_interrupt()?;
+    }
+    stage.end()?;
+    Ok(all_found)
+}
+
+fn conclude(story: &Story, stage: &Stage, view: &Shared, sent: Sent, took: Duration, mails: &Path, log: &Path) -> Result<bool> {
+    let view = view.lock();
+    let grade = grade::grade(story, &view.alerts, stage.waits);
+    let counted = Counted {
+        duplicates: counter(&stage.setup.metrics.page(), "tollgate_intake_records_duplicate_total"),
+        dead_letters: view.dead_letters,
+        alert_records: view.alerts.len() as u64,
+        rollups: view.rollups,
+    };
+    let summary = Summary { grade: &grade, sent, counted, took, mails: (mails, pages(mails)?), log };
+    println!();
+    summary.lines().iter().for_each(|line| println!("{line}"));
+    Ok(grade.all_found())
+}
+
+/// A number off the metrics page, as Prometheus would read it.
+fn counter(page: &str, name: &str) -> u64 {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_default()
+}
+
+/// The mails that a browser can show, oldest first.
+fn pages(mails: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(mails).with_context(|| format!("cannot read {}", mails.display()))?;
+    let mut pages: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "html"));
+    pages.sort();
+    Ok(pages)
+}
+
+/// Feeds the story to the topic and keeps the screen.
+struct Player<'a> {
+    story: &'a Story,
+    stage: &'a Stage,
+    view: &'a Shared,
+    speed: f64,
+    producer: Producer,
+    screen: Screen,
+    sent: Sent,
+    shown_alerts: usize,
+    started: Stopwatch,
+    drawn: Stopwatch,
+}
+
+impl<'a> Player<'a> {
+    fn new(story: &'a Story, stage: &'a Stage, view: &'a Shared, speed: f64) -> Result<Player<'a>> {
+        let producer = Producer::start(&stage.setup.connection.producer_config("demo-source", None), DRAIN_TIMEOUT)?;
+        let mut teams: Vec<&str> = cast::PROJECTS.iter().map(|project| project.team).collect();
+        teams.dedup();
+        Ok(Player {
+            story,
+            stage,
+            view,
+            speed,
+            producer,
+            screen: Screen::new(data::BUCKETS as u64, teams.len()),
+            sent: Sent::default(),
+            shown_alerts: 0,
+            started: Stopwatch::start(),
+            drawn: Stopwatch::start(),
+        })
+    }
+
+    /// What was sent, and how long it took until intake had all of it.
+    fn play(mut self) -> Result<(Sent, Duration)> {
+        for bucket in 0..data::BUCKETS {
+            self.wait(bucket, LEAD_RECORDS)?;
+            for parcel in replay::parcels(self.story, bucket, &mut self.sent)? {
+                self.producer.send(&OutRecord {
+                    topic: self.stage.setup.topics.usage_events.clone(),
+                    partition: None,
+                    key: Some(parcel.key.into_bytes()),
+                    value: Some(parcel.value),
+                    headers: Vec::new(),
+                })?;
+            }
+            self.producer.drain(DRAIN_TIMEOUT)?;
+        }
+        self.wait(data::BUCKETS, 0)?;
+        let took = self.started.elapsed();
+        view::settle(self.view, Duration::from_millis(500), Duration::from_secs(10));
+        self.draw(data::BUCKETS);
+        self.screen.clear();
+        Ok((self.sent, took))
+    }
+
+    /// Until it is time for this bucket and those before it have got through; draws meanwhile.
+    fn wait(&mut self, bucket: usize, lead: u64) -> Result<()> {
+        let due = incidents::bucket_ms(bucket) as f64 / HOUR_MS as f64 / self.speed;
+        let waiting = Stopwatch::start();
+        loop {
+            if self.drawn.elapsed() >= REDRAW {
+                self.draw(bucket);
+                self.drawn = Stopwatch::start();
+            }
+            let is_behind = self.stage.setup.metrics.records_read() + lead < self.sent.records();
+            if !is_behind && !self.is_ahead_of_rollups(bucket) && self.started.elapsed().as_secs_f64() >= due {
+                return Ok(());
+            }
+            if !self.stage.is_running() {
+                bail!("the roles have ended");
+            }
+            if waiting.elapsed() > STUCK {
+                bail!("nothing has moved for {STUCK:?} at {}", self.story.start_of(bucket));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_ahead_of_rollups(&self, bucket: usize) -> bool {
+        let beginning = self.story.beginning.hour().0;
+        let told = self.view.lock().latest_hour.map_or(beginning, |hour| hour.0);
+        self.story.start_of(bucket).hour().0 - told > LEAD_HOURS
+    }
+
+    fn draw(&mut self, bucket: usize) {
+        let (news, table) = {
+            let view = self.view.lock();
+            (view.alerts.iter().skip(self.shown_alerts).cloned().collect::<Vec<_>>(), view.table())
+        };
+        self.shown_alerts += news.len();
+        news.iter().for_each(|alert| self.screen.alert(alert));
+        let events = self.sent.records();
+        let events_per_second = (events as f64 / self.started.elapsed().as_secs_f64().max(0.001)) as u64;
+        let progress = Progress { step: bucket as u64, at: self.story.start_of(bucket), events, events_per_second };
+        self.screen.progress(progress, &table);
+    }
+}

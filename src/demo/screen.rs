@@ -1,0 +1,157 @@
+//! What is seen while the demo runs: alerts as they come, below them progress and a table of teams; plain lines where there is no terminal.
+
+use std::io::{IsTerminal as _, stdout};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::view::TeamLine;
+use super::words::{clock, day, dollars, grouped};
+use crate::model::alert::{Alert, AlertState, Cause, Severity};
+use crate::model::time::Timestamp;
+
+const RED: &str = "\x1b[31;1m";
+const YELLOW: &str = "\x1b[33;1m";
+const GREEN: &str = "\x1b[32m";
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+pub struct Screen {
+    live: Option<Live>,
+    length: u64,
+    last_day: Option<i64>,
+}
+
+struct Live {
+    all: MultiProgress,
+    progress: ProgressBar,
+    header: ProgressBar,
+    teams: Vec<ProgressBar>,
+}
+
+/// How far the replay is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub step: u64,
+    pub at: Timestamp,
+    pub events: u64,
+    pub events_per_second: u64,
+}
+
+impl Screen {
+    /// `length`: steps of the whole replay.
+    pub fn new(length: u64, teams: usize) -> Screen {
+        let live = stdout().is_terminal().then(|| Live::new(length, teams));
+        Screen { live, length, last_day: None }
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        match &self.live {
+            // A terminal that is gone shows nothing, which is no reason to stop.
+            Some(live) => drop(live.all.println(line)),
+            None => println!("{line}"),
+        }
+    }
+
+    /// One line, and a second one with the cause, for what opens; one for what is over.
+    pub fn alert(&self, alert: &Alert) {
+        match alert.state {
+            AlertState::Open | AlertState::Reopened => {
+                let color = if alert.severity == Severity::Critical { RED } else { YELLOW };
+                let kind = if alert.kind.as_str() == "runaway" { "RUNAWAY" } else { "SPIKE" };
+                self.say(&format!("{} {} {}", self.paint(color, &format!("{kind:<8}")), clock(alert.event_time), alert.summary));
+                self.say(&format!("{:9}because of {}", "", because(alert)));
+            }
+            AlertState::Resolved | AlertState::Retracted => {
+                let word = if alert.state == AlertState::Resolved { "over" } else { "withdrawn" };
+                self.say(&self.paint(DIM, &format!("{word:<8} {} {}", clock(alert.event_time), alert.summary)));
+            }
+            AlertState::Updated | AlertState::Acknowledged | AlertState::Expected | AlertState::Amended | AlertState::Escalated => {}
+        }
+    }
+
+    pub fn progress(&mut self, progress: Progress, table: &[TeamLine]) {
+        let Some(live) = &self.live else { return self.plain_progress(progress, table) };
+        live.progress.set_position(progress.step);
+        live.progress.set_message(format!(
+            "{} {}  {} events  {}/s",
+            day(progress.at),
+            clock(progress.at),
+            grouped(progress.events),
+            grouped(progress.events_per_second)
+        ));
+        if !table.is_empty() {
+            live.header.set_message(format!("  {:<12} {:>12} {:>12}   state", "team", "USD an hour", "usual now"));
+        }
+        for (bar, line) in live.teams.iter().zip(table) {
+            bar.set_message(self.team(line));
+        }
+    }
+
+    /// Takes progress and table away.
+    pub fn clear(&mut self) {
+        if let Some(live) = self.live.take() {
+            live.progress.finish_and_clear();
+            live.header.finish_and_clear();
+            live.teams.iter().for_each(ProgressBar::finish_and_clear);
+        }
+    }
+
+    fn team(&self, line: &TeamLine) -> String {
+        let state = if line.alarmed.is_empty() {
+            self.paint(GREEN, "normal")
+        } else {
+            self.paint(RED, &format!("ALERT {}: {} too much", line.alarmed.join(", "), dollars(line.excess)))
+        };
+        let normal = line.normal.map_or("-".to_string(), |normal| normal.rounded(2));
+        format!("  {:<12} {:>12} {:>12}   {state}", line.team, line.now.rounded(2), normal)
+    }
+
+    fn plain_progress(&mut self, progress: Progress, table: &[TeamLine]) {
+        let today = progress.at.0.div_euclid(crate::model::time::DAY_MS);
+        if self.last_day == Some(today) {
+            return;
+        }
+        self.last_day = Some(today);
+        let percent = progress.step * 100 / self.length.max(1);
+        let alarmed: Vec<&str> = table.iter().filter(|line| !line.alarmed.is_empty()).map(|line| line.team.as_str()).collect();
+        let state = if alarmed.is_empty() { String::new() } else { format!(", alerts open: {}", alarmed.join(", ")) };
+        println!("{percent:>3} %    {} {}: {} events{state}", day(progress.at), clock(progress.at), grouped(progress.events));
+    }
+
+    fn paint(&self, color: &str, text: &str) -> String {
+        if self.live.is_some() { format!("{color}{text}{PLAIN}") } else { text.to_string() }
+    }
+}
+
+impl Live {
+    fn new(length: u64, teams: usize) -> Live {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let progress = all.add(ProgressBar::new(length));
+        progress.set_style(style("\n  [{bar:30}] {percent:>3} %  {msg}").progress_chars("=> "));
+        let line = || {
+            let bar = all.add(ProgressBar::new_spinner());
+            bar.set_style(style("{wide_msg}"));
+            bar
+        };
+        let header = line();
+        let teams = (0..teams).map(|_| line()).collect();
+        Live { all, progress, header, teams }
+    }
+}
+
+/// The first cause, without what the line above says already.
+pub fn because(alert: &Alert) -> String {
+    let Some(cause) = alert.causes.first() else { return "no single cause".to_string() };
+    let share = format!("{:.0} % of the excess", (cause.share * 100.0).clamp(0.0, 100.0));
+    format!("{} ({share})", named(alert, cause))
+}
+
+fn named(alert: &Alert, cause: &Cause) -> String {
+    let telling = ["user", "region", "model", "project"];
+    let new = |name: &&&str| !alert.dimensions.contains_key(**name) || **name == "user" || **name == "region";
+    let stated = |name: &&str| cause.dimensions.get(*name).map(|value| format!("{name} {value}"));
+    let found: Vec<String> = telling.iter().filter(new).filter_map(stated).collect();
+    if found.is_empty() { "the whole of it".to_string() } else { found.join(", ") }
+}

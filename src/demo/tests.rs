@@ -1,0 +1,130 @@
+//! The story through the real core, without Kafka: every incident is found, and hardly anything else is said.
+
+use super::cast;
+use super::data::BUCKETS;
+use super::grade::{self, Waits};
+use super::incidents::INCIDENTS;
+use super::replay::{self, Sent};
+use super::usage::Story;
+use crate::intake::rules::IntakeRules;
+use crate::intake::{self, Batch, PartitionState, SchemaTable};
+use crate::model::alert::{Alert, AlertState};
+use crate::model::effect::Effect;
+use crate::model::money::{Currency, Nanos};
+use crate::model::partial::{Marker, ShardRecord, Source};
+use crate::model::record::InputRecord;
+use crate::model::time::{HOUR_MS, MINUTE_MS, Timestamp};
+use crate::watch::Shard;
+use crate::watch::rules::{Thresholds, WatchRules};
+
+const SHARDS: u32 = 4;
+const OUT_OF_ORDERNESS_MS: i64 = MINUTE_MS;
+
+fn intake_rules() -> IntakeRules {
+    IntakeRules {
+        revision: 1,
+        shard_count: SHARDS,
+        allowed_skew_ms: 5 * MINUTE_MS,
+        out_of_orderness_ms: OUT_OF_ORDERNESS_MS,
+        dedupe_window: 100_000,
+        largest_record: 1 << 20,
+        reporting_currency: Currency::USD,
+        attribution: Vec::new(),
+        sources: Vec::new(),
+        prices: cast::price_book(),
+    }
+}
+
+/// The product's defaults.
+fn watch_rules() -> WatchRules {
+    let defaults = Thresholds {
+        alerts_per_team_month: 2.0,
+        least_ratio: 1.5,
+        least_excess: Nanos::from_units(10),
+        runaway_floor: Nanos::from_units(25),
+        runaway_factor: 3.0,
+        quiet_hours_to_close: 6,
+        update_growth: 1.5,
+        refractory_hours: 24,
+    };
+    WatchRules {
+        revision: 1,
+        lateness_ms: 5 * MINUTE_MS,
+        reporting_currency: Currency::USD,
+        defaults,
+        overrides: Vec::new(),
+        teams: Vec::new(),
+    }
+}
+
+/// Every alert record of the whole story, and how many records were combined, repeated and refused.
+fn play(story: &Story, sent: &mut Sent) -> (Vec<Alert>, [u64; 3]) {
+    let (rules, watch) = (intake_rules(), watch_rules());
+    let source = Source { topic: "usage-events".into(), partition: 0 };
+    let mut partition = PartitionState::restored(source.clone(), rules.dedupe_window, None);
+    let mut shards: Vec<Shard> = (0..SHARDS).map(|shard| Shard::new(shard, SHARDS, &watch)).collect();
+    let (mut alerts, mut counted, mut offset) = (Vec::new(), [0; 3], 0);
+    for bucket in 0..BUCKETS {
+        let now = story.start_of(bucket + 1);
+        let mut batch = Batch::default();
+        for parcel in replay::parcels(story, bucket, sent).unwrap() {
+            let record = InputRecord {
+                topic: "usage-events",
+                partition: 0,
+                offset,
+                timestamp: now,
+                key: Some(parcel.key.as_bytes()),
+                value: Some(&parcel.value),
+                headers: &[],
+            };
+            intake::process(&record, now, &rules, &SchemaTable::default(), &mut partition, &mut batch);
+            offset += 1;
+        }
+        let counts = batch.take_counts();
+        counted = [counted[0] + counts.combined, counted[1] + counts.duplicates, counted[2] + counts.rejected];
+        assert_eq!(counts.unpriced, 0, "everything has a price");
+        let mut partials = batch.drain_into_shards(SHARDS);
+        let marker = Marker { source: source.clone(), watermark: partition.watermark(), idle: false, partitions_of_topic: 1 };
+        for (number, shard) in (0..).zip(&mut shards) {
+            let record = ShardRecord { partials: partials.remove(&number).unwrap_or_default(), markers: vec![marker.clone()] };
+            let effects = shard.apply(&record, i64::try_from(bucket).unwrap(), now, &watch);
+            alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+        }
+    }
+    (alerts, counted)
+}
+
+#[test]
+fn every_incident_is_found_and_little_else() {
+    // Other hours of the day and days of the week must not change what is found.
+    for hour in [0, 9, 40] {
+        let story = Story::ending_at(Timestamp(1_795_478_400_000 + hour * HOUR_MS)).unwrap();
+        let mut sent = Sent::default();
+        let (alerts, counted) = play(&story, &mut sent);
+        assert_eq!(counted, [sent.events, sent.repeated, sent.malformed]);
+        let grade = grade::grade(&story, &alerts, Waits { lateness_ms: 5 * MINUTE_MS, out_of_orderness_ms: OUT_OF_ORDERNESS_MS });
+        for (incident, (found, total)) in INCIDENTS.iter().zip(&grade.incidents) {
+            println!(
+                "{}: of {} {:?}",
+                incident.name,
+                total.rounded(2),
+                found
+                    .as_ref()
+                    .map(|found| { (found.delay_ms / MINUTE_MS, found.leaked.rounded(2), found.cause_named, &found.alert.summary) })
+            );
+        }
+        for alert in alerts.iter().filter(|alert| alert.state == AlertState::Open || alert.state == AlertState::Reopened) {
+            println!(
+                "day {:.2}: {} {:?} {}",
+                (alert.onset.0 - story.beginning.0) as f64 / (24 * HOUR_MS) as f64,
+                alert.kind.as_str(),
+                alert.dimensions,
+                alert.summary
+            );
+        }
+        println!("{} alert records, {} openings belong, {} do not", alerts.len(), grade.related, grade.unrelated.len());
+        assert!(grade.all_found());
+        assert!(grade.incidents.iter().all(|(found, _)| found.as_ref().is_some_and(|found| found.cause_named)));
+        assert!(grade.unrelated.len() <= 2, "{:?}", grade.unrelated.iter().map(|alert| &alert.summary).collect::<Vec<_>>());
+    }
+}
