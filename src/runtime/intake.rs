@@ -232,6 +232,8 @@ impl Worker<'_> {
         }
         self.pace.committed(started.elapsed());
         self.setup.metrics.committed(ROLE, started.elapsed());
+        let waiting = self.partitions.values().filter(|assigned| assigned.held_since.is_some()).count();
+        self.setup.metrics.partitions_waiting(self.thread, waiting);
         self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
         for (reason, count) in &counts.rejected_by {
             self.setup.metrics.rejected(*reason, *count);
