@@ -29,8 +29,9 @@ unit: ## The tests that need neither Kafka nor Java
 	cargo test --locked --doc
 	cargo test --locked --test it tidy
 
-parts: ## Fetches Kafka and its Java client for the tests, once
+parts: ## Fetches Kafka, its Java client and a schema registry for the tests, once
 	scripts/parts.sh
+	scripts/parts.sh registry
 
 fmt: ## Formats the code
 	cargo fmt

@@ -41,7 +41,9 @@ fn main() {
     let mut run = tollgate(&["run"]);
     run.stdout(std::process::Stdio::null()).stderr(std::fs::File::create(folder.join("log")).unwrap());
     let mut process = parts::Guarded::spawn(&mut run);
-    parts::wait_for("tollgate", Duration::from_secs(60), || std::net::TcpStream::connect(("127.0.0.1", http)).ok());
+    parts::wait_for("tollgate to be ready", Duration::from_secs(60), || {
+        get(http, "/health/ready").filter(|page| page.starts_with("HTTP/1.1 200"))
+    });
 
     let topic = format!("{prefix}usage-events");
     let delays = std::thread::scope(|scope| {
@@ -51,6 +53,19 @@ fn main() {
     });
     assert!(process.ended().is_none(), "tollgate ended");
     report(delays);
+    let page = get(http, "/metrics").unwrap();
+    page.lines()
+        .filter(|line| line.contains("_sum") || line.contains("_count") || line.contains("intake_records"))
+        .for_each(|line| println!("{line}"));
+}
+
+fn get(port: u16, path: &str) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).ok()?;
+    Some(page)
 }
 
 /// Fifty teams that spend next to nothing.

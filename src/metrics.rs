@@ -25,6 +25,7 @@ pub struct Metrics {
     duplicates: Counter,
     unpriced: Counter,
     rejected: Family<Labels, Counter>,
+    waiting: Family<Labels, Gauge>,
     partials: Counter,
     alerts: Family<Labels, Counter>,
     rollups: Counter,
@@ -63,6 +64,7 @@ impl Metrics {
             duplicates: counter(r, "intake_records_duplicate", "Usage events whose source and id were seen within the dedupe window"),
             unpriced: counter(r, "intake_events_unpriced", "Combined usage events without a cost of their own and without a price"),
             rejected: family(r, "intake_records_rejected", "Records sent to dead-letter, by reason"),
+            waiting: gauges(r, "intake_partitions_waiting", "Input partitions that wait for the schema registry, by thread"),
             partials: counter(r, "watch_partials_merged", "Partials added to their series"),
             alerts: family(r, "alerts_written", "Alert revisions, by kind and state"),
             rollups: counter(r, "rollups_written", "Roll-ups of closed or amended hours"),
@@ -104,6 +106,10 @@ impl Metrics {
         self.rejected.get_or_create(&vec![("reason", reason.as_str().to_string())]).inc_by(count);
     }
 
+    pub fn partitions_waiting(&self, thread: usize, count: usize) {
+        self.waiting.get_or_create(&vec![("thread", thread.to_string())]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     pub fn shard_record(&self, partials: usize) {
         self.partials.inc_by(partials as u64);
     }
@@ -111,7 +117,7 @@ impl Metrics {
     pub fn effect(&self, effect: &Effect, now: Timestamp) {
         match effect {
             Effect::Alert(alert) => self.alert(alert, now),
-            Effect::Rollup(_) => {
+            Effect::Rollup(_) | Effect::RollupSupplement { .. } => {
                 self.rollups.inc();
             }
             Effect::Shard { .. } | Effect::DeadLetter(_) => {}
@@ -196,6 +202,12 @@ fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
 }
 
 fn family(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Counter> {
+    let family = Family::default();
+    registry.register(name, help, Family::clone(&family));
+    family
+}
+
+fn gauges(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Gauge> {
     let family = Family::default();
     registry.register(name, help, Family::clone(&family));
     family

@@ -1,14 +1,18 @@
 //! The demo as its user runs it: every incident found, next to nothing said for nothing, mails that can be read.
 
 use std::process::Command;
+use std::time::Duration;
+
+use crate::real::parts::{run, temp_folder};
 
 #[test]
 fn the_demo_finds_what_it_hides() {
-    let out = tempfile::tempdir().unwrap();
+    let out = temp_folder("demo");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let run = command.args(["demo", "--speed", "100000", "--out"]).arg(out.path()).output().unwrap();
-    let screen = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{screen}");
+    command.args(["demo", "--speed", "100000", "--out"]).arg(&out);
+    let ended = run(&mut command, "", Duration::from_secs(300));
+    let screen = format!("{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.code, Some(0), "{screen}");
     for word in ["WARN", "ERROR", "panicked", "MISSED"] {
         assert!(!screen.contains(word), "{word}\n{screen}");
     }
@@ -22,8 +26,8 @@ fn the_demo_finds_what_it_hides() {
     assert!(repeated > 1_000 && number_before(&screen, " duplicates") == repeated, "{screen}");
     assert!(number_before(&screen, " malformed") > 5, "{screen}");
     assert_eq!(number_before(&screen, " dead letters"), number_before(&screen, " malformed"), "{screen}");
-    mails_can_be_read(&out.path().join("mails"), &screen);
-    let log = std::fs::read_to_string(out.path().join("tollgate.log")).unwrap();
+    mails_can_be_read(&out.join("mails"), &screen);
+    let log = std::fs::read_to_string(out.join("tollgate.log")).unwrap();
     assert!(!log.contains("ERROR"), "{log}");
 }
 

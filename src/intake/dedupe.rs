@@ -52,10 +52,6 @@ impl Window {
         Window { offsets, entries: VecDeque::new(), first: 0, latest: Slots::default(), next: 0 }
     }
 
-    pub fn next(&self) -> i64 {
-        self.next
-    }
-
     /// Enters an accepted record; whether it is a duplicate. Offsets only grow.
     pub fn enter(&mut self, identity: u128, offset: i64) -> bool {
         assert!(offset >= self.next, "offset {offset} after {}: a partition is read in order", self.next - 1);

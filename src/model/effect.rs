@@ -15,6 +15,12 @@ pub enum Effect {
     DeadLetter(Box<DeadLetter>),
     Alert(Box<Alert>),
     Rollup(Box<SpendRollup>),
+    /// An amount that came too late to restate its hour: to be added to what the hour has. `number` is unique within the shard.
+    RollupSupplement {
+        shard: u32,
+        number: u64,
+        rollup: Box<SpendRollup>,
+    },
 }
 
 /// A key of a compacted changelog; `None` deletes it.

@@ -8,7 +8,8 @@ use super::money::{Currency, Nanos, decimal};
 use super::time::{Hour, Timestamp};
 use super::wire::fields::long;
 
-/// Totals of one leaf and hour. A later revision replaces an earlier one; revision 1 is written when the hour closes.
+/// Totals of one leaf and hour. A later revision replaces an earlier one; revision 1 is written
+/// when the hour closes. Revision 0, under a key of its own, is a supplement: an amount of more than 48 hours ago, to be added.
 ///
 /// Serialises with the leaf's fields beside the others, as `schemas/spend_rollup.avsc` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

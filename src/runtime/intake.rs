@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::flood::Guard;
+use super::pace::Pace;
 use super::schemas::{Client, Lookup};
 use super::{Setup, Stop, Unrecoverable, commit, encode};
 use crate::clock;
@@ -31,6 +32,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 const LARGEST_BATCH: usize = 50_000;
 /// Partials packed into one shard-log record: some 100 KB.
 const PARTIALS_PER_RECORD: usize = 500;
+/// ... and never more than this, long names and many users included.
+const BYTES_PER_RECORD: usize = 512 * 1024;
 /// A record whose schema cannot be had now is tried again after this.
 const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
@@ -49,6 +52,7 @@ struct Worker<'a> {
     guard: Guard,
     since: Option<clock::Stopwatch>,
     last_tick: clock::Stopwatch,
+    pace: Pace,
     transactions: u64,
 }
 
@@ -88,6 +92,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
         since: None,
         last_tick: clock::Stopwatch::start(),
+        pace: Pace::new(),
         transactions: 0,
     };
     setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
@@ -102,21 +107,20 @@ impl Worker<'_> {
     fn step(&mut self) -> Result<()> {
         let wait = if self.since.is_some() { Duration::from_millis(1) } else { Duration::from_millis(20) };
         let consumer = self.consumer;
-        let mut drained = true;
+        let mut drained = false;
         match consumer.poll(wait)? {
             Polled::Message(message) => {
-                drained = false;
                 self.take(&message)?;
             }
             Polled::Rebalance(event) => self.rebalance(event)?,
             Polled::EndOfPartition(partition) => self.reached_end(partition),
-            Polled::Nothing => {}
+            Polled::Nothing => drained = true,
         }
         self.release_held()?;
         let tick = self.last_tick.elapsed() >= TICK && !self.partitions.is_empty();
-        let waited = self.since.is_some_and(|since| since.elapsed() >= self.setup.commit_interval);
+        let due = self.since.is_some_and(|since| self.pace.is_due(drained, since.elapsed(), self.setup.commit_interval));
         let full = self.batch.counts().read as usize >= LARGEST_BATCH;
-        if tick || waited || full || (drained && self.since.is_some_and(|since| since.elapsed() >= Duration::from_millis(5))) {
+        if tick || due || full {
             self.commit(tick)?;
         }
         Ok(())
@@ -226,7 +230,10 @@ impl Worker<'_> {
         for assigned in self.partitions.values_mut() {
             assigned.committed = assigned.committed.max(assigned.next);
         }
+        self.pace.committed(started.elapsed());
         self.setup.metrics.committed(ROLE, started.elapsed());
+        let waiting = self.partitions.values().filter(|assigned| assigned.held_since.is_some()).count();
+        self.setup.metrics.partitions_waiting(self.thread, waiting);
         self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
         for (reason, count) in &counts.rejected_by {
             self.setup.metrics.rejected(*reason, *count);
@@ -255,7 +262,7 @@ impl Worker<'_> {
         let mut records = Vec::new();
         for (shard, mut partials) in shards {
             loop {
-                let rest = partials.split_off(partials.len().min(PARTIALS_PER_RECORD));
+                let rest = partials.split_off(fitting(&partials));
                 let last = rest.is_empty();
                 let record = ShardRecord { partials, markers: if last { markers.clone() } else { Vec::new() } };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
@@ -289,11 +296,13 @@ impl Worker<'_> {
                     self.consumer.unassign(&partitions)?;
                     bail!("lost {} partitions to another member of the group", partitions.len());
                 }
-                self.commit(false)?;
+                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
+                let committed = self.commit(false);
+                self.consumer.unassign(&partitions)?;
                 for partition in &partitions {
                     self.partitions.remove(&partition.partition);
                 }
-                self.consumer.unassign(&partitions)
+                committed
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
         }
@@ -312,6 +321,15 @@ impl Worker<'_> {
             };
             let (low, high) = self.consumer.bounds(&partition)?;
             let next = self.next_offset(&partition, committed, stored.as_ref().map(|stored| stored.next), low)?;
+            if next < low {
+                bail!(Unrecoverable(format!(
+                    "{}[{}] begins at {low}, but {next} is the next to read: retention has removed {} records that were never counted. \
+                     Set the group's offset and intake's key to go on from where you decide; it is not skipped silently",
+                    partition.topic,
+                    partition.partition,
+                    low - next,
+                )));
+            }
             if next > high {
                 bail!(
                     "{}[{}] ends at {high}, but {next} is committed: the topic was recreated or truncated",
@@ -361,6 +379,21 @@ impl Worker<'_> {
     fn partition(&self, number: i32) -> Partition {
         Partition { topic: self.setup.topics.usage_events.clone(), partition: number }
     }
+}
+
+/// How many of the partials go into one record: by number, and by what their texts take.
+fn fitting(partials: &[Partial]) -> usize {
+    let mut bytes = 0;
+    for (count, partial) in partials.iter().enumerate().take(PARTIALS_PER_RECORD) {
+        let leaf = &partial.leaf;
+        let dimensions: usize = leaf.dimensions().named().iter().map(|(_, text)| text.len()).sum();
+        let users: usize = partial.users.iter().map(|user| user.user.len() + 24).sum();
+        bytes += 200 + leaf.team.len() + dimensions + users;
+        if bytes > BYTES_PER_RECORD {
+            return count.max(1);
+        }
+    }
+    partials.len().min(PARTIALS_PER_RECORD)
 }
 
 fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {

@@ -7,6 +7,7 @@ pub mod commit;
 pub mod encode;
 mod flood;
 pub mod intake;
+mod pace;
 pub mod schemas;
 pub mod supervise;
 pub mod watch;

@@ -58,7 +58,9 @@ impl Client {
         let Some(settings) = &self.settings else { return Lookup::Unknown };
         match self.runtime.block_on(get_schema_by_id(id, settings)) {
             Ok(found) if !found.references.is_empty() => {
-                Lookup::Unavailable(format!("schema {id} refers to other schemas, which is not supported; register it in one piece"))
+                // Waiting would not help, and a partition that waits holds every hour open.
+                tracing::warn!(schema = id, "schema refers to other schemas, which is not supported: register it in one piece");
+                Lookup::Unknown
             }
             Ok(found) => Lookup::Schema(found.schema),
             // The one answer that means "there is no such schema"; all others may pass.
@@ -81,6 +83,8 @@ impl Client {
 }
 
 fn connect(registry: &Registry) -> Result<SrSettings> {
+    // The HTTP client brings no cryptography of its own; a second call finds it installed.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let mut builder = SrSettings::new_builder(registry.url.clone());
     builder.set_timeout(REQUEST_TIMEOUT);
     if let Some(username) = &registry.username {

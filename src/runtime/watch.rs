@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::pace::Pace;
 use super::{Setup, Stop, Unrecoverable, commit, encode};
 use crate::clock;
 use crate::health::RoleState;
@@ -13,7 +14,6 @@ use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
 use crate::kafka::producer::{OutRecord, Producer};
 use crate::kafka::read::read_compacted;
 use crate::kafka::{BorrowedMessage, Message as _};
-use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
 use crate::watch::Shard;
@@ -31,6 +31,7 @@ struct Worker<'a> {
     shards: BTreeMap<i32, Shard>,
     rules: Arc<WatchRules>,
     staged: Staged,
+    pace: Pace,
     transactions: u64,
 }
 
@@ -40,7 +41,6 @@ struct Staged {
     /// Partitions that records were read of since the last commit.
     touched: BTreeMap<i32, usize>,
     since: Option<clock::Stopwatch>,
-    urgent: bool,
 }
 
 /// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
@@ -52,8 +52,17 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let consumer = Consumer::subscribe(&setup.connection.consumer_config(ROLE), &[topic])?;
     let producer = super::supervise::start_producer(setup, ROLE, thread)?;
     let rules = setup.watch_rules.load_full();
-    let mut worker =
-        Worker { setup, consumer: &consumer, thread, producer, shards: BTreeMap::new(), rules, staged: Staged::default(), transactions: 0 };
+    let mut worker = Worker {
+        setup,
+        consumer: &consumer,
+        thread,
+        producer,
+        shards: BTreeMap::new(),
+        rules,
+        staged: Staged::default(),
+        pace: Pace::new(),
+        transactions: 0,
+    };
     let found = consumer.partition_count(topic)?;
     if u32::try_from(found).ok() != Some(setup.shard_count) {
         bail!(
@@ -71,7 +80,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
 
 impl Worker<'_> {
     fn step(&mut self) -> Result<()> {
-        let wait = if self.staged.touched.is_empty() { Duration::from_millis(100) } else { Duration::from_millis(2) };
+        let wait = if self.staged.touched.is_empty() { Duration::from_millis(100) } else { Duration::from_millis(1) };
         let consumer = self.consumer;
         let drained = match consumer.poll(wait)? {
             Polled::Message(message) => {
@@ -80,11 +89,15 @@ impl Worker<'_> {
             }
             Polled::Rebalance(event) => {
                 self.rebalance(event)?;
-                true
+                false
             }
-            Polled::EndOfPartition(_) | Polled::Nothing => true,
+            // The end of one partition says nothing about the others.
+            Polled::EndOfPartition(_) => false,
+            Polled::Nothing => true,
         };
-        if self.staged.is_due(drained, self.setup.commit_interval) {
+        if let Some(since) = self.staged.since
+            && (self.pace.is_due(drained, since.elapsed(), self.setup.commit_interval) || self.staged.records.len() >= LARGEST_BATCH)
+        {
             self.commit()?;
         }
         Ok(())
@@ -99,7 +112,6 @@ impl Worker<'_> {
         let effects = shard.apply(&record, offset, append_time, &self.rules);
         self.setup.metrics.shard_record(record.partials.len());
         for effect in effects {
-            self.staged.urgent |= matches!(effect, Effect::Alert(_));
             self.setup.metrics.effect(&effect, clock::now());
             self.staged.records.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
@@ -126,6 +138,7 @@ impl Worker<'_> {
         }
         self.transactions += 1;
         commit::commit(&self.producer, self.consumer, &staged.records, &offsets, self.transactions).context("watch: commit")?;
+        self.pace.committed(started.elapsed());
         self.setup.metrics.committed(ROLE, started.elapsed());
         self.report();
         self.reload();
@@ -157,11 +170,13 @@ impl Worker<'_> {
                     self.consumer.unassign(&partitions)?;
                     bail!("lost {} shards to another member of the group", partitions.len());
                 }
-                self.commit()?;
+                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
+                let committed = self.commit();
+                self.consumer.unassign(&partitions)?;
                 for partition in &partitions {
                     self.shards.remove(&partition.partition);
                 }
-                self.consumer.unassign(&partitions)
+                committed
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
         }
@@ -218,13 +233,5 @@ impl Worker<'_> {
 
     fn partition(&self, partition: i32) -> Partition {
         Partition { topic: self.setup.topics.shard_log.clone(), partition }
-    }
-}
-
-impl Staged {
-    /// At once when an alert waits or the input is drained, else when the interval is over or the batch is large.
-    fn is_due(&self, drained: bool, interval: Duration) -> bool {
-        let Some(since) = self.since else { return false };
-        self.urgent || drained || self.records.len() >= LARGEST_BATCH || since.elapsed() >= interval
     }
 }

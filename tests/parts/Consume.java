@@ -6,12 +6,14 @@
 //   --to-end           stop at the end as it was at the start (with read_committed: the last stable one)
 //   --idle-ms M        stop when nothing came for M ms
 //   --timeout-ms M     give up (default 30000): exit status 3
+//   --schema ID=FILE   (again for more) values in Confluent's Avro framing with that id come as JSON text
 //
 // {"topic", "partition", "offset", "timestamp", "key", "headers": {..}, "value"}; a key or a value
 // that is no UTF-8 comes as "key_base64" or "value_base64"; a tombstone has "value": null.
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.File;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -19,9 +21,14 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import org.apache.avro.Schema;
+import org.apache.avro.generic.GenericDatumReader;
+import org.apache.avro.io.BinaryDecoder;
+import org.apache.avro.io.DecoderFactory;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
@@ -29,6 +36,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 public class Consume {
   static final ObjectMapper JSON = new ObjectMapper();
+  static final Map<Integer, Schema> SCHEMAS = new HashMap<>();
 
   public static void main(String[] args) throws Exception {
     Properties properties = new Properties();
@@ -50,6 +58,10 @@ public class Consume {
         case "--idle-ms" -> idleMs = Long.parseLong(args[++i]);
         case "--timeout-ms" -> timeoutMs = Long.parseLong(args[++i]);
         case "--to-end" -> toEnd = true;
+        case "--schema" -> {
+          String[] parts = args[++i].split("=", 2);
+          SCHEMAS.put(Integer.valueOf(parts[0]), new Schema.Parser().parse(new File(parts[1])));
+        }
         default -> throw new IllegalArgumentException("unknown option " + args[i]);
       }
     }
@@ -94,8 +106,24 @@ public class Consume {
     put(line, "key", record.key());
     ObjectNode headers = line.putObject("headers");
     record.headers().forEach(h -> headers.put(h.key(), h.value() == null ? null : lossy(h.value())));
-    put(line, "value", record.value());
+    String avro = avro(record.value());
+    if (avro == null) {
+      put(line, "value", record.value());
+    } else {
+      line.put("value", avro);
+    }
     return JSON.writeValueAsString(line);
+  }
+
+  /** JSON of a framed value whose schema was given; no byte may be left over. */
+  static String avro(byte[] value) throws Exception {
+    if (value == null || value.length < 5 || value[0] != 0) return null;
+    Schema schema = SCHEMAS.get(ByteBuffer.wrap(value, 1, 4).getInt());
+    if (schema == null) return null;
+    BinaryDecoder decoder = DecoderFactory.get().binaryDecoder(value, 5, value.length - 5, null);
+    String json = new GenericDatumReader<>(schema).read(null, decoder).toString();
+    if (!decoder.isEnd()) throw new IllegalStateException("bytes follow the record");
+    return json;
   }
 
   static void put(ObjectNode line, String name, byte[] bytes) {

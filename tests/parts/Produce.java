@@ -212,7 +212,8 @@ public class Produce {
         if (json.isNumber()) return (float) json.asDouble();
         break;
       case DOUBLE:
-        if (json.isNumber()) return json.asDouble();
+        // JSON has no NaN.
+        if (json.isNumber() || json.asText().equals("NaN")) return json.isNumber() ? json.asDouble() : Double.NaN;
         break;
       case BOOLEAN:
         if (json.isBoolean()) return json.asBoolean();

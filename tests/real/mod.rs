@@ -5,5 +5,8 @@ pub mod parts;
 
 mod broker;
 mod deliver;
+mod inputs;
 mod mail;
+mod outage;
 mod path;
+mod rejects;

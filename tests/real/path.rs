@@ -23,6 +23,27 @@ pub struct Deployment {
 impl Deployment {
     /// Two input partitions, four shards; mail to `oncall@example.com` through the given server.
     pub fn new(name: &str, smtp: &Smtp, more: &str) -> Deployment {
+        let mail = format!(
+            r#"
+[mail]
+host = "localhost"
+port = {port}
+tls = "starttls"
+username = "tollgate"
+password_file = "password"
+ca_file = "{ca}"
+from = "Tollgate <tollgate@example.com>"
+[deliver]
+fallback = ["oncall@example.com"]
+{more}"#,
+            port = smtp.port,
+            ca = test_ca().ca.display(),
+        );
+        Deployment::without_mail(name, &mail)
+    }
+
+    /// As `new`, for tests that end at a topic.
+    pub fn without_mail(name: &str, more: &str) -> Deployment {
         let prefix = format!("{}-", unique(name));
         let folder = temp_folder(name);
         let http = free_port();
@@ -44,23 +65,11 @@ output_partitions = 2
 count = 4
 [watch]
 lateness = "30s"
-[mail]
-host = "localhost"
-port = {port}
-tls = "starttls"
-username = "tollgate"
-password_file = "password"
-ca_file = "{ca}"
-from = "Tollgate <tollgate@example.com>"
-[deliver]
-fallback = ["oncall@example.com"]
 [http]
 listen = "127.0.0.1:{http}"
 {more}
 "#,
             bootstrap = broker.bootstrap(),
-            port = smtp.port,
-            ca = test_ca().ca.display(),
         );
         std::fs::write(&config, text).unwrap();
         let deployment = Deployment { prefix, config, http, broker };
@@ -108,6 +117,13 @@ listen = "127.0.0.1:{http}"
         }
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default())
+    }
+
+    /// The sum of a metric over its labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let page = self.get("/metrics").1;
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        page.lines().filter(of_name).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     /// The newest record of each key on one of our JSON topics, as a read_committed consumer of another make sees it.
@@ -223,4 +239,23 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     let after = deployment.newest("alerts");
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     assert_eq!(smtp.mails().len(), mails.len());
+}
+
+/// SIGHUP reads the file again: with a mistake in it nothing changes, without one the new rules hold, and the process goes on.
+#[test]
+fn a_reload_takes_all_or_nothing() {
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let deployment = Deployment::new("reload", &smtp, "");
+    let mut process = deployment.start();
+    let good = std::fs::read_to_string(&deployment.config).unwrap();
+    std::fs::write(&deployment.config, good.replace("lateness", "latness")).unwrap();
+    process.signal("HUP");
+    let log = wait_for("the refusal", LIMIT, || Some(deployment.log()).filter(|log| log.contains("config not reloaded")));
+    assert!(log.contains("did you mean 'lateness'"), "{log}");
+    std::fs::write(&deployment.config, good.replace("version = 1", "version = 1\nrules_revision = 2")).unwrap();
+    process.signal("HUP");
+    let log = wait_for("the reload", LIMIT, || Some(deployment.log()).filter(|log| log.contains("config reloaded")));
+    assert!(log.contains("rules_revision=2"), "{log}");
+    assert!(process.ended().is_none());
+    assert_eq!(deployment.get("/health/live").0, 200);
 }

@@ -129,7 +129,7 @@ pub(crate) fn open(
     let scope = trigger.judged.scope.clone();
     let limits = judge::thresholds(moment.rules, account, &scope);
     let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
-    let recent = state.episodes.values().filter(|episode| episode.scope == scope && episode.state == AlertState::Resolved);
+    let recent = state.episodes.values().filter(|episode| episode.scope == scope && !episode.is_open() && !episode.hours.is_empty());
     let again = recent
         .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
         .max_by_key(|episode| episode.onset)

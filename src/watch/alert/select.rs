@@ -63,6 +63,7 @@ pub(crate) fn lowest_runaway(
         }
         let carrying = |scope: &&Scope| scope.within(&top) && window_sum(state, scope, &runaway) >= EXPLAINS * to_units(runaway.actual);
         let lowest = state.nodes.keys().filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
+        // A model's money may be a project's that is told already.
         if taken.iter().any(|scope| lowest.within(scope)) {
             continue;
         }

@@ -50,7 +50,8 @@ fn span(episode: &Episode, event_time: Timestamp, zone: &jiff::tz::TimeZone) -> 
     if hours > 1 {
         return format!("in {hours} abnormal hours since {}", clock(episode.onset, zone));
     }
-    let end = event_time.min(episode.onset.hour().end()).max(episode.onset);
+    let last = episode.hours.last_key_value().map_or(episode.onset.hour(), |(hour, _)| *hour);
+    let end = event_time.min(last.end()).max(episode.onset);
     if end.0 - episode.onset.0 >= HOUR_MS - 60_000 {
         format!("in the hour from {}", clock(episode.onset, zone))
     } else {

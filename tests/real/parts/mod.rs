@@ -8,6 +8,7 @@ mod caretaker;
 mod java;
 mod kafka;
 mod process;
+mod registry;
 mod smtp;
 mod tls;
 
@@ -18,6 +19,7 @@ pub use caretaker::{Guarded, temp_folder};
 pub use java::{Consumed, consume, consume_text, consume_with, produce, produce_with, run_tool};
 pub use kafka::{Kafka, kafka};
 pub use process::{Ended, run};
+pub use registry::{Registry, registry};
 pub use smtp::{Mail, Smtp, SmtpOptions, Tls as SmtpTls};
 pub use tls::{TestCa, test_ca};
 

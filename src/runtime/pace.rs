@@ -1,0 +1,54 @@
+//! When to commit: at once when there is nothing else to do, but never more than half of the time. Under load batches grow by themselves.
+
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
+
+/// What one thread knows of its own commits.
+#[derive(Debug)]
+pub struct Pace {
+    ended: Stopwatch,
+    took: Duration,
+}
+
+impl Pace {
+    pub fn new() -> Pace {
+        Pace { ended: Stopwatch::start(), took: Duration::ZERO }
+    }
+
+    /// `drained`: the input has nothing more right now. `waiting`: how long the oldest staged work has waited.
+    pub fn is_due(&self, drained: bool, waiting: Duration, interval: Duration) -> bool {
+        due(drained, waiting, interval, self.ended.elapsed(), self.took)
+    }
+
+    pub fn committed(&mut self, took: Duration) {
+        self.ended = Stopwatch::start();
+        self.took = took;
+    }
+}
+
+fn due(drained: bool, waiting: Duration, interval: Duration, since_last: Duration, last_took: Duration) -> bool {
+    waiting >= interval.max(last_took) || (drained && since_last >= last_took)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_once_when_drained_but_not_more_than_half_of_the_time() {
+        let ms = Duration::from_millis;
+        let table = [
+            ("first event after a quiet time", true, 0, 5_000, 8, true),
+            ("more in the queue", false, 10, 5_000, 8, false),
+            ("waited long enough", false, 100, 100, 8, true),
+            ("drained, but the last commit has just ended", true, 3, 3, 8, false),
+            ("drained, and as long ago as it took", true, 8, 8, 8, true),
+            ("slow broker: work waits as long as a commit takes", false, 200, 200, 300, false),
+            ("slow broker, at last", false, 300, 300, 300, true),
+        ];
+        for (name, drained, waiting, since_last, last_took, expected) in table {
+            assert_eq!(due(drained, ms(waiting), ms(100), ms(since_last), ms(last_took)), expected, "{name}");
+        }
+    }
+}
