@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::view::TeamLine;
 use super::words::{clock, day, dollars, grouped};
-use crate::model::alert::{Alert, AlertState, Cause, Severity};
+use crate::model::alert::{Alert, AlertKind, AlertState, Severity, Stage};
 use crate::model::time::Timestamp;
 
 const RED: &str = "\x1b[31;1m";
@@ -53,18 +53,17 @@ impl Screen {
         }
     }
 
-    /// One line, and a second one with the cause, for what opens; one for what is over.
+    /// One line for what opens, with its cause, and one for what is over.
     pub fn alert(&self, alert: &Alert) {
         match alert.state {
             AlertState::Open | AlertState::Reopened => {
                 let color = if alert.severity == Severity::Critical { RED } else { YELLOW };
-                let kind = if alert.kind.as_str() == "runaway" { "RUNAWAY" } else { "SPIKE" };
-                self.say(&format!("{} {} {}", self.paint(color, &format!("{kind:<8}")), clock(alert.event_time), alert.summary));
-                self.say(&format!("{:9}because of {}", "", because(alert)));
+                let kind = if alert.kind == AlertKind::Runaway { "RUNAWAY" } else { "SPIKE" };
+                self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }
             AlertState::Resolved | AlertState::Retracted => {
                 let word = if alert.state == AlertState::Resolved { "over" } else { "withdrawn" };
-                self.say(&self.paint(DIM, &format!("{word:<8} {} {}", clock(alert.event_time), alert.summary)));
+                self.say(&self.paint(DIM, &format!("{word:<8} {}", closed(alert))));
             }
             AlertState::Updated | AlertState::Acknowledged | AlertState::Expected | AlertState::Amended | AlertState::Escalated => {}
         }
@@ -141,17 +140,49 @@ impl Live {
     }
 }
 
-/// The first cause, without what the line above says already.
-pub fn because(alert: &Alert) -> String {
-    let Some(cause) = alert.causes.first() else { return "no single cause".to_string() };
-    let share = format!("{:.0} % of the excess", (cause.share * 100.0).clamp(0.0, 100.0));
-    format!("{} ({share})", named(alert, cause))
+fn opened(alert: &Alert) -> String {
+    let since = clock(alert.onset);
+    let since = since.split(' ').next_back().unwrap_or_default();
+    format!("{}  {:<20} {} since {since}, {}", clock(alert.event_time), place(alert), dollars(alert.actual), because(alert))
 }
 
-fn named(alert: &Alert, cause: &Cause) -> String {
+fn closed(alert: &Alert) -> String {
+    let (actual, expected) = (dollars(alert.actual), alert.expected.rounded(2));
+    format!("{}  {:<20} {actual} in all, usual {expected}", clock(alert.event_time), place(alert))
+}
+
+/// `search/ranker`.
+fn place(alert: &Alert) -> String {
+    let below = ["project", "model"].iter().find_map(|name| alert.dimensions.get(*name));
+    below.map_or_else(|| alert.team.clone(), |below| format!("{}/{below}", alert.team))
+}
+
+/// What it is held against, and who or what is behind it: `usual 66.61; user jonas`, `new: nimbus-pro in eu-west-3; user ci`.
+fn because(alert: &Alert) -> String {
+    let stated = |name: &str| alert.dimensions.get(name).map(String::as_str);
+    let against = match (alert.stage, stated("model"), stated("region")) {
+        (Stage::New, Some(model), Some(region)) => format!("new: {model} in {region}"),
+        (Stage::New, ..) => "new".to_string(),
+        (Stage::FirstDay | Stage::FirstWeeks | Stage::Seasoned, ..) => format!("usual {}", alert.expected.rounded(2)),
+    };
+    let cause = alert.causes.first().map(|cause| &cause.dimensions);
     let telling = ["user", "region", "model", "project"];
-    let new = |name: &&&str| !alert.dimensions.contains_key(**name) || **name == "user" || **name == "region";
-    let stated = |name: &&str| cause.dimensions.get(*name).map(|value| format!("{name} {value}"));
-    let found: Vec<String> = telling.iter().filter(new).filter_map(stated).collect();
-    if found.is_empty() { "the whole of it".to_string() } else { found.join(", ") }
+    let named = telling.iter().find_map(|name| cause?.get(*name).map(|value| format!("{name} {value}")));
+    format!("{against}; {}", named.unwrap_or_else(|| "all users alike".to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::wire::alert_from_json;
+
+    #[test]
+    fn an_alert_is_a_line() {
+        let alert = alert_from_json(include_bytes!("../../tests/data/alerts/spike.json")).unwrap();
+        let line = opened(&alert);
+        assert!(line.starts_with(&clock(alert.event_time)) && line.contains(&alert.team) && line.contains("usual"), "{line}");
+        let nobody = Alert { causes: Vec::new(), stage: Stage::New, dimensions: Default::default(), ..alert.clone() };
+        assert!(opened(&nobody).ends_with("new; all users alike"), "{}", opened(&nobody));
+        assert!(closed(&alert).contains("in all"), "{}", closed(&alert));
+    }
 }
