@@ -25,10 +25,10 @@ use crate::model::wire;
 use crate::runtime::{Setup, Stop, commit, supervise};
 
 const ROLE: &str = "deliver";
-/// Mails that are under way at once; after a crash at most these are sent again, under the same Message-ID.
+/// Mails that are under way at once; after a crash at most these are sent again, under the same Message-IDs.
 const IN_FLIGHT: usize = 16;
-/// Alerts of one round.
-const LARGEST_ROUND: usize = 500;
+/// Mails of one round, roughly: at 30 s each and 16 at once a round stays far below max.poll.interval.ms (5 min).
+const LARGEST_ROUND: usize = 64;
 /// A receipt is forgotten this long after its alert was over, in ms.
 const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
 
@@ -43,6 +43,7 @@ struct Worker<'a> {
     setup: &'a Setup,
     delivery: &'a Delivery,
     consumer: &'a Consumer,
+    stop: &'a Stop,
     thread: usize,
     producer: Producer,
     runtime: tokio::runtime::Runtime,
@@ -57,9 +58,9 @@ struct Worker<'a> {
 #[derive(Default)]
 struct Owned {
     next: i64,
+    committed: i64,
     receipts: BTreeMap<String, Receipt>,
     changed: BTreeSet<String>,
-    moved: bool,
 }
 
 /// One mail that is to go out now.
@@ -79,6 +80,7 @@ pub fn run(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Re
         setup,
         delivery,
         consumer: &consumer,
+        stop,
         thread,
         producer: supervise::start_producer(setup, ROLE, thread)?,
         runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the mail client")?,
@@ -119,7 +121,6 @@ impl Worker<'_> {
     fn take(&mut self, message: &BorrowedMessage<'_>) {
         let Some(owned) = self.partitions.get_mut(&message.partition()) else { return };
         owned.next = message.offset() + 1;
-        owned.moved = true;
         let Some(value) = message.payload() else { return };
         match decode(message, value) {
             Ok(alert) => self.round.push((message.partition(), alert)),
@@ -135,9 +136,20 @@ impl Worker<'_> {
     fn finish_round(&mut self) -> Result<()> {
         let mut due = self.retries();
         due.extend(self.plan_round());
-        self.send_all(due);
-        if self.partitions.values().any(|owned| owned.moved || !owned.changed.is_empty()) {
-            self.commit()?;
+        while !due.is_empty() {
+            let rest = due.split_off(due.len().min(IN_FLIGHT));
+            self.send_all(due);
+            due = rest;
+            if !due.is_empty() {
+                // What was sent is on record at once; the offsets wait for the last mail, so that a crash repeats the others only.
+                self.commit(false)?;
+                if self.stop.asked() {
+                    return Ok(());
+                }
+            }
+        }
+        if self.partitions.values().any(|owned| owned.next > owned.committed || !owned.changed.is_empty()) {
+            self.commit(true)?;
         }
         self.rules = self.delivery.rules.load_full();
         Ok(())
@@ -175,6 +187,9 @@ impl Worker<'_> {
                 for receiver in receipt.due(now) {
                     let earlier = receipt.told(&receiver).cloned();
                     due.push(Due { partition: *partition, alert: (**alert).clone(), receiver, earlier });
+                    if due.len() >= LARGEST_ROUND {
+                        return due;
+                    }
                 }
             }
         }
@@ -231,12 +246,16 @@ impl Worker<'_> {
         }
     }
 
-    fn commit(&mut self) -> Result<()> {
+    /// `advance`: every alert read so far is done with.
+    fn commit(&mut self, advance: bool) -> Result<()> {
         let now = clock::now();
         let mut records = Vec::new();
         let mut offsets = Vec::new();
         for (number, owned) in &mut self.partitions {
-            offsets.push((Partition { topic: self.setup.topics.alerts.clone(), partition: *number }, owned.next));
+            if advance {
+                owned.committed = owned.next;
+            }
+            offsets.push((Partition { topic: self.setup.topics.alerts.clone(), partition: *number }, owned.committed));
             for id in std::mem::take(&mut owned.changed) {
                 let forget = owned.receipts.get(&id).is_none_or(|receipt| receipt.may_forget(now, KEEP_RECEIPTS_MS));
                 let value = match owned.receipts.get(&id) {
@@ -254,7 +273,6 @@ impl Worker<'_> {
                     headers: Vec::new(),
                 });
             }
-            owned.moved = false;
         }
         self.transactions += 1;
         let started = clock::Stopwatch::start();
@@ -275,11 +293,13 @@ impl Worker<'_> {
                     self.consumer.unassign(&partitions)?;
                     bail!("lost {} partitions to another member of the group", partitions.len());
                 }
-                self.finish_round()?;
+                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
+                let finished = self.finish_round();
+                self.consumer.unassign(&partitions)?;
                 for partition in &partitions {
                     self.partitions.remove(&partition.partition);
                 }
-                self.consumer.unassign(&partitions)
+                finished
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
         }
@@ -301,6 +321,10 @@ impl Worker<'_> {
             }
             let (low, _) = self.consumer.bounds(&partition)?;
             owned.next = committed.unwrap_or(low).max(low);
+            owned.committed = owned.next;
+            // Looked at once per assignment: what was over long ago is forgotten with the next commit.
+            let old = |receipt: &&Receipt| receipt.may_forget(clock::now(), KEEP_RECEIPTS_MS);
+            owned.changed = owned.receipts.values().filter(old).map(|receipt| receipt.alert_id.clone()).collect();
             starts.push((partition.clone(), owned.next));
             self.partitions.insert(partition.partition, owned);
         }

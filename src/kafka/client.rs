@@ -49,6 +49,9 @@ pub struct Connection {
     pub largest_record: usize,
 }
 
+/// Largest record of internal topics, in bytes: a leaf's 48 amendable hours with 32 long user names each stay well below it.
+pub const INTERNAL_RECORD: usize = 8 * 1024 * 1024;
+
 impl Connection {
     fn base(&self, suffix: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -104,7 +107,7 @@ impl Connection {
         for (key, value) in &self.producer {
             config.set(key, value);
         }
-        config.set("message.max.bytes", self.largest_record.to_string());
+        config.set("message.max.bytes", self.largest_record.max(INTERNAL_RECORD).to_string());
         config.set("partitioner", "murmur2_random");
         config.set("enable.idempotence", "true");
         config.set("message.timeout.ms", self.message_timeout_ms.to_string());

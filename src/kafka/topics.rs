@@ -7,7 +7,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::client::Connection;
+use super::client::{Connection, INTERNAL_RECORD};
+use crate::clock::Stopwatch;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -81,7 +82,10 @@ pub struct TopicSizes {
 pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     let largest = sizes.largest_record.to_string();
     let make = |name: &String, partitions, exact_partitions, mut config: Vec<(&'static str, String)>, required| {
-        config.push(("max.message.bytes", largest.clone()));
+        // Alerts and internal records are ours: their size does not follow that of the input.
+        let ours = exact_partitions || *name == names.alerts;
+        let limit = if ours { INTERNAL_RECORD.max(sizes.largest_record).to_string() } else { largest.clone() };
+        config.push(("max.message.bytes", limit));
         TopicPlan { name: name.clone(), partitions, exact_partitions, config, required }
     };
     let kept = |ms: i64| vec![("cleanup.policy", "delete".to_string()), ("retention.ms", ms.to_string())];
@@ -176,7 +180,21 @@ pub async fn create(connection: &Connection, plans: &[TopicPlan], replication_fa
             }
         }
     }
+    wait_until_known(connection, plans)?;
     Ok(states)
+}
+
+/// The controller has made them; brokers learn of it a moment later. Until then whoever asks next is told that they are missing.
+fn wait_until_known(connection: &Connection, plans: &[TopicPlan]) -> Result<()> {
+    let started = Stopwatch::start();
+    while started.elapsed() < REQUEST_TIMEOUT {
+        let known = partition_counts(connection)?;
+        if plans.iter().all(|plan| known.contains_key(&plan.name)) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    anyhow::bail!("topics were created, but the broker does not show them after {REQUEST_TIMEOUT:?}")
 }
 
 /// # Errors

@@ -36,10 +36,13 @@ pub fn effect(effect: Effect, topics: &TopicNames, output: &Output) -> Result<Ou
         }),
         Effect::DeadLetter(dead) => Ok(dead_letter(*dead, topics, output)),
         Effect::Alert(alert) => self::alert(&alert, topics, output),
-        Effect::Rollup(rollup) => self::rollup(&rollup, wire::rollup_id(&rollup), topics, output),
+        Effect::Rollup(rollup) => {
+            let key = wire::rollup_id(&rollup);
+            self::rollup(&rollup, format!("{key}#{}", rollup.revision), key, topics, output)
+        }
         Effect::RollupSupplement { shard, number, rollup } => {
             let key = format!("{}/late/{shard}-{number}", wire::rollup_id(&rollup));
-            self::rollup(&rollup, key, topics, output)
+            self::rollup(&rollup, key.clone(), key, topics, output)
         }
     }
 }
@@ -63,12 +66,16 @@ fn alert(alert: &Alert, topics: &TopicNames, output: &Output) -> Result<OutRecor
     })
 }
 
-fn rollup(rollup: &SpendRollup, key: String, topics: &TopicNames, output: &Output) -> Result<OutRecord> {
+fn rollup(rollup: &SpendRollup, event_id: String, key: String, topics: &TopicNames, output: &Output) -> Result<OutRecord> {
     let value = match output.form {
         OutputForm::Json => wire::rollup_to_json(rollup)?,
         OutputForm::Avro => wire::confluent_frame(output.rollup_schema, &wire::rollup_to_avro(rollup)?),
     };
-    let headers = wire::cloud_event_headers_rollup(rollup, &output.envelope());
+    let mut headers = wire::cloud_event_headers_rollup(rollup, &output.envelope());
+    // Supplements of one hour share revision 0 and are still different events.
+    if let Some(id) = headers.iter_mut().find(|(name, _)| name == "ce_id") {
+        id.1 = event_id;
+    }
     Ok(OutRecord {
         topic: topics.spend_rollups.clone(),
         partition: None,

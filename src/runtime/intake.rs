@@ -32,6 +32,8 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 const LARGEST_BATCH: usize = 50_000;
 /// Partials packed into one shard-log record: some 100 KB.
 const PARTIALS_PER_RECORD: usize = 500;
+/// ... and never more than this, long names and many users included.
+const BYTES_PER_RECORD: usize = 512 * 1024;
 /// A record whose schema cannot be had now is tried again after this.
 const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
@@ -260,7 +262,7 @@ impl Worker<'_> {
         let mut records = Vec::new();
         for (shard, mut partials) in shards {
             loop {
-                let rest = partials.split_off(partials.len().min(PARTIALS_PER_RECORD));
+                let rest = partials.split_off(fitting(&partials));
                 let last = rest.is_empty();
                 let record = ShardRecord { partials, markers: if last { markers.clone() } else { Vec::new() } };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
@@ -294,11 +296,13 @@ impl Worker<'_> {
                     self.consumer.unassign(&partitions)?;
                     bail!("lost {} partitions to another member of the group", partitions.len());
                 }
-                self.commit(false)?;
+                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
+                let committed = self.commit(false);
+                self.consumer.unassign(&partitions)?;
                 for partition in &partitions {
                     self.partitions.remove(&partition.partition);
                 }
-                self.consumer.unassign(&partitions)
+                committed
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
         }
@@ -317,6 +321,15 @@ impl Worker<'_> {
             };
             let (low, high) = self.consumer.bounds(&partition)?;
             let next = self.next_offset(&partition, committed, stored.as_ref().map(|stored| stored.next), low)?;
+            if next < low {
+                bail!(Unrecoverable(format!(
+                    "{}[{}] begins at {low}, but {next} is the next to read: retention has removed {} records that were never counted. \
+                     Set the group's offset and intake's key to go on from where you decide; it is not skipped silently",
+                    partition.topic,
+                    partition.partition,
+                    low - next,
+                )));
+            }
             if next > high {
                 bail!(
                     "{}[{}] ends at {high}, but {next} is committed: the topic was recreated or truncated",
@@ -366,6 +379,21 @@ impl Worker<'_> {
     fn partition(&self, number: i32) -> Partition {
         Partition { topic: self.setup.topics.usage_events.clone(), partition: number }
     }
+}
+
+/// How many of the partials go into one record: by number, and by what their texts take.
+fn fitting(partials: &[Partial]) -> usize {
+    let mut bytes = 0;
+    for (count, partial) in partials.iter().enumerate().take(PARTIALS_PER_RECORD) {
+        let leaf = &partial.leaf;
+        let dimensions: usize = leaf.dimensions().named().iter().map(|(_, text)| text.len()).sum();
+        let users: usize = partial.users.iter().map(|user| user.user.len() + 24).sum();
+        bytes += 200 + leaf.team.len() + dimensions + users;
+        if bytes > BYTES_PER_RECORD {
+            return count.max(1);
+        }
+    }
+    partials.len().min(PARTIALS_PER_RECORD)
 }
 
 fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {

@@ -170,11 +170,13 @@ impl Worker<'_> {
                     self.consumer.unassign(&partitions)?;
                     bail!("lost {} shards to another member of the group", partitions.len());
                 }
-                self.commit()?;
+                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
+                let committed = self.commit();
+                self.consumer.unassign(&partitions)?;
                 for partition in &partitions {
                     self.shards.remove(&partition.partition);
                 }
-                self.consumer.unassign(&partitions)
+                committed
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
         }

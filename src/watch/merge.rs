@@ -60,7 +60,13 @@ fn add_to_open_hour(state: &mut AccountState, partial: &Partial, hour: Hour, mut
         if !state.nodes.contains_key(scope) {
             born(scope.clone());
         }
-        state.nodes.entry(scope.clone()).or_insert_with(|| Node::new(hour)).add(hour, partial.minute, &part);
+        let node = state.nodes.entry(scope.clone()).or_insert_with(|| Node::new(hour));
+        if hour < node.closed.born {
+            // An earlier open hour has come second: nothing is closed yet, so nothing is learnt yet either.
+            node.closed = Node::new(hour).closed;
+            born(scope.clone());
+        }
+        node.add(hour, partial.minute, &part);
     }
     scopes
 }
@@ -72,7 +78,6 @@ fn amend(shard: &mut Shard, partial: &Partial, hour: Hour, rules: &WatchRules, e
     let account = partial.leaf.account();
     let dimensions = partial.leaf.dimensions();
     let amendable = moment.closed_through.is_some_and(|closed| closed.0 - hour.0 < AMENDABLE_HOURS);
-    let state = shard.accounts.entry(account.clone()).or_default();
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
     if !amendable {
         let mut totals = HourTotals::default();
@@ -83,6 +88,7 @@ fn amend(shard: &mut Shard, partial: &Partial, hour: Hour, rules: &WatchRules, e
         effects.push(Effect::RollupSupplement { shard, number, rollup: Box::new(supplement) });
         return;
     }
+    let state = shard.accounts.entry(account.clone()).or_default();
     let leaf: &mut LeafState = state.leaves.entry(dimensions.clone()).or_default();
     let totals = leaf.closed.recent.entry(hour).or_default();
     totals.add(partial);

@@ -31,7 +31,7 @@ pub(super) fn read_datum<'a>(datum: &'a [u8], plan: &'a Plan) -> Result<RawEvent
             Step::Take(Field::Tags, read) => bytes.tags(read, &mut event)?,
             Step::Take(field, read) => {
                 let value = bytes.value(*field, read)?;
-                event.set(*field, value)?;
+                event.put(*field, value);
             }
         }
     }

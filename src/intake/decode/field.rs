@@ -203,8 +203,13 @@ impl<'a> RawEvent<'a> {
         if !fits {
             return Err(wrong_type(field, describe(&value)));
         }
-        self.values[field as usize] = value;
+        self.put(field, value);
         Ok(())
+    }
+
+    /// For a reader that has compared the types before: an Avro plan does so once for each schema.
+    pub(super) fn put(&mut self, field: Field, value: Value<'a>) {
+        self.values[field as usize] = value;
     }
 
     pub fn set_if_absent(&mut self, field: Field, text: Cow<'a, str>) {

@@ -129,12 +129,15 @@ pub(crate) fn open(
     let scope = trigger.judged.scope.clone();
     let limits = judge::thresholds(moment.rules, account, &scope);
     let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
-    let recent = state.episodes.values().filter(|episode| episode.scope == scope && episode.state == AlertState::Resolved);
+    let recent = state.episodes.values().filter(|episode| episode.scope == scope && !episode.is_open() && !episode.hours.is_empty());
     let again = recent
         .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
         .max_by_key(|episode| episode.onset)
         .map(|episode| episode.id.clone());
-    let mut episode = match again.and_then(|id| state.episodes.get(&id).cloned()) {
+    let fresh = new_episode(account, hour, &trigger, moment);
+    // One that was taken back and would be opened again under the same id goes on with its revisions.
+    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id)).cloned();
+    let mut episode = match known {
         // The id is frozen, what happened is new.
         Some(known) => Episode {
             state: AlertState::Reopened,
@@ -146,7 +149,7 @@ pub(crate) fn open(
             told_excess: Nanos::ZERO,
             ..known
         },
-        None => new_episode(account, hour, &trigger, moment),
+        None => fresh,
     };
     let expected = from_units(trigger.judged.expectation.expected);
     let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
