@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_all_subjects, get_schema_by_id, post_schema};
 use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::{Builder, Runtime};
@@ -100,8 +100,11 @@ async fn ask(id: u32, settings: Arc<SrSettings>) -> Lookup {
             Lookup::Unknown
         }
         Ok(found) => Lookup::Schema(found.schema),
-        // The one answer that means "there is no such schema"; all others may pass.
-        Err(error) if error.error.contains("status 404") => Lookup::Unknown,
+        // "There is no such schema", but only from a registry: at a wrong path, or behind a proxy, nothing at all is found.
+        Err(error) if error.error.contains("status 404") => match get_all_subjects(&settings).await {
+            Ok(_) => Lookup::Unknown,
+            Err(error) => Lookup::Unavailable(format!("no schema registry at schemas.registry_url: {error}")),
+        },
         Err(error) => Lookup::Unavailable(error.to_string()),
     }
 }

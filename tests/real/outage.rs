@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::{Value, json};
+use tollgate::runtime::schemas::{Client, Lookup, Registry, Source};
 
 use super::inputs::schema_file;
 use super::parts::{Door, consume, produce, registry, wait_for};
@@ -66,4 +67,24 @@ fn a_registry_that_is_away_delays_its_partition_and_drops_nothing() {
     let letters = consume(bootstrap, &deployment.topic("dead-letter"));
     assert_eq!(letters[0].headers["tollgate.reason"].as_deref(), Some("unknown_schema"));
     assert_eq!(letters[0].key.as_deref(), Some("nobody's"));
+}
+
+#[test]
+fn not_found_at_a_wrong_address_is_no_answer() {
+    let ours = std::fs::read_to_string(schema_file("usage_event")).unwrap();
+    let id = registry().register("addresses-value", &ours);
+    let look_up = |url: String, id: u32| {
+        let registry = Some(Registry { url, username: None, password: None });
+        let mut client = Client::new(&Source { registry, ..Source::default() }).unwrap();
+        wait_for("an answer", LIMIT, || match client.look_up(id) {
+            Lookup::Unavailable(reason) if reason.contains("so far") => None,
+            answer => Some(answer),
+        })
+    };
+    let right = registry().url();
+    let wrong = right.replace("/apis/ccompat/v7", "/schema-registry");
+    assert!(matches!(look_up(right.clone(), id), Lookup::Schema(text) if text.contains("UsageEvent")));
+    assert_eq!(look_up(right, 54_321), Lookup::Unknown);
+    let answer = look_up(wrong, id);
+    assert!(matches!(&answer, Lookup::Unavailable(reason) if reason.contains("schemas.registry_url")), "{answer:?}");
 }
