@@ -31,7 +31,7 @@ SERIES = [
     ("mid_chunk-72", "mid_chunk-72"),
     ("mid_chunk-14", "mid_chunk-14"),
     ("mid_chunk-66", "mid_chunk-66"),
-    ("mid_chunk-3", "mid_chunk-66"),
+    ("mid_chunk-58", "mid_chunk-66"),
     ("mid_chunk-11", "large_chunk-95"),
     ("mid_chunk-95", "mid_chunk-14"),
 ]

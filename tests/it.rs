@@ -1,5 +1,5 @@
-//! The one integration binary: `contract` holds schemas to their examples, `readme` holds the README to the program, `real` runs against
-//! real parts, `tidy` holds the rules of the house.
+//! The one integration binary: `contract` holds schemas to their examples, `demo` plays the demo, `readme` holds the README to the
+//! program, `real` runs against real parts, `tidy` holds the rules of the house.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_name = "HOURS", default_value = "12", value_parser = speed)]
     speed: f64,
 
-    /// Folder for mails and log; made if it is not there
+    /// Folder for mails and log; made if it is not there, mails of an earlier demo in it are replaced
     #[arg(long, value_name = "DIR", default_value = "demo-out")]
     out: PathBuf,
 }

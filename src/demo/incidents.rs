@@ -12,6 +12,7 @@ pub const BUCKET_MS: i64 = BUCKET_MINUTES * MINUTE_MS;
 #[derive(Clone, Copy, Debug)]
 pub struct Incident {
     pub name: &'static str,
+    pub story: &'static str,
     pub team: &'static str,
     pub project: &'static str,
     pub first_bucket: usize,
@@ -46,7 +47,7 @@ pub struct Stream {
 pub static INCIDENTS: [Incident; 5] = [
     Incident {
         name: "spend spike",
-        // An evaluation of one user multiplies the project's traffic by five.
+        story: "an evaluation of one user multiplies the project's traffic by five",
         team: "search",
         project: "ranker",
         first_bucket: at(8, 10),
@@ -56,7 +57,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "agent in a loop",
-        // A review agent feeds its own answer back, some 100,000 tokens each time.
+        story: "review agents feed their own answers back, some 100,000 tokens each time",
         team: "platform",
         project: "ci-review",
         first_bucket: at(9, 14) + 2,
@@ -65,7 +66,7 @@ pub static INCIDENTS: [Incident; 5] = [
             user: "agent-review",
             region: "us-east-1",
             model: &CORVID_MAX,
-            requests_per_minute: 40,
+            requests_per_minute: 90,
             input_tokens: 98_000,
             output_tokens: 600,
         }),
@@ -73,7 +74,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "leaked key",
-        // An old key is used by strangers, from a region nobody works in.
+        story: "an old key is used by strangers, from a region nobody works in",
         team: "mobile",
         project: "voice",
         first_bucket: at(10, 2) + 1,
@@ -90,7 +91,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "model switch",
-        // A release sends the same requests to a model four times as dear.
+        story: "a release sends the same requests to a model four times as dear",
         team: "support",
         project: "assist",
         first_bucket: at(11, 9),
@@ -100,7 +101,7 @@ pub static INCIDENTS: [Incident; 5] = [
     },
     Incident {
         name: "unknown project",
-        // A project that nobody has heard of starts to spend in earnest.
+        story: "a project that nobody has heard of starts to spend in earnest",
         team: "growth",
         project: "sandbox-7",
         first_bucket: at(12, 13),

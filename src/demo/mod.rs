@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use self::replay::Sent;
+use self::replay::{Parcel, Sent};
 use self::screen::{Progress, Screen};
 use self::stage::Stage;
 use self::summary::{Counted, Summary};
@@ -32,7 +32,7 @@ use self::usage::Story;
 use self::view::Shared;
 use crate::clock::{self, Stopwatch};
 use crate::kafka::producer::{OutRecord, Producer};
-use crate::model::time::HOUR_MS;
+use crate::model::time::{HOUR_MS, MINUTE_MS, Timestamp};
 use crate::runtime::Stop;
 
 /// What the command line says.
@@ -47,13 +47,22 @@ pub struct Options {
     pub log: PathBuf,
 }
 
-/// The producer is never further ahead of intake than this: the in-process broker keeps little, and drops the oldest when it is full.
-const LEAD_RECORDS: u64 = 400;
+/// What happens within this time is sent at once.
+const SLICE_MS: i64 = 5 * MINUTE_MS;
+/// The producer is never further ahead of intake than this: the in-process broker keeps little and drops the oldest when it is full,
+/// and what intake finds waiting becomes one batch, in which minutes cannot be told apart.
+const LEAD_RECORDS: u64 = 80;
+/// On a machine that does not keep up, or when told to hurry, the minutes matter less than the end.
+const LATE_LEAD_RECORDS: u64 = 500;
+const LATE: Duration = Duration::from_secs(3);
 /// Nor further ahead of the roll-ups that come out at the other end.
 const LEAD_HOURS: i64 = 12;
 const REDRAW: Duration = Duration::from_millis(100);
 /// Longer than any batch takes; a path that moves nothing for this long is broken.
 const STUCK: Duration = Duration::from_secs(60);
+/// At the end: nothing new for so long, and not longer than that.
+const SETTLED: Duration = Duration::from_millis(1_500);
+const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Plays the story; whether every incident was found.
@@ -63,6 +72,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(options: &Options) -> Result<bool> {
     let mails = options.out.join("mails");
     std::fs::create_dir_all(&mails).with_context(|| format!("cannot create {}", mails.display()))?;
+    forget_earlier(&mails)?;
     let story = Story::ending_at(clock::now())?;
     println!(
         "Tollgate demo: {} days of usage, {} incidents hidden in the last {}. Starting ...",
@@ -75,9 +85,6 @@ pub fn run(options: &Options) -> Result<bool> {
     let played = thread::scope(|scope| {
         let follower = scope.spawn(|| view::follow(&stage.setup, &view, &stop));
         let played = Player::new(&story, &stage, &view, options.speed).and_then(Player::play);
-        if played.is_ok() {
-            view::settle(&view, Duration::from_millis(1_500), Duration::from_secs(15));
-        }
         stop.ask();
         follower.join().unwrap_or_else(|_| Err(anyhow!("the reader of the topics has ended")))?;
         played
@@ -105,7 +112,7 @@ fn conclude(story: &Story, stage: &Stage, view: &Shared, sent: Sent, took: Durat
         alert_records: view.alerts.len() as u64,
         rollups: view.rollups,
     };
-    let summary = Summary { grade: &grade, sent, counted, took, mails: (mails, pages(mails)?), log };
+    let summary = Summary { grade: &grade, sent, counted, took, mails: (mails, files(mails, &["html"])?), log };
     println!();
     summary.lines().iter().for_each(|line| println!("{line}"));
     Ok(grade.all_found())
@@ -117,13 +124,21 @@ fn counter(page: &str, name: &str) -> u64 {
     value.unwrap_or_default()
 }
 
-/// The mails that a browser can show, oldest first.
-fn pages(mails: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(mails).with_context(|| format!("cannot read {}", mails.display()))?;
-    let mut pages: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    pages.retain(|path| path.extension().is_some_and(|extension| extension == "html"));
-    pages.sort();
-    Ok(pages)
+/// Mails of an earlier demo are not those of this one.
+fn forget_earlier(mails: &Path) -> Result<()> {
+    for path in files(mails, &["html", "eml"])? {
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Files with these endings, by name.
+fn files(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| endings.iter().any(|ending| path.extension().is_some_and(|found| found == *ending)));
+    files.sort();
+    Ok(files)
 }
 
 /// Feeds the story to the topic and keeps the screen.
@@ -135,6 +150,8 @@ struct Player<'a> {
     producer: Producer,
     screen: Screen,
     sent: Sent,
+    /// Records that the broker has.
+    handed: u64,
     shown_alerts: usize,
     started: Stopwatch,
     drawn: Stopwatch,
@@ -153,6 +170,7 @@ impl<'a> Player<'a> {
             producer,
             screen: Screen::new(data::BUCKETS as u64, teams.len()),
             sent: Sent::default(),
+            handed: 0,
             shown_alerts: 0,
             started: Stopwatch::start(),
             drawn: Stopwatch::start(),
@@ -162,65 +180,82 @@ impl<'a> Player<'a> {
     /// What was sent, and how long it took until intake had all of it.
     fn play(mut self) -> Result<(Sent, Duration)> {
         for bucket in 0..data::BUCKETS {
-            self.wait(bucket, LEAD_RECORDS)?;
-            for parcel in replay::parcels(self.story, bucket, &mut self.sent)? {
-                self.producer.send(&OutRecord {
-                    topic: self.stage.setup.topics.usage_events.clone(),
-                    partition: None,
-                    key: Some(parcel.key.into_bytes()),
-                    value: Some(parcel.value),
-                    headers: Vec::new(),
-                })?;
+            let parcels = replay::parcels(self.story, bucket, &mut self.sent)?;
+            for slice in parcels.chunk_by(|a, b| a.at.0 / SLICE_MS == b.at.0 / SLICE_MS) {
+                self.wait(slice.first().map_or(self.story.start_of(bucket), |parcel| parcel.at))?;
+                self.send(slice)?;
             }
-            self.producer.drain(DRAIN_TIMEOUT)?;
         }
-        self.wait(data::BUCKETS, 0)?;
+        let end = self.story.start_of(data::BUCKETS);
+        self.wait(end)?;
         let took = self.started.elapsed();
-        view::settle(self.view, Duration::from_millis(500), Duration::from_secs(10));
-        self.draw(data::BUCKETS);
+        view::settle(self.view, SETTLED, SETTLED_WITHIN);
+        self.draw(end);
         self.screen.clear();
         Ok((self.sent, took))
     }
 
-    /// Until it is time for this bucket and those before it have got through; draws meanwhile.
-    fn wait(&mut self, bucket: usize, lead: u64) -> Result<()> {
-        let due = incidents::bucket_ms(bucket) as f64 / HOUR_MS as f64 / self.speed;
+    fn send(&mut self, parcels: &[Parcel]) -> Result<()> {
+        for parcel in parcels {
+            self.producer.send(&OutRecord {
+                topic: self.stage.setup.topics.usage_events.clone(),
+                partition: None,
+                key: Some(parcel.key.clone().into_bytes()),
+                value: Some(parcel.value.clone()),
+                headers: Vec::new(),
+            })?;
+        }
+        self.handed += parcels.len() as u64;
+        Ok(self.producer.drain(DRAIN_TIMEOUT)?)
+    }
+
+    /// Until it is time for what happens `at`, and what came before has got through; draws meanwhile.
+    fn wait(&mut self, at: Timestamp) -> Result<()> {
+        let due = (at.0 - self.story.beginning.0) as f64 / HOUR_MS as f64 / self.speed;
+        let end = self.story.start_of(data::BUCKETS);
         let waiting = Stopwatch::start();
         loop {
             if self.drawn.elapsed() >= REDRAW {
-                self.draw(bucket);
+                self.draw(at);
                 self.drawn = Stopwatch::start();
             }
-            let is_behind = self.stage.setup.metrics.records_read() + lead < self.sent.records();
-            if !is_behind && !self.is_ahead_of_rollups(bucket) && self.started.elapsed().as_secs_f64() >= due {
+            let is_late = self.started.elapsed().as_secs_f64() > due + LATE.as_secs_f64();
+            let lead = match at < end {
+                true if is_late => LATE_LEAD_RECORDS,
+                true => LEAD_RECORDS,
+                false => 0,
+            };
+            let is_behind = self.stage.setup.metrics.records_read() + lead < self.handed;
+            if !is_behind && !self.is_ahead_of_rollups(at) && self.started.elapsed().as_secs_f64() >= due {
                 return Ok(());
             }
             if !self.stage.is_running() {
                 bail!("the roles have ended");
             }
             if waiting.elapsed() > STUCK {
-                bail!("nothing has moved for {STUCK:?} at {}", self.story.start_of(bucket));
+                bail!("nothing has moved for {STUCK:?} at {at}");
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_micros(500));
         }
     }
 
-    fn is_ahead_of_rollups(&self, bucket: usize) -> bool {
+    fn is_ahead_of_rollups(&self, at: Timestamp) -> bool {
         let beginning = self.story.beginning.hour().0;
         let told = self.view.lock().latest_hour.map_or(beginning, |hour| hour.0);
-        self.story.start_of(bucket).hour().0 - told > LEAD_HOURS
+        at.hour().0 - told > LEAD_HOURS
     }
 
-    fn draw(&mut self, bucket: usize) {
+    fn draw(&mut self, at: Timestamp) {
         let (news, table) = {
             let view = self.view.lock();
             (view.alerts.iter().skip(self.shown_alerts).cloned().collect::<Vec<_>>(), view.table())
         };
         self.shown_alerts += news.len();
         news.iter().for_each(|alert| self.screen.alert(alert));
-        let events = self.sent.records();
+        let events = self.handed;
         let events_per_second = (events as f64 / self.started.elapsed().as_secs_f64().max(0.001)) as u64;
-        let progress = Progress { step: bucket as u64, at: self.story.start_of(bucket), events, events_per_second };
+        let step = (at.0 - self.story.beginning.0).unsigned_abs() / incidents::BUCKET_MS.unsigned_abs();
+        let progress = Progress { step, at, events, events_per_second };
         self.screen.progress(progress, &table);
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::usage::{Dice, Story};
+use crate::model::time::Timestamp;
 
 /// One record in this many is sent a second time.
 const ONE_IN_REPEATED: u64 = 100;
@@ -23,6 +24,8 @@ const MALFORMED: [&str; 6] = [
 pub struct Parcel {
     pub key: String,
     pub value: Vec<u8>,
+    /// When it is sent: a while after the event, never before it.
+    pub at: Timestamp,
 }
 
 /// What was sent, for the summary to hold the counters against.
@@ -46,13 +49,14 @@ impl Sent {
 /// None that is known of.
 pub fn parcels(story: &Story, bucket: usize, sent: &mut Sent) -> Result<Vec<Parcel>> {
     let mut dice = Dice::new(77, bucket as u64);
+    let last = story.start_of(bucket + 1).minus_ms(1);
     let mut parcels = Vec::new();
     let mut repeated = Vec::new();
     for (index, usage) in story.bucket(bucket).iter().enumerate() {
         let key = format!("{bucket:04}-{index:03}");
-        let parcel = Parcel { value: usage.json(&key)?, key };
+        let parcel = Parcel { value: usage.json(&key)?, key, at: usage.at };
         if dice.below(ONE_IN_REPEATED) == 0 {
-            repeated.push(parcel.clone());
+            repeated.push(Parcel { at: last, ..parcel.clone() });
         }
         parcels.push(parcel);
     }
@@ -61,7 +65,7 @@ pub fn parcels(story: &Story, bucket: usize, sent: &mut Sent) -> Result<Vec<Parc
     parcels.extend(repeated);
     if bucket % BUCKETS_PER_MALFORMED == BUCKETS_PER_MALFORMED / 2 {
         let text = MALFORMED[bucket / BUCKETS_PER_MALFORMED % MALFORMED.len()];
-        parcels.push(Parcel { key: format!("{bucket:04}-x"), value: text.as_bytes().to_vec() });
+        parcels.push(Parcel { key: format!("{bucket:04}-x"), value: text.as_bytes().to_vec(), at: last });
         sent.malformed += 1;
     }
     Ok(parcels)

@@ -131,8 +131,8 @@ fn setup(loaded: Loaded, topics: TopicNames, bootstrap_servers: String) -> Setup
         application_id: "tollgate".to_string(),
         instance_id: "demo".to_string(),
         // The broker answers an empty fetch only when its time is over.
-        consumer: vec![short_waits("fetch.wait.max.ms", "4")],
-        producer: vec![short_waits("linger.ms", "1")],
+        consumer: vec![short_waits("fetch.wait.max.ms", "1")],
+        producer: vec![short_waits("linger.ms", "0")],
         session_timeout_ms: kafka.session_timeout_ms,
         transaction_timeout_ms: kafka.transaction_timeout_ms,
         message_timeout_ms: kafka.message_timeout_ms,

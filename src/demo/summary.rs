@@ -66,6 +66,7 @@ impl Summary<'_> {
                 ),
                 None => format!("{:<16} {:<9} {:<7} {:>10} {:>14} {:>15}", incident.name, "", "MISSED", "", "", dollars(*total)),
             });
+            lines.push(format!("    {} / {}: {}", incident.team, incident.project, incident.story));
         }
         lines
     }
