@@ -196,6 +196,7 @@ fn metric_names() -> BTreeSet<String> {
     metrics.committed("watch", Duration::from_millis(8));
     metrics.restored("watch", Duration::from_millis(8));
     metrics.role_failed("watch");
+    metrics.partitions_waiting(0, 1);
     metrics.mail_sent(THEN, THEN);
     let page = metrics.page();
     let mut names = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The environment as a layer over the file: TOLLGATE_<SECTION>__<KEY>.
+//! The environment as a layer over the file: TOLLGATE_`SECTION`__`KEY`.
 
 use super::problem::{Place, Problem};
 use super::read::Notes;

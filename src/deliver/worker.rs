@@ -18,7 +18,7 @@ use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
 use crate::kafka::producer::{OutRecord, Producer};
-use crate::kafka::read::read_compacted;
+use crate::kafka::read::Reader;
 use crate::kafka::{BorrowedMessage, Headers as _, Message as _};
 use crate::model::alert::Alert;
 use crate::model::wire;
@@ -312,9 +312,10 @@ impl Worker<'_> {
             return self.consumer.assign(&[]);
         }
         let mut starts = Vec::new();
+        let reader = Reader::new(&self.setup.connection)?;
         for (partition, committed) in self.consumer.committed(partitions)? {
             let mut owned = Owned::default();
-            for (key, value) in read_compacted(&self.setup.connection, &self.setup.topics.receipts, partition.partition)? {
+            for (key, value) in reader.read(&self.setup.topics.receipts, partition.partition)? {
                 let receipt = Receipt::decode(&value)
                     .with_context(|| format!("receipt '{}' in {}", String::from_utf8_lossy(&key), self.setup.topics.receipts))?;
                 owned.receipts.insert(receipt.alert_id.clone(), receipt);

@@ -16,7 +16,7 @@ use crate::intake::rules::IntakeRules;
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
 use crate::kafka::producer::{OutRecord, Producer};
-use crate::kafka::read::read_compacted;
+use crate::kafka::read::Reader;
 use crate::kafka::{BorrowedMessage, Headers as _, Message as _};
 use crate::model::effect::{Effect, StateChange};
 use crate::model::partial::{Marker, Partial, ShardRecord, Source};
@@ -312,7 +312,7 @@ impl Worker<'_> {
         if partitions.is_empty() {
             return self.consumer.assign(&[]);
         }
-        let keys = read_compacted(&self.setup.connection, &self.setup.topics.intake_changelog, 0)?;
+        let keys = Reader::new(&self.setup.connection)?.read(&self.setup.topics.intake_changelog, 0)?;
         let mut starts = Vec::new();
         for (partition, committed) in self.consumer.committed(partitions)? {
             let stored = match keys.get(&intake::state::key(&partition.topic, partition.partition)) {

@@ -1,14 +1,19 @@
 //! Schema ids: from a registry, else from the table in config. A registry that is down delays records, it never drops them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_all_subjects, get_schema_by_id, post_schema};
 use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A registry that is well answers within it; the thread that asks has other partitions to serve.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Where schemas come from.
 #[derive(Clone, Debug, Default)]
@@ -35,37 +40,42 @@ pub enum Lookup {
     Unavailable(String),
 }
 
-/// A blocking client: it is asked once per id, on the thread that needs the answer.
+/// Asks on a thread of its own, so that a registry that does not answer holds up nobody but those who need the answer.
 pub struct Client {
     source: Source,
-    settings: Option<SrSettings>,
-    runtime: tokio::runtime::Runtime,
+    settings: Option<Arc<SrSettings>>,
+    /// Questions without an answer so far, by id.
+    open: BTreeMap<u32, JoinHandle<Lookup>>,
+    runtime: Runtime,
 }
 
 impl Client {
     /// # Errors
     /// An unusable URL or no threads.
     pub fn new(source: &Source) -> Result<Client> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the registry client")?;
-        let settings = source.registry.as_ref().map(connect).transpose()?;
-        Ok(Client { source: source.clone(), settings, runtime })
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("registry").enable_all().build();
+        let runtime = runtime.context("cannot start the registry client")?;
+        let settings = source.registry.as_ref().map(connect).transpose()?.map(Arc::new);
+        Ok(Client { source: source.clone(), settings, open: BTreeMap::new(), runtime })
     }
 
-    pub fn look_up(&self, id: u32) -> Lookup {
+    /// Waits a moment for the answer to a new question; one that is still open is not waited for again.
+    pub fn look_up(&mut self, id: u32) -> Lookup {
         if let Some(text) = self.source.ids.get(&id) {
             return Lookup::Schema(text.clone());
         }
         let Some(settings) = &self.settings else { return Lookup::Unknown };
-        match self.runtime.block_on(get_schema_by_id(id, settings)) {
-            Ok(found) if !found.references.is_empty() => {
-                // Waiting would not help, and a partition that waits holds every hour open.
-                tracing::warn!(schema = id, "schema refers to other schemas, which is not supported: register it in one piece");
-                Lookup::Unknown
+        let (mut question, patience) = match self.open.remove(&id) {
+            Some(asked) => (asked, Duration::ZERO),
+            None => (self.runtime.spawn(ask(id, settings.clone())), PATIENCE),
+        };
+        match self.runtime.block_on(async { tokio::time::timeout(patience, &mut question).await }) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Lookup::Unavailable(error.to_string()),
+            Err(_) => {
+                self.open.insert(id, question);
+                Lookup::Unavailable("no answer from the registry so far".to_string())
             }
-            Ok(found) => Lookup::Schema(found.schema),
-            // The one answer that means "there is no such schema"; all others may pass.
-            Err(error) if error.error.contains("status 404") => Lookup::Unknown,
-            Err(error) => Lookup::Unavailable(error.to_string()),
         }
     }
 
@@ -79,6 +89,23 @@ impl Client {
         let posted = self.runtime.block_on(post_schema(settings, subject.to_string(), supplied));
         let registered = posted.with_context(|| format!("the schema registry does not take our schema as subject '{subject}'"))?;
         Ok(Some(registered.id))
+    }
+}
+
+async fn ask(id: u32, settings: Arc<SrSettings>) -> Lookup {
+    match get_schema_by_id(id, &settings).await {
+        Ok(found) if !found.references.is_empty() => {
+            // Waiting would not help, and a partition that waits holds every hour open.
+            tracing::warn!(schema = id, "schema refers to other schemas, which is not supported: register it in one piece");
+            Lookup::Unknown
+        }
+        Ok(found) => Lookup::Schema(found.schema),
+        // "There is no such schema", but only from a registry: at a wrong path, or behind a proxy, nothing at all is found.
+        Err(error) if error.error.contains("status 404") => match get_all_subjects(&settings).await {
+            Ok(_) => Lookup::Unknown,
+            Err(error) => Lookup::Unavailable(format!("no schema registry at schemas.registry_url: {error}")),
+        },
+        Err(error) => Lookup::Unavailable(error.to_string()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
 use crate::kafka::producer::{OutRecord, Producer};
-use crate::kafka::read::read_compacted;
+use crate::kafka::read::Reader;
 use crate::kafka::{BorrowedMessage, Message as _};
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
@@ -188,8 +188,9 @@ impl Worker<'_> {
         }
         let started = clock::Stopwatch::start();
         let mut starts = Vec::new();
+        let reader = Reader::new(&self.setup.connection)?;
         for (partition, committed) in self.consumer.committed(partitions)? {
-            let shard = self.restore(&partition, committed)?;
+            let shard = self.restore(&reader, &partition, committed)?;
             starts.push((partition.clone(), shard.header().position));
             self.shards.insert(partition.partition, shard);
         }
@@ -198,9 +199,9 @@ impl Worker<'_> {
         self.consumer.assign(&starts)
     }
 
-    fn restore(&self, partition: &Partition, committed: Option<i64>) -> Result<Shard> {
+    fn restore(&self, reader: &Reader, partition: &Partition, committed: Option<i64>) -> Result<Shard> {
         let topic = &self.setup.topics.watch_changelog;
-        let live = read_compacted(&self.setup.connection, topic, partition.partition)?;
+        let live = reader.read(topic, partition.partition)?;
         let changes: Vec<(Vec<u8>, Vec<u8>)> = live.into_iter().collect();
         let place = || format!("cannot restore shard {} from '{topic}'", partition.partition);
         let shard = Shard::restore(&changes, self.setup.shard_count, &self.rules).with_context(place)?;

@@ -81,7 +81,8 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         AlertKind::Runaway => {
             steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into())
         }
-        AlertKind::SpendSpike => steps.push("If it is wanted, plan it: a raised least_excess for this team, or an expected window.".into()),
+        AlertKind::SpendSpike => steps
+            .push("If it is wanted, say so in the config: a higher least_excess for this team or project, for as long as it lasts.".into()),
     }
     if *account.team == *UNATTRIBUTED {
         steps.push("Nobody owns this usage: add an [[attribution]] rule for its source, account or tags.".into());

@@ -5,6 +5,7 @@
 //! `consume` are Java programs, so that neither end of a test is our own code.
 
 mod caretaker;
+mod door;
 mod java;
 mod kafka;
 mod process;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use caretaker::{Guarded, temp_folder};
+pub use door::Door;
 pub use java::{Consumed, consume, consume_text, consume_with, produce, produce_with, run_tool};
 pub use kafka::{Kafka, kafka};
 pub use process::{Ended, run};

@@ -40,7 +40,16 @@ impl Registry {
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{API}", self.port)
+        self.url_at(self.port)
+    }
+
+    /// As seen through another port.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("http://127.0.0.1:{port}{API}")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn start(&self) {
