@@ -143,12 +143,12 @@ impl Live {
 fn opened(alert: &Alert) -> String {
     let since = clock(alert.onset);
     let since = since.split(' ').next_back().unwrap_or_default();
-    format!("{}  {:<20} {} since {since}, {}", clock(alert.event_time), place(alert), dollars(alert.actual), because(alert))
+    format!("{}  {:<18} {} since {since}, {}", clock(alert.event_time), place(alert), dollars(alert.actual), because(alert))
 }
 
 fn closed(alert: &Alert) -> String {
     let (actual, expected) = (dollars(alert.actual), alert.expected.rounded(2));
-    format!("{}  {:<20} {actual} in all, usual {expected}", clock(alert.event_time), place(alert))
+    format!("{}  {:<18} {actual} in all, usual {expected}", clock(alert.event_time), place(alert))
 }
 
 /// `search/ranker`.
@@ -157,11 +157,11 @@ fn place(alert: &Alert) -> String {
     below.map_or_else(|| alert.team.clone(), |below| format!("{}/{below}", alert.team))
 }
 
-/// What it is held against, and who or what is behind it: `usual 66.61; user jonas`, `new: nimbus-pro in eu-west-3; user ci`.
+/// What it is held against, and who or what is behind it: `usual 66.61; user jonas`, `new nimbus-pro in eu-west-3; user ci`.
 fn because(alert: &Alert) -> String {
     let stated = |name: &str| alert.dimensions.get(name).map(String::as_str);
     let against = match (alert.stage, stated("model"), stated("region")) {
-        (Stage::New, Some(model), Some(region)) => format!("new: {model} in {region}"),
+        (Stage::New, Some(model), Some(region)) => format!("new {model} in {region}"),
         (Stage::New, ..) => "new".to_string(),
         (Stage::FirstDay | Stage::FirstWeeks | Stage::Seasoned, ..) => format!("usual {}", alert.expected.rounded(2)),
     };

@@ -8,6 +8,14 @@ use super::incidents::INCIDENTS;
 use super::replay::Sent;
 use super::words::{clock, dollars, grouped, span};
 
+const CAVEATS: [&str; 5] = [
+    "In place of Kafka this ran on an in-process broker without transactions: at least once, so",
+    "nothing of exactly-once is to be seen here; `tollgate run` does that on a real Kafka.",
+    "The tenants were chosen because they are calm: an example of what Tollgate says, not a",
+    "measurement of how well it detects. The story lies in the past, so its mails say \"noticed\"",
+    "days after the fact; `after` above is in the story's own time.",
+];
+
 /// What the counters say at the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
@@ -35,14 +43,7 @@ impl Summary<'_> {
         lines.extend(self.records());
         lines.extend(self.files());
         lines.push(String::new());
-        lines.push(
-            "In place of Kafka this ran on an in-process broker without transactions: at least once, nothing to be seen of".to_string(),
-        );
-        lines.push(
-            "exactly-once here. `tollgate run` does that on a real Kafka. The tenants were chosen because they are calm: this is"
-                .to_string(),
-        );
-        lines.push("an example of what Tollgate says, not a measurement of how well it detects.".to_string());
+        lines.extend(CAVEATS.map(str::to_string));
         lines
     }
 
@@ -112,7 +113,8 @@ impl Summary<'_> {
     fn files(&self) -> Vec<String> {
         let (folder, pages) = &self.mails;
         let mut lines = vec![format!("Mails       {} in {} (.html for a browser, .eml for a mail program)", pages.len(), folder.display())];
-        if let Some(first) = pages.first() {
+        let opening = |page: &&PathBuf| page.to_string_lossy().contains("-1-open-");
+        if let Some(first) = pages.iter().find(opening).or(pages.first()) {
             lines.push(format!("            such as {}", first.display()));
         }
         lines.push(format!("Log         {}", self.log.display()));
