@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 # Series that are active almost all the time. The demo tells a story, it measures nothing: these are calm ones.
-# (requests of, tokens of): no token counts are known of some of them, they take those of another tenant.
+# (requests of, tokens of): eight take the token counts of another tenant, most of them because none of their own are known.
 SERIES = [
     ("small_chunk-8", "mid_chunk-66"),
     ("mid_chunk-99", "large_chunk-113"),
