@@ -43,6 +43,8 @@ pub struct Connection {
     pub producer: Vec<(String, String)>,
     pub admin: Vec<(String, String)>,
     pub session_timeout_ms: u32,
+    /// Members keep their place in the group for the session timeout after they have gone (KIP-345).
+    pub static_membership: bool,
     pub transaction_timeout_ms: u32,
     pub message_timeout_ms: u32,
     /// Largest record that is produced or fetched, in bytes.
@@ -85,6 +87,16 @@ impl Connection {
         config.set("auto.offset.reset", "error");
         config.set("enable.partition.eof", "true");
         config.set("check.crcs", "true");
+        config
+    }
+
+    /// As [`Connection::consumer_config`], for one thread of a role. Static membership: a thread that comes back within the session
+    /// timeout finds its partitions as it left them, and nobody else is disturbed.
+    pub fn member_config(&self, role: &str, thread: usize) -> ClientConfig {
+        let mut config = self.consumer_config(role);
+        if self.static_membership {
+            config.set("group.instance.id", self.transactional_id(role, thread));
+        }
         config
     }
 
