@@ -16,7 +16,7 @@ use crate::kafka::read::Reader;
 use crate::kafka::{BorrowedMessage, Message as _};
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
-use crate::watch::Shard;
+use crate::watch::{Restorer, Shard};
 use crate::watch::rules::WatchRules;
 
 const ROLE: &str = "watch";
@@ -109,7 +109,7 @@ impl Worker<'_> {
         let Some(shard) = self.shards.get_mut(&partition) else { return Ok(()) };
         let record = decode_shard_record(message.payload().unwrap_or_default()).with_context(place)?;
         let append_time = Timestamp(message.timestamp().to_millis().unwrap_or_default());
-        let effects = shard.apply(&record, offset, append_time, &self.rules);
+        let effects = shard.apply_whole(&record, offset, append_time, &self.rules);
         self.setup.metrics.shard_record(record.partials.len());
         for effect in effects {
             self.setup.metrics.effect(&effect, clock::now());
@@ -132,6 +132,8 @@ impl Worker<'_> {
             let place = self.partition(*partition);
             let Some(shard) = self.shards.get_mut(partition) else { continue };
             offsets.push((place, shard.header().position));
+            // Nothing is replayed yet on restore: every open part is written.
+            shard.save_all();
             for change in shard.take_changes() {
                 staged.records.push(encode::change(change, &self.setup.topics.watch_changelog, *partition));
             }
@@ -204,7 +206,14 @@ impl Worker<'_> {
         let live = reader.read(topic, partition.partition)?;
         let changes: Vec<(Vec<u8>, Vec<u8>)> = live.into_iter().collect();
         let place = || format!("cannot restore shard {} from '{topic}'", partition.partition);
-        let shard = Shard::restore(&changes, self.setup.shard_count, &self.rules).with_context(place)?;
+        let mut restorer = Restorer::new(self.setup.shard_count);
+        for (key, value) in &changes {
+            restorer.put(key, Some(value)).with_context(place)?;
+        }
+        let shard = match restorer.changelog_read(&self.rules).with_context(place)? {
+            Some(_) => Some(restorer.finish().with_context(place)?),
+            None => None,
+        };
         match (shard, committed) {
             (Some(shard), Some(committed)) if shard.header().position == committed => Ok(shard),
             (Some(shard), committed) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
