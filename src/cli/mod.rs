@@ -3,7 +3,10 @@
 pub mod assemble;
 mod check;
 mod config;
+mod confirm;
 mod demo;
+mod moment;
+mod redrive;
 mod report;
 pub mod run;
 mod telemetry;
@@ -54,6 +57,7 @@ enum Command {
     Run(RunArguments),
     Check(check::Arguments),
     Topics(TopicsArguments),
+    Redrive(redrive::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
 }
@@ -124,6 +128,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(arguments) => run(arguments, &logging)?,
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
+        Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
     };

@@ -25,6 +25,7 @@ use self::read::{Notes, Section};
 pub use self::restart::{forgot_revision, refused, restart_needed};
 use self::settings::Settings;
 use self::tree::{Table, Value};
+pub use self::units::duration_ms;
 use crate::intake::rules::IntakeRules;
 use crate::model::money::Currency;
 use crate::watch::rules::WatchRules;
