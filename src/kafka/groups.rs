@@ -59,7 +59,8 @@ pub fn committed(connection: &Connection, role: &str, partitions: &[Partition]) 
         list.add_partition(&partition.topic, partition.partition);
     }
     let group = name(connection, role);
-    let answer = consumer.committed_offsets(list, REQUEST_TIMEOUT).with_context(|| format!("cannot read the offsets of group '{group}'"))?;
+    let answer =
+        consumer.committed_offsets(list, REQUEST_TIMEOUT).with_context(|| format!("cannot read the offsets of group '{group}'"))?;
     let mut found = Vec::new();
     for partition in partitions {
         let element = answer.find_partition(&partition.topic, partition.partition).context("an offset was not answered")?;

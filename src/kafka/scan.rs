@@ -99,7 +99,13 @@ impl Scanner {
     ///
     /// # Errors
     /// The partition cannot be read, makes no progress for 90 seconds, or the caller fails.
-    pub fn scan(&self, partition: &Partition, from: i64, end: i64, mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool>) -> Result<()> {
+    pub fn scan(
+        &self,
+        partition: &Partition,
+        from: i64,
+        end: i64,
+        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool>,
+    ) -> Result<()> {
         if from >= end {
             return Ok(());
         }
@@ -124,7 +130,9 @@ impl Scanner {
                     }
                 }
                 // The end itself may be a transaction marker, which is never delivered.
-                Some(Err(KafkaError::PartitionEOF(at))) if at == partition.partition && self.bounds(partition)?.stable >= end => return Ok(()),
+                Some(Err(KafkaError::PartitionEOF(at))) if at == partition.partition && self.bounds(partition)?.stable >= end => {
+                    return Ok(());
+                }
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => {}
                 Some(Err(error)) => return Err(error.into()),
             }

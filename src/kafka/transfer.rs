@@ -90,9 +90,9 @@ impl Transfer {
     /// Nothing became visible; or, where the broker does not answer to the commit, nobody knows: the offsets tell.
     pub fn commit(&self, parcels: &[Parcel], offsets: &[GroupOffset]) -> Result<()> {
         self.producer.begin_transaction().context("cannot begin a transaction")?;
-        let committed = self.fill(parcels, offsets).and_then(|()| {
-            self.producer.commit_transaction(rdkafka::util::Timeout::Never).context("cannot commit the transaction")
-        });
+        let committed = self
+            .fill(parcels, offsets)
+            .and_then(|()| self.producer.commit_transaction(rdkafka::util::Timeout::Never).context("cannot commit the transaction"));
         if committed.is_err()
             && let Err(error) = self.producer.abort_transaction(TIMEOUT)
         {

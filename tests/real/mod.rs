@@ -9,4 +9,5 @@ mod inputs;
 mod mail;
 mod outage;
 mod path;
+mod redrive;
 mod rejects;
