@@ -8,6 +8,7 @@ mod demo;
 mod moment;
 mod redrive;
 mod report;
+mod reset;
 pub mod run;
 mod telemetry;
 pub mod topics;
@@ -58,6 +59,7 @@ enum Command {
     Check(check::Arguments),
     Topics(TopicsArguments),
     Redrive(redrive::Arguments),
+    Reset(reset::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
 }
@@ -129,6 +131,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
+        Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
     };

@@ -1,5 +1,5 @@
 //! All of rdkafka: clients, the consumer, the transactional producer, topics, reading a compacted partition, the demo's broker;
-//! `groups`, `scan` and `transfer` are what the commands of an operator need.
+//! `groups`, `scan`, `transfer` and `recreate` are what the commands of an operator need.
 
 pub mod client;
 pub mod consumer;
@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod groups;
 pub mod producer;
 pub mod read;
+pub mod recreate;
 pub mod scan;
 pub mod topics;
 pub mod transfer;

@@ -11,3 +11,4 @@ mod outage;
 mod path;
 mod redrive;
 mod rejects;
+mod reset;
