@@ -25,7 +25,7 @@ use crate::clock;
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("target").required(true),
-    after_help = "Examples:\n  tollgate reset --config tollgate.toml --repair --dry-run                  state and offsets disagree\n  tollgate reset --config tollgate.toml --to-datetime 2026-03-01T00:00:00Z   compute all anew from there\n  tollgate reset --config tollgate.toml --only intake --to-earliest          retention was faster"
+    after_help = "Examples:\n  tollgate reset --config tollgate.toml --repair --dry-run                  state and offsets disagree\n  tollgate reset --config tollgate.toml --to-datetime 2026-03-01T00:00:00Z   compute all anew from there\n  tollgate reset --config tollgate.toml --repair --skip-lost                 retention was faster"
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Set each group's offsets to what its state says
     #[arg(long, group = "target")]
     repair: bool,
+
+    /// With --repair: where retention has removed what intake would read next, go on with the first record that is left
+    #[arg(long, requires = "repair")]
+    skip_lost: bool,
 
     /// To the beginning of what the topic still holds
     #[arg(long, group = "target")]
@@ -128,10 +132,11 @@ fn unusable(problems: &[String]) -> Ended {
 }
 
 fn scope(arguments: &Arguments) -> Result<Scope, String> {
+    let skip_lost = arguments.skip_lost;
     match (arguments.only, arguments.repair) {
-        (None, true) => Ok(Scope::Repair { intake: true, watch: true }),
-        (Some(Only::Intake), true) => Ok(Scope::Repair { intake: true, watch: false }),
-        (Some(Only::Watch), true) => Ok(Scope::Repair { intake: false, watch: true }),
+        (None, true) => Ok(Scope::Repair { intake: true, watch: true, skip_lost }),
+        (Some(Only::Intake), true) => Ok(Scope::Repair { intake: true, watch: false, skip_lost }),
+        (Some(Only::Watch), true) => Ok(Scope::Repair { intake: false, watch: true, skip_lost }),
         (Some(Only::Deliver), true) => Err("deliver's receipts go with any offset: there is nothing to repair".to_string()),
         (None, false) => Ok(Scope::Anew { everything: arguments.everything }),
         (Some(Only::Intake), false) => Ok(Scope::Intake),

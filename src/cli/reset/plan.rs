@@ -66,22 +66,26 @@ pub enum Repair {
     Offset(i64),
     /// The state's position is lost, the group's offset says it.
     State(i64),
+    /// Both, to the first record that is left.
+    Skip(i64),
     /// No offset that the state fits to is in the log.
     Cannot(String),
 }
 
 /// `stored`: the position that the state itself was written at. It goes before the offset: sums and state were committed with it.
-pub fn repair_intake(place: &Place, stored: Option<i64>) -> Repair {
+/// `skip_lost`: where the log no longer holds the next record, go on with the first that it holds.
+pub fn repair_intake(place: &Place, stored: Option<i64>, skip_lost: bool) -> Repair {
     let Bounds { low, high, .. } = place.bounds;
     match stored.or(place.committed) {
         None => Repair::Agrees,
-        Some(next) if next < low => Repair::Cannot(format!(
-            "retention has removed {} records that were never counted; `tollgate reset --only intake --to-earliest` goes on behind them",
+        Some(next) if next < low && !skip_lost => Repair::Cannot(format!(
+            "retention has removed {} records that were never counted; `tollgate reset --repair --skip-lost` goes on behind them",
             low - next
         )),
-        Some(next) if next > high => Repair::Cannot(format!(
-            "the topic ends at {high}, before {next}: it was recreated; `tollgate reset --only intake --to-earliest` goes on with what is in it now"
+        Some(next) if next > high && !skip_lost => Repair::Cannot(format!(
+            "the topic ends at {high}, before {next}: it was recreated; `tollgate reset --repair --skip-lost` goes on with what is in it now"
         )),
+        Some(next) if next < low || next > high => Repair::Skip(low),
         Some(next) if stored.is_none() => Repair::State(next),
         Some(next) if place.committed == Some(next) => Repair::Agrees,
         Some(next) => Repair::Offset(next),
@@ -155,13 +159,15 @@ mod tests {
             (Some(50), None, Repair::State(50)),
         ];
         for (committed, stored, expected) in cases {
-            assert_eq!(repair_intake(&place(committed, None), stored), expected, "{committed:?} {stored:?}");
+            assert_eq!(repair_intake(&place(committed, None), stored, false), expected, "{committed:?} {stored:?}");
+            assert_eq!(repair_intake(&place(committed, None), stored, true), expected, "{committed:?} {stored:?}");
         }
         for (committed, stored, says) in
             [(Some(5), Some(5), "removed 5 records"), (Some(50), Some(101), "recreated"), (Some(101), None, "recreated")]
         {
-            let Repair::Cannot(why) = repair_intake(&place(committed, None), stored) else { panic!("{committed:?} {stored:?}") };
-            assert!(why.contains(says) && why.contains("tollgate reset --only intake --to-earliest"), "{why}");
+            let Repair::Cannot(why) = repair_intake(&place(committed, None), stored, false) else { panic!("{committed:?} {stored:?}") };
+            assert!(why.contains(says) && why.contains("tollgate reset --repair --skip-lost"), "{why}");
+            assert_eq!(repair_intake(&place(committed, None), stored, true), Repair::Skip(10));
         }
     }
 

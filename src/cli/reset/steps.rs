@@ -39,6 +39,7 @@ pub enum Scope {
     Repair {
         intake: bool,
         watch: bool,
+        skip_lost: bool,
     },
 }
 
@@ -94,7 +95,7 @@ impl Steps {
             Scope::Intake => vec![INTAKE],
             Scope::Watch => vec![WATCH],
             Scope::Deliver => vec![DELIVER],
-            Scope::Repair { intake, watch } => {
+            Scope::Repair { intake, watch, .. } => {
                 [(intake, INTAKE), (watch, WATCH)].into_iter().filter(|(is, _)| *is).map(|(_, role)| role).collect()
             }
         }
@@ -139,7 +140,13 @@ impl Steps {
     /// No broker answers, or a state cannot be read.
     pub fn plan(&mut self, target: Option<Target>) -> Result<Vec<String>> {
         match (self.scope, target) {
-            (Scope::Repair { intake, watch }, _) => self.plan_repair(intake, watch),
+            (Scope::Repair { intake, watch, skip_lost }, _) => {
+                let mut problems = if intake { self.repair_intake(skip_lost)? } else { Vec::new() };
+                if watch {
+                    problems.extend(self.repair_watch()?);
+                }
+                Ok(problems)
+            }
             (Scope::Intake, Some(target)) => self.plan_intake(target, false),
             (Scope::Deliver, Some(target)) => self.plan_deliver(target),
             (Scope::Watch, Some(_)) => {
@@ -202,46 +209,40 @@ impl Steps {
         Ok(problems)
     }
 
-    fn plan_repair(&mut self, intake: bool, watch: bool) -> Result<Vec<String>> {
+    fn repair_intake(&mut self, skip_lost: bool) -> Result<Vec<String>> {
         let mut problems = Vec::new();
-        let mut cannot = |partition: &Partition, why: String| problems.push(format!("{}[{}]: {why}", partition.topic, partition.partition));
-        if intake {
-            let partitions = self.partitions(&self.names.usage_events.clone())?;
-            let keys = self.live_keys(&self.names.intake_changelog, 0)?;
-            for (partition, place) in self.places(INTAKE, partitions, None)? {
-                let stored = stored(&keys, &partition)?;
-                match plan::repair_intake(&place, stored.as_ref().map(|stored| stored.next)) {
-                    Repair::Agrees => {}
-                    Repair::Offset(to) => {
-                        let planned = self.intake_move(partition, place.committed, to, stored.as_ref(), "as intake's own key says");
-                        self.moves.push(planned);
-                    }
-                    Repair::State(to) => {
-                        let planned = self.intake_move(partition, place.committed, to, None, "intake's key is written anew");
-                        self.moves.push(planned);
-                    }
-                    Repair::Cannot(why) => cannot(&partition, why),
+        let partitions = self.partitions(&self.names.usage_events.clone())?;
+        let keys = self.live_keys(&self.names.intake_changelog, 0)?;
+        for (partition, place) in self.places(INTAKE, partitions, None)? {
+            let stored = stored(&keys, &partition)?;
+            let (to, note) = match plan::repair_intake(&place, stored.as_ref().map(|stored| stored.next), skip_lost) {
+                Repair::Agrees => continue,
+                Repair::Offset(to) => (to, "as intake's own key says"),
+                Repair::State(to) => (to, "intake's key is written anew"),
+                Repair::Skip(to) => (to, "what lay before is lost"),
+                Repair::Cannot(why) => {
+                    problems.push(format!("{}[{}]: {why}", partition.topic, partition.partition));
+                    continue;
                 }
-            }
+            };
+            let planned = self.intake_move(partition, place.committed, to, stored.as_ref(), note);
+            self.moves.push(planned);
         }
-        if watch {
-            let partitions = self.partitions(&self.names.shard_log.clone())?;
-            for (partition, place) in self.places(WATCH, partitions, None)? {
-                let position = self.shard_position(partition.partition)?;
-                match plan::repair_watch(&place, position) {
-                    Repair::Agrees | Repair::State(_) => {}
-                    Repair::Offset(to) => {
-                        self.moves.push(Move {
-                            role: WATCH,
-                            partition,
-                            from: place.committed,
-                            to,
-                            key: None,
-                            note: "as the shard's state says",
-                        });
-                    }
-                    Repair::Cannot(why) => cannot(&partition, why),
+        Ok(problems)
+    }
+
+    fn repair_watch(&mut self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        let partitions = self.partitions(&self.names.shard_log.clone())?;
+        for (partition, place) in self.places(WATCH, partitions, None)? {
+            let position = self.shard_position(partition.partition)?;
+            match plan::repair_watch(&place, position) {
+                Repair::Agrees | Repair::State(_) | Repair::Skip(_) => {}
+                Repair::Offset(to) => {
+                    let note = "as the shard's state says";
+                    self.moves.push(Move { role: WATCH, partition, from: place.committed, to, key: None, note });
                 }
+                Repair::Cannot(why) => problems.push(format!("{}[{}]: {why}", partition.topic, partition.partition)),
             }
         }
         Ok(problems)
