@@ -55,6 +55,7 @@ pub fn connection(settings: &Settings) -> Connection {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         application_id: kafka.application_id.clone(),
         instance_id: kafka.instance_id.clone(),
+        static_membership: kafka.static_membership,
         common,
         consumer: kafka.consumer.0.clone(),
         producer: kafka.producer.0.clone(),
@@ -176,6 +177,7 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
         routes: Routes { routes: deliver.routes.iter().map(route).collect(), fallback: deliver.fallback.clone() },
         backoff: Backoff { first_ms: deliver.first_retry_ms, cap_ms: deliver.longest_retry_ms, attempts: deliver.attempts },
         update_growth: deliver.update_growth,
+        repeat_interval_ms: deliver.repeat_interval_ms,
     }
 }
 

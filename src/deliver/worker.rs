@@ -10,10 +10,10 @@ use futures_util::StreamExt as _;
 
 use super::channels::{Channel, Letter};
 use super::plan::{self, Verdict};
-use super::receipt::{Receipt, Told};
+use super::receipt::{Receipt, Told, repeat_number};
 use super::render::{Context, Renderer};
 use super::retry;
-use super::rules::{DeliverRules, Receiver};
+use super::rules::{DeliverRules, Receiver, may_hear};
 use crate::clock;
 use crate::health::RoleState;
 use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
@@ -21,6 +21,7 @@ use crate::kafka::producer::{OutRecord, Producer};
 use crate::kafka::read::Reader;
 use crate::kafka::{BorrowedMessage, Headers as _, Message as _};
 use crate::model::alert::Alert;
+use crate::model::time::Timestamp;
 use crate::model::wire;
 use crate::runtime::{Setup, Stop, commit, supervise};
 
@@ -176,17 +177,16 @@ impl Worker<'_> {
         due
     }
 
-    /// Mails of earlier rounds whose time has come.
+    /// Mails of earlier rounds whose time has come, again or at last.
     fn retries(&self) -> Vec<Due> {
         let now = clock::now();
         let newer: BTreeSet<&str> = self.round.iter().map(|(_, alert)| alert.id.as_str()).collect();
         let mut due = Vec::new();
         for (partition, owned) in &self.partitions {
             for receipt in owned.receipts.values().filter(|receipt| !newer.contains(receipt.alert_id.as_str())) {
-                let Some(alert) = &receipt.waiting else { continue };
-                for receiver in receipt.due(now) {
+                for (alert, receiver) in self.due_of(receipt, now) {
                     let earlier = receipt.told(&receiver).cloned();
-                    due.push(Due { partition: *partition, alert: (**alert).clone(), receiver, earlier });
+                    due.push(Due { partition: *partition, alert: alert.clone(), receiver, earlier });
                     if due.len() >= LARGEST_ROUND {
                         return due;
                     }
@@ -194,6 +194,16 @@ impl Worker<'_> {
             }
         }
         due
+    }
+
+    /// What failed before, and what is told again because it has been open for long.
+    fn due_of<'r>(&self, receipt: &'r Receipt, now: Timestamp) -> Vec<(&'r Alert, Receiver)> {
+        let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| (&**alert, receiver)));
+        let again = receipt.open.iter().flat_map(|alert| {
+            let receivers = receipt.due_again(now, self.rules.repeat_interval_ms).into_iter();
+            receivers.filter(|receiver| may_hear(&self.rules.routes, &alert.team, receiver)).map(|receiver| (&**alert, receiver))
+        });
+        retries.chain(again).collect()
     }
 
     fn send_all(&mut self, due: Vec<Due>) {
@@ -231,7 +241,11 @@ impl Worker<'_> {
         match sent {
             Ok(message_id) => {
                 receipt.record_sent(&due.alert, &due.receiver, &message_id, now);
-                self.setup.metrics.mail_sent(due.alert.ingest_time, now);
+                if repeat_number(due.earlier.as_ref(), &due.alert) > 0 {
+                    self.setup.metrics.mail_repeated();
+                } else {
+                    self.setup.metrics.mail_sent(due.alert.ingest_time, now);
+                }
                 tracing::info!(alert = due.alert.id, revision = due.alert.revision, receiver = %due.receiver, "mail sent");
             }
             Err((error, retriable)) => {

@@ -37,6 +37,8 @@ pub struct Connection {
     pub application_id: String,
     /// Stable name of this process; a restart under the same name fences what the old one left behind.
     pub instance_id: String,
+    /// Whether threads are members of their group by name: see [`Connection::group_instance_id`].
+    pub static_membership: bool,
     /// librdkafka properties for every client (security and the like), then for each kind of client.
     pub common: Vec<(String, String)>,
     pub consumer: Vec<(String, String)>,
@@ -124,6 +126,11 @@ impl Connection {
             config.set(key, value);
         }
         config
+    }
+
+    /// Name of a thread as a static member of its role's group; `None` where membership is not static.
+    pub fn group_instance_id(&self, role: &str, thread: usize) -> Option<String> {
+        self.static_membership.then(|| format!("{}-{role}-{}-{thread}", self.application_id, self.instance_id))
     }
 
     /// `<application>-<role>-<instance>-<thread>`, from a stable set.

@@ -11,4 +11,5 @@ mod outage;
 mod path;
 mod redrive;
 mod rejects;
+mod repeat;
 mod reset;
