@@ -155,3 +155,54 @@ fn what_cannot_be_cured_ends() {
     assert_eq!(put_back(&deployment, &one), 0);
     stop(&deployment, process);
 }
+
+/// Letters as intake writes them, without an intake: many, and fast.
+fn write_letters(deployment: &Deployment, count: usize) {
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+    let producer: BaseProducer = deployment.broker.client().create().unwrap();
+    let (topic, usage) = (deployment.topic("dead-letter"), deployment.topic("usage-events"));
+    for n in 0..count {
+        let texts = [("tollgate.reason", "invalid_amount"), ("__connect.errors.topic", &usage), ("__connect.errors.partition", "0")];
+        let headers = texts.iter().fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }));
+        let (key, value) = (n.to_string(), "v".repeat(500));
+        let partition = i32::try_from(n % 2).unwrap();
+        producer
+            .send(BaseRecord::to(&topic).key(&key).payload(&value).partition(partition).headers(headers))
+            .map_err(|(error, _)| error)
+            .unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+/// Killed in the middle, again and again; in the end each letter has gone back once, for whoever reads committed records.
+#[test]
+fn a_killed_redrive_goes_on_where_it_was() {
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    const LETTERS: usize = 20_000;
+    let deployment = Deployment::without_mail("redrive-kill", "");
+    write_letters(&deployment, LETTERS);
+    let topic = deployment.topic("usage-events");
+    let watcher: BaseConsumer = deployment.broker.client().create().unwrap();
+    // Uncommitted ones count too.
+    let written = || watcher.fetch_watermarks(&topic, 0, LIMIT).unwrap().1;
+    let mut kills = 0;
+    for round in 1..=3 {
+        let before = written();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(["redrive", "--yes", "--config"]).arg(&deployment.config);
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut process = Guarded::spawn(&mut command);
+        wait_for(&format!("round {round} to write"), LIMIT, || (written() > before + 2_000 || process.ended().is_some()).then_some(()));
+        kills += i32::from(process.ended().is_none());
+        process.kill9();
+    }
+    assert!(kills >= 2, "killed while it worked: {kills}");
+    put_back(&deployment, &[]);
+    assert_eq!(put_back(&deployment, &[]), 0);
+    let mut keys: Vec<String> = consume(deployment.broker.bootstrap(), &topic).into_iter().filter_map(|record| record.key).collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!((all, keys.len()), (LETTERS, LETTERS), "none is missing, none is there twice");
+}
