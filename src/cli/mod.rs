@@ -3,8 +3,12 @@
 pub mod assemble;
 mod check;
 mod config;
+mod confirm;
 mod demo;
+mod moment;
+mod redrive;
 mod report;
+mod reset;
 pub mod run;
 mod telemetry;
 pub mod topics;
@@ -54,6 +58,8 @@ enum Command {
     Run(RunArguments),
     Check(check::Arguments),
     Topics(TopicsArguments),
+    Redrive(redrive::Arguments),
+    Reset(reset::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
 }
@@ -124,6 +130,8 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(arguments) => run(arguments, &logging)?,
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
+        Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
+        Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
     };

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
 ///
-/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, fallback, deliver.update_growth, log.
+/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, fallback, deliver.update_growth and repeat_interval, log.
 pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let (a, b) = (&old.settings, &new.settings);
     let mut changed = Vec::new();

@@ -31,6 +31,8 @@ pub struct KafkaSettings {
     pub application_id: String,
     pub topic_prefix: String,
     pub instance_id: String,
+    /// Each thread is a member of its group by name.
+    pub static_membership: bool,
     pub delivery: Delivery,
     pub commit_interval_ms: i64,
     pub message_timeout_ms: u32,
@@ -173,6 +175,8 @@ pub struct DeliverSettings {
     /// Mail addresses for teams that no route names.
     pub fallback: Vec<String>,
     pub update_growth: f64,
+    /// 0 = never.
+    pub repeat_interval_ms: i64,
     pub first_retry_ms: i64,
     pub longest_retry_ms: i64,
     pub attempts: u32,

@@ -176,7 +176,7 @@ fn delivery(mails: &Path) -> Result<deliver::worker::Delivery> {
         go_on: false,
     };
     let routes = Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()] };
-    let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0 };
+    let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 };
     let folder = Folder::new(mails, "Tollgate <tollgate@example.com>").map_err(|error| anyhow!("sender of the mails: {error}"))?;
     Ok(deliver::worker::Delivery { rules: ArcSwap::from_pointee(rules), channel: Some(Channel::Folder(folder)) })
 }

@@ -185,6 +185,15 @@ pub fn unseal(bytes: &[u8]) -> Result<(u8, &[u8]), StateError> {
     }
 }
 
+/// The header of a shard, from the value of its key; also one of an earlier version.
+///
+/// # Errors
+/// What [`unseal`] says, or bytes that are no header.
+pub fn header(value: &[u8]) -> Result<super::Header, StateError> {
+    let (version, payload) = unseal(value)?;
+    if version < STATE_VERSION { super::legacy::header(payload) } else { from_payload(payload) }
+}
+
 pub(super) fn from_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {
     postcard::from_bytes(payload).map_err(|_| StateError::Damaged("not of its type"))
 }

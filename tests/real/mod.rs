@@ -9,4 +9,7 @@ mod inputs;
 mod mail;
 mod outage;
 mod path;
+mod redrive;
 mod rejects;
+mod repeat;
+mod reset;
