@@ -87,11 +87,8 @@ impl<'a> Campaign<'a> {
         let mut result = Ok(());
         for chunk in (0..faults).collect::<Vec<_>>().chunks(together) {
             let began = Instant::now();
-            for _ in chunk {
-                self.fleet.tend();
-                self.one(class, &mut cell);
-            }
-            result = self.recover(class).map(|()| cell.recoveries.push(began.elapsed()));
+            let inflicted = chunk.iter().try_for_each(|_| self.one(class, &mut cell));
+            result = inflicted.and_then(|()| self.recover(class)).map(|()| cell.recoveries.push(began.elapsed()));
             if result.is_err() {
                 break;
             }
@@ -103,25 +100,27 @@ impl<'a> Campaign<'a> {
         result
     }
 
-    fn one(&mut self, class: Class, cell: &mut Cell) {
+    fn one(&mut self, class: Class, cell: &mut Cell) -> Result<(), String> {
+        self.fleet.tend();
         match class {
             Class::WorkerKill => self.kill_worker(cell),
             Class::WorkerPause => self.pause_worker(cell, false),
-            Class::BrokerKill => self.kill_broker(cell, false),
+            Class::BrokerKill => return self.kill_broker(cell, false),
             Class::LeaderMove => self.move_leaders(cell),
             Class::Cut => self.cut(cell),
             Class::Stall => self.stall(cell),
-            Class::RollingRestart => self.restart_worker(cell),
+            Class::RollingRestart => return self.restart_worker(cell),
             Class::Mixed => match self.dice.roll(100) {
                 0..30 => self.kill_worker(cell),
                 30..40 => self.pause_worker(cell, true),
-                40..52 => self.kill_broker(cell, true),
+                40..52 => return self.kill_broker(cell, true),
                 52..68 => self.move_leaders(cell),
                 68..80 => self.cut(cell),
                 80..88 => self.stall(cell),
-                _ => self.restart_worker(cell),
+                _ => return self.restart_worker(cell),
             },
         }
+        Ok(())
     }
 
     fn kill_worker(&mut self, cell: &mut Cell) {
@@ -150,7 +149,7 @@ impl<'a> Campaign<'a> {
         cell.count(Class::WorkerPause);
     }
 
-    fn kill_broker(&mut self, cell: &mut Cell, mixed: bool) {
+    fn kill_broker(&mut self, cell: &mut Cell, mixed: bool) -> Result<(), String> {
         // Whoever was restarted leads nothing: without this, later kills would hit bystanders. Not counted as a fault.
         let all_over = self.dice.next();
         if let Err(error) = self.admin.move_leaders(40, all_over) {
@@ -164,8 +163,8 @@ impl<'a> Campaign<'a> {
         }
         self.pass_time(0, 9_000);
         self.cluster.restart(broker);
-        self.cluster.wait_for_isr();
         cell.count(Class::BrokerKill);
+        self.cluster.wait_for_isr()
     }
 
     fn move_leaders(&mut self, cell: &mut Cell) {
@@ -220,15 +219,15 @@ impl<'a> Campaign<'a> {
     }
 
     /// As a rolling upgrade does: the next one follows when this one is ready again.
-    fn restart_worker(&mut self, cell: &mut Cell) {
+    fn restart_worker(&mut self, cell: &mut Cell) -> Result<(), String> {
         let worker = self.next_worker();
         if let Err(complaint) = self.fleet.terminate(worker) {
             self.say(&complaint);
             self.complaints.push(complaint);
         }
         self.fleet.start(worker);
-        self.fleet.wait_until_ready();
         cell.count(Class::RollingRestart);
+        self.fleet.wait_until_ready()
     }
 
     /// While a worker (or a broker) is away, something else happens too.
@@ -260,7 +259,7 @@ impl<'a> Campaign<'a> {
     /// Waits until everything that was written up to now has been read and decided by both groups.
     fn recover(&mut self, class: Class) -> Result<(), String> {
         let start = Instant::now();
-        let marks = marks(self.cluster, self.fleet, RECOVERY);
+        let marks = marks(self.cluster, self.fleet, RECOVERY)?;
         while start.elapsed() < RECOVERY {
             self.fleet.tend();
             let sampled = self.sampler.now();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::real::parts::{Cluster, Guarded, free_port, run, temp_folder, unique, wait_for};
+use crate::real::parts::{Cluster, Guarded, free_port, run, temp_folder, unique};
 
 pub const WORKERS: usize = 3;
 pub const SHARDS: u32 = 12;
@@ -15,7 +15,7 @@ pub const INPUT_PARTITIONS: i32 = 6;
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(11);
 /// In offsets of a partition.
 pub const DEDUPE_WINDOW: u64 = 20_000;
-const READY: Duration = Duration::from_secs(180);
+const READY: Duration = Duration::from_secs(240);
 
 pub struct Fleet {
     pub prefix: String,
@@ -55,10 +55,10 @@ impl Fleet {
         };
         let workers = (0..WORKERS).map(worker).collect();
         let fleet = Fleet { prefix, application, workers, ended: Vec::new() };
-        let mut create = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let mut create = Command::new(binary());
         create.args(["topics", "create", "--config"]).arg(&fleet.workers[0].config);
         run(&mut create, "", READY).expect_success();
-        cluster.wait_for_isr();
+        cluster.wait_for_isr().unwrap();
         fleet
     }
 
@@ -82,13 +82,13 @@ impl Fleet {
         for number in 0..WORKERS {
             self.start(number);
         }
-        self.wait_until_ready();
+        self.wait_until_ready().unwrap();
     }
 
     pub fn start(&mut self, number: usize) {
         let worker = &mut self.workers[number];
         let log = fs::OpenOptions::new().create(true).append(true).open(&worker.log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let mut command = Command::new(binary());
         command.arg("run").arg("--config").arg(&worker.config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         worker.process = Some(Guarded::spawn(&mut command));
     }
@@ -139,11 +139,20 @@ impl Fleet {
     }
 
     /// Every role of every worker has joined its group and restored its state.
-    pub fn wait_until_ready(&mut self) {
-        wait_for("three ready workers", READY, || {
+    ///
+    /// # Errors
+    /// It takes too long.
+    pub fn wait_until_ready(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while start.elapsed() < READY {
             self.tend();
-            self.workers.iter().all(Worker::is_ready).then_some(())
-        });
+            if self.workers.iter().all(Worker::is_ready) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let words: Vec<String> = (0..WORKERS).map(|number| self.last_words(number)).collect();
+        Err(format!("three workers are not ready within {READY:?}: {words:#?}"))
     }
 
     pub fn log_counts(&self) -> LogCounts {
@@ -152,7 +161,7 @@ impl Fleet {
             let log = fs::read_to_string(&worker.log).unwrap_or_default();
             for line in log.lines() {
                 if line.contains("role starts again") {
-                    *counts.role_restarts.entry(error_of(line)).or_default() += 1;
+                    *counts.role_restarts.entry(error_of(line, &self.prefix)).or_default() += 1;
                 }
                 if line.contains("panicked at") || line.contains("broken invariant") {
                     counts.panics.push(line.to_owned());
@@ -172,16 +181,17 @@ impl Fleet {
     }
 }
 
-/// The error of a log line without what differs each time: numbers.
-fn error_of(line: &str) -> String {
+/// The error of a log line without what differs each time: the run's prefix and numbers.
+fn error_of(line: &str, prefix: &str) -> String {
     let error = line.split_once("error=").map_or(line, |(_, error)| error);
-    let error = error.split(" wait_ms").next().unwrap_or(error);
-    let digits: String = error.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
-    let mut short = digits;
-    while short.contains("##") {
-        short = short.replace("##", "#");
+    let error = error.split(" wait_ms").next().unwrap_or(error).replace(prefix, "");
+    let mut short = String::new();
+    for c in error.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }) {
+        if !(c == '#' && short.ends_with('#')) {
+            short.push(c);
+        }
     }
-    short.chars().take(160).collect()
+    short.chars().take(200).collect()
 }
 
 impl Worker {
@@ -194,6 +204,11 @@ impl Worker {
         let mut answer = String::new();
         asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
     }
+}
+
+/// The program under test: this build, or the one that TOLLGATE_CHAOS_BINARY names (an optimised one, a broken one).
+fn binary() -> PathBuf {
+    std::env::var("TOLLGATE_CHAOS_BINARY").map_or_else(|_| env!("CARGO_BIN_EXE_tollgate").into(), PathBuf::from)
 }
 
 fn config_text(cluster: &Cluster, prefix: &str, application: &str, number: usize, http: u16) -> String {

@@ -2,7 +2,9 @@
 //! and teams that run wild. Java's idempotent producer writes it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{ChildStdin, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,14 +53,15 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn start(bootstrap: &str, topic: &str, shape: Shape) -> Load {
+    /// Its warnings go to a file in `logs`.
+    pub fn start(bootstrap: &str, topic: &str, shape: Shape, logs: &Path) -> Load {
         let mut command = java();
         command.arg("-Xmx160m").arg(root().join("tests/parts/Produce.java")).args(["--bootstrap", bootstrap]);
         // It never gives up: an unacknowledged record would leave the log in doubt.
         for property in ["delivery.timeout.ms=900000", "max.block.ms=900000", "enable.idempotence=true", "reconnect.backoff.max.ms=300"] {
             command.args(["--property", property]);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(logs.join("producer.log")).unwrap());
         let mut process = Guarded::spawn(&mut command);
         let stdin = process.child().stdin.take().expect("piped");
         let stdout = process.child().stdout.take().expect("piped");

@@ -1,7 +1,8 @@
 //! The fault matrix: three workers on three brokers, a known log, faults by class and mixed, and an oracle that recomputes everything.
 //!
 //! The short run belongs to `make test`, the long one is `make chaos`. Environment: TOLLGATE_CHAOS_SEED, TOLLGATE_CHAOS_SCALE (per cent of
-//! the faults of the long run), TOLLGATE_CHAOS_RATE (records a second), TOLLGATE_CHAOS_DIR (where results and logs are left).
+//! the faults of the long run), TOLLGATE_CHAOS_RATE (records a second), TOLLGATE_CHAOS_DIR (where results and logs are left),
+//! TOLLGATE_CHAOS_BINARY (another build than this one).
 
 mod dice;
 mod faults;
@@ -88,7 +89,7 @@ fn campaign(name: &str, shape: Shape, plan: &Plan) -> Outcome {
     eprintln!("[chaos] three brokers and three workers after {:.1?}", start.elapsed());
     let sampler = Sampler::start(&cluster, &fleet);
     let mut follower = Follower::start(&cluster, &fleet);
-    let load = Load::start(&cluster.bootstrap(), &fleet.topic("usage-events"), shape);
+    let load = Load::start(&cluster.bootstrap(), &fleet.topic("usage-events"), shape, &folder);
     wait_for("the first records", Duration::from_secs(60), || (load.count() > 100).then_some(()));
 
     let mut campaign = Campaign::new(&cluster, &mut fleet, &admin, &load, &sampler, shape.seed);

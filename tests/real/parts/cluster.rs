@@ -10,17 +10,17 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::caretaker::{Guarded, tail, temp_folder};
+use super::free_port;
 use super::java::{jars, java};
 use super::process::run;
 use super::proxy::Proxy;
-use super::{free_port, wait_for};
 
 /// Any 16 bytes will do for a cluster that lives for one test.
 const CLUSTER_ID: &str = "5M7h4ojTiU-fNDuL--Y97tx";
 /// The controller fences a broker that was silent for this long; longer than a busy machine lets a process wait.
 const BROKER_SESSION_MS: u32 = 5_000;
 pub const NODES: usize = 3;
-const START_LIMIT: Duration = Duration::from_secs(180);
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// Replication factor 3, of which 2 have to be in sync. Ends when dropped, and with the test process at the latest.
 pub struct Cluster {
@@ -69,7 +69,7 @@ impl Cluster {
         for node in &cluster.nodes {
             node.spawn();
         }
-        cluster.wait_until_ready()?;
+        cluster.wait_for_isr()?;
         Ok(cluster)
     }
 
@@ -128,13 +128,20 @@ impl Cluster {
     }
 
     /// Waits until all brokers are there, every partition has a leader and all its replicas are in sync.
-    pub fn wait_for_isr(&self) {
-        wait_for("all replicas in sync", START_LIMIT, || {
-            if let Err(trouble) = self.all_run() {
-                panic!("{trouble}");
+    ///
+    /// # Errors
+    /// A node has ended, or it takes too long.
+    pub fn wait_for_isr(&self) -> Result<(), String> {
+        let start = Instant::now();
+        while start.elapsed() < START_LIMIT {
+            self.all_run()?;
+            if self.is_whole() {
+                return Ok(());
             }
-            self.is_whole().then_some(())
-        });
+            thread::sleep(Duration::from_millis(50));
+        }
+        let logs = self.nodes.iter().map(|node| tail(&node.folder.join("broker.log"))).collect::<Vec<_>>().join("\n\n");
+        Err(format!("three brokers with all replicas in sync were not there within {START_LIMIT:?}:\n{logs}"))
     }
 
     /// Leader of each partition of a topic, as nodes numbered from 0.
@@ -160,18 +167,6 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    fn wait_until_ready(&self) -> Result<(), String> {
-        let start = Instant::now();
-        while start.elapsed() < START_LIMIT {
-            self.all_run()?;
-            if self.is_whole() {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Err(format!("three brokers do not answer after {START_LIMIT:?}:\n{}", tail(&self.nodes[0].folder.join("broker.log"))))
     }
 }
 
