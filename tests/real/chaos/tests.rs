@@ -1,10 +1,12 @@
-//! The oracle can fail: whatever is taken out of, doubled in or changed in what was seen, it complains of.
+//! The oracle can fail: whatever is taken out of, doubled in or changed in what was seen, it complains of. And the proxy does what it says.
+
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::observer::Sampled;
 use super::oracle::{self, Seen, nanos};
-use crate::real::parts::Consumed;
+use crate::real::parts::{Consumed, Proxy, ProxyCounts, Way};
 
 /// Damage and what the complaint about it says.
 type Damage = (&'static str, fn(&mut Seen), &'static str);
@@ -52,6 +54,44 @@ fn a_committed_offset_that_goes_back_is_found() {
 #[test]
 fn money_is_read_to_the_last_digit() {
     assert_eq!(["1", "-0.5", "12.000000001", "0.1"].map(nanos), [1_000_000_000, -500_000_000, 12_000_000_001, 100_000_000]);
+}
+
+/// What one end writes and the other reads, through a proxy that stalls and cuts.
+#[test]
+fn the_proxy_forwards_stalls_and_cuts() {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::new();
+    proxy.lead_to(server.local_addr().unwrap().port());
+    let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+    let (mut served, _) = server.accept().unwrap();
+    let mut read = [0; 4];
+    client.write_all(b"ping").unwrap();
+    served.read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"ping");
+
+    // Answers stand still, requests do not; what was held back comes afterwards.
+    let start = Instant::now();
+    proxy.stall(Way::ToClient, Duration::from_millis(600));
+    served.write_all(b"pong").unwrap();
+    client.write_all(b"more").unwrap();
+    served.read_exact(&mut read).unwrap();
+    assert!(start.elapsed() < Duration::from_millis(600), "requests were not held back");
+    client.read_exact(&mut read).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(600), "the answer was held back for {:?}", start.elapsed());
+    assert_eq!(&read, b"pong");
+
+    // Cut in the middle of a stall: what was on its way is lost, both ends are told, at once.
+    let start = Instant::now();
+    proxy.stall(Way::Both, Duration::from_secs(60));
+    served.write_all(b"lost").unwrap();
+    assert_eq!(proxy.cut(|| false), 0);
+    assert_eq!(proxy.cut(|| true), 1);
+    assert_eq!(client.read(&mut read).unwrap_or(0), 0, "the client sees the end");
+    assert_eq!(served.read(&mut read).unwrap_or(0), 0, "the server sees the end");
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert_eq!(proxy.counts(), ProxyCounts { connections: 1, cut: 1, stalls: 2 });
 }
 
 /// Two events, one of them twice, a broken record; their roll-ups, one of them restated; an alert in two revisions.
