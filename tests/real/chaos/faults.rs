@@ -262,6 +262,9 @@ impl<'a> Campaign<'a> {
         let marks = marks(self.cluster, self.fleet, RECOVERY)?;
         while start.elapsed() < RECOVERY {
             self.fleet.tend();
+            if let Some(hopeless) = self.fleet.hopeless() {
+                return Err(hopeless);
+            }
             let sampled = self.sampler.now();
             let behind = marks.iter().filter(|(place, mark)| sampled.committed.get(*place).is_none_or(|committed| committed < mark));
             if behind.count() == 0 {

@@ -17,6 +17,9 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(11);
 pub const DEDUPE_WINDOW: u64 = 20_000;
 const READY: Duration = Duration::from_secs(240);
 
+/// Each of these stands for five failures of a role within minutes, or for a state that contradicts itself.
+const MOST_GIVEN_UP: usize = 30;
+
 pub struct Fleet {
     pub prefix: String,
     pub application: String,
@@ -136,6 +139,12 @@ impl Fleet {
                 self.start(number);
             }
         }
+    }
+
+    /// Restarting does not cure it: workers give up again and again.
+    pub fn hopeless(&self) -> Option<String> {
+        let given_up = self.ended.len();
+        (given_up > MOST_GIVEN_UP).then(|| format!("workers gave up {given_up} times, the last one: {}", self.ended[given_up - 1]))
     }
 
     /// Every role of every worker has joined its group and restored its state.

@@ -21,7 +21,7 @@ use self::dice::Dice;
 use self::faults::{Campaign, Class};
 use self::fleet::{Fleet, WORKERS};
 use self::load::{Load, Shape, Written};
-use self::observer::{Follower, Sampled, Sampler, ends, reads};
+use self::observer::{Ends, Follower, Sampled, Sampler, reads};
 use self::oracle::{Found, Seen};
 use self::table::Cell;
 use super::parts::{Admin, Cluster, Consumed, consume_with, wait_for};
@@ -129,6 +129,9 @@ fn drain(fleet: &mut Fleet, follower: &mut Follower, written: &Written) -> Optio
     let (mut last, mut since) = (0, Instant::now());
     loop {
         fleet.tend();
+        if let Some(hopeless) = fleet.hopeless() {
+            return Some(hopeless);
+        }
         let events = follower.events();
         if events == expected {
             return None;
@@ -180,10 +183,11 @@ fn nothing_is_open(cluster: &Cluster, fleet: &Fleet, admin: &Admin) -> Vec<Strin
     topics.extend(["dead-letter", "spend-rollups", "governance-violations"].map(|name| (fleet.topic(name), 3)));
     topics.extend([(fleet.internal("watch-changelog"), shards), (fleet.internal("intake-changelog"), 1)]);
     topics.push((fleet.internal("receipts-changelog"), 3));
+    let ends = Ends::of(cluster);
     for (topic, partitions) in topics {
         for partition in 0..partitions {
-            match ends(cluster, &topic, partition) {
-                Some((stable, high)) if stable == high => {}
+            match ends.ask(&topic, partition) {
+                Ok((stable, high)) if stable == high => {}
                 other => complaints.push(format!("{topic}[{partition}]: last stable offset and high watermark are {other:?}")),
             }
         }

@@ -123,13 +123,27 @@ pub fn reader(config: &mut ClientConfig, topic: &str, partitions: i32) -> BaseCo
     client
 }
 
-/// The end of a partition: of what is decided, and of what is written. `None`: its leader does not answer now.
-pub fn ends(cluster: &Cluster, topic: &str, partition: i32) -> Option<(i64, i64)> {
-    let ask = |isolation: &str| {
-        let client: BaseConsumer = cluster.client().set("isolation.level", isolation).create().unwrap();
-        client.fetch_watermarks(topic, partition, ASK).ok().map(|(_, high)| high)
-    };
-    Some((ask("read_committed")?, ask("read_uncommitted")?))
+/// Asks where partitions end.
+pub struct Ends {
+    stable: BaseConsumer,
+    high: BaseConsumer,
+}
+
+impl Ends {
+    pub fn of(cluster: &Cluster) -> Ends {
+        let client = |isolation: &str| cluster.client().set("isolation.level", isolation).create().unwrap();
+        Ends { stable: client("read_committed"), high: client("read_uncommitted") }
+    }
+
+    /// Of what is decided, and of what is written.
+    ///
+    /// # Errors
+    /// The leader does not answer now.
+    pub fn ask(&self, topic: &str, partition: i32) -> Result<(i64, i64), String> {
+        let ask = |client: &BaseConsumer| client.fetch_watermarks(topic, partition, ASK).map(|(_, end)| end);
+        let answer = ask(&self.stable).and_then(|stable| Ok((stable, ask(&self.high)?)));
+        answer.map_err(|error| format!("{topic}[{partition}]: {error}"))
+    }
 }
 
 /// Where the inputs of both roles end now. Waits for leaders that are away.

@@ -15,7 +15,7 @@ use tollgate::watch::Shard;
 use tollgate::watch::rules::WatchRules;
 
 use super::fleet::{Fleet, SHARDS};
-use super::observer::ends;
+use super::observer::Ends;
 use super::oracle::Seen;
 use crate::real::parts::{Cluster, Consumed};
 
@@ -135,7 +135,7 @@ fn differences(replayed: &Outputs, topics: &Outputs) -> Vec<String> {
 /// All committed records of a partition that nobody writes to any more.
 fn read(cluster: &Cluster, topic: &str, partition: i32) -> Vec<Record> {
     let start = Instant::now();
-    let (stable, end) = ends(cluster, topic, partition).expect("a leader");
+    let (stable, end) = Ends::of(cluster).ask(topic, partition).unwrap();
     assert_eq!(stable, end, "{topic}[{partition}]: everything is decided");
     let mut config = cluster.client();
     config.set("group.id", "chaos-replay").set("enable.auto.commit", "false").set("isolation.level", "read_committed");
