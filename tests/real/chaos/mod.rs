@@ -85,12 +85,13 @@ fn campaign(name: &str, shape: Shape, plan: &Plan) -> Outcome {
     let cluster = Cluster::start();
     let mut fleet = Fleet::new(&cluster, &folder);
     let admin = Admin::connect(&cluster.bootstrap());
+    // Before the workers: where all inputs are idle event time is ours, and a log of long ago would be late from its first record on.
+    let load = Load::start(&cluster.bootstrap(), &fleet.topic("usage-events"), shape, &folder);
+    wait_for("the first records", Duration::from_secs(120), || (load.count() > 300).then_some(()));
     fleet.start_all();
     eprintln!("[chaos] three brokers and three workers after {:.1?}", start.elapsed());
     let sampler = Sampler::start(&cluster, &fleet);
     let mut follower = Follower::start(&cluster, &fleet);
-    let load = Load::start(&cluster.bootstrap(), &fleet.topic("usage-events"), shape, &folder);
-    wait_for("the first records", Duration::from_secs(60), || (load.count() > 100).then_some(()));
 
     let mut campaign = Campaign::new(&cluster, &mut fleet, &admin, &load, &sampler, shape.seed);
     let inflicted: Result<(), String> = plan.iter().try_for_each(|(class, faults, together)| campaign.inflict(*class, *faults, *together));
@@ -110,6 +111,9 @@ fn campaign(name: &str, shape: Shape, plan: &Plan) -> Outcome {
     let (found, wrong) = oracle::check(&seen);
     complaints.extend(wrong);
     complaints.extend(written_is_there(&written, &found));
+    if found.alerts == 0 || found.resolved == 0 {
+        complaints.push("no alert was opened and resolved: the run shows nothing about alerts".to_owned());
+    }
     let (replayed, wrong) = replay::check(&cluster, &fleet, &seen);
     complaints.extend(wrong);
     complaints.extend(sampled.stepped_back.iter().map(|step| format!("a committed offset went back: {step}")));
@@ -240,7 +244,7 @@ fn report(
          Output: {rollups} roll-ups ({restated} restatements, {supplements} supplements), {alerts} alerts in {revisions} revisions \
          ({resolved} resolved), {broken} dead letters.\n\
          Replayed: {replayed:?}. Committed offsets sampled {samples} times, {back} steps back.\n\
-         Complaints: {count}.\n\nRoles that started again, by cause:\n{restarts}Processes that gave up:\n{ended}",
+         Complaints: {count}.\n\nRoles that started again, by cause:\n{restarts}Processes that gave up:\n{ended}Ended with a failure after SIGTERM:\n{unclean}",
         table = table::table(cells),
         f_records = found.records,
         events = found.events,
@@ -257,6 +261,7 @@ fn report(
         count = complaints.len(),
         restarts = restarts.concat(),
         ended = ended.concat(),
+        unclean = fleet.unclean.iter().map(|words| format!("  {words}\n")).collect::<String>(),
     )
 }
 
