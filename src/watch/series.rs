@@ -195,7 +195,9 @@ impl Node {
             Grain::Leaf(leaf) => leaf.hours.or_default(hour).add(partial),
             Grain::Sum(sum) => sum.hours.or_default(hour).add(&NodeHour::of_partial(partial)),
         }
-        self.minutes.get_or_insert_with(|| MinuteRing::new(partial.minute)).add(partial.minute, partial.cost);
+        let minutes = self.minutes.get_or_insert_with(|| MinuteRing::new(partial.minute));
+        minutes.add(partial.minute, partial.cost);
+        minutes.known_since(self.closed.born);
     }
 
     /// Adds the open part of a leaf below, on restore.

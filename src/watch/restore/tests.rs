@@ -83,8 +83,7 @@ fn amount(dice: &mut Dice, now: Minute, spiking: bool) -> Partial {
     let bomb = format!("job-{}", dice.below(40));
     let project = if dice.one_in(6) { bomb.as_str() } else { *dice.of(&["ranker", "crawler"]) };
     let part = partial(Minute(now.0 - back), team, project, "ann", money);
-    let users =
-        (0..dice.below(40)).map(|user| UserCost { user: format!("user-{}", user * 7 % 45).as_str().into(), cost: part.cost }).collect();
+    let users = (0..dice.below(40)).map(|user| UserCost { user: format!("user-{}", user * 7 % 45).as_str().into(), cost: part.cost }).collect();
     let leaf = Leaf { model: (*dice.of(&["small", "large"])).into(), ..part.leaf };
     Partial { leaf, users, ..part }
 }
@@ -145,19 +144,21 @@ fn play(seed: u64, seen: &mut Seen) {
     let mut shard = Shard::starting_at(0, 1, 0, &rules);
     let mut changelog = Changelog::default();
     let mut effects = Vec::new();
-    let batch = 1 + dice.below(30);
+    let batch = 2 + dice.below(20);
     for logged in &log {
         effects.extend(shard.apply(&logged.record, logged.offset, logged.append_time, &rules));
         loop {
             let closing = shard.is_closing();
-            if closing || dice.one_in(batch) {
+            // Weeks of hours at once are closed in few slices, else nearly all commits would be within them.
+            let many = shard.header().closing.as_ref().is_some_and(|closing| closing.last.0 - closing.hour.0 > 8);
+            if if many { dice.one_in(60) } else { dice.one_in(if closing { 4 } else { batch }) } {
                 seen.within_close += usize::from(closing);
                 commit(seed, &mut shard, &mut changelog, &log, &rules, &mut dice, seen);
             }
             if !shard.is_closing() {
                 break;
             }
-            effects.extend(shard.close_slice(&rules, 1 + dice.below(25) as usize));
+            effects.extend(shard.close_slice(&rules, if many { 400 } else { 1 + dice.below(25) as usize }));
         }
     }
     seen.late += shard.header().late_partials;
@@ -166,11 +167,19 @@ fn play(seed: u64, seen: &mut Seen) {
     assert!(effects == expected, "seed {seed}: what came out depends on commits and crashes");
 }
 
-fn commit(seed: u64, shard: &mut Shard, changelog: &mut Changelog, log: &[Logged], rules: &WatchRules, dice: &mut Dice, seen: &mut Seen) {
+fn commit(
+    seed: u64,
+    shard: &mut Shard,
+    changelog: &mut Changelog,
+    log: &[Logged],
+    rules: &WatchRules,
+    dice: &mut Dice,
+    seen: &mut Seen,
+) {
     let changes = shard.take_changes();
     seen.tombstones += changes.iter().filter(|change| change.value.is_none()).count();
     changelog.0.extend(changes);
-    if dice.one_in(7) {
+    if dice.one_in(4) {
         changelog.compact();
     }
     let restored = changelog.restore(log, rules);
@@ -178,8 +187,10 @@ fn commit(seed: u64, shard: &mut Shard, changelog: &mut Changelog, log: &[Logged
     seen.with_replay += usize::from(shard.replay_from() < shard.header().position);
     assert_eq!(shard.header().replay_from, shard.replay_from());
     assert_eq!(restored.header(), shard.header(), "seed {seed}");
-    let differs = restored.accounts.iter().zip(shard.accounts.iter()).find(|((_, a), (_, b))| a != b).map(|((_, a), (_, b))| (a, b));
-    assert!(differs.is_none(), "seed {seed} at {}: {differs:#?}", shard.header().position);
+    let nodes = |shard: &Shard| -> Vec<Node> { shard.accounts.iter().flat_map(|(_, state)| state.nodes().cloned().collect::<Vec<_>>()).collect() };
+    for (restored, running) in nodes(&restored).iter().zip(&nodes(shard)) {
+        assert!(restored == running, "seed {seed} at {}: restored {restored:#?} running {running:#?}", shard.header().position);
+    }
     assert!(restored == *shard, "seed {seed} at {}: restored is not what was running", shard.header().position);
     if dice.one_in(4) {
         *shard = restored;
@@ -189,16 +200,10 @@ fn commit(seed: u64, shard: &mut Shard, changelog: &mut Changelog, log: &[Logged
 #[test]
 fn a_restored_shard_is_the_one_that_was_running_and_goes_on_alike() {
     let mut seen = Seen::default();
-    for seed in 0..24 {
+    for seed in 0..6 {
         play(seed, &mut seen);
     }
-    assert!(
-        seen.commits > 1_000 && seen.within_close > 100 && seen.with_replay > 100,
-        "{} {} {}",
-        seen.commits,
-        seen.within_close,
-        seen.with_replay
-    );
+    assert!(seen.commits > 200 && seen.within_close > 100 && seen.with_replay > 50, "{} {} {}", seen.commits, seen.within_close, seen.with_replay);
     assert!(seen.alerts > 20 && seen.late > 100 && seen.capped > 100, "{} {} {}", seen.alerts, seen.late, seen.capped);
     assert!(seen.tombstones > 20, "{} series and episodes were forgotten", seen.tombstones);
 }
