@@ -1,6 +1,7 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 pub mod assemble;
+pub mod bench;
 mod check;
 mod config;
 mod demo;
@@ -56,6 +57,7 @@ enum Command {
     Topics(TopicsArguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Run Tollgate: take in usage, watch it, send alerts
@@ -126,6 +128,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
+        Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {
         Ended::Well => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod consumer;
 pub mod embedded;
+pub mod floor;
 pub mod producer;
 pub mod read;
 pub mod topics;
