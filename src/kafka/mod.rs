@@ -1,12 +1,13 @@
 //! All of rdkafka: `link` says what a worker asks of Kafka, `session` does it with `consumer`, `producer` and `read`; `fetch` and `batch`
-//! are how records come; `groups`, `scan`, `transfer` and `recreate` are what the commands of an operator need; `embedded` is the demo's
-//! broker.
+//! are how records come; `groups`, `scan`, `transfer` and `recreate` are what the commands of an operator need; `floor` is
+//! the least that reading a topic costs, for `tollgate bench`; `embedded` is the demo's broker.
 
 pub mod batch;
 pub mod client;
 pub mod consumer;
 pub mod embedded;
 mod fetch;
+pub mod floor;
 pub mod groups;
 pub mod link;
 pub mod producer;

@@ -9,12 +9,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tollgate::model::effect::Effect;
+use tollgate::model::partial::{Marker, ShardRecord, Source};
 use tollgate::model::time::Timestamp;
 use tollgate::model::wire;
-use tollgate::watch::Shard;
 use tollgate::watch::rules::WatchRules;
+use tollgate::watch::{Restorer, Shard};
 
-use super::fleet::{Fleet, SHARDS};
+use super::fleet::{Fleet, INPUT_PARTITIONS, SHARDS};
 use super::observer::Ends;
 use super::oracle::Seen;
 use crate::real::parts::{Cluster, Consumed};
@@ -62,40 +63,81 @@ fn replay(
     complaints: &mut Vec<String>,
 ) {
     let partition = i32::try_from(shard).unwrap();
-    let mut live: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    for change in read(cluster, &fleet.internal("watch-changelog"), partition) {
-        match change.value {
-            Some(value) => live.insert(change.key, value),
-            None => live.remove(&change.key),
-        };
-    }
-    let stored: Vec<(Vec<u8>, Vec<u8>)> = live.into_iter().collect();
-    let restored = match Shard::restore(&stored, SHARDS, rules) {
-        Ok(Some(restored)) => restored,
-        other => return complaints.push(format!("shard {shard} cannot be restored: {other:?}")),
+    let changelog = read(cluster, &fleet.internal("watch-changelog"), partition);
+    let log = read(cluster, &fleet.internal("shard-repartition"), partition);
+    let restored = match restore(&changelog, &log, rules) {
+        Ok(restored) => restored,
+        Err(why) => return complaints.push(format!("shard {shard} cannot be restored: {why}")),
     };
     let position = restored.header().position;
-    let log = read(cluster, &fleet.internal("shard-repartition"), partition);
     let start = log.first().map_or(0, |record| record.offset);
     let mut replayed = Shard::starting_at(shard, SHARDS, start, rules);
     for record in log.iter().filter(|record| record.offset < position) {
-        let decoded = wire::decode_shard_record(record.value.as_deref().unwrap_or_default()).expect("a shard record");
-        for effect in replayed.apply(&decoded, record.offset, Timestamp(record.append_time), rules) {
+        for effect in replayed.apply_whole(&record.decoded(), record.offset, Timestamp(record.append_time), rules) {
             put(effect, outputs);
         }
         counts.records += 1;
     }
     counts.shards += 1;
-    counts.keys += stored.len();
-    // Both through the same door, so that what is only cached does not count.
-    let changes: Vec<_> = replayed.take_changes().into_iter().filter_map(|change| Some((change.key, change.value?))).collect();
-    let replayed = Shard::restore(&changes, SHARDS, rules).expect("readable").expect("a state");
-    if replayed.header() != restored.header() {
-        complaints.push(format!("shard {shard}: header is {:?} restored and {:?} replayed", restored.header(), replayed.header()));
-    } else if replayed != restored {
-        let other = stored.iter().filter(|pair| !changes.contains(pair)).count();
-        complaints.push(format!("shard {shard}: restored and replayed state differ in {other} of {} keys", stored.len()));
+    counts.keys += changelog.iter().map(|change| &change.key).collect::<std::collections::BTreeSet<_>>().len();
+    let facts = |shard: &Shard| {
+        let header = shard.header();
+        let progress = (header.position, header.closed_through, header.late_partials, shard.capped_leaves());
+        (progress, header.watermarks.clone(), shard.series_count(), shard.open_alerts())
+    };
+    if facts(&restored) != facts(&replayed) {
+        return complaints.push(format!("shard {shard}: {:?} restored and {:?} replayed", facts(&restored), facts(&replayed)));
     }
+    // Whatever a shard remembers shows in what it says as time goes on: of the hours that are open, of alerts, of what is normal.
+    let (one, other) = (future(restored, fleet, rules), future(replayed, fleet, rules));
+    if one != other {
+        complaints.push(format!("shard {shard}: restored and replayed state go on differently: {} and {} outputs", one.len(), other.len()));
+    }
+}
+
+impl Record {
+    fn decoded(&self) -> ShardRecord {
+        wire::decode_shard_record(self.value.as_deref().unwrap_or_default()).expect("a shard record")
+    }
+}
+
+/// As a new owner does it: the changelog, then what the log has that it lacks.
+fn restore(changelog: &[Record], log: &[Record], rules: &WatchRules) -> Result<Shard, String> {
+    let mut restorer = Restorer::new(SHARDS);
+    for change in changelog {
+        restorer.put(&change.key, change.value.as_deref()).map_err(|error| error.to_string())?;
+    }
+    let replay = restorer.changelog_read(rules).map_err(|error| error.to_string())?.ok_or("its changelog is empty")?;
+    for record in log.iter().filter(|record| (replay.from..replay.to).contains(&record.offset)) {
+        restorer.replay(&record.decoded(), record.offset);
+    }
+    let mut shard = restorer.finish().map_err(|error| error.to_string())?;
+    while shard.is_closing() {
+        let effects = shard.close_slice(rules, usize::MAX);
+        if !effects.is_empty() {
+            return Err("a close was left half done, though nobody was at work any more".to_string());
+        }
+    }
+    Ok(shard)
+}
+
+/// What the shard says while three days pass without usage.
+fn future(mut shard: Shard, fleet: &Fleet, rules: &WatchRules) -> Vec<Effect> {
+    let begin = shard.header().watermarks.shard_time().0;
+    let mut effects = Vec::new();
+    for hour in 1..=72 {
+        let at = Timestamp(begin + hour * 3_600_000);
+        let marker = |partition| Marker {
+            source: Source { topic: fleet.topic("usage-events").as_str().into(), partition },
+            watermark: Some(at),
+            idle: false,
+            partitions_of_topic: INPUT_PARTITIONS,
+        };
+        let record = ShardRecord { partials: Vec::new(), markers: (0..INPUT_PARTITIONS).map(marker).collect() };
+        let offset = shard.header().position;
+        effects.extend(shard.apply_whole(&record, offset, at, rules));
+    }
+    effects
 }
 
 fn put(effect: Effect, outputs: &mut Outputs) {
