@@ -20,6 +20,7 @@ use crate::kafka::client::Connection;
 use crate::kafka::topics::{TopicNames, TopicPlan, TopicSizes};
 use crate::metrics::Metrics;
 use crate::model::wire::{self, OutputForm, SchemaName};
+use crate::runtime::caretaker::Care;
 use crate::runtime::{self, Setup, encode, schemas};
 
 /// # Errors
@@ -42,6 +43,8 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         schemas: source,
         dead_letter_ratio: settings.intake.dead_letter_ratio,
         dead_letter_sample: settings.intake.dead_letter_sample,
+        most_shard_lag: settings.intake.most_shard_lag,
+        care: Care::default(),
         metrics,
         health,
     })

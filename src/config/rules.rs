@@ -41,6 +41,7 @@ pub fn intake(root: &mut Section, common: &Common, prices: PriceBook) -> (Intake
         largest_record,
         dead_letter_ratio: section.number("dead_letter_ratio", 0.0..=1.0).unwrap_or_default(),
         dead_letter_sample: u32::try_from(section.integer("dead_letter_sample", 1..=100_000_000)).unwrap_or_default(),
+        most_shard_lag: section.integer("most_shard_lag", 100..=1_000_000_000),
     };
     section.finish();
     (rules, settings)

@@ -129,6 +129,8 @@ pub struct IntakeSettings {
     pub dead_letter_ratio: f64,
     /// Records that the share is taken over.
     pub dead_letter_sample: u32,
+    /// Shard-log records that a shard may be behind before intake waits.
+    pub most_shard_lag: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ pub mod embedded;
 mod fetch;
 pub mod floor;
 pub mod groups;
+pub mod housekeeping;
 pub mod link;
 pub mod producer;
 pub mod read;

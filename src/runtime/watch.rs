@@ -269,11 +269,18 @@ impl Role for Watch<'_> {
         Ok(staged)
     }
 
-    fn committed(&mut self, _shards: &mut BTreeMap<i32, Watched>, _took: Duration) {}
+    fn committed(&mut self, shards: &mut BTreeMap<i32, Watched>, _took: Duration) {
+        for (number, watched) in shards {
+            self.setup.care.needs(*number, watched.shard.header().replay_from);
+        }
+    }
 
     /// A shard takes its share along; nothing of it is anywhere else.
     fn dropped(&mut self, partitions: &[i32], _shards: &BTreeMap<i32, Watched>) -> Result<()> {
         self.closing.retain(|number| !partitions.contains(number));
+        for partition in partitions {
+            self.setup.care.forget(*partition);
+        }
         Ok(())
     }
 }
