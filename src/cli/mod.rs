@@ -1,6 +1,7 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 pub mod assemble;
+pub mod bench;
 mod check;
 mod config;
 mod confirm;
@@ -62,6 +63,7 @@ enum Command {
     Reset(reset::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Run Tollgate: take in usage, watch it, send alerts
@@ -134,6 +136,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
+        Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {
         Ended::Well => ExitCode::SUCCESS,

@@ -90,6 +90,16 @@ impl Connection {
         config
     }
 
+    /// As [`Connection::consumer_config`], for one thread of a role. Static membership: a thread that comes back within the session
+    /// timeout finds its partitions as it left them, and nobody else is disturbed.
+    pub fn member_config(&self, role: &str, thread: usize) -> ClientConfig {
+        let mut config = self.consumer_config(role);
+        if let Some(name) = self.group_instance_id(role, thread) {
+            config.set("group.instance.id", name);
+        }
+        config
+    }
+
     /// A reader of single partitions, outside of any group.
     pub fn reader_config(&self, suffix: &str) -> ClientConfig {
         let mut config = self.consumer_config(suffix);

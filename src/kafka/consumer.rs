@@ -1,51 +1,36 @@
 //! A group member on one thread: rebalances arrive as values between polls, not as callbacks in the middle of work.
+#![expect(unsafe_code, reason = "rust-rdkafka has no name for the offsets that the last fetch told")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::batch::Batch;
 use super::client::ErrorLog;
+use super::fetch::{Bell, Queue};
+use super::link::{Committed, Partition, Rebalance};
 
-/// Calls that ask the group coordinator or a leader wait this long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Partition {
-    pub topic: String,
-    pub partition: i32,
-}
-
-/// What the group has decided. librdkafka waits for [`Consumer::assign`] or [`Consumer::unassign`] before it goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rebalance {
-    Assign(Vec<Partition>),
-    /// `lost`: another member may own them already; nothing may be committed for them.
-    Revoke {
-        partitions: Vec<Partition>,
-        lost: bool,
-    },
-    Failed(String),
-}
-
-pub enum Polled<'a> {
-    Message(BorrowedMessage<'a>),
-    /// The partition has been read to its end; offset of the next record unknown (transaction markers may lie behind the last one).
-    EndOfPartition(i32),
-    Rebalance(Rebalance),
-    Nothing,
-}
+/// Asking for offsets holds up the other partitions of the thread, and is repeated.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Consumer {
+    /// Before `inner`: queues go before their client does.
+    queues: BTreeMap<Partition, Queue>,
+    group: Option<Queue>,
+    bell: Bell,
     inner: BaseConsumer<Events>,
 }
 
@@ -59,6 +44,8 @@ pub struct Events {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        self.group = None;
+        self.queues.clear();
         self.inner.context().closing.store(true, Ordering::SeqCst);
     }
 }
@@ -66,6 +53,10 @@ impl Drop for Consumer {
 impl Events {
     fn push(&self, event: Rebalance) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn pop(&self) -> Option<Rebalance> {
@@ -112,37 +103,74 @@ impl Consumer {
     pub fn subscribe(config: &ClientConfig, topics: &[&str]) -> Result<Consumer> {
         let inner: BaseConsumer<Events> = config.create_with_context(Events::default()).context("cannot create a Kafka consumer")?;
         inner.subscribe(topics).with_context(|| format!("cannot subscribe to {topics:?}"))?;
-        Ok(Consumer { inner })
+        let bell = Bell::default();
+        let group = Queue::of_group(inner.client().native_ptr(), &bell)?;
+        Ok(Consumer { queues: BTreeMap::new(), group: Some(group), bell, inner })
     }
 
-    /// The next thing that happened, within `timeout`.
+    /// What the group has decided since the last call. Never waits.
     ///
     /// # Errors
-    /// What the consumer cannot go on from: a missing offset, authorisation, a fatal client error.
-    pub fn poll(&self, timeout: Duration) -> Result<Polled<'_>> {
-        if let Some(event) = self.inner.context().pop() {
-            return Ok(Polled::Rebalance(event));
+    /// What the consumer cannot go on from: authorisation, a fatal client error.
+    pub fn event(&self) -> Result<Option<Rebalance>> {
+        loop {
+            if let Some(event) = self.inner.context().pop() {
+                return Ok(Some(event));
+            }
+            match self.inner.poll(Duration::ZERO) {
+                None if self.inner.context().is_empty() => return Ok(None),
+                None => {}
+                // Every partition that is assigned has a queue of its own.
+                Some(Ok(message)) => bail!("a record of {}[{}] came from the group's queue", message.topic(), message.partition()),
+                Some(Err(error)) => judge(&error)?,
+            }
         }
-        let polled = self.inner.poll(timeout);
-        if let Some(event) = self.inner.context().pop() {
-            // A message and a rebalance do not come out of the same poll: the callback runs instead of a message.
-            return Ok(Polled::Rebalance(event));
+    }
+
+    /// Returns when something has arrived since the last look, at the latest after `most`.
+    pub fn wait(&self, most: Duration) {
+        self.bell.wait(most);
+    }
+
+    /// What has arrived of an assigned partition, at most `most` records. Never waits.
+    ///
+    /// # Errors
+    /// The partition's offset is gone, or what the consumer cannot go on from.
+    pub fn fetch(&self, partition: &Partition, most: usize) -> Result<Batch> {
+        let Some(queue) = self.queues.get(partition) else { return Ok(Batch::empty(partition.clone())) };
+        let (batch, errors) = queue.batch(partition, most);
+        for code in errors {
+            judge(&KafkaError::MessageConsumption(code)).with_context(|| format!("{}[{}]", partition.topic, partition.partition))?;
         }
-        match polled {
-            None => Ok(Polled::Nothing),
-            Some(Ok(message)) => Ok(Polled::Message(message)),
-            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Polled::EndOfPartition(partition)),
-            Some(Err(error)) => classify(error),
-        }
+        Ok(batch)
+    }
+
+    /// The end of an assigned partition (its last stable offset) as the last fetch told it, without asking anybody.
+    pub fn end_seen(&self, partition: &Partition) -> Option<i64> {
+        let topic = CString::new(partition.topic.as_str()).ok()?;
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the client is alive, the name is read during the call, both results are written before it returns.
+        let answer = unsafe {
+            let client = self.inner.client().native_ptr();
+            sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition.partition, &raw mut low, &raw mut high)
+        };
+        (answer == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+    }
+
+    /// Partitions that are being fetched.
+    pub fn assigned(&self) -> Vec<Partition> {
+        self.queues.keys().cloned().collect()
     }
 
     /// Starts fetching the partitions at our own offsets, beside those already assigned.
     ///
     /// # Errors
     /// librdkafka refuses the list, or the group has moved on.
-    pub fn assign(&self, starts: &[(Partition, i64)]) -> Result<()> {
+    pub fn assign(&mut self, starts: &[(Partition, i64)]) -> Result<()> {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in starts {
+            let queue = Queue::of_partition(self.inner.client().native_ptr(), partition, &self.bell)?;
+            self.queues.insert(partition.clone(), queue);
             list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))?;
         }
         self.inner.incremental_assign(&list).context("cannot take over assigned partitions")
@@ -150,35 +178,53 @@ impl Consumer {
 
     /// # Errors
     /// librdkafka refuses the list.
-    pub fn unassign(&self, partitions: &[Partition]) -> Result<()> {
-        self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions")
+    pub fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
+        let answered = self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions");
+        self.queues.retain(|known, _| !partitions.contains(known));
+        answered
     }
 
-    /// Committed offset of each partition; `None` where the group has none.
+    /// The group's offset of each partition, `None` inside where it has none; `None` outside where they cannot be had now.
     ///
     /// # Errors
-    /// The coordinator does not answer in time.
-    pub fn committed(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Option<i64>)>> {
-        let answer = self.inner.committed_offsets(list_of(partitions), REQUEST_TIMEOUT).context("cannot read committed offsets")?;
-        let mut offsets = Vec::new();
-        for element in answer.elements() {
-            element.error().with_context(|| format!("committed offset of {}[{}]", element.topic(), element.partition()))?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            offsets.push((Partition { topic: element.topic().to_string(), partition: element.partition() }, offset));
+    /// What waiting does not cure.
+    pub fn committed(&self, partitions: &[Partition]) -> Result<Option<Vec<Option<Committed>>>> {
+        if partitions.is_empty() {
+            return Ok(Some(Vec::new()));
         }
-        Ok(offsets)
+        let answer = match self.inner.committed_offsets(list_of(partitions), OFFSETS_TIMEOUT) {
+            Ok(answer) => answer,
+            Err(error) if is_passing(&error) => return Ok(None),
+            Err(error) => return Err(error).context("cannot read committed offsets"),
+        };
+        let mut offsets = Vec::new();
+        for partition in partitions {
+            let Some(element) = answer.find_partition(&partition.topic, partition.partition) else { return Ok(None) };
+            match element.error() {
+                Ok(()) => {}
+                Err(error) if is_passing(&error) => return Ok(None),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("committed offset of {}[{}]", partition.topic, partition.partition));
+                }
+            }
+            offsets.push(match element.offset() {
+                Offset::Offset(offset) => Some(Committed { offset, metadata: element.metadata().to_string() }),
+                _ => None,
+            });
+        }
+        Ok(Some(offsets))
     }
 
-    /// First and next offset of a partition, asked from its leader.
+    /// First and next offset of a partition, asked from its leader; `None`: not to be had now.
     ///
     /// # Errors
-    /// The leader does not answer in time.
-    pub fn bounds(&self, partition: &Partition) -> Result<(i64, i64)> {
-        let context = || format!("cannot ask for the offsets of {}[{}]", partition.topic, partition.partition);
-        self.inner.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT).with_context(context)
+    /// What waiting does not cure.
+    pub fn bounds(&self, partition: &Partition) -> Result<Option<(i64, i64)>> {
+        match self.inner.fetch_watermarks(&partition.topic, partition.partition, OFFSETS_TIMEOUT) {
+            Ok(bounds) => Ok(Some(bounds)),
+            Err(error) if is_passing(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot ask for the offsets of {}[{}]", partition.topic, partition.partition)),
+        }
     }
 
     /// # Errors
@@ -190,22 +236,6 @@ impl Consumer {
             bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
         }
         Ok(i32::try_from(count)?)
-    }
-
-    /// Stops delivery of one partition and goes back to `offset`, so that the record there is read again after [`Consumer::resume`].
-    ///
-    /// # Errors
-    /// The partition is not assigned any more.
-    pub fn hold_at(&self, partition: &Partition, offset: i64) -> Result<()> {
-        self.inner.pause(&list_of(std::slice::from_ref(partition)))?;
-        self.inner.seek(&partition.topic, partition.partition, Offset::Offset(offset), REQUEST_TIMEOUT)?;
-        Ok(())
-    }
-
-    /// # Errors
-    /// The partition is not assigned any more.
-    pub fn resume(&self, partition: &Partition) -> Result<()> {
-        Ok(self.inner.resume(&list_of(std::slice::from_ref(partition)))?)
     }
 
     /// At-least-once only: commits offsets on their own.
@@ -233,10 +263,33 @@ fn list_of(partitions: &[Partition]) -> TopicPartitionList {
     list
 }
 
+/// The coordinator or a leader is away, or a transaction is not decided yet: asking again later helps.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::OperationTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::WaitingForCoordinator
+                | Code::RequestTimedOut
+                | Code::UnstableOffsetCommit
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::UnknownPartition
+        )
+    )
+}
+
 /// Most consumer errors are transport noise that librdkafka retries by itself; these it does not.
-fn classify<'a>(error: KafkaError) -> Result<Polled<'a>> {
+fn judge(error: &KafkaError) -> Result<()> {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
+        Some(Code::PartitionEOF) => Ok(()),
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => bail!(
             "{error}: an offset that we were at is no longer in the log. Retention has removed records that were not read yet; \
              decide from where to go on, it is not skipped silently"
@@ -250,10 +303,10 @@ fn classify<'a>(error: KafkaError) -> Result<Polled<'a>> {
             | Code::UnknownTopic
             | Code::FencedInstanceId
             | Code::PollExceeded,
-        ) => Err(anyhow::Error::new(error).context("the Kafka consumer cannot go on")),
+        ) => bail!("the Kafka consumer cannot go on: {error}"),
         _ => {
             tracing::warn!(%error, "kafka consumer");
-            Ok(Polled::Nothing)
+            Ok(())
         }
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Connection;
-use super::consumer::Partition;
+use super::link::Partition;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "rust-rdkafka hides the group metadata's member id and drains in 100 ms steps (KAFKA.md 1.2, 1.7)")]
 
 use std::ffi::CStr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -16,7 +16,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::ErrorLog;
-use super::consumer::{Consumer, Partition};
+use super::consumer::Consumer;
+use super::link::Partition;
 use crate::clock::Stopwatch;
 
 /// A record on its way out, encoded.
@@ -46,15 +47,23 @@ pub struct Producer {
     transactional: bool,
 }
 
-/// First delivery error since it was last asked for.
+/// First delivery error since it was last asked for, and whether a connection broke.
 #[derive(Default)]
 pub struct Deliveries {
     failed: Mutex<Option<String>>,
+    tainted: AtomicBool,
     errors: ErrorLog,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
+        let broke = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::AllBrokersDown)
+        );
+        if broke {
+            self.tainted.store(true, Ordering::SeqCst);
+        }
         self.errors.report("producer", &error, reason);
     }
 }
@@ -82,7 +91,16 @@ impl Producer {
         if transactional {
             inner.init_transactions(timeout).map_err(rebuild("init transactions"))?;
         }
+        // Addresses that did not answer while connecting say nothing about a transaction.
+        inner.poll(Duration::ZERO);
+        inner.context().tainted.store(false, Ordering::SeqCst);
         Ok(Producer { inner, transactional })
+    }
+
+    /// Whether a connection broke since the start: a request of an ended transaction may then still be under way.
+    pub fn is_tainted(&self) -> bool {
+        self.inner.poll(Duration::ZERO);
+        self.transactional && self.inner.context().tainted.load(Ordering::SeqCst)
     }
 
     pub fn is_transactional(&self) -> bool {

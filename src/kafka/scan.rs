@@ -1,26 +1,26 @@
 //! Reading ranges of a topic once, outside of any group: what commands look at, and where offsets lie.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Connection, ErrorLog};
-use super::consumer::Partition;
-use crate::clock::Stopwatch;
+use super::link::{From, Partition, Read, Record, Until};
+use super::read::Reader;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// No record for this long: the partition cannot be read. Longer than a transaction may stay open before the broker aborts it.
-const STALLED: Duration = Duration::from_secs(90);
+const BATCH: usize = 1_000;
 
 /// Reads committed records, and asks for offsets both ways.
 pub struct Scanner {
     asking: BaseConsumer<Quiet>,
     reading: BaseConsumer<Quiet>,
+    reader: RefCell<Reader>,
 }
 
 /// Offsets of a partition.
@@ -53,13 +53,13 @@ impl Scanner {
     /// A property that librdkafka refuses.
     pub fn new(connection: &Connection) -> Result<Scanner> {
         let mut config = connection.reader_config("scan");
-        config.remove("group.instance.id");
         config.set("enable.partition.eof", "true");
         let mut uncommitted = config.clone();
         uncommitted.set("isolation.level", "read_uncommitted");
         let context = "cannot create a Kafka reader";
         let asking = uncommitted.create_with_context(Quiet::default()).context(context)?;
-        Ok(Scanner { asking, reading: config.create_with_context(Quiet::default()).context(context)? })
+        let reading = config.create_with_context(Quiet::default()).context(context)?;
+        Ok(Scanner { asking, reading, reader: RefCell::new(Reader::new(connection)?) })
     }
 
     /// # Errors
@@ -99,46 +99,16 @@ impl Scanner {
     ///
     /// # Errors
     /// The partition cannot be read, makes no progress for 90 seconds, or the caller fails.
-    pub fn scan(
-        &self,
-        partition: &Partition,
-        from: i64,
-        end: i64,
-        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<bool>,
-    ) -> Result<()> {
-        if from >= end {
-            return Ok(());
-        }
-        let place = || format!("cannot read {}[{}]", partition.topic, partition.partition);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(from))?;
-        self.reading.assign(&list).with_context(place)?;
-        let read = self.read_until(partition, end, &mut each);
-        self.reading.unassign().with_context(place)?;
-        read.with_context(place)
-    }
-
-    fn read_until(&self, partition: &Partition, end: i64, each: &mut impl FnMut(&BorrowedMessage<'_>) -> Result<bool>) -> Result<()> {
-        let mut progressed = Stopwatch::start();
-        loop {
-            match self.reading.poll(Duration::from_millis(50)) {
-                Some(Ok(message)) if message.partition() == partition.partition && message.topic() == partition.topic => {
-                    progressed = Stopwatch::start();
-                    let next = message.offset() + 1;
-                    if next > end || !each(&message)? || next >= end {
-                        return Ok(());
-                    }
+    pub fn scan(&self, partition: &Partition, from: i64, end: i64, mut each: impl FnMut(&Record<'_>) -> Result<bool>) -> Result<()> {
+        let mut reader = self.reader.borrow_mut();
+        reader.open(partition, From::Offset(from), Until::Offset(end))?;
+        while let Read::Records(batch) = reader.read(BATCH)? {
+            for record in batch.iter() {
+                if !each(&record)? {
+                    return reader.close();
                 }
-                // The end itself may be a transaction marker, which is never delivered.
-                Some(Err(KafkaError::PartitionEOF(at))) if at == partition.partition && self.bounds(partition)?.stable >= end => {
-                    return Ok(());
-                }
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => {}
-                Some(Err(error)) => return Err(error.into()),
-            }
-            if progressed.elapsed() > STALLED {
-                bail!("no progress for {STALLED:?} before offset {end}: is the partition's leader up, is a transaction left open?");
             }
         }
+        Ok(())
     }
 }

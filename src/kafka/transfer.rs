@@ -16,8 +16,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Connection, ErrorLog};
-use super::consumer::Partition;
 use super::groups;
+use super::link::Partition;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

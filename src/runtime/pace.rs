@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
-use crate::clock::Stopwatch;
-
-/// What one thread knows of its own commits.
+/// What one thread knows of its own commits. All moments are uptimes.
 #[derive(Debug)]
 pub struct Pace {
-    ended: Stopwatch,
+    ended: Duration,
     took: Duration,
 }
 
 impl Pace {
-    pub fn new() -> Pace {
-        Pace { ended: Stopwatch::start(), took: Duration::ZERO }
+    pub fn new(uptime: Duration) -> Pace {
+        Pace { ended: uptime, took: Duration::ZERO }
     }
 
-    /// `drained`: the input has nothing more right now. `waiting`: how long the oldest staged work has waited.
-    pub fn is_due(&self, drained: bool, waiting: Duration, interval: Duration) -> bool {
-        due(drained, waiting, interval, self.ended.elapsed(), self.took)
+    /// `drained`: the input has nothing more right now. `since`: when the oldest staged work came.
+    pub fn is_due(&self, drained: bool, uptime: Duration, since: Duration, interval: Duration) -> bool {
+        due(drained, uptime.saturating_sub(since), interval, uptime.saturating_sub(self.ended), self.took)
     }
 
-    pub fn committed(&mut self, took: Duration) {
-        self.ended = Stopwatch::start();
+    pub fn committed(&mut self, uptime: Duration, took: Duration) {
+        self.ended = uptime;
         self.took = took;
     }
 }

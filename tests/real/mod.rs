@@ -4,6 +4,7 @@
 pub mod parts;
 
 mod broker;
+mod chaos;
 mod deliver;
 mod inputs;
 mod mail;

@@ -14,10 +14,10 @@ use super::{ConfigFile, Ended, assemble, moment};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::kafka::client::Connection;
-use crate::kafka::consumer::Partition;
+use crate::kafka::link::{Partition, Record};
 use crate::kafka::scan::Scanner;
 use crate::kafka::transfer::{GroupOffset, Parcel, Transfer};
-use crate::kafka::{BorrowedMessage, Headers as _, Message as _, groups, topics};
+use crate::kafka::{groups, topics};
 use crate::model::record::RejectReason;
 use crate::model::time::Timestamp;
 use crate::model::wire::{HeaderRef, Origin, redrive_headers};
@@ -245,7 +245,7 @@ impl<'a> Redrive<'a> {
         for (partition, low, high) in ends {
             let progress = progress.get(&partition.partition).cloned().unwrap_or_default();
             self.scanner.scan(partition, *low, *high, |message| {
-                let headers = headers(message);
+                let headers = message.nullable_headers();
                 let (verdict, origin) = self.judge(message, &headers, &progress);
                 let reason = origin.map_or("?".to_string(), |origin| origin.reason);
                 tally.entry(reason).or_default().add(verdict);
@@ -255,10 +255,10 @@ impl<'a> Redrive<'a> {
         Ok(tally)
     }
 
-    fn judge(&self, message: &BorrowedMessage<'_>, headers: &[HeaderRef<'_>], progress: &Progress) -> (Verdict, Option<Origin>) {
+    fn judge(&self, message: &Record<'_>, headers: &[HeaderRef<'_>], progress: &Progress) -> (Verdict, Option<Origin>) {
         let origin = Origin::of(headers);
-        let written = Timestamp(message.timestamp().to_millis().unwrap_or_default());
-        let letter = Letter { partition: message.partition(), offset: message.offset(), written, origin: origin.as_ref() };
+        let written = Timestamp(message.timestamp.0);
+        let letter = Letter { partition: message.partition, offset: message.offset, written, origin: origin.as_ref() };
         let verdict = judge(&letter, &self.selection, &self.inputs, progress);
         (verdict, origin.filter(|_| verdict != Verdict::NotOurs))
     }
@@ -278,12 +278,12 @@ impl<'a> Redrive<'a> {
                 if taken >= most {
                     return Ok(false);
                 }
-                let headers = headers(message);
+                let headers = message.nullable_headers();
                 let (Verdict::Go, Some(origin)) = self.judge(message, &headers, &known) else { return Ok(true) };
                 if self.selection.offset.is_none() {
-                    progress.put_back(&origin.reason, message.offset());
-                } else if !progress.put_back_single(message.offset()) {
-                    bail!("too many single letters were picked in partition {}; put the rest back by reason", message.partition());
+                    progress.put_back(&origin.reason, message.offset);
+                } else if !progress.put_back_single(message.offset) {
+                    bail!("too many single letters were picked in partition {}; put the rest back by reason", message.partition);
                 }
                 taken += 1;
                 *by_reason.entry(origin.reason.clone()).or_default() += 1;
@@ -313,14 +313,14 @@ impl<'a> Redrive<'a> {
         if offsets.is_empty() { Ok(()) } else { transfer.commit(&[], &offsets).context("cannot commit the progress so far") }
     }
 
-    fn parcel(&self, message: &BorrowedMessage<'_>, headers: &[HeaderRef<'_>], origin: &Origin) -> Parcel {
+    fn parcel(&self, message: &Record<'_>, headers: &[HeaderRef<'_>], origin: &Origin) -> Parcel {
         let known = self.partitions.get(&origin.topic).copied().unwrap_or_default();
         Parcel {
             topic: self.to.unwrap_or(&origin.topic).to_string(),
             // Where it was: there intake meets the same event again, should it ever come twice.
             partition: Some(origin.partition).filter(|partition| self.to.is_none() && (0..known).contains(partition)),
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
+            key: message.key.map(<[u8]>::to_vec),
+            value: message.value.map(<[u8]>::to_vec),
             headers: redrive_headers(headers, origin),
         }
     }
@@ -352,10 +352,6 @@ fn show(put: u64, most: u64) {
             eprintln!();
         }
     }
-}
-
-fn headers<'m>(message: &'m BorrowedMessage<'_>) -> Vec<HeaderRef<'m>> {
-    message.headers().map(|headers| headers.iter().map(|header| (header.key, header.value)).collect()).unwrap_or_default()
 }
 
 impl Batch {

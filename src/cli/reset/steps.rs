@@ -10,9 +10,8 @@ use crate::cli::assemble;
 use crate::clock;
 use crate::config::Loaded;
 use crate::intake;
-use crate::kafka::Message as _;
 use crate::kafka::client::Connection;
-use crate::kafka::consumer::Partition;
+use crate::kafka::link::Partition;
 use crate::kafka::scan::Scanner;
 use crate::kafka::topics::{TopicNames, TopicPlan};
 use crate::kafka::transfer::{GroupOffset, Parcel, Transfer};
@@ -296,8 +295,8 @@ impl Steps {
         let partition = Partition { topic: topic.to_string(), partition };
         let bounds = self.scanner.bounds(&partition)?;
         self.scanner.scan(&partition, bounds.low, bounds.high, |message| {
-            let key = message.key().unwrap_or_default().to_vec();
-            match message.payload() {
+            let key = message.key.unwrap_or_default().to_vec();
+            match message.value {
                 Some(value) => live.insert(key, value.to_vec()),
                 None => live.remove(&key),
             };
@@ -309,9 +308,9 @@ impl Steps {
     /// Where the state of a shard was written; `None` = it has none.
     fn shard_position(&self, shard: i32) -> Result<Option<i64>> {
         let live = self.live_keys(&self.names.watch_changelog, shard)?;
-        let Some(header) = live.get(&watch::state::encode(&watch::state::StateKey::Header)) else { return Ok(None) };
+        let Some(header) = live.get(&watch::state::encode_key(&watch::state::StateKey::Header)) else { return Ok(None) };
         let place = || format!("cannot read the header of shard {shard} in '{}'", self.names.watch_changelog);
-        let header: watch::Header = watch::state::decode(header).with_context(place)?;
+        let header: watch::Header = watch::state::header(header).with_context(place)?;
         Ok(Some(header.position))
     }
 

@@ -1,0 +1,395 @@
+//! The loop of every role: a group member on one thread, its partitions, their state, and transactions.
+//!
+//! [`Worker`] knows groups, restoring and committing; a [`Role`] knows what records mean. Both see Kafka through [`Link`] only, so that
+//! the simulation runs them on a model of a broker.
+
+mod role;
+mod transact;
+
+pub use role::{Demand, Moment, Opening, Role, Source};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::transact::Pending;
+use super::assignment::{Action, Assignment, Event, Phase};
+use super::pace::Pace;
+use super::{Setup, Stop};
+use crate::health::RoleState;
+use crate::kafka::link::{Batch, Committed, Link, Partition, Read, Rebalance};
+use crate::metrics::{Rebalanced, Spent};
+
+/// Records of one partition that are taken before the next one has its turn.
+const FETCH: usize = 1_000;
+/// Records of a state that are read before the running partitions have their turn.
+const RESTORE: usize = 5_000;
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+/// Without anything to do the loop looks around this often.
+const IDLE: Duration = Duration::from_millis(100);
+/// Lag and time budget are told this often.
+const TELL: Duration = Duration::from_secs(1);
+const WITH_WORK: Duration = Duration::from_millis(1);
+
+struct Slot {
+    /// Offset that fetching began at, and what the group had.
+    opening: Opening,
+    /// Last known to be committed.
+    seen: Option<Committed>,
+    /// Fetched, not taken yet: batch and index.
+    backlog: Option<(Batch, usize)>,
+    /// When everything that had arrived was last committed.
+    caught_up: Duration,
+}
+
+pub struct Worker<'a, L: Link, R: Role> {
+    pub role: R,
+    setup: &'a Setup,
+    thread: usize,
+    assignment: Assignment,
+    slots: BTreeMap<i32, Slot>,
+    parts: BTreeMap<i32, R::Part>,
+    restoring: Option<(i32, R::Loading, bool)>,
+    restoring_since: Option<Duration>,
+    /// Assigned by the group, not answered yet.
+    unanswered: Option<Vec<Partition>>,
+    pending: Option<Pending>,
+    pace: Pace,
+    /// Tells transactions of this worker from all others.
+    incarnation: String,
+    transactions: u64,
+    /// The partition that has its turn first.
+    turn: i32,
+    spent: Spent,
+    spent_until: Duration,
+    told: Duration,
+    /// Last: records that wait are given back before their client ends.
+    pub link: L,
+}
+
+impl<'a, L: Link, R: Role> Worker<'a, L, R> {
+    /// `incarnation` is unique among all workers that ever used this group.
+    pub fn new(link: L, role: R, setup: &'a Setup, thread: usize, incarnation: String) -> Self {
+        setup.health.report(R::NAME, thread, RoleState::Restoring, link.now());
+        let pace = Pace::new(link.uptime());
+        Worker {
+            role,
+            setup,
+            thread,
+            assignment: Assignment::default(),
+            slots: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            restoring: None,
+            restoring_since: None,
+            unanswered: None,
+            pending: None,
+            pace,
+            incarnation,
+            transactions: 0,
+            turn: 0,
+            spent: Spent::default(),
+            spent_until: link.uptime(),
+            told: link.uptime(),
+            link,
+        }
+    }
+
+    /// Until asked to stop; then finishes what was begun.
+    ///
+    /// # Errors
+    /// What this worker cannot go on from. What is committed stays, and a new worker begins from there.
+    pub fn run(&mut self, stop: &Stop) -> Result<()> {
+        while !stop.asked() {
+            self.step()?;
+        }
+        self.finish_all()
+    }
+
+    /// One round: events, the transaction under way, a stretch of restoring, a batch of each partition, a new transaction.
+    ///
+    /// # Errors
+    /// As [`Worker::run`].
+    pub fn step(&mut self) -> Result<()> {
+        let moment = self.moment();
+        self.setup.health.beat(R::NAME, self.thread, moment.now);
+        while let Some(event) = self.link.event()? {
+            self.rebalance(event)?;
+        }
+        self.answer()?;
+        if self.pending.is_some() {
+            self.go_on_committing()?;
+            if self.pending.is_some() {
+                self.link.wait(FIRST_RETRY);
+                self.spend(|spent| &mut spent.commit);
+                return Ok(());
+            }
+        }
+        self.spend(|spent| &mut spent.commit);
+        let restored = self.restore()?;
+        if restored {
+            self.spend(|spent| &mut spent.restore);
+        }
+        let took = self.take()?;
+        self.spend(|spent| &mut spent.process);
+        let moment = self.moment();
+        let due = match self.role.demand(moment) {
+            Demand::Nothing => false,
+            Demand::Since(since) => self.pace.is_due(!took, moment.uptime, since, self.setup.commit_interval),
+            Demand::Urgent(since) => self.pace.is_due(true, moment.uptime, since, self.setup.commit_interval),
+            Demand::Now => true,
+        };
+        if due {
+            self.stage()?;
+            self.go_on_committing()?;
+            self.spend(|spent| &mut spent.commit);
+        } else if !took && !restored {
+            let idle = matches!(self.role.demand(moment), Demand::Nothing);
+            self.link.wait(if idle { IDLE } else { WITH_WORK });
+            self.spend(|spent| &mut spent.idle);
+        }
+        self.tell_now_and_then();
+        Ok(())
+    }
+
+    /// The time since the last call went into this.
+    fn spend(&mut self, phase: impl FnOnce(&mut Spent) -> &mut Duration) {
+        let uptime = self.link.uptime();
+        *phase(&mut self.spent) += uptime.saturating_sub(self.spent_until);
+        self.spent_until = uptime;
+    }
+
+    fn tell_now_and_then(&mut self) {
+        let uptime = self.link.uptime();
+        if uptime.saturating_sub(self.told) < TELL {
+            return;
+        }
+        self.told = uptime;
+        self.setup.metrics.spent(R::NAME, self.thread, &std::mem::take(&mut self.spent));
+        let group = self.group();
+        for (partition, slot) in &self.slots {
+            let place = Partition { topic: self.role.topic().to_string(), partition: *partition };
+            let Some(end) = self.link.end_seen(&place) else { continue };
+            let position = slot.seen.as_ref().map_or(slot.opening.low, |seen| seen.offset);
+            let lag = end.saturating_sub(position).max(0);
+            let age = if lag == 0 { Duration::ZERO } else { uptime.saturating_sub(slot.caught_up) };
+            self.setup.metrics.lag(&group, &place.topic, *partition, lag, age);
+        }
+    }
+
+    /// Commits what was taken and gives everything up.
+    ///
+    /// # Errors
+    /// The last transaction did not go through.
+    pub fn finish_all(&mut self) -> Result<()> {
+        let actions = self.assignment.on(Event::Closing);
+        self.act(actions)?;
+        self.link.close()
+    }
+
+    /// The state of each partition that takes records.
+    pub fn parts(&self) -> &BTreeMap<i32, R::Part> {
+        &self.parts
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.link.now(), uptime: self.link.uptime() }
+    }
+
+    fn group(&self) -> String {
+        format!("{}-{}", self.setup.connection.application_id, R::NAME)
+    }
+
+    fn partition(&self, partition: i32) -> Partition {
+        Partition { topic: self.role.topic().to_string(), partition }
+    }
+
+    // ---- the group
+
+    fn rebalance(&mut self, event: Rebalance) -> Result<()> {
+        match event {
+            Rebalance::Assign(partitions) => {
+                self.unanswered = Some(partitions);
+                Ok(())
+            }
+            Rebalance::Revoke { partitions, lost } => {
+                let numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition).collect();
+                let (event, what) =
+                    if lost { (Event::Lost(numbers), Rebalanced::Lost) } else { (Event::Revoked(numbers), Rebalanced::Revoked) };
+                let actions = self.assignment.on(event);
+                // Answered in any case: an unanswered revoke would keep the member from ever closing.
+                let acted = self.act(actions);
+                self.link.unassign(&partitions)?;
+                self.rebalanced(what);
+                acted
+            }
+            Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
+        }
+    }
+
+    /// Where we begin depends on the group's offsets, which may not be decided yet: asked again until they are.
+    fn answer(&mut self) -> Result<()> {
+        let Some(partitions) = self.unanswered.clone() else { return Ok(()) };
+        let Some(committed) = self.link.committed(&partitions)? else { return Ok(()) };
+        let mut starts = Vec::new();
+        let mut openings = Vec::new();
+        for (partition, committed) in partitions.into_iter().zip(committed) {
+            let Some((low, high)) = self.link.bounds(&partition)? else { return Ok(()) };
+            starts.push((partition.clone(), self.role.start(committed.as_ref(), low, high)));
+            openings.push(Opening { partition: partition.partition, committed, low, high });
+        }
+        self.link.assign(&starts)?;
+        self.unanswered = None;
+        for opening in openings {
+            let slot = Slot { seen: opening.committed.clone(), opening, backlog: None, caught_up: self.link.uptime() };
+            self.slots.entry(slot.opening.partition).or_insert(slot);
+        }
+        let numbers = starts.iter().map(|(partition, _)| partition.partition).collect();
+        let actions = self.assignment.on(Event::Assigned(numbers));
+        self.act(actions)?;
+        self.rebalanced(Rebalanced::Assigned);
+        self.report_state();
+        Ok(())
+    }
+
+    fn rebalanced(&self, what: Rebalanced) {
+        self.setup.metrics.rebalanced(R::NAME, self.thread, what, self.assignment.partitions().count());
+    }
+
+    fn act(&mut self, actions: Vec<Action>) -> Result<()> {
+        for action in actions {
+            match action {
+                // The partitions are being fetched; nobody takes their records before they run.
+                Action::Fetch(_) => {}
+                Action::Restore(partition) => self.begin_restoring(partition)?,
+                Action::StopRestoring(_) => {
+                    self.restoring = None;
+                    self.link.close()?;
+                }
+                Action::Finish(_) => {
+                    let finished = self.finish();
+                    let actions = self.assignment.on(Event::Finished);
+                    self.act(actions)?;
+                    finished?;
+                }
+                Action::Drop(partitions) => self.forget(&partitions)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, partitions: &[i32]) -> Result<()> {
+        let (group, topic) = (self.group(), self.role.topic().to_string());
+        for partition in partitions {
+            self.slots.remove(partition);
+            self.parts.remove(partition);
+            self.setup.metrics.forget_partition(&group, R::NAME, &topic, *partition);
+        }
+        if let Some(pending) = &mut self.pending {
+            if !pending.staged.leave_out(partitions) {
+                bail!("{} partitions were taken away before their transaction went through", partitions.len());
+            }
+            if pending.staged.is_empty() {
+                self.pending = None;
+            }
+        }
+        self.role.dropped(partitions, &self.parts)
+    }
+
+    fn report_state(&self) {
+        let state = if self.assignment.is_running() && self.unanswered.is_none() { RoleState::Running } else { RoleState::Restoring };
+        self.setup.health.report(R::NAME, self.thread, state, self.link.now());
+    }
+
+    // ---- restoring
+
+    fn begin_restoring(&mut self, partition: i32) -> Result<()> {
+        let Some(slot) = self.slots.get(&partition) else { return Ok(()) };
+        self.restoring_since = Some(self.link.uptime());
+        let loading = self.role.begin_loading(slot.opening.clone())?;
+        self.restoring = Some((partition, loading, false));
+        Ok(())
+    }
+
+    /// A stretch of reading state; whether there was anything to do.
+    fn restore(&mut self) -> Result<bool> {
+        if self.restoring.is_none() {
+            let actions = self.assignment.on(Event::CanRestore);
+            if actions.is_empty() {
+                return Ok(false);
+            }
+            self.act(actions)?;
+        }
+        let Some((partition, mut loading, mut is_open)) = self.restoring.take() else { return Ok(false) };
+        let place = || format!("{}: cannot restore partition {partition}", R::NAME);
+        if !is_open {
+            match self.role.next_source(&mut loading).with_context(place)? {
+                Some(source) => self.link.open(&source.partition, source.from, source.until)?,
+                None => {
+                    let part = self.role.finish_loading(loading).with_context(place)?;
+                    self.restored(partition, part);
+                    return Ok(true);
+                }
+            }
+            is_open = true;
+        }
+        match self.link.read(RESTORE)? {
+            Read::Records(batch) => {
+                for record in batch.iter() {
+                    self.role.load(&mut loading, &record).with_context(place)?;
+                }
+            }
+            Read::Finished { .. } => is_open = false,
+        }
+        self.restoring = Some((partition, loading, is_open));
+        Ok(true)
+    }
+
+    fn restored(&mut self, partition: i32, part: R::Part) {
+        self.parts.insert(partition, part);
+        self.assignment.on(Event::Restored(partition));
+        if let Some(since) = self.restoring_since.take() {
+            let took = self.link.uptime().saturating_sub(since);
+            self.setup.metrics.restored(R::NAME, took);
+            tracing::info!(role = R::NAME, partition, seconds = took.as_secs_f64(), "restored");
+        }
+        self.report_state();
+    }
+
+    // ---- records
+
+    /// A batch of each running partition; whether there was any.
+    fn take(&mut self) -> Result<bool> {
+        let running: Vec<i32> = self.assignment.in_phase(Phase::Running).collect();
+        // The one after the last that began begins, so that a full batch does not always favour the same.
+        let split = running.iter().position(|partition| *partition > self.turn).unwrap_or(0);
+        let (later, first) = running.split_at(split);
+        let mut took = false;
+        for partition in first.iter().chain(later) {
+            if self.role.demand(self.moment()) == Demand::Now {
+                break;
+            }
+            took |= self.take_of(*partition)?;
+            self.turn = *partition;
+        }
+        Ok(took)
+    }
+
+    fn take_of(&mut self, partition: i32) -> Result<bool> {
+        let place = self.partition(partition);
+        let moment = self.moment();
+        let (Some(slot), Some(part)) = (self.slots.get_mut(&partition), self.parts.get_mut(&partition)) else { return Ok(false) };
+        let (batch, from) = match slot.backlog.take() {
+            Some(backlog) => backlog,
+            None => (self.link.fetch(&place, FETCH)?, 0),
+        };
+        if batch.is_empty() && !batch.end {
+            return Ok(false);
+        }
+        let next = self.role.take(part, &batch, from, moment)?;
+        if next < batch.len() {
+            slot.backlog = Some((batch, next));
+        }
+        Ok(next > from)
+    }
+}
