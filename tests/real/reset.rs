@@ -70,6 +70,8 @@ fn computing_all_anew_counts_everything_once() {
     let refused = reset(&deployment, &["--to-earliest", "--yes"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("app-intake' has a member: ") && refused.stderr.contains("app-watch' has a member"), "{refused:?}");
+    // Who insists may.
+    reset(&deployment, &["--only", "deliver", "--to-earliest", "--force", "--yes"]).expect_success();
     stop(&deployment, process);
 
     // Neither a dry run nor a reset without a yes changes anything.

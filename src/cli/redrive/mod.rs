@@ -152,7 +152,9 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         return Ok(Ended::Unusable);
     }
     let put = redrive.put_back(&ends, go)?;
-    println!("\nput back {put} letters {target}");
+    println!();
+    put.iter().for_each(|(reason, count)| println!("{reason:<22} {count:>9}"));
+    println!("put back {} letters {target}", put.values().sum::<u64>());
     Ok(Ended::Well)
 }
 
@@ -262,10 +264,12 @@ impl<'a> Redrive<'a> {
     }
 
     /// Whoever runs this at the same time is fenced; so progress is read after that.
-    fn put_back(&self, ends: &[(Partition, i64, i64)], most: u64) -> Result<u64> {
+    /// Answers how many went back, by reason.
+    fn put_back(&self, ends: &[(Partition, i64, i64)], most: u64) -> Result<BTreeMap<String, u64>> {
         let transfer = Transfer::start(&self.connection, COMMAND, COMMAND)?;
         let mut all = self.progress()?;
-        let (mut put, mut taken) = (0_u64, 0_u64);
+        self.keep_alive(&transfer, &all)?;
+        let (mut put, mut taken, mut by_reason) = (0_u64, 0_u64, BTreeMap::new());
         for (partition, low, high) in ends {
             let mut progress = all.remove(&partition.partition).unwrap_or_default();
             let mut batch = Batch::default();
@@ -282,6 +286,7 @@ impl<'a> Redrive<'a> {
                     bail!("too many single letters were picked in partition {}; put the rest back by reason", message.partition);
                 }
                 taken += 1;
+                *by_reason.entry(origin.reason.clone()).or_default() += 1;
                 batch.add(self.parcel(message, &headers, &origin));
                 if batch.is_full() {
                     put += self.commit(&transfer, &mut batch, partition, &progress).with_context(|| went_before(put))?;
@@ -292,7 +297,20 @@ impl<'a> Redrive<'a> {
             put += self.commit(&transfer, &mut batch, partition, &progress).with_context(|| went_before(put))?;
             show(put, most);
         }
-        Ok(put)
+        Ok(by_reason)
+    }
+
+    /// Brokers forget offsets that nobody commits for long (offsets.retention.minutes): each run commits those of all partitions anew.
+    fn keep_alive(&self, transfer: &Transfer, all: &BTreeMap<i32, Progress>) -> Result<()> {
+        let known = all.iter().filter(|(_, progress)| progress.offset() > 0 && !self.again);
+        let offsets: Vec<GroupOffset> = known
+            .map(|(partition, progress)| GroupOffset {
+                partition: Partition { topic: self.topic.clone(), partition: *partition },
+                offset: progress.offset(),
+                metadata: progress.encode(),
+            })
+            .collect();
+        if offsets.is_empty() { Ok(()) } else { transfer.commit(&[], &offsets).context("cannot commit the progress so far") }
     }
 
     fn parcel(&self, message: &Record<'_>, headers: &[HeaderRef<'_>], origin: &Origin) -> Parcel {
