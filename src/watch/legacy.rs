@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::detect::runaway::MinuteRing;
+use super::baseline::Baseline1;
+use super::detect::ring::MinuteRing;
+use super::history::Point;
+use super::recent::Recent;
 use super::restore::ReadOpen;
 use super::series::{HourTotals, NodeClosed};
 use super::shard::Header;
@@ -21,6 +24,13 @@ struct Header1 {
     watermarks: Watermarks,
     closed_through: Option<Hour>,
     late_partials: u64,
+}
+
+#[derive(Deserialize)]
+struct NodeClosed1 {
+    born: Hour,
+    baseline: Baseline1,
+    history: Vec<Point>,
 }
 
 #[derive(Deserialize)]
@@ -44,11 +54,13 @@ pub(super) fn header(payload: &[u8]) -> Result<Header, StateError> {
 }
 
 pub(super) fn closed(payload: &[u8]) -> Result<NodeClosed, StateError> {
-    from_payload(payload)
+    let old: NodeClosed1 = from_payload(payload)?;
+    Ok(NodeClosed { born: old.born, baseline: old.baseline.into(), history: old.history.into_iter().collect() })
 }
 
-pub(super) fn recent(payload: &[u8]) -> Result<BTreeMap<Hour, HourTotals>, StateError> {
-    from_payload(payload)
+pub(super) fn recent(payload: &[u8]) -> Result<Recent, StateError> {
+    let old: BTreeMap<Hour, HourTotals> = from_payload(payload)?;
+    Ok(old.into_iter().collect())
 }
 
 pub(super) fn open(payload: &[u8]) -> Result<ReadOpen, StateError> {
