@@ -171,7 +171,7 @@ impl Steps {
 
     fn plan_intake(&mut self, target: Target, anew: bool) -> Result<Vec<String>> {
         let partitions = self.partitions(&self.names.usage_events.clone())?;
-        let keys = self.live_keys(&self.names.intake_changelog, 0)?;
+        let keys = self.intake_keys()?;
         let mut problems = Vec::new();
         for (partition, place) in self.places(INTAKE, partitions, Some(target))? {
             let to = match plan::target(target, &place) {
@@ -211,7 +211,7 @@ impl Steps {
     fn repair_intake(&mut self, skip_lost: bool) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         let partitions = self.partitions(&self.names.usage_events.clone())?;
-        let keys = self.live_keys(&self.names.intake_changelog, 0)?;
+        let keys = self.intake_keys()?;
         for (partition, place) in self.places(INTAKE, partitions, None)? {
             let stored = stored(&keys, &partition)?;
             let (to, note) = match plan::repair_intake(&place, stored.as_ref().map(|stored| stored.next), skip_lost) {
@@ -258,12 +258,25 @@ impl Steps {
         let (topic_id, watermark) = stored.map_or(("", None), |stored| (stored.topic_id.as_str(), stored.watermark));
         let key = Parcel {
             topic: self.names.intake_changelog.clone(),
-            partition: Some(0),
+            partition: Some(intake::state::changelog_partition(partition.partition, self.changelog_partitions())),
             key: Some(intake::state::key(&partition.topic, partition.partition)),
             value: Some(intake::state::encode(topic_id, to, watermark)),
             headers: Vec::new(),
         };
         Move { role: INTAKE, partition, from, to, key: Some(key), note }
+    }
+
+    fn changelog_partitions(&self) -> i32 {
+        self.partition_counts.get(&self.names.intake_changelog).copied().unwrap_or(1)
+    }
+
+    /// Intake's keys of all input partitions.
+    fn intake_keys(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let mut keys = BTreeMap::new();
+        for partition in 0..self.changelog_partitions() {
+            keys.extend(self.live_keys(&self.names.intake_changelog, partition)?);
+        }
+        Ok(keys)
     }
 
     fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
