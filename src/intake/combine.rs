@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decode::Scratch;
-use super::memory::{Dimensions, Memory};
+use super::memory::{Dimensions, Memory, User};
 use super::price::{Priced, Usage};
 use super::rules::IntakeRules;
 use super::slots::Slots;
@@ -127,11 +127,11 @@ impl Batch {
         self.counts.duplicates += 1;
     }
 
-    /// `known` and `user` are numbers that `Memory` gave.
+    /// `known` and `user` are what `Memory` gave.
     pub(super) fn combine(
         &mut self,
         known: usize,
-        user: Option<usize>,
+        user: User,
         usage: &Usage,
         event_time: Timestamp,
         ingest_time: Timestamp,
@@ -166,7 +166,7 @@ impl Batch {
                 new
             }
         };
-        if let (Some(user), Some(sum)) = (user, self.sums.get_mut(index(place))) {
+        if let (Some(user), Some(sum)) = (user.number, self.sums.get_mut(index(place))) {
             sum.users = Some(self.users.add(place, number(user), priced.cost, sum.users));
         }
     }

@@ -11,7 +11,7 @@ const KEPT_FOR_ROLLBACK: i64 = 100_000;
 /// Slots that are swept for each record: forgotten items are gone from the index after an eighth of its size in records.
 const SWEPT: usize = 8;
 /// Items are numbered in a ring, far larger than any window.
-const RING: u32 = 0x7fff_ffff;
+const RING: u32 = 1 << 31;
 pub const LARGEST_WINDOW: u64 = 1 << 30;
 
 /// The identity of an event within its partition.
@@ -65,7 +65,7 @@ impl Window {
         let (entries, first) = (&self.entries, self.first);
         let entry_of = |item: u32| entries.get(place_of(first, item));
         let known = self.latest.find(entry.slot_hash(), |item| entry_of(item).is_some_and(|known| known.hash == hash));
-        self.latest.sweep(SWEPT, |item| entry_of(item).is_none());
+        self.latest.sweep(SWEPT, |item| place_of(first, item) >= entries.len());
         let Some(known) = known else {
             self.push(entry);
             self.latest.insert(entry.slot_hash(), item);
@@ -143,7 +143,7 @@ fn place_of(first: u32, item: u32) -> usize {
 }
 
 fn ring_distance(from: u32, to: u32) -> u32 {
-    (to + RING - from) % RING
+    to.wrapping_sub(from) % RING
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the lowest bits are what is asked for")]

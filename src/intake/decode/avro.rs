@@ -57,12 +57,14 @@ impl<'a> Bytes<'a> {
         Bytes { rest: datum, items_left: datum.len().saturating_add(SPARE_ITEMS) }
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Reject> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(ends_early)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Reject> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or_else(ends_early)?;
         self.rest = rest;
@@ -70,6 +72,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// A zigzag varint of at most 64 bits; most are lengths and take one byte.
+    #[inline]
     pub(super) fn long(&mut self) -> Result<i64, Reject> {
         if let [byte @ 0..0x80, rest @ ..] = self.rest {
             self.rest = rest;
@@ -99,6 +102,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn prefixed(&mut self) -> Result<&'a [u8], Reject> {
         let length = self.long()?;
         self.take(usize::try_from(length).map_err(|_| invalid("a negative length"))?)
@@ -109,6 +113,7 @@ impl<'a> Bytes<'a> {
         std::str::from_utf8(bytes).map_err(|_| Reject::new(RejectReason::InvalidUtf8, format!("'{}' is no UTF-8", field.name())))
     }
 
+    #[inline]
     pub(super) fn variant<'r, T>(&mut self, variants: &'r [T]) -> Result<&'r T, Reject> {
         let index = self.long()?;
         let variant = usize::try_from(index).ok().and_then(|index| variants.get(index));
@@ -163,6 +168,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Items of the next block of an array or map, and its size in bytes where it is stated; `None` at the end.
+    #[inline]
     pub(super) fn block(&mut self) -> Result<Option<(usize, Option<usize>)>, Reject> {
         let count = self.long()?;
         if count == 0 {

@@ -1,4 +1,4 @@
-//! The quick reader of Avro: texts as bytes that nobody has looked into, numbers as they are summed. It knows no reasons: where an event is
+//! The quick reader of Avro: numbers as they are summed, texts as bytes that nobody has looked into. It knows no reasons: where an event is
 //! anything but plain it gives up, and the thorough reader finds out what it is.
 
 use std::borrow::Cow;
@@ -9,11 +9,15 @@ use super::{Field, MOST_TAGS, Value};
 use crate::intake::price::Usage;
 use crate::intake::validate::{self, LARGEST, LONGEST_TEXT};
 
-/// A decoded event. Ids, the resource and all tags are UTF-8 and of legal length, numbers are legal; the other texts are still to be judged.
-#[derive(Debug)]
+/// A decoded event. Id, resource and tags are UTF-8 and of legal length, numbers are legal; the other texts are still to be judged. Null,
+/// absent and empty are one to the contract.
+#[derive(Debug, Default)]
 pub struct QuickEvent<'a> {
-    /// By field. Null, absent and empty are one to the contract.
-    texts: [&'a [u8]; Field::COUNT],
+    pub event_id: &'a [u8],
+    pub source: &'a [u8],
+    pub team: &'a [u8],
+    pub meter: &'a [u8],
+    pub user: &'a [u8],
     pub time_ms: i64,
     pub usage: Usage,
     pub has_tokens: bool,
@@ -21,10 +25,6 @@ pub struct QuickEvent<'a> {
 }
 
 impl<'a> QuickEvent<'a> {
-    pub fn text(&self, field: Field) -> &'a [u8] {
-        self.texts[field as usize]
-    }
-
     /// Of a name that comes twice the last holds.
     pub fn tag(&self, name: &[u8]) -> Option<&'a [u8]> {
         let mut found = None;
@@ -39,36 +39,77 @@ impl<'a> QuickEvent<'a> {
 }
 
 /// `None`: nothing is known, not even that it is wrong.
-pub fn read<'a>(datum: &'a [u8], plan: &'a Plan) -> Option<QuickEvent<'a>> {
+///
+/// All texts that may decide who pays and what it costs, but for user and tags, are appended to `key` as they stand in the datum: equal
+/// bytes of one schema are equal texts.
+pub fn read<'a>(datum: &'a [u8], plan: &'a Plan, key: &mut Vec<u8>) -> Option<QuickEvent<'a>> {
     let mut bytes = Bytes::new(datum);
-    let usage = Usage { requests: 1, ..Usage::default() };
-    let mut event = QuickEvent { texts: [&[]; Field::COUNT], time_ms: 0, usage, has_tokens: false, tags: Pairs::default() };
-    let mut has_time = false;
+    let mut event = QuickEvent { usage: Usage { requests: 1, ..Usage::default() }, ..QuickEvent::default() };
+    let (mut has_time, mut resource) = (false, &[][..]);
+    // Fields of the key that follow on each other are copied at once.
+    let mut run: Option<&[u8]> = None;
     for step in &plan.steps {
-        match step {
-            Step::Skip(shape) => bytes.skip(&plan.shapes, *shape, 0).ok()?,
-            Step::Take(field, read) => {
-                let Some(read) = chosen(&mut bytes, read)? else { continue };
-                match field {
-                    Field::EventTime => {
-                        let Read::Time(units) = read else { return None };
-                        event.time_ms = bytes.long().ok()?.div_euclid(*units);
-                        has_time = true;
-                    }
-                    Field::Tags => event.tags = tags(&mut bytes, read)?,
-                    Field::Quantity => event.usage.quantity = validate::quantity(number(&mut bytes, read)?).ok()?,
-                    Field::Cost => event.usage.cost = validate::cost(money(&mut bytes, read)?).ok()?,
-                    field => match count_of(&mut event, *field) {
-                        Some(count) => *count = self::count(&mut bytes, read)?,
-                        None => event.texts[*field as usize] = text(&mut bytes, read)?,
-                    },
-                }
+        let Step::Take(field, read) = step else {
+            let Step::Skip(shape) = step else { return None };
+            end_run(&mut run, bytes.rest, key)?;
+            bytes.skip(&plan.shapes, *shape, 0).ok()?;
+            continue;
+        };
+        if is_in_key(*field) {
+            run.get_or_insert(bytes.rest);
+        } else {
+            end_run(&mut run, bytes.rest, key)?;
+        }
+        let Some(read) = chosen(&mut bytes, read)? else { continue };
+        match field {
+            Field::EventTime => {
+                let Read::Time(units) = read else { return None };
+                event.time_ms = bytes.long().ok()?.div_euclid(*units);
+                has_time = true;
             }
+            Field::EventId => event.event_id = text(&mut bytes, read)?,
+            Field::Source => event.source = text(&mut bytes, read)?,
+            Field::Team => event.team = text(&mut bytes, read)?,
+            Field::Meter => event.meter = text(&mut bytes, read)?,
+            Field::User => event.user = text(&mut bytes, read)?,
+            Field::ResourceId => resource = text(&mut bytes, read)?,
+            Field::Tags => event.tags = tags(&mut bytes, read)?,
+            Field::Quantity => event.usage.quantity = validate::quantity(number(&mut bytes, read)?).ok()?,
+            Field::Cost => event.usage.cost = validate::cost(money(&mut bytes, read)?).ok()?,
+            field => match count_of(&mut event, *field) {
+                Some(count) => *count = self::count(&mut bytes, read)?,
+                None => drop(text(&mut bytes, read)?),
+            },
         }
     }
-    let id_and_source = !event.text(Field::EventId).is_empty() && !event.text(Field::Source).is_empty();
-    let legal = [Field::EventId, Field::ResourceId].map(|field| is_text(event.text(field)));
-    (bytes.rest.is_empty() && has_time && id_and_source && legal == [true; 2]).then_some(event)
+    end_run(&mut run, bytes.rest, key)?;
+    let whole = bytes.rest.is_empty() && has_time && !event.event_id.is_empty() && !event.source.is_empty();
+    (whole && is_text(event.event_id) && is_text(resource)).then_some(event)
+}
+
+fn is_in_key(field: Field) -> bool {
+    match field {
+        Field::Source
+        | Field::Meter
+        | Field::Team
+        | Field::Project
+        | Field::Model
+        | Field::Provider
+        | Field::Region
+        | Field::Environment
+        | Field::Account
+        | Field::Currency => true,
+        Field::EventId | Field::EventTime | Field::User | Field::ResourceId | Field::Quantity | Field::Cost | Field::Tags => false,
+        Field::InputTokens | Field::OutputTokens | Field::CachedInputTokens | Field::CacheWriteTokens | Field::ReasoningTokens => false,
+        Field::Requests => false,
+    }
+}
+
+fn end_run(run: &mut Option<&[u8]>, rest: &[u8], key: &mut Vec<u8>) -> Option<()> {
+    if let Some(start) = run.take() {
+        key.extend_from_slice(start.get(..start.len() - rest.len())?);
+    }
+    Some(())
 }
 
 fn is_text(bytes: &[u8]) -> bool {

@@ -8,6 +8,7 @@ use apache_avro::{Decimal, Schema};
 use serde_json::{Value as Json, json};
 
 use super::field::Kind;
+use super::second::{self, Loose};
 use super::{Field, RawEvent, Value, avro, plan};
 use crate::intake::tests::Dice;
 use crate::model::record::RejectReason;
@@ -166,6 +167,53 @@ fn reads_what_apache_avro_writes_whatever_the_writer_schema() {
         assert_eq!(found, expected, "{seed}");
         damage(&mut dice, &bytes, &plan);
     }
+}
+
+/// The same by an implementation that shares no code with apache-avro, and none with ours.
+#[test]
+fn reads_what_a_second_implementation_reads() {
+    let mut compared = 0;
+    for seed in 10_000..11_000 {
+        let mut dice = Dice(seed);
+        let fields = shuffled(&mut dice);
+        let (text, bytes) = written(&fields);
+        let plan = plan::compile(&text).unwrap();
+        let mut event = avro::read_datum(&bytes, &plan, RawEvent::default()).unwrap_or_else(|reject| panic!("{seed}: {reject:?}\n{text}"));
+        let theirs = second::read(&text, &bytes).unwrap_or_else(|error| panic!("{seed}: {error}\n{text}"));
+        for field in fields.iter().filter_map(|written| Field::named(&written.name)).filter(|field| *field != Field::Tags) {
+            let is_micros = fields.iter().any(|written| written.name == field.name() && written.kind.to_string().contains("micros"));
+            let seen = (event.take(field), theirs[field.name()].clone());
+            compared += 1;
+            match &seen {
+                (Value::Null, Loose::Null) => {}
+                (Value::Text(ours), Loose::Bytes(theirs)) => assert_eq!(ours.as_bytes(), theirs, "{seed}: {}", field.name()),
+                (Value::Int(ours), Loose::Int(theirs)) => {
+                    let theirs = if is_micros { theirs.div_euclid(1_000) } else { *theirs };
+                    assert_eq!(i128::from(*ours), theirs, "{seed}: {}", field.name());
+                }
+                (Value::Float(ours), Loose::Float(theirs)) => assert_eq!(ours, theirs, "{seed}: {}", field.name()),
+                // It gives a decimal as its text, or rounds it to a float where nobody says what is wanted.
+                (Value::Decimal(digits, scale), theirs) => {
+                    let start: i128 = if digits[0] & 0x80 != 0 { -1 } else { 0 };
+                    let unscaled = digits.iter().fold(start, |value, byte| value << 8 | i128::from(*byte));
+                    let ours = unscaled as f64 / 10_f64.powi(i32::try_from(*scale).unwrap());
+                    let theirs = match theirs {
+                        Loose::Bytes(text) => std::str::from_utf8(text).unwrap().parse().unwrap(),
+                        Loose::Float(value) => *value,
+                        other => panic!("{seed}: {other:?} for a decimal"),
+                    };
+                    assert!((ours - theirs).abs() <= ours.abs() * 1e-12, "{seed}: {ours} {theirs}");
+                }
+                other => panic!("{seed}: {}: {other:?}", field.name()),
+            }
+        }
+        let mut ours: Vec<_> = event.tags.iter().map(|(name, value)| (name.to_string(), Loose::Bytes(value.as_bytes().to_vec()))).collect();
+        ours.sort_by(|a, b| a.0.cmp(&b.0));
+        if let Some(Loose::Map(theirs)) = theirs.get("tags") {
+            assert_eq!(ours, theirs.clone().into_iter().collect::<Vec<_>>(), "{seed}");
+        }
+    }
+    assert!(compared > 10_000, "{compared}");
 }
 
 /// Every record that is cut short or prolonged is refused; a damaged one is refused or read as something else.
