@@ -11,6 +11,15 @@ use super::path::{Deployment, now_ms, usage};
 const LIMIT: Duration = Duration::from_secs(60);
 const HOUR_MS: i64 = 3_600_000;
 
+/// Whose threads stay members for seconds after they have ended, as static ones do, instead of 45.
+fn deployment(name: &str) -> Deployment {
+    let deployment = Deployment::without_mail(name, "");
+    let text = std::fs::read_to_string(&deployment.config).unwrap();
+    let hasty = "instance_id = \"one\"\nmessage_timeout = \"9s\"\ntransaction_timeout = \"10s\"\nsession_timeout = \"11s\"";
+    std::fs::write(&deployment.config, text.replace("instance_id = \"one\"", hasty)).unwrap();
+    deployment
+}
+
 fn reset(deployment: &Deployment, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.args(["reset", "--config"]).arg(&deployment.config).args(arguments);
@@ -54,7 +63,7 @@ fn events(name: &str, count: usize, at: i64) -> Vec<Value> {
 /// Members leave when they end, or at the session timeout: --wait covers both.
 #[test]
 fn computing_all_anew_counts_everything_once() {
-    let deployment = Deployment::without_mail("reset-anew", "");
+    let deployment = deployment("reset-anew");
     let start = now_ms() / HOUR_MS * HOUR_MS - 5 * HOUR_MS;
     let old: Vec<Value> = (0..4).flat_map(|hour| events(&format!("h{hour}"), 25, start + hour * HOUR_MS + 60_000)).collect();
     deployment.produce_usage(&old);
@@ -110,7 +119,7 @@ fn computing_all_anew_counts_everything_once() {
 
 #[test]
 fn what_a_reset_elsewhere_broke_is_repaired() {
-    let deployment = Deployment::without_mail("reset-repair", "");
+    let deployment = deployment("reset-repair");
     let usage_topic = deployment.topic("usage-events");
     deployment.produce_usage(&events("a", 40, now_ms() - 60_000));
     let process = deployment.start();
@@ -164,7 +173,7 @@ fn what_a_reset_elsewhere_broke_is_repaired() {
 
 #[test]
 fn one_role_alone_goes_where_it_may() {
-    let deployment = Deployment::without_mail("reset-one", "");
+    let deployment = deployment("reset-one");
     deployment.produce_usage(&events("a", 30, now_ms() - 60_000));
     let process = deployment.start();
     read(&deployment, 30);
@@ -175,7 +184,7 @@ fn one_role_alone_goes_where_it_may() {
     let back = reset(&deployment, &["--only", "intake", "--shift-by", "-5", "--yes", "--wait"]);
     assert_eq!(back.code, Some(2), "{back:?}");
     assert!(back.stderr.contains("a second time"), "{back:?}");
-    reset(&deployment, &["--only", "intake", "--to-latest", "--yes"]).expect_success();
+    reset(&deployment, &["--only", "intake", "--to-latest", "--yes", "--wait"]).expect_success();
     let process = deployment.start();
     deployment.produce_usage(&events("b", 2, now_ms()));
     read(&deployment, 2);

@@ -258,25 +258,12 @@ impl Steps {
         let (topic_id, watermark) = stored.map_or(("", None), |stored| (stored.topic_id.as_str(), stored.watermark));
         let key = Parcel {
             topic: self.names.intake_changelog.clone(),
-            partition: Some(intake::state::changelog_partition(partition.partition, self.changelog_partitions())),
+            partition: Some(self.changelog_of(partition.partition)),
             key: Some(intake::state::key(&partition.topic, partition.partition)),
             value: Some(intake::state::encode(topic_id, to, watermark)),
             headers: Vec::new(),
         };
         Move { role: INTAKE, partition, from, to, key: Some(key), note }
-    }
-
-    fn changelog_partitions(&self) -> i32 {
-        self.partition_counts.get(&self.names.intake_changelog).copied().unwrap_or(1)
-    }
-
-    /// Intake's keys of all input partitions.
-    fn intake_keys(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let mut keys = BTreeMap::new();
-        for partition in 0..self.changelog_partitions() {
-            keys.extend(self.live_keys(&self.names.intake_changelog, partition)?);
-        }
-        Ok(keys)
     }
 
     fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
@@ -297,6 +284,23 @@ impl Steps {
             places.push((partition, Place { bounds, committed: committed.map(|committed| committed.offset), at_time }));
         }
         Ok(places)
+    }
+
+    /// All of them, whichever partition of the changelog they stand in.
+    fn intake_keys(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let topic = &self.names.intake_changelog;
+        let mut keys = BTreeMap::new();
+        for partition in 0..self.partition_counts.get(topic).copied().unwrap_or_default() {
+            keys.extend(self.live_keys(topic, partition)?);
+        }
+        Ok(keys)
+    }
+
+    /// Where the key of an input partition stands: input and changelog have as many partitions, or the changelog has fewer.
+    fn changelog_of(&self, partition: i32) -> i32 {
+        let topic = &self.names.intake_changelog;
+        let planned = self.plans.iter().find(|plan| plan.name == *topic && self.emptied.contains(topic)).map(|plan| plan.partitions);
+        intake::state::changelog_partition(partition, planned.or(self.partition_counts.get(topic).copied()).unwrap_or(1))
     }
 
     /// Empty where the topic does not exist.
