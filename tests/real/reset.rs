@@ -221,5 +221,5 @@ fn one_role_alone_goes_where_it_may() {
     assert_eq!(reset(&deployment, &["--only", "deliver", "--repair"]).code, Some(2));
     assert_eq!(reset(&deployment, &["--only", "watch", "--to-latest"]).code, Some(2));
     assert_eq!(reset(&deployment, &[]).code, Some(2), "a target is needed");
-    reset(&deployment, &["--only", "deliver", "--to-latest", "--yes"]).expect_success();
+    reset(&deployment, &["--only", "deliver", "--to-latest", "--yes", "--wait"]).expect_success();
 }
