@@ -114,6 +114,12 @@ impl Feed {
         self.shard.apply(&ShardRecord { partials, markers }, self.offset, now, &self.rules);
         self.offset += 1;
     }
+
+    fn close(&mut self) {
+        while self.shard.is_closing() {
+            self.shard.close_slice(&self.rules, 10_000);
+        }
+    }
 }
 
 fn build(teams: usize) -> Feed {
@@ -128,13 +134,11 @@ fn build(teams: usize) -> Feed {
             let now = minute.start().plus_ms(30 * SECOND_MS);
             for team in 0..teams {
                 let partials = (0..12).map(|number| partial(team, number, minute)).collect();
-                feed.record(partials, now, hour.start());
+                feed.record(partials, now, hour.start().plus_ms(-HOUR_MS));
             }
         }
-        feed.record(Vec::new(), hour.end(), hour.start());
-        while feed.shard.is_closing() {
-            feed.shard.close_slice(&feed.rules, 10_000);
-        }
+        feed.record(Vec::new(), hour.end(), hour.start().plus_ms(600_000));
+        feed.close();
         feed.shard.take_changes();
     }
     feed
@@ -158,15 +162,13 @@ fn measure(series: usize) {
         .collect();
     let started = Instant::now();
     for partials in records {
-        feed.record(partials, last.start().plus_ms(40 * SECOND_MS), last.hour().start());
+        feed.record(partials, last.start().plus_ms(40 * SECOND_MS), last.hour().start().plus_ms(600_000));
     }
     println!("{count} series: {:.0} ns per amount merged, {} amounts", started.elapsed().as_nanos() as f64 / 24_000.0, 24_000);
 
     let started = Instant::now();
     feed.record(Vec::new(), last.hour().end().plus_ms(HOUR_MS), last.hour().end().plus_ms(600_000));
-    while feed.shard.is_closing() {
-        feed.shard.close_slice(&feed.rules, 10_000);
-    }
+    feed.close();
     println!("{count} series: {:.0} ns to close an hour of a series", started.elapsed().as_nanos() as f64 / count as f64);
 
     let started = Instant::now();
