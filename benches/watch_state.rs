@@ -69,7 +69,7 @@ fn partial(team: usize, number: usize, minute: Minute) -> Partial {
     let dice = scrambled((team * 12 + number) as u64 * 1_000_003 + minute.0 as u64);
     let hour = minute.0 / 60 % 24;
     let cost = Nanos(i128::from(dice % 20_000_000) + if (8..18).contains(&hour) { 30_000_000 } else { 10_000_000 });
-    let user = |n: u64| UserCost { user: format!("user-{}", team as u64 * 10 + n).as_str().into(), cost: Nanos(cost.0 / 2) };
+    let user = |n: u64, cost: i128| UserCost { user: format!("user-{}", team as u64 * 10 + n).as_str().into(), cost: Nanos(cost) };
     Partial {
         leaf: Leaf {
             team: format!("team-{team}").as_str().into(),
@@ -96,7 +96,7 @@ fn partial(team: usize, number: usize, minute: Minute) -> Partial {
         tokens_reasoning: 0,
         last_event_time: minute.start().plus_ms((dice % 60_000) as i64),
         last_ingest_time: minute.start().plus_ms(60_500),
-        users: vec![user(number as u64 % 3), user(3 + number as u64 % 2)],
+        users: vec![user(number as u64 % 3, cost.0 / 3), user(3 + number as u64 % 2, cost.0 - cost.0 / 3)],
     }
 }
 

@@ -16,8 +16,8 @@ use crate::kafka::read::Reader;
 use crate::kafka::{BorrowedMessage, Message as _};
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
-use crate::watch::{Restorer, Shard};
 use crate::watch::rules::WatchRules;
+use crate::watch::{Restorer, Shard};
 
 const ROLE: &str = "watch";
 /// A transaction is committed once this many records wait for it, whatever the time.

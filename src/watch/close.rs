@@ -1,12 +1,12 @@
 //! Closes hours that the watermark has passed: final verdicts, roll-ups, and only then do baselines learn them.
 
-use super::alert::episode;
 use super::account::{AccountState, NodeId};
+use super::alert::episode;
 use super::baseline::{Learn, LocalHour};
+use super::history::Point;
 use super::judge::{self, Judged};
 use super::recent::Held;
 use super::rules::WatchRules;
-use super::history::Point;
 use super::series::{AMENDABLE_HOURS, Grain};
 use super::shard::{Closing, Place, Shard};
 use crate::model::effect::Effect;
@@ -66,7 +66,8 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
     let mut changed: Vec<NodeId> = judged.iter().filter_map(|judged| learn(state, judged, hour, local)).collect();
     let in_episodes = state.hours_of_episodes();
-    let held = Held { holds: &|hour| in_episodes.contains(&hour), onset: state.first_onset().map_or(hour.next(), |onset| onset.min(hour.next())) };
+    let held =
+        Held { holds: &|hour| in_episodes.contains(&hour), onset: state.first_onset().map_or(hour.next(), |onset| onset.min(hour.next())) };
     let oldest = Hour(hour.0 - AMENDABLE_HOURS);
     let mut forgotten = Vec::new();
     for id in state.ids().to_vec() {

@@ -1,11 +1,11 @@
 //! Judges hours that are still open: an additive upper-tail test and the guard on minutes, why an alert takes seconds and not an hour.
 
+use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
 use super::alert::select;
 use super::judge::{self, Judged};
 use super::merge::Touched;
 use super::rules::WatchRules;
-use super::account::{AccountState, NodeId};
 use super::{Moment, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};

@@ -1,11 +1,11 @@
 //! One node's hour held against its baseline: the only place that knows how baseline and detectors are called.
 
+use super::Moment;
+use super::account::{AccountState, NodeId};
 use super::baseline::{Baseline, Expectation, LocalHour};
 use super::detect::{runaway, spike};
 use super::rules::{Thresholds, WatchRules};
 use super::series::{CachedBound, Node, to_units};
-use super::Moment;
-use super::account::{AccountState, NodeId};
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;

@@ -69,15 +69,7 @@ pub(crate) fn add_to_open_hour(state: &mut AccountState, leaf: NodeId, partial: 
 
 /// Late data: within 48 hours the hour's roll-up is restated and alerts that cover it are amended; older amounts become a roll-up
 /// supplement (revision 0), to be added to what the hour already has. Baselines are not rewritten: later hours were judged by them.
-fn late(
-    shard: &mut Shard,
-    partial: &Partial,
-    hour: Hour,
-    closed: Hour,
-    offset: i64,
-    rules: &WatchRules,
-    effects: &mut Vec<Effect>,
-) {
+fn late(shard: &mut Shard, partial: &Partial, hour: Hour, closed: Hour, offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let moment = shard.moment(rules);
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
     if closed.0 - hour.0 >= AMENDABLE_HOURS {

@@ -176,7 +176,9 @@ fn sealed<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
 pub fn unseal(bytes: &[u8]) -> Result<(u8, &[u8]), StateError> {
     let (head, payload) = bytes.split_at_checked(6).ok_or(StateError::Damaged("too short"))?;
     match head {
-        [MAGIC, version @ 1..=STATE_VERSION, checksum @ ..] if checksum == crc32fast::hash(payload).to_le_bytes() => Ok((*version, payload)),
+        [MAGIC, version @ 1..=STATE_VERSION, checksum @ ..] if checksum == crc32fast::hash(payload).to_le_bytes() => {
+            Ok((*version, payload))
+        }
         [MAGIC, 1..=STATE_VERSION, ..] => Err(StateError::Damaged("checksum")),
         [MAGIC, found, ..] => Err(StateError::OtherVersion { found: *found }),
         _ => Err(StateError::Damaged("no magic byte")),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Moment;
+use super::super::account::{AccountState, NodeId};
 use super::super::baseline::LocalHour;
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
-use super::super::Moment;
-use super::super::account::{AccountState, NodeId};
 use super::{record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;

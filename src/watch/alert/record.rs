@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Moment;
+use super::super::account::AccountState;
 use super::super::baseline::NEW_HOURS;
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, LeafState, to_units};
-use super::super::Moment;
-use super::super::account::AccountState;
 use super::episode::Episode;
 use super::words;
 use crate::model::Text;

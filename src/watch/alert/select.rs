@@ -1,11 +1,11 @@
 //! Which node fires when several do: the lowest one that explains most of the excess, and none that an open episode already covers.
 
+use super::super::Moment;
+use super::super::account::AccountState;
 use super::super::baseline::LocalHour;
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::to_units;
-use super::super::Moment;
-use super::super::account::AccountState;
 use super::episode::{Episode, Trigger};
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::{Hour, Minute};
@@ -63,7 +63,8 @@ pub(crate) fn lowest_runaway(
             continue;
         }
         let carrying = |scope: &&Scope| scope.within(&top) && window_sum(state, scope, &runaway) >= EXPLAINS * to_units(runaway.actual);
-        let lowest = state.nodes().map(|node| &node.scope).filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
+        let lowest =
+            state.nodes().map(|node| &node.scope).filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
         // A model's money may be a project's that is told already.
         if taken.iter().any(|scope| lowest.within(scope)) {
             continue;

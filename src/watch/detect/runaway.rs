@@ -1,10 +1,10 @@
 //! The runaway guard: minutes that cost more than whole hours used to. It needs no season and hardly any history, so it is the first
 //! to see an agent in a loop or a leaked key (DETECTION.md, section 6).
 
+use super::ring::{MINUTES, MinuteRing};
 use crate::model::alert::Stage;
 use crate::model::money::Nanos;
 use crate::model::time::Minute;
-use super::ring::{MINUTES, MinuteRing};
 use crate::watch::rules::Thresholds;
 
 /// Window lengths in minutes, and how many usual worst hours (in `runaway_factor`s) each may take. A window's factor goes with the

@@ -87,7 +87,8 @@ fn amount(dice: &mut Dice, now: Minute, spiking: bool) -> Partial {
     let bomb = format!("job-{}", dice.below(40));
     let project = if dice.one_in(6) { bomb.as_str() } else { *dice.of(&["ranker", "crawler"]) };
     let part = partial(Minute(now.0 - back), team, project, "ann", money);
-    let users = (0..dice.below(40)).map(|user| UserCost { user: format!("user-{}", user * 7 % 45).as_str().into(), cost: part.cost }).collect();
+    let users =
+        (0..dice.below(40)).map(|user| UserCost { user: format!("user-{}", user * 7 % 45).as_str().into(), cost: part.cost }).collect();
     let leaf = Leaf { model: (*dice.of(&["small", "large"])).into(), ..part.leaf };
     Partial { leaf, users, ..part }
 }
@@ -171,15 +172,7 @@ fn play(seed: u64, seen: &mut Seen) {
     assert!(effects == expected, "seed {seed}: what came out depends on commits and crashes");
 }
 
-fn commit(
-    seed: u64,
-    shard: &mut Shard,
-    changelog: &mut Changelog,
-    log: &[Logged],
-    rules: &WatchRules,
-    dice: &mut Dice,
-    seen: &mut Seen,
-) {
+fn commit(seed: u64, shard: &mut Shard, changelog: &mut Changelog, log: &[Logged], rules: &WatchRules, dice: &mut Dice, seen: &mut Seen) {
     let changes = shard.take_changes();
     seen.tombstones += changes.iter().filter(|change| change.value.is_none()).count();
     changelog.0.extend(changes);
@@ -191,7 +184,8 @@ fn commit(
     seen.with_replay += usize::from(shard.replay_from() < shard.header().position);
     assert_eq!(shard.header().replay_from, shard.replay_from());
     assert_eq!(restored.header(), shard.header(), "seed {seed}");
-    let nodes = |shard: &Shard| -> Vec<Node> { shard.accounts.iter().flat_map(|(_, state)| state.nodes().cloned().collect::<Vec<_>>()).collect() };
+    let nodes =
+        |shard: &Shard| -> Vec<Node> { shard.accounts.iter().flat_map(|(_, state)| state.nodes().cloned().collect::<Vec<_>>()).collect() };
     for (restored, running) in nodes(&restored).iter().zip(&nodes(shard)) {
         assert!(restored == running, "seed {seed} at {}: restored {restored:#?} running {running:#?}", shard.header().position);
     }
@@ -206,9 +200,14 @@ fn a_restored_shard_is_the_one_that_was_running_and_goes_on_alike() {
     let mut seen = Seen::default();
     for seed in 0..5 {
         play(seed, &mut seen);
-
     }
-    assert!(seen.commits > 200 && seen.within_close > 100 && seen.with_replay > 50, "{} {} {}", seen.commits, seen.within_close, seen.with_replay);
+    assert!(
+        seen.commits > 200 && seen.within_close > 100 && seen.with_replay > 50,
+        "{} {} {}",
+        seen.commits,
+        seen.within_close,
+        seen.with_replay
+    );
     assert!(seen.alerts > 10 && seen.late > 100 && seen.capped > 100, "{} {} {}", seen.alerts, seen.late, seen.capped);
     assert!(seen.tombstones > 20, "{} series and episodes were forgotten", seen.tombstones);
 }
