@@ -7,8 +7,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
+use tollgate::clock::Stopwatch;
 use tollgate::model::leaf::{Leaf, Measure};
 use tollgate::model::money::{Currency, Nanos};
 use tollgate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
@@ -160,18 +160,18 @@ fn measure(series: usize) {
             (0..12).map(|number| partial(dice as usize % teams, number, last)).collect()
         })
         .collect();
-    let started = Instant::now();
+    let started = Stopwatch::start();
     for partials in records {
         feed.record(partials, last.start().plus_ms(40 * SECOND_MS), last.hour().start().plus_ms(600_000));
     }
     println!("{count} series: {:.0} ns per amount merged, {} amounts", started.elapsed().as_nanos() as f64 / 24_000.0, 24_000);
 
-    let started = Instant::now();
+    let started = Stopwatch::start();
     feed.record(Vec::new(), last.hour().end().plus_ms(HOUR_MS), last.hour().end().plus_ms(600_000));
     feed.close();
     println!("{count} series: {:.0} ns to close an hour of a series", started.elapsed().as_nanos() as f64 / count as f64);
 
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let changes = feed.shard.take_changes();
     let written: usize = changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len)).sum();
     let keys = changes.len();
@@ -181,7 +181,7 @@ fn measure(series: usize) {
         started.elapsed().as_nanos() as f64 / keys as f64
     );
 
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut restorer = Restorer::new(1);
     for change in &changes {
         restorer.put(&change.key, change.value.as_deref()).unwrap();
