@@ -7,8 +7,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
+use tollgate::clock::Stopwatch;
 use tollgate::model::leaf::{Leaf, Measure};
 use tollgate::model::money::{Currency, Nanos};
 use tollgate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
@@ -69,7 +69,7 @@ fn partial(team: usize, number: usize, minute: Minute) -> Partial {
     let dice = scrambled((team * 12 + number) as u64 * 1_000_003 + minute.0 as u64);
     let hour = minute.0 / 60 % 24;
     let cost = Nanos(i128::from(dice % 20_000_000) + if (8..18).contains(&hour) { 30_000_000 } else { 10_000_000 });
-    let user = |n: u64| UserCost { user: format!("user-{}", team as u64 * 10 + n).as_str().into(), cost: Nanos(cost.0 / 2) };
+    let user = |n: u64, cost: i128| UserCost { user: format!("user-{}", team as u64 * 10 + n).as_str().into(), cost: Nanos(cost) };
     Partial {
         leaf: Leaf {
             team: format!("team-{team}").as_str().into(),
@@ -96,7 +96,7 @@ fn partial(team: usize, number: usize, minute: Minute) -> Partial {
         tokens_reasoning: 0,
         last_event_time: minute.start().plus_ms((dice % 60_000) as i64),
         last_ingest_time: minute.start().plus_ms(60_500),
-        users: vec![user(number as u64 % 3), user(3 + number as u64 % 2)],
+        users: vec![user(number as u64 % 3, cost.0 / 3), user(3 + number as u64 % 2, cost.0 - cost.0 / 3)],
     }
 }
 
@@ -114,6 +114,12 @@ impl Feed {
         self.shard.apply(&ShardRecord { partials, markers }, self.offset, now, &self.rules);
         self.offset += 1;
     }
+
+    fn close(&mut self) {
+        while self.shard.is_closing() {
+            self.shard.close_slice(&self.rules, 10_000);
+        }
+    }
 }
 
 fn build(teams: usize) -> Feed {
@@ -128,13 +134,11 @@ fn build(teams: usize) -> Feed {
             let now = minute.start().plus_ms(30 * SECOND_MS);
             for team in 0..teams {
                 let partials = (0..12).map(|number| partial(team, number, minute)).collect();
-                feed.record(partials, now, hour.start());
+                feed.record(partials, now, hour.start().plus_ms(-HOUR_MS));
             }
         }
-        feed.record(Vec::new(), hour.end(), hour.start());
-        while feed.shard.is_closing() {
-            feed.shard.close_slice(&feed.rules, 10_000);
-        }
+        feed.record(Vec::new(), hour.end(), hour.start().plus_ms(600_000));
+        feed.close();
         feed.shard.take_changes();
     }
     feed
@@ -156,20 +160,18 @@ fn measure(series: usize) {
             (0..12).map(|number| partial(dice as usize % teams, number, last)).collect()
         })
         .collect();
-    let started = Instant::now();
+    let started = Stopwatch::start();
     for partials in records {
-        feed.record(partials, last.start().plus_ms(40 * SECOND_MS), last.hour().start());
+        feed.record(partials, last.start().plus_ms(40 * SECOND_MS), last.hour().start().plus_ms(600_000));
     }
     println!("{count} series: {:.0} ns per amount merged, {} amounts", started.elapsed().as_nanos() as f64 / 24_000.0, 24_000);
 
-    let started = Instant::now();
+    let started = Stopwatch::start();
     feed.record(Vec::new(), last.hour().end().plus_ms(HOUR_MS), last.hour().end().plus_ms(600_000));
-    while feed.shard.is_closing() {
-        feed.shard.close_slice(&feed.rules, 10_000);
-    }
+    feed.close();
     println!("{count} series: {:.0} ns to close an hour of a series", started.elapsed().as_nanos() as f64 / count as f64);
 
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let changes = feed.shard.take_changes();
     let written: usize = changes.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Vec::len)).sum();
     let keys = changes.len();
@@ -179,7 +181,7 @@ fn measure(series: usize) {
         started.elapsed().as_nanos() as f64 / keys as f64
     );
 
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut restorer = Restorer::new(1);
     for change in &changes {
         restorer.put(&change.key, change.value.as_deref()).unwrap();

@@ -14,9 +14,9 @@ use crate::kafka::session::Session;
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
-use crate::watch::Shard;
-use crate::watch::restore::Restorer;
+
 use crate::watch::rules::WatchRules;
+use crate::watch::{Restorer, Shard};
 
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;

@@ -12,7 +12,7 @@ use super::restore::ReadOpen;
 use super::series::{HourTotals, NodeClosed};
 use super::shard::Header;
 use super::state::{StateError, from_payload};
-use super::watermark::Watermarks;
+use super::watermark::Watermarks1;
 use crate::model::time::Hour;
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Header1 {
     shard_count: u32,
     position: i64,
     rules_revision: u64,
-    watermarks: Watermarks,
+    watermarks: Watermarks1,
     closed_through: Option<Hour>,
     late_partials: u64,
 }
@@ -46,7 +46,7 @@ pub(super) fn header(payload: &[u8]) -> Result<Header, StateError> {
         position: old.position,
         replay_from: old.position,
         rules_revision: old.rules_revision,
-        watermarks: old.watermarks,
+        watermarks: old.watermarks.into(),
         closed_through: old.closed_through,
         late_partials: old.late_partials,
         ..Header::new(old.shard, old.shard_count)

@@ -43,6 +43,8 @@ const USERS: u64 = 1 << 6;
 const REVISION: u64 = 1 << 7;
 /// And the following bits: kinds of tokens.
 const TOKENS: u64 = 1 << 8;
+/// Users share the whole cost among them: the last one's part need not be written.
+const SHARED: u64 = 1 << 13;
 
 impl Recent {
     pub fn hours(&self) -> Vec<(Hour, HourTotals)> {
@@ -143,6 +145,8 @@ fn write_hour(bytes: &mut Vec<u8>, hour: Hour, totals: &HourTotals, names: &[&Te
     for (kind, tokens) in totals.tokens.iter().enumerate() {
         word |= bit(*tokens != 0, TOKENS << kind);
     }
+    let of_users = totals.users.iter().try_fold(0_i128, |sum, user| sum.checked_add(user.cost.0));
+    word |= bit(!totals.users.is_empty() && of_users == Some(totals.cost.0), SHARED);
     put(bytes, u128::from(word));
     put(bytes, u128::from(totals.events));
     for (value, bit) in [(totals.cost.0, COST), (totals.quantity.0, QUANTITY)] {
@@ -165,9 +169,11 @@ fn write_hour(bytes: &mut Vec<u8>, hour: Hour, totals: &HourTotals, names: &[&Te
     }
     if !totals.users.is_empty() {
         put(bytes, totals.users.len() as u128);
-        for user in &totals.users {
+        for (behind, user) in (0..totals.users.len()).rev().zip(&totals.users) {
             put(bytes, names.partition_point(|name| **name < user.user) as u128);
-            put_signed(bytes, user.cost.0);
+            if behind > 0 || word & SHARED == 0 {
+                put_signed(bytes, user.cost.0);
+            }
         }
     }
 }
@@ -224,9 +230,13 @@ fn read_hour(rest: &mut &[u8], hour: Hour, names: &[Text]) -> Option<HourTotals>
         totals.last_ingest_time = hour.start().plus_ms(i64::try_from(take_signed(rest)?).ok()?);
     }
     if has(USERS) {
-        for _ in 0..take(rest)? {
+        let count = usize::try_from(take(rest)?).ok()?;
+        let mut left = totals.cost.0;
+        for behind in (0..count).rev() {
             let user = names.get(usize::try_from(take(rest)?).ok()?)?.clone();
-            totals.users.push(UserCost { user, cost: Nanos(take_signed(rest)?) });
+            let cost = if behind > 0 || !has(SHARED) { take_signed(rest)? } else { left };
+            left = left.wrapping_sub(cost);
+            totals.users.push(UserCost { user, cost: Nanos(cost) });
         }
     }
     Some(totals)
@@ -275,12 +285,13 @@ mod tests {
 
     prop_compose! {
         fn totals()(
-            cost in any::<i64>(), quantity in 0_i64..1_000, counts in prop::array::uniform9(prop_oneof![Just(0_u64), any::<u64>()]),
+            cost in any::<i64>(), shares in any::<bool>(), quantity in 0_i64..1_000, counts in prop::array::uniform9(prop_oneof![Just(0_u64), any::<u64>()]),
             has_negative in any::<bool>(), times in (0_i64..4_000_000, 0_i64..4_000_000), revision in 0_u32..4,
             users in prop::collection::vec(("[a-c]{1,3}", any::<i32>()), 0..6),
         ) -> HourTotals {
+            let of_users: i128 = users.iter().map(|(_, cost)| i128::from(*cost)).sum();
             HourTotals {
-                cost: Nanos(i128::from(cost)),
+                cost: Nanos(if shares { of_users } else { i128::from(cost) }),
                 quantity: Nanos(i128::from(quantity)),
                 events: counts[0],
                 unpriced_events: counts[1],

@@ -140,6 +140,7 @@ impl HourTotals {
         if let Some(known) = self.users.iter_mut().find(|known| known.user == user.user) {
             known.cost = known.cost.saturating_add(user.cost);
         } else if self.users.len() < USERS_PER_HOUR {
+            self.users.reserve_exact(1);
             self.users.push(user.clone());
         } else if let Some(smallest) = self.users.iter_mut().min_by(|a, b| a.cost.cmp(&b.cost).then_with(|| b.user.cmp(&a.user))) {
             smallest.user = user.user.clone();
