@@ -1,0 +1,44 @@
+//! All that the simulation knows of how a shard works: the one file to follow when it changes.
+
+use crate::model::effect::Effect;
+use crate::model::partial::{Marker, ShardRecord, Source};
+use crate::model::time::{HOUR_MS, Timestamp};
+use crate::watch::Shard;
+use crate::watch::rules::WatchRules;
+
+pub fn fresh(number: i32, shard_count: u32, rules: &WatchRules) -> Shard {
+    Shard::starting_at(u32::try_from(number).unwrap(), shard_count, 0, rules)
+}
+
+pub fn apply(shard: &mut Shard, record: &ShardRecord, offset: i64, append_time: i64, rules: &WatchRules) -> Vec<Effect> {
+    shard.apply(record, offset, Timestamp(append_time), rules)
+}
+
+/// Two shards that are the same in everything that counts.
+pub fn is_same(one: &Shard, other: &Shard) -> bool {
+    let bare = |shard: &Shard| {
+        let mut shard = shard.clone();
+        shard.forget_caches();
+        shard
+    };
+    bare(one) == bare(other)
+}
+
+/// What a shard would say if time went on for some hours: whatever it remembers shows in it, however it is kept.
+pub fn future(shard: &Shard, topic: &str, partitions: i32, now_ms: i64, rules: &WatchRules) -> Vec<Effect> {
+    let mut shard = shard.clone();
+    let mut effects = Vec::new();
+    for step in 1..=6 {
+        let at = now_ms + step * HOUR_MS;
+        let marker = |partition| Marker {
+            source: Source { topic: topic.into(), partition },
+            watermark: Some(Timestamp(at)),
+            idle: false,
+            partitions_of_topic: partitions,
+        };
+        let record = ShardRecord { partials: Vec::new(), markers: (0..partitions).map(marker).collect() };
+        let offset = shard.header().position;
+        effects.extend(apply(&mut shard, &record, offset, at, rules));
+    }
+    effects
+}
