@@ -14,14 +14,21 @@ pub fn apply(shard: &mut Shard, record: &ShardRecord, offset: i64, append_time: 
     shard.apply(record, offset, Timestamp(append_time), rules)
 }
 
-/// Two shards that are the same in everything that counts.
-pub fn is_same(one: &Shard, other: &Shard) -> bool {
+/// Where two shards differ in something that counts.
+pub fn difference(one: &Shard, other: &Shard) -> Option<String> {
     let bare = |shard: &Shard| {
         let mut shard = shard.clone();
         shard.forget_caches();
         shard
     };
-    bare(one) == bare(other)
+    let (one, other) = (bare(one), bare(other));
+    if one == other {
+        return None;
+    }
+    let (one, other) = (format!("{one:?}"), format!("{other:?}"));
+    let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    let around = |text: &str| text.chars().skip(same.saturating_sub(200)).take(300).collect::<String>();
+    Some(format!("{} and {}", around(&one), around(&other)))
 }
 
 /// What a shard would say if time went on for some hours: whatever it remembers shows in it, however it is kept.

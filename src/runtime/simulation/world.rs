@@ -125,6 +125,10 @@ impl World {
         self.is_nested.set(false);
     }
 
+    fn size(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
     pub fn set_faults(&self, faults: Faults) {
         self.faults.set(faults);
     }
@@ -133,9 +137,10 @@ impl World {
     pub fn tick(self: &Rc<World>, except: Option<usize>) {
         let (slot, seat, event) = {
             let mut broker = self.broker.borrow_mut();
-            broker.advance(1);
+            let ms = broker.dice.between(0, 40);
+            broker.advance(ms);
             broker.pump();
-            let slot = broker.dice.roll(self.slots.borrow().len());
+            let slot = broker.dice.roll(self.size());
             (slot, broker.dice.roll(2), broker.dice.roll(1000))
         };
         if Some(slot) == except {
@@ -153,8 +158,9 @@ impl World {
 
     /// Ends those that were replaced.
     pub fn retire(self: &Rc<World>) {
-        for slot in 0..self.slots.borrow().len() {
-            if self.slots.borrow()[slot].is_replaced {
+        for slot in 0..self.size() {
+            let is_replaced = self.slots.borrow()[slot].is_replaced;
+            if is_replaced {
                 self.kill(slot);
             }
         }
@@ -162,7 +168,7 @@ impl World {
 
     /// From here on nobody reads the input.
     pub fn pause_intake(self: &Rc<World>) {
-        for slot in 0..self.slots.borrow().len() {
+        for slot in 0..self.size() {
             self.finish(slot, 0);
             self.slots.borrow_mut()[slot].seats[0] = Seat::Ended { again_ms: i64::MAX };
         }
@@ -178,7 +184,7 @@ impl World {
 
     /// Every thread of every process once.
     pub fn round(self: &Rc<World>) {
-        for slot in 0..self.slots.borrow().len() {
+        for slot in 0..self.size() {
             for seat in 0..2 {
                 self.broker.borrow_mut().pump();
                 self.turn(slot, seat);
@@ -199,7 +205,7 @@ impl World {
         self.finish(slot, 0);
         self.finish(slot, 1);
         let mut broker = self.broker.borrow_mut();
-        let until = broker.uptime_ms + broker.dice.between(0, 9_000);
+        let until = broker.uptime_ms + broker.dice.between(0, 3_000)*broker.dice.between(0, 3);
         self.slots.borrow_mut()[slot].away_until_ms = until;
     }
 
@@ -291,7 +297,7 @@ impl World {
         if error.chain().any(|cause| cause.is::<Unrecoverable>()) {
             self.failures.borrow_mut().push(format!("process {slot}: {error:#}"));
         }
-        let mut slots = self.slots.borrow_mut();
+        let slots = self.slots.borrow_mut();
         if slots[slot].is_replaced {
             // Whoever replaced it does not let it come back.
             slots[slot].process.is_dead.set(true);
@@ -303,7 +309,7 @@ impl World {
     fn bury(self: &Rc<World>, slot: usize) {
         let again_ms = {
             let mut broker = self.broker.borrow_mut();
-            broker.uptime_ms + broker.dice.between(0, 9_000)
+            broker.uptime_ms + broker.dice.between(0, 3_000)*broker.dice.between(0, 3)
         };
         let seats = {
             let mut slots = self.slots.borrow_mut();
@@ -350,7 +356,7 @@ impl World {
 
     /// Everybody ends in order.
     pub fn end(self: &Rc<World>) {
-        for slot in 0..self.slots.borrow().len() {
+        for slot in 0..self.size() {
             self.leave(slot);
             self.slots.borrow_mut()[slot].away_until_ms = i64::MAX;
         }
