@@ -51,6 +51,11 @@ impl HealthBoard {
         }
     }
 
+    pub fn state(&self, role: &str, thread: usize) -> Option<RoleState> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.get(&format!("{role}-{thread}")).map(|health| health.state)
+    }
+
     /// Alive: no thread hangs. A role that failed is started again, that is still alive.
     pub fn live(&self, now: Timestamp) -> Report {
         self.evaluate(|health| now.0 - health.last_beat.0 < SILENT_MS)

@@ -60,6 +60,7 @@ pub fn connection(settings: &Settings) -> Connection {
         producer: kafka.producer.0.clone(),
         admin: kafka.admin.0.clone(),
         session_timeout_ms: kafka.session_timeout_ms,
+        static_membership: true,
         transaction_timeout_ms: kafka.transaction_timeout_ms,
         message_timeout_ms: kafka.message_timeout_ms,
         largest_record: settings.intake.largest_record,

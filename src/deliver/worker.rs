@@ -1,10 +1,10 @@
 //! The loop of the DELIVER thread: alerts in, mails out, receipts kept. A consumer group of its own: slow mail never slows detection.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 
@@ -15,20 +15,20 @@ use super::render::{Context, Renderer};
 use super::retry;
 use super::rules::{DeliverRules, Receiver};
 use crate::clock;
-use crate::health::RoleState;
-use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
-use crate::kafka::producer::{OutRecord, Producer};
-use crate::kafka::read::Reader;
-use crate::kafka::{BorrowedMessage, Headers as _, Message as _};
+use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
+use crate::kafka::session::Session;
 use crate::model::alert::Alert;
 use crate::model::wire;
-use crate::runtime::{Setup, Stop, commit, supervise};
+use crate::runtime::commit::{Share, Staged};
+use crate::runtime::worker::{Demand, Moment, Opening, Role, Source, Worker};
+use crate::runtime::{Setup, Stop};
 
-const ROLE: &str = "deliver";
 /// Mails that are under way at once; after a crash at most these are sent again, under the same Message-IDs.
 const IN_FLIGHT: usize = 16;
 /// Mails of one round, roughly: at 30 s each and 16 at once a round stays far below max.poll.interval.ms (5 min).
 const LARGEST_ROUND: usize = 64;
+/// Mails whose time has come are looked for this often.
+const LOOK: Duration = Duration::from_secs(1);
 /// A receipt is forgotten this long after its alert was over, in ms.
 const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
 
@@ -39,28 +39,39 @@ pub struct Delivery {
     pub channel: Option<Channel>,
 }
 
-struct Worker<'a> {
+/// What all partitions of a thread share.
+pub struct Deliver<'a> {
     setup: &'a Setup,
     delivery: &'a Delivery,
-    consumer: &'a Consumer,
-    stop: &'a Stop,
-    thread: usize,
-    producer: Producer,
     runtime: tokio::runtime::Runtime,
     renderer: Renderer,
     rules: Arc<DeliverRules>,
-    /// Position and receipts of each partition that is ours.
-    partitions: BTreeMap<i32, Owned>,
+    /// Read, not planned yet.
     round: Vec<(i32, Alert)>,
-    transactions: u64,
+    /// Planned, not sent yet.
+    due: VecDeque<Due>,
+    /// When the oldest alert of the round was taken.
+    since: Option<Duration>,
+    /// When retries were last looked for.
+    looked: Duration,
 }
 
-#[derive(Default)]
-struct Owned {
+/// Position and receipts of a partition of `alerts`.
+pub struct Owned {
     next: i64,
+    /// Every alert below it is done with.
+    done: i64,
+    /// What the group was last told.
     committed: i64,
     receipts: BTreeMap<String, Receipt>,
     changed: BTreeSet<String>,
+}
+
+/// A partition whose receipts are being read.
+pub struct Loading {
+    opening: Opening,
+    is_read: bool,
+    receipts: BTreeMap<String, Receipt>,
 }
 
 /// One mail that is to go out now.
@@ -72,96 +83,51 @@ struct Due {
 }
 
 /// # Errors
-/// What this thread cannot go on from: no broker, an unreadable receipt, a failed transaction. Mail that fails is no error here.
+/// What this thread cannot go on from: no broker, an unreadable receipt, transactions that do not go through. Mail that fails is no error here.
 pub fn run(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Result<()> {
-    let consumer = Consumer::subscribe(&setup.connection.consumer_config(ROLE), &[&setup.topics.alerts])?;
-    consumer.partition_count(&setup.topics.alerts)?;
-    let mut worker = Worker {
-        setup,
-        delivery,
-        consumer: &consumer,
-        stop,
-        thread,
-        producer: supervise::start_producer(setup, ROLE, thread)?,
-        runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the mail client")?,
-        renderer: Renderer::new().context("cannot read the mail templates")?,
-        rules: delivery.rules.load_full(),
-        partitions: BTreeMap::new(),
-        round: Vec::new(),
-        transactions: 0,
-    };
-    setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
-    while !stop.asked() {
-        worker.step()?;
-        setup.health.beat(ROLE, thread, clock::now());
-    }
-    worker.finish_round()
+    let topic = &setup.topics.alerts;
+    let link = Session::join(&setup.connection, Deliver::NAME, thread, topic, setup.is_exactly_once())?;
+    link.partition_count(topic)?;
+    let role = Deliver::new(setup, delivery)?;
+    Worker::new(link, role, setup, thread, setup.incarnation(Deliver::NAME, thread)).run(stop)
 }
 
-impl Worker<'_> {
-    fn step(&mut self) -> Result<()> {
-        let consumer = self.consumer;
-        let drained = match consumer.poll(Duration::from_millis(if self.round.is_empty() { 100 } else { 0 }))? {
-            Polled::Message(message) => {
-                self.take(&message);
-                false
-            }
-            Polled::Rebalance(event) => {
-                self.rebalance(event)?;
-                true
-            }
-            Polled::EndOfPartition(_) | Polled::Nothing => true,
-        };
-        if drained || self.round.len() >= LARGEST_ROUND {
-            self.finish_round()?;
-        }
-        Ok(())
+type Partitions = BTreeMap<i32, Owned>;
+
+impl<'a> Deliver<'a> {
+    /// # Errors
+    /// No mail client, or templates that cannot be read.
+    pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Deliver<'a>> {
+        Ok(Deliver {
+            setup,
+            delivery,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the mail client")?,
+            renderer: Renderer::new().context("cannot read the mail templates")?,
+            rules: delivery.rules.load_full(),
+            round: Vec::new(),
+            due: VecDeque::new(),
+            since: None,
+            looked: Duration::ZERO,
+        })
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
-        let Some(owned) = self.partitions.get_mut(&message.partition()) else { return };
-        owned.next = message.offset() + 1;
-        let Some(value) = message.payload() else { return };
-        match decode(message, value) {
-            Ok(alert) => self.round.push((message.partition(), alert)),
-            Err(error) => {
-                // Not ours, or of a later version: it stays on the topic for whoever can read it.
-                tracing::error!(topic = message.topic(), partition = message.partition(), offset = message.offset(), %error, "alert not readable, nobody is mailed");
-                self.setup.metrics.mail_unreadable();
-            }
-        }
-    }
-
-    /// Plans, sends, and commits receipts and offsets together.
-    fn finish_round(&mut self) -> Result<()> {
-        let mut due = self.retries();
-        due.extend(self.plan_round());
-        while !due.is_empty() {
-            let rest = due.split_off(due.len().min(IN_FLIGHT));
-            self.send_all(due);
-            due = rest;
-            if !due.is_empty() {
-                // What was sent is on record at once; the offsets wait for the last mail, so that a crash repeats the others only.
-                self.commit(false)?;
-                if self.stop.asked() {
-                    return Ok(());
-                }
-            }
-        }
-        if self.partitions.values().any(|owned| owned.next > owned.committed || !owned.changed.is_empty()) {
-            self.commit(true)?;
-        }
+    /// Decides who is to hear of the alerts that were read, and finds the mails of earlier rounds whose time has come.
+    fn plan(&mut self, partitions: &mut Partitions) {
         self.rules = self.delivery.rules.load_full();
-        Ok(())
+        let retries = self.retries(partitions);
+        self.due.extend(retries);
+        let planned = self.plan_round(partitions);
+        self.due.extend(planned);
+        self.since = None;
     }
 
-    fn plan_round(&mut self) -> Vec<Due> {
+    fn plan_round(&mut self, partitions: &mut Partitions) -> Vec<Due> {
         let round = std::mem::take(&mut self.round);
         let places: BTreeMap<String, i32> = round.iter().map(|(partition, alert)| (alert.id.clone(), *partition)).collect();
         let mut due = Vec::new();
         for alert in plan::newest(round.into_iter().map(|(_, alert)| alert)) {
             let Some(partition) = places.get(&alert.id).copied() else { continue };
-            let Some(owned) = self.partitions.get_mut(&partition) else { continue };
+            let Some(owned) = partitions.get_mut(&partition) else { continue };
             if let Some(receipt) = owned.receipts.get_mut(&alert.id) {
                 receipt.supersede(&alert);
                 owned.changed.insert(alert.id.clone());
@@ -177,11 +143,11 @@ impl Worker<'_> {
     }
 
     /// Mails of earlier rounds whose time has come.
-    fn retries(&self) -> Vec<Due> {
+    fn retries(&self, partitions: &Partitions) -> Vec<Due> {
         let now = clock::now();
         let newer: BTreeSet<&str> = self.round.iter().map(|(_, alert)| alert.id.as_str()).collect();
         let mut due = Vec::new();
-        for (partition, owned) in &self.partitions {
+        for (partition, owned) in partitions {
             for receipt in owned.receipts.values().filter(|receipt| !newer.contains(receipt.alert_id.as_str())) {
                 let Some(alert) = &receipt.waiting else { continue };
                 for receiver in receipt.due(now) {
@@ -196,7 +162,7 @@ impl Worker<'_> {
         due
     }
 
-    fn send_all(&mut self, due: Vec<Due>) {
+    fn send_all(&self, due: Vec<Due>, partitions: &mut Partitions) {
         let Some(channel) = &self.delivery.channel else { return };
         let base_url = self.rules.mail.as_ref().and_then(|mail| mail.base_url.as_deref());
         let (renderer, topic) = (&self.renderer, self.setup.topics.alerts.as_str());
@@ -219,13 +185,13 @@ impl Worker<'_> {
         });
         let results: Vec<_> = self.runtime.block_on(sends.buffer_unordered(IN_FLIGHT).collect());
         for (due, sent) in results {
-            self.record(&due, sent);
+            self.record(&due, sent, partitions);
         }
     }
 
-    fn record(&mut self, due: &Due, sent: Result<String, (String, bool)>) {
+    fn record(&self, due: &Due, sent: Result<String, (String, bool)>, partitions: &mut Partitions) {
         let now = clock::now();
-        let Some(owned) = self.partitions.get_mut(&due.partition) else { return };
+        let Some(owned) = partitions.get_mut(&due.partition) else { return };
         owned.changed.insert(due.alert.id.clone());
         let receipt = owned.receipts.entry(due.alert.id.clone()).or_insert_with(|| Receipt::new(&due.alert.id));
         match sent {
@@ -246,96 +212,144 @@ impl Worker<'_> {
         }
     }
 
-    /// `advance`: every alert read so far is done with.
-    fn commit(&mut self, advance: bool) -> Result<()> {
+    /// Receipts that have changed, as records; one that is no longer needed is deleted.
+    fn receipt_records(&self, number: i32, owned: &mut Owned) -> Result<Vec<OutRecord>> {
         let now = clock::now();
         let mut records = Vec::new();
-        let mut offsets = Vec::new();
-        for (number, owned) in &mut self.partitions {
-            if advance {
-                owned.committed = owned.next;
+        for id in std::mem::take(&mut owned.changed) {
+            let forget = owned.receipts.get(&id).is_none_or(|receipt| receipt.may_forget(now, KEEP_RECEIPTS_MS));
+            let value = match owned.receipts.get(&id) {
+                Some(receipt) if !forget => Some(receipt.encode()?),
+                _ => None,
+            };
+            if forget {
+                owned.receipts.remove(&id);
             }
-            offsets.push((Partition { topic: self.setup.topics.alerts.clone(), partition: *number }, owned.committed));
-            for id in std::mem::take(&mut owned.changed) {
-                let forget = owned.receipts.get(&id).is_none_or(|receipt| receipt.may_forget(now, KEEP_RECEIPTS_MS));
-                let value = match owned.receipts.get(&id) {
-                    Some(receipt) if !forget => Some(receipt.encode()?),
-                    _ => None,
-                };
-                if forget {
-                    owned.receipts.remove(&id);
-                }
-                records.push(OutRecord {
-                    topic: self.setup.topics.receipts.clone(),
-                    partition: Some(*number),
-                    key: Some(id.into_bytes()),
-                    value,
-                    headers: Vec::new(),
-                });
-            }
+            records.push(OutRecord {
+                topic: self.setup.topics.receipts.clone(),
+                partition: Some(number),
+                key: Some(id.into_bytes()),
+                value,
+                headers: Vec::new(),
+            });
         }
-        self.transactions += 1;
-        let started = clock::Stopwatch::start();
-        commit::commit(&self.producer, self.consumer, &records, &offsets, self.transactions).context("deliver: commit")?;
-        self.setup.metrics.committed(ROLE, started.elapsed());
-        Ok(())
+        Ok(records)
     }
+}
 
-    fn rebalance(&mut self, event: Rebalance) -> Result<()> {
-        match event {
-            Rebalance::Assign(partitions) => {
-                self.assign(&partitions)?;
-                self.setup.health.report(ROLE, self.thread, RoleState::Running, clock::now());
-                Ok(())
-            }
-            Rebalance::Revoke { partitions, lost } => {
-                if lost {
-                    self.consumer.unassign(&partitions)?;
-                    bail!("lost {} partitions to another member of the group", partitions.len());
-                }
-                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
-                let finished = self.finish_round();
-                self.consumer.unassign(&partitions)?;
-                for partition in &partitions {
-                    self.partitions.remove(&partition.partition);
-                }
-                finished
-            }
-            Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
-        }
+impl Role for Deliver<'_> {
+    type Part = Owned;
+    type Loading = Loading;
+
+    const NAME: &'static str = "deliver";
+
+    fn topic(&self) -> &str {
+        &self.setup.topics.alerts
     }
 
     /// Without an offset of its own a partition is read from its beginning: the topic is compacted, so that is what is open now, and
     /// what is over and was never told is not mailed.
-    fn assign(&mut self, partitions: &[Partition]) -> Result<()> {
-        if partitions.is_empty() {
-            return self.consumer.assign(&[]);
+    fn start(&self, committed: Option<&Committed>, low: i64, _high: i64) -> i64 {
+        committed.map_or(low, |committed| committed.offset).max(low)
+    }
+
+    fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
+        Ok(Loading { opening, is_read: false, receipts: BTreeMap::new() })
+    }
+
+    fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
+        if std::mem::replace(&mut loading.is_read, true) {
+            return Ok(None);
         }
-        let mut starts = Vec::new();
-        let reader = Reader::new(&self.setup.connection)?;
-        for (partition, committed) in self.consumer.committed(partitions)? {
-            let mut owned = Owned::default();
-            for (key, value) in reader.read(&self.setup.topics.receipts, partition.partition)? {
-                let receipt = Receipt::decode(&value)
-                    .with_context(|| format!("receipt '{}' in {}", String::from_utf8_lossy(&key), self.setup.topics.receipts))?;
-                owned.receipts.insert(receipt.alert_id.clone(), receipt);
+        let partition = Partition { topic: self.setup.topics.receipts.clone(), partition: loading.opening.partition };
+        Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
+    }
+
+    fn load(&mut self, loading: &mut Loading, record: &Record<'_>) -> Result<()> {
+        let key = String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned();
+        let place = || format!("receipt '{key}' at offset {} of {}", record.offset, record.topic);
+        match record.value {
+            Some(value) => loading.receipts.insert(key.clone(), Receipt::decode(value).with_context(place)?),
+            None => loading.receipts.remove(&key),
+        };
+        Ok(())
+    }
+
+    fn finish_loading(&mut self, loading: Loading) -> Result<Owned> {
+        let Opening { committed, low, high, .. } = loading.opening;
+        let next = self.start(committed.as_ref(), low, high);
+        // Looked at once per assignment: what was over long ago is forgotten with the next commit.
+        let old = |receipt: &&Receipt| receipt.may_forget(clock::now(), KEEP_RECEIPTS_MS);
+        let changed = loading.receipts.values().filter(old).map(|receipt| receipt.alert_id.clone()).collect();
+        Ok(Owned { next, done: next, committed: next, receipts: loading.receipts, changed })
+    }
+
+    fn take(&mut self, owned: &mut Owned, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
+        for index in from..batch.len() {
+            if self.round.len() >= LARGEST_ROUND || !self.due.is_empty() {
+                return Ok(index);
             }
-            let (low, _) = self.consumer.bounds(&partition)?;
-            owned.next = committed.unwrap_or(low).max(low);
-            owned.committed = owned.next;
-            // Looked at once per assignment: what was over long ago is forgotten with the next commit.
-            let old = |receipt: &&Receipt| receipt.may_forget(clock::now(), KEEP_RECEIPTS_MS);
-            owned.changed = owned.receipts.values().filter(old).map(|receipt| receipt.alert_id.clone()).collect();
-            starts.push((partition.clone(), owned.next));
-            self.partitions.insert(partition.partition, owned);
+            let Some(record) = batch.get(index) else { break };
+            owned.next = record.offset + 1;
+            self.since.get_or_insert(moment.uptime);
+            let Some(value) = record.value else { continue };
+            match decode(&record, value) {
+                Ok(alert) => self.round.push((record.partition, alert)),
+                Err(error) => {
+                    // Not ours, or of a later version: it stays on the topic for whoever can read it.
+                    let Record { topic, partition, offset, .. } = record;
+                    tracing::error!(topic, partition, offset, %error, "alert not readable, nobody is mailed");
+                    self.setup.metrics.mail_unreadable();
+                }
+            }
         }
-        self.consumer.assign(&starts)
+        Ok(batch.len())
+    }
+
+    fn demand(&self, moment: Moment) -> Demand {
+        if !self.due.is_empty() || self.round.len() >= LARGEST_ROUND || moment.uptime.saturating_sub(self.looked) >= LOOK {
+            return Demand::Now;
+        }
+        self.since.map_or(Demand::Nothing, Demand::Since)
+    }
+
+    /// Sends some mails, and gives their receipts. The offsets wait for the last mail, so that a crash repeats the others only.
+    fn stage(&mut self, partitions: &mut Partitions, moment: Moment) -> Result<Staged> {
+        self.looked = moment.uptime;
+        if self.due.is_empty() {
+            self.plan(partitions);
+        }
+        let some = self.due.drain(..self.due.len().min(IN_FLIGHT)).collect();
+        self.send_all(some, partitions);
+        let is_done = self.due.is_empty();
+        let mut shares = BTreeMap::new();
+        for (number, owned) in partitions.iter_mut() {
+            if is_done {
+                owned.done = owned.next;
+            }
+            if owned.done > owned.committed || !owned.changed.is_empty() {
+                shares.insert(*number, Share { position: owned.done, records: self.receipt_records(*number, owned)? });
+            }
+        }
+        Ok(Staged { shares, common: Vec::new() })
+    }
+
+    fn committed(&mut self, partitions: &mut Partitions, _took: Duration) {
+        for owned in partitions.values_mut() {
+            owned.committed = owned.done;
+        }
+    }
+
+    fn dropped(&mut self, gone: &[i32], _left: &Partitions) -> Result<()> {
+        self.round.retain(|(partition, _)| !gone.contains(partition));
+        self.due.retain(|due| !gone.contains(&due.partition));
+        Ok(())
     }
 }
 
 /// By the header `content-type`: JSON as it is, Avro behind the five bytes of Confluent's framing.
-fn decode(message: &BorrowedMessage<'_>, value: &[u8]) -> Result<Alert> {
-    let content_type = message.headers().and_then(|headers| headers.iter().find(|header| header.key == "content-type")?.value);
+fn decode(record: &Record<'_>, value: &[u8]) -> Result<Alert> {
+    let content_type = record.header("content-type");
     if content_type.is_some_and(|form| form == b"application/json") {
         return Ok(wire::alert_from_json(value)?);
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::clock::Stopwatch;
-use crate::kafka::Message as _;
-use crate::kafka::consumer::{Consumer, Polled, Rebalance};
+use crate::kafka::consumer::Consumer;
+use crate::kafka::link::{Rebalance, Record};
 use crate::model::alert::{Alert, AlertState};
 use crate::model::money::Nanos;
 use crate::model::rollup::SpendRollup;
@@ -16,6 +16,7 @@ use crate::model::time::Hour;
 use crate::model::wire;
 use crate::runtime::{Setup, Stop};
 
+const BATCH: usize = 1_000;
 /// Days of the same hour that say what is normal.
 const DAYS_BACK: i64 = 7;
 
@@ -109,28 +110,41 @@ impl Shared {
 /// No broker, or a record that is not what our schemas say.
 pub fn follow(setup: &Setup, view: &Shared, stop: &Stop) -> Result<()> {
     let topics = [setup.topics.alerts.as_str(), setup.topics.spend_rollups.as_str(), setup.topics.dead_letter.as_str()];
-    let consumer = Consumer::subscribe(&setup.connection.consumer_config("demo-view"), &topics)?;
+    let mut consumer = Consumer::subscribe(&setup.connection.consumer_config("demo-view"), &topics)?;
     while !stop.asked() {
-        match consumer.poll(Duration::from_millis(20))? {
-            Polled::Message(message) => {
-                let value = message.payload().unwrap_or_default();
-                let place = || format!("{}[{}] at offset {}", message.topic(), message.partition(), message.offset());
-                if message.topic() == setup.topics.alerts {
-                    view.lock().take_alert(wire::alert_from_json(value).with_context(place)?);
-                } else if message.topic() == setup.topics.spend_rollups {
-                    let rollup = wire::rollup_from_json(value).with_context(place)?;
-                    view.lock().take_rollup(&rollup);
-                } else {
-                    view.lock().dead_letters += 1;
-                }
-            }
+        match consumer.event()? {
             // Everything is read from its beginning: nothing was there before us.
-            Polled::Rebalance(Rebalance::Assign(partitions)) => {
+            Some(Rebalance::Assign(partitions)) => {
                 consumer.assign(&partitions.into_iter().map(|partition| (partition, 0)).collect::<Vec<_>>())?;
             }
-            Polled::Rebalance(Rebalance::Revoke { partitions, .. }) => consumer.unassign(&partitions)?,
-            Polled::Rebalance(Rebalance::Failed(_)) | Polled::EndOfPartition(_) | Polled::Nothing => {}
+            Some(Rebalance::Revoke { partitions, .. }) => consumer.unassign(&partitions)?,
+            Some(Rebalance::Failed(_)) | None => {}
         }
+        let mut is_idle = true;
+        for partition in consumer.assigned() {
+            let batch = consumer.fetch(&partition, BATCH)?;
+            is_idle &= batch.is_empty();
+            for record in batch.iter() {
+                take(setup, view, &record)?;
+            }
+        }
+        if is_idle {
+            consumer.wait(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+fn take(setup: &Setup, view: &Shared, record: &Record<'_>) -> Result<()> {
+    let value = record.value.unwrap_or_default();
+    let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
+    if record.topic == setup.topics.alerts {
+        view.lock().take_alert(wire::alert_from_json(value).with_context(place)?);
+    } else if record.topic == setup.topics.spend_rollups {
+        let rollup = wire::rollup_from_json(value).with_context(place)?;
+        view.lock().take_rollup(&rollup);
+    } else {
+        view.lock().dead_letters += 1;
     }
     Ok(())
 }

@@ -188,7 +188,9 @@ impl Consumer {
             match element.error() {
                 Ok(()) => {}
                 Err(error) if is_passing(&error) => return Ok(None),
-                Err(error) => return Err(error).with_context(|| format!("committed offset of {}[{}]", partition.topic, partition.partition)),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("committed offset of {}[{}]", partition.topic, partition.partition));
+                }
             }
             offsets.push(match element.offset() {
                 Offset::Offset(offset) => Some(Committed { offset, metadata: element.metadata().to_string() }),

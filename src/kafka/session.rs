@@ -49,7 +49,8 @@ impl Session {
     }
 
     fn producer(&self) -> Result<&Producer, ProduceError> {
-        let gone = || ProduceError::Rebuild { step: "use producer", reason: "there is none, the last one could not be replaced".to_string() };
+        let gone =
+            || ProduceError::Rebuild { step: "use producer", reason: "there is none, the last one could not be replaced".to_string() };
         self.producer.as_ref().ok_or_else(gone)
     }
 }

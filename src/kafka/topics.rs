@@ -123,7 +123,8 @@ pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     let shard_required = &["cleanup.policy", "retention.ms", "message.timestamp.type"];
     plans.push(make(&names.shard_log, sizes.shard_count, true, shard_log, shard_required));
     plans.push(make(&names.watch_changelog, sizes.shard_count, true, compacted(), &["cleanup.policy"]));
-    plans.push(make(&names.intake_changelog, 1, true, compacted(), &["cleanup.policy"]));
+    // One key for each input partition; the more partitions, the less of others' keys is read at a start.
+    plans.push(make(&names.intake_changelog, sizes.input_partitions, false, compacted(), &["cleanup.policy"]));
     plans.push(make(&names.receipts, outputs, true, compacted(), &["cleanup.policy"]));
     plans
 }

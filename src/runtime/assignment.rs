@@ -71,10 +71,6 @@ impl Assignment {
         self.phases.iter().filter(move |(_, known)| **known == phase).map(|(partition, _)| *partition)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.phases.is_empty()
-    }
-
     /// Everything that is ours takes records.
     pub fn is_running(&self) -> bool {
         self.phases.values().all(|phase| *phase == Phase::Running)
@@ -229,12 +225,11 @@ mod tests {
         assert_eq!(assignment.on(Event::Restored(1)), Vec::new());
         assert_eq!(assignment.on(Event::CanRestore), vec![Action::Restore(2)]);
         assert!(!assignment.is_running());
-        assert_eq!(assignment.on(Event::Revoked(vec![1, 2, 3])), vec![
-            Action::StopRestoring(2),
-            Action::Drop(vec![2]),
-            Action::Finish(vec![1])
-        ]);
+        assert_eq!(
+            assignment.on(Event::Revoked(vec![1, 2, 3])),
+            vec![Action::StopRestoring(2), Action::Drop(vec![2]), Action::Finish(vec![1])]
+        );
         assert_eq!(assignment.on(Event::Finished), vec![Action::Drop(vec![1])]);
-        assert!(assignment.is_empty());
+        assert_eq!(assignment, Assignment::default());
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::kafka::producer::OutRecord;
+use crate::kafka::link::OutRecord;
 use crate::kafka::topics::TopicNames;
 use crate::model::alert::Alert;
 use crate::model::effect::{Effect, StateChange};

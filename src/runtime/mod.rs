@@ -1,8 +1,10 @@
 //! RUNTIME: what keeps the roles alive. One thread per role and number, each with its consumer, its producer and its state.
 //!
-//! `supervise` starts and restarts them, `intake` and `watch` are their loops, `commit` is the one routine in which effects become
-//! visible, `encode` turns an effect into bytes.
+//! `supervise` starts and restarts them; `worker` is the loop that all roles share, on `assignment`, the state machine of what is ours, and
+//! `commit`, the one routine in which effects become visible. `intake` and `watch` say what records mean, `encode` turns an effect into
+//! bytes.
 
+mod assignment;
 pub mod commit;
 pub mod encode;
 mod flood;
@@ -11,6 +13,7 @@ mod pace;
 pub mod schemas;
 pub mod supervise;
 pub mod watch;
+pub mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +45,17 @@ pub struct Setup {
     pub output: encode::Output,
     pub metrics: Arc<Metrics>,
     pub health: Arc<HealthBoard>,
+}
+
+impl Setup {
+    pub fn is_exactly_once(&self) -> bool {
+        self.delivery == Delivery::ExactlyOnce
+    }
+
+    /// A name that no other worker of this group has or had: transactions are told apart by it.
+    pub fn incarnation(&self, role: &str, thread: usize) -> String {
+        format!("{}@{:x}", self.connection.transactional_id(role, thread), crate::clock::now().0)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Delivery, Setup, Stop, Unrecoverable};
+use super::{Setup, Stop, Unrecoverable};
 use crate::clock;
 use crate::health::RoleState;
-use crate::kafka::producer::Producer;
 
 /// A thread that fails this often within [`FAILURE_WINDOW`] ends the process; whoever runs it restarts it, with a message in the log.
 const MOST_FAILURES: usize = 5;
 const FAILURE_WINDOW: Duration = Duration::from_secs(300);
-const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A thread that has worked for this long was well: what failed before does not count any more.
+const WELL_AFTER: Duration = Duration::from_secs(30);
 
 /// The loop of a thread: runs until asked to stop, or fails.
 pub type Loop = Box<dyn Fn(&Stop) -> Result<()> + Send>;
@@ -66,10 +66,13 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
     let mut failures: Vec<clock::Stopwatch> = Vec::new();
     loop {
         setup.health.report(role.name, role.thread, RoleState::Starting, clock::now());
+        let started = clock::Stopwatch::start();
         let Err(error) = (role.run)(stop) else { return Ok(()) };
+        let was_well = started.elapsed() >= WELL_AFTER && setup.health.state(role.name, role.thread) == Some(RoleState::Running);
         setup.health.report(role.name, role.thread, RoleState::Failed, clock::now());
         setup.metrics.role_failed(role.name);
-        failures.retain(|at| at.elapsed() < FAILURE_WINDOW);
+
+        failures.retain(|at| at.elapsed() < FAILURE_WINDOW && !was_well);
         failures.push(clock::Stopwatch::start());
         if stop.asked() || failures.len() >= MOST_FAILURES || error.is::<Unrecoverable>() {
             stop.ask();
@@ -88,17 +91,4 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
             thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// The producer of one thread: transactional, unless this is the demo.
-///
-/// # Errors
-/// No coordinator, no authorisation, a refused property.
-pub fn start_producer(setup: &Setup, role: &str, thread: usize) -> Result<Producer> {
-    let id = match setup.delivery {
-        Delivery::ExactlyOnce => Some(setup.connection.transactional_id(role, thread)),
-        Delivery::AtLeastOnce => None,
-    };
-    let config = setup.connection.producer_config(role, id.as_deref());
-    Producer::start(&config, INIT_TIMEOUT).with_context(|| format!("role {role}: cannot start a producer"))
 }

@@ -1,4 +1,4 @@
-//! The loop of a WATCH thread: shard-log records in, alerts, roll-ups and changelog out, state restored when a shard is assigned.
+//! WATCH on one thread: shard-log records in, alerts, roll-ups and changelog out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,233 +6,212 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::pace::Pace;
-use super::{Setup, Stop, Unrecoverable, commit, encode};
-use crate::clock;
-use crate::health::RoleState;
-use crate::kafka::consumer::{Consumer, Partition, Polled, Rebalance};
-use crate::kafka::producer::{OutRecord, Producer};
-use crate::kafka::read::Reader;
-use crate::kafka::{BorrowedMessage, Message as _};
+use super::commit::{Share, Staged};
+use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
+use super::{Delivery, Setup, Stop, Unrecoverable, encode};
+use crate::kafka::link::{Batch, Committed, From, Link as _, OutRecord, Partition, Record, Until};
+use crate::kafka::session::Session;
+use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
 use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
 
-const ROLE: &str = "watch";
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
 
-struct Worker<'a> {
+/// What all shards of a thread share.
+pub struct Watch<'a> {
     setup: &'a Setup,
-    consumer: &'a Consumer,
-    thread: usize,
-    producer: Producer,
-    shards: BTreeMap<i32, Shard>,
     rules: Arc<WatchRules>,
-    staged: Staged,
-    pace: Pace,
-    transactions: u64,
+    /// When the oldest record that is not staged was taken.
+    since: Option<Duration>,
+    /// Somebody waits for an alert that is not committed.
+    is_urgent: bool,
+    /// Records that wait to be staged.
+    waiting: usize,
 }
 
-#[derive(Default)]
-struct Staged {
-    records: Vec<OutRecord>,
-    /// Partitions that records were read of since the last commit.
-    touched: BTreeMap<i32, usize>,
-    since: Option<clock::Stopwatch>,
+/// A shard and what its records have led to since the last transaction.
+pub struct Watched {
+    pub shard: Shard,
+    effects: Vec<OutRecord>,
+    is_touched: bool,
+}
+
+/// A shard whose changelog is being read.
+pub struct Loading {
+    opening: Opening,
+    is_read: bool,
+    live: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
 ///
 /// # Errors
-/// What this thread cannot go on from: no broker, a state that contradicts the committed offsets, a failed transaction.
+/// What this thread cannot go on from: no broker, a state that contradicts the committed offsets, transactions that do not go through.
 pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
-    let topic = setup.topics.shard_log.as_str();
-    let consumer = Consumer::subscribe(&setup.connection.consumer_config(ROLE), &[topic])?;
-    let producer = super::supervise::start_producer(setup, ROLE, thread)?;
-    let rules = setup.watch_rules.load_full();
-    let mut worker = Worker {
-        setup,
-        consumer: &consumer,
-        thread,
-        producer,
-        shards: BTreeMap::new(),
-        rules,
-        staged: Staged::default(),
-        pace: Pace::new(),
-        transactions: 0,
-    };
-    let found = consumer.partition_count(topic)?;
+    let topic = &setup.topics.shard_log;
+    let link = Session::join(&setup.connection, Watch::NAME, thread, topic, setup.is_exactly_once())?;
+    let found = link.partition_count(topic)?;
     if u32::try_from(found).ok() != Some(setup.shard_count) {
         bail!(
             "topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}",
             setup.shard_count
         );
     }
-    setup.health.report(ROLE, thread, RoleState::Restoring, clock::now());
-    while !stop.asked() {
-        worker.step()?;
-        setup.health.beat(ROLE, thread, clock::now());
-    }
-    worker.commit()
+    tracing::debug!(uptime_ms = link.uptime().as_millis(), thread, "joined");
+    Worker::new(link, Watch::new(setup), setup, thread, setup.incarnation(Watch::NAME, thread)).run(stop)
 }
 
-impl Worker<'_> {
-    fn step(&mut self) -> Result<()> {
-        let wait = if self.staged.touched.is_empty() { Duration::from_millis(100) } else { Duration::from_millis(1) };
-        let consumer = self.consumer;
-        let drained = match consumer.poll(wait)? {
-            Polled::Message(message) => {
-                self.take(&message)?;
-                false
-            }
-            Polled::Rebalance(event) => {
-                self.rebalance(event)?;
-                false
-            }
-            // The end of one partition says nothing about the others.
-            Polled::EndOfPartition(_) => false,
-            Polled::Nothing => true,
-        };
-        if let Some(since) = self.staged.since
-            && (self.pace.is_due(drained, since.elapsed(), self.setup.commit_interval) || self.staged.records.len() >= LARGEST_BATCH)
-        {
-            self.commit()?;
-        }
-        Ok(())
+impl<'a> Watch<'a> {
+    pub fn new(setup: &'a Setup) -> Watch<'a> {
+        Watch { setup, rules: setup.watch_rules.load_full(), since: None, is_urgent: false, waiting: 0 }
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
-        let (partition, offset) = (message.partition(), message.offset());
-        let place = || format!("{}[{partition}] at offset {offset}", message.topic());
-        let Some(shard) = self.shards.get_mut(&partition) else { return Ok(()) };
-        let record = decode_shard_record(message.payload().unwrap_or_default()).with_context(place)?;
-        let append_time = Timestamp(message.timestamp().to_millis().unwrap_or_default());
-        let effects = shard.apply(&record, offset, append_time, &self.rules);
-        self.setup.metrics.shard_record(record.partials.len());
-        for effect in effects {
-            self.setup.metrics.effect(&effect, clock::now());
-            self.staged.records.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
-        }
-        *self.staged.touched.entry(partition).or_default() += 1;
-        self.staged.since.get_or_insert_with(clock::Stopwatch::start);
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<()> {
-        if self.staged.touched.is_empty() {
-            self.reload();
+    fn take_record(&mut self, watched: &mut Watched, record: &Record<'_>, moment: Moment) -> Result<()> {
+        if record.offset < watched.shard.header().position {
             return Ok(());
         }
-        let started = clock::Stopwatch::start();
-        let mut staged = std::mem::take(&mut self.staged);
-        let mut offsets = Vec::new();
-        for partition in staged.touched.keys() {
-            let place = self.partition(*partition);
-            let Some(shard) = self.shards.get_mut(partition) else { continue };
-            offsets.push((place, shard.header().position));
-            for change in shard.take_changes() {
-                staged.records.push(encode::change(change, &self.setup.topics.watch_changelog, *partition));
-            }
-        }
-        self.transactions += 1;
-        commit::commit(&self.producer, self.consumer, &staged.records, &offsets, self.transactions).context("watch: commit")?;
-        self.pace.committed(started.elapsed());
-        self.setup.metrics.committed(ROLE, started.elapsed());
-        self.report();
-        self.reload();
+        let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
+        let decoded = decode_shard_record(record.value.unwrap_or_default()).with_context(place)?;
+        let append_time = Timestamp(record.timestamp.0.max(0));
+        let effects = watched.shard.apply(&decoded, record.offset, append_time, &self.rules);
+        self.setup.metrics.shard_record(decoded.partials.len());
+        self.keep(watched, effects, moment)?;
+        watched.is_touched = true;
+        self.since.get_or_insert(moment.uptime);
         Ok(())
     }
 
-    /// Rules change between two transactions.
-    fn reload(&mut self) {
-        self.rules = self.setup.watch_rules.load_full();
-    }
-
-    fn report(&self) {
-        let series = self.shards.values().map(Shard::series_count).sum();
-        let open = self.shards.values().map(Shard::open_alerts).sum();
-        let watermark = self.shards.values().filter_map(|shard| shard.header().watermarks.watermark()).min();
-        self.setup.metrics.shards(series, open, watermark, clock::now());
-    }
-
-    fn rebalance(&mut self, event: Rebalance) -> Result<()> {
-        match event {
-            Rebalance::Assign(partitions) => {
-                self.assign(&partitions)?;
-                self.setup.health.report(ROLE, self.thread, RoleState::Running, clock::now());
-                Ok(())
-            }
-            Rebalance::Revoke { partitions, lost } => {
-                if lost {
-                    // Somebody else may own them by now: what is staged must not be committed, so everything starts anew.
-                    self.consumer.unassign(&partitions)?;
-                    bail!("lost {} shards to another member of the group", partitions.len());
-                }
-                // Answered in any case: an unanswered revoke would keep the consumer from ever closing.
-                let committed = self.commit();
-                self.consumer.unassign(&partitions)?;
-                for partition in &partitions {
-                    self.shards.remove(&partition.partition);
-                }
-                committed
-            }
-            Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
+    fn keep(&mut self, watched: &mut Watched, effects: Vec<Effect>, moment: Moment) -> Result<()> {
+        self.waiting += effects.len();
+        for effect in effects {
+            self.setup.metrics.effect(&effect, moment.now);
+            self.is_urgent |= matches!(effect, Effect::Alert(_));
+            watched.effects.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
+        Ok(())
     }
 
-    fn assign(&mut self, partitions: &[Partition]) -> Result<()> {
-        if partitions.is_empty() {
-            return self.consumer.assign(&[]);
-        }
-        let started = clock::Stopwatch::start();
-        let mut starts = Vec::new();
-        let reader = Reader::new(&self.setup.connection)?;
-        for (partition, committed) in self.consumer.committed(partitions)? {
-            let shard = self.restore(&reader, &partition, committed)?;
-            starts.push((partition.clone(), shard.header().position));
-            self.shards.insert(partition.partition, shard);
-        }
-        self.setup.metrics.restored(ROLE, started.elapsed());
-        tracing::info!(shards = starts.len(), seconds = started.elapsed().as_secs_f64(), "shards restored");
-        self.consumer.assign(&starts)
-    }
-
-    fn restore(&self, reader: &Reader, partition: &Partition, committed: Option<i64>) -> Result<Shard> {
-        let topic = &self.setup.topics.watch_changelog;
-        let live = reader.read(topic, partition.partition)?;
-        let changes: Vec<(Vec<u8>, Vec<u8>)> = live.into_iter().collect();
-        let place = || format!("cannot restore shard {} from '{topic}'", partition.partition);
-        let shard = Shard::restore(&changes, self.setup.shard_count, &self.rules).with_context(place)?;
+    /// State and offsets are written in one transaction: where they disagree somebody reset one of them.
+    fn agree(&self, shard: Option<Shard>, opening: &Opening) -> Result<Shard> {
+        let group = format!("{}-{}", self.setup.connection.application_id, Watch::NAME);
+        let (topic, number) = (&self.setup.topics.shard_log, opening.partition);
+        let changelog = &self.setup.topics.watch_changelog;
+        let committed = opening.committed.as_ref().map(|committed| committed.offset);
         match (shard, committed) {
             (Some(shard), Some(committed)) if shard.header().position == committed => Ok(shard),
-            (Some(shard), committed) if self.setup.delivery == super::Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
-                "state and committed offset of shard {} disagree: the changelog was written at offset {}, the group '{}-{ROLE}' stands at {}. \
-                 Somebody reset the one without the other; set the group's offset of {}[{}] to {} to go on",
-                partition.partition,
-                shard.header().position,
-                self.setup.connection.application_id,
+            (Some(shard), committed) if self.setup.delivery == Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
+                "state and committed offset of shard {number} disagree: the changelog was written at offset {position}, the group '{group}' \
+                 stands at {} of {topic}[{number}]. Somebody reset the one without the other; `tollgate reset --repair --only watch` sets the \
+                 group's offset to {position}",
                 committed.map_or("nothing".to_string(), |offset| offset.to_string()),
-                partition.topic,
-                partition.partition,
-                shard.header().position,
+                position = shard.header().position,
             ))),
             (Some(shard), _) => Ok(shard),
-            (None, Some(committed)) if committed > 0 => bail!(Unrecoverable(format!(
-                "the group '{}-{ROLE}' stands at offset {committed} of {}[{}], but its changelog '{topic}' is empty: the state is gone. \
-                 Restore that topic, or delete the group's offset to rebuild the state from what the log still holds",
-                self.setup.connection.application_id, partition.topic, partition.partition,
+            (None, Some(committed)) if committed > opening.low => bail!(Unrecoverable(format!(
+                "the group '{group}' stands at offset {committed} of {topic}[{number}], but its changelog '{changelog}' is empty: the state \
+                 is gone. Restore that topic, or `tollgate reset --only watch --to-earliest` rebuilds the state from what the log still holds",
             ))),
-            (None, _) => {
-                let number = u32::try_from(partition.partition)?;
-                let (low, _) = self.consumer.bounds(partition)?;
-                Ok(Shard::starting_at(number, self.setup.shard_count, low, &self.rules))
-            }
+            (None, _) => Ok(Shard::starting_at(u32::try_from(number)?, self.setup.shard_count, opening.low, &self.rules)),
         }
     }
 
-    fn partition(&self, partition: i32) -> Partition {
-        Partition { topic: self.setup.topics.shard_log.clone(), partition }
+    fn report(&self, shards: &BTreeMap<i32, Watched>, now: Timestamp) {
+        let series = shards.values().map(|watched| watched.shard.series_count()).sum();
+        let open = shards.values().map(|watched| watched.shard.open_alerts()).sum();
+        let watermark = shards.values().filter_map(|watched| watched.shard.header().watermarks.watermark()).min();
+        self.setup.metrics.shards(series, open, watermark, now);
+    }
+}
+
+impl Role for Watch<'_> {
+    type Part = Watched;
+    type Loading = Loading;
+
+    const NAME: &'static str = "watch";
+
+    fn topic(&self) -> &str {
+        &self.setup.topics.shard_log
+    }
+
+    fn start(&self, committed: Option<&Committed>, low: i64, _high: i64) -> i64 {
+        committed.map_or(low, |committed| committed.offset)
+    }
+
+    fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
+        Ok(Loading { opening, is_read: false, live: BTreeMap::new() })
+    }
+
+    fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
+        if std::mem::replace(&mut loading.is_read, true) {
+            return Ok(None);
+        }
+        let partition = Partition { topic: self.setup.topics.watch_changelog.clone(), partition: loading.opening.partition };
+        Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
+    }
+
+    fn load(&mut self, loading: &mut Loading, record: &Record<'_>) -> Result<()> {
+        let key = record.key.unwrap_or_default().to_vec();
+        match record.value {
+            Some(value) => loading.live.insert(key, value.to_vec()),
+            None => loading.live.remove(&key),
+        };
+        Ok(())
+    }
+
+    fn finish_loading(&mut self, loading: Loading) -> Result<Watched> {
+        let changes: Vec<(Vec<u8>, Vec<u8>)> = loading.live.into_iter().collect();
+        let place = || format!("cannot restore from '{}'", self.setup.topics.watch_changelog);
+        let shard = Shard::restore(&changes, self.setup.shard_count, &self.rules).with_context(place)?;
+        let shard = self.agree(shard, &loading.opening)?;
+        Ok(Watched { shard, effects: Vec::new(), is_touched: false })
+    }
+
+    fn take(&mut self, watched: &mut Watched, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
+        for index in from..batch.len() {
+            if self.waiting >= LARGEST_BATCH {
+                return Ok(index);
+            }
+            let Some(record) = batch.get(index) else { break };
+            self.take_record(watched, &record, moment)?;
+        }
+        Ok(batch.len())
+    }
+
+    fn demand(&self, _moment: Moment) -> Demand {
+        match self.since {
+            _ if self.waiting >= LARGEST_BATCH => Demand::Now,
+            Some(since) if self.is_urgent => Demand::Urgent(since),
+            Some(since) => Demand::Since(since),
+            None => Demand::Nothing,
+        }
+    }
+
+    fn stage(&mut self, shards: &mut BTreeMap<i32, Watched>, moment: Moment) -> Result<Staged> {
+        let mut staged = Staged::default();
+        for (number, watched) in shards.iter_mut().filter(|(_, watched)| watched.is_touched) {
+            let mut records = std::mem::take(&mut watched.effects);
+            for change in watched.shard.take_changes() {
+                records.push(encode::change(change, &self.setup.topics.watch_changelog, *number));
+            }
+            staged.shares.insert(*number, Share { position: watched.shard.header().position, records });
+            watched.is_touched = false;
+        }
+        self.since = None;
+        self.is_urgent = false;
+        self.waiting = 0;
+        self.report(shards, moment.now);
+        // Rules change between two transactions.
+        self.rules = self.setup.watch_rules.load_full();
+        Ok(staged)
+    }
+
+    fn committed(&mut self, _shards: &mut BTreeMap<i32, Watched>, _took: Duration) {}
+
+    /// A shard takes its share along; nothing of it is anywhere else.
+    fn dropped(&mut self, _partitions: &[i32], _shards: &BTreeMap<i32, Watched>) -> Result<()> {
+        Ok(())
     }
 }

@@ -66,11 +66,11 @@ pub trait Role {
     /// What `stage` gave is visible to everybody; `took` from begin to commit.
     fn committed(&mut self, parts: &mut BTreeMap<i32, Self::Part>, took: Duration);
 
-    /// These are not ours any more, and nothing staged of theirs was or will be committed by us.
+    /// These are not ours any more, and nothing staged of theirs was or will be committed by us; `left` are those that stay.
     ///
     /// # Errors
     /// What is not staged yet cannot be taken apart: everything has to begin again from what is committed.
-    fn dropped(&mut self, partitions: &[i32]) -> Result<()>;
+    fn dropped(&mut self, partitions: &[i32], left: &BTreeMap<i32, Self::Part>) -> Result<()>;
 }
 
 /// A partition that was assigned and whose state is to be read.
@@ -328,7 +328,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
                 self.pending = None;
             }
         }
-        self.role.dropped(partitions)
+        self.role.dropped(partitions, &self.parts)
     }
 
     fn report_state(&self) {
