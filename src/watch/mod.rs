@@ -127,7 +127,7 @@ impl Shard {
 
     /// Drops what is recomputed on demand, so that two shards can be compared.
     #[cfg(test)]
-    fn forget_caches(&mut self) {
+    pub(crate) fn forget_caches(&mut self) {
         self.dirty.clear();
         for node in self.accounts.values_mut().flat_map(|state| state.nodes.values_mut()) {
             node.open.bound = None;
