@@ -20,8 +20,12 @@ enum State {
     Empty,
     Ongoing,
     /// Decided; markers are on their way to what is still listed.
-    Preparing { commit: bool },
-    Complete { commit: bool },
+    Preparing {
+        commit: bool,
+    },
+    Complete {
+        commit: bool,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -184,8 +188,13 @@ impl Broker {
         if !self.transactions.contains_key(id) {
             self.producers += 1;
             let producer = ProducerId { id: self.producers, epoch: -1 };
-            let new =
-                Transaction { producer, state: State::Empty, partitions: BTreeSet::new(), groups: BTreeSet::new(), since_ms: self.uptime_ms };
+            let new = Transaction {
+                producer,
+                state: State::Empty,
+                partitions: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                since_ms: self.uptime_ms,
+            };
             self.transactions.insert(id.to_string(), new);
         }
         self.write_markers(id);
@@ -313,7 +322,9 @@ impl Broker {
         let transactions = self.transactions.iter().filter(|(_, transaction)| is_undecided(transaction.state));
         let mut all: Vec<String> = transactions.map(|(id, _)| format!("transaction {id}")).collect();
         for (topic, logs) in &self.logs {
-            all.extend(logs.iter().enumerate().filter(|(_, log)| log.stable() < log.next()).map(|(number, _)| format!("{topic}[{number}]")));
+            all.extend(
+                logs.iter().enumerate().filter(|(_, log)| log.stable() < log.next()).map(|(number, _)| format!("{topic}[{number}]")),
+            );
         }
         all
     }

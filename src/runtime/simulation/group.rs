@@ -192,8 +192,7 @@ impl Group {
         let owned = |id: &&String| owners.values().filter(|owner| owner == id).count();
         ids.sort_by_key(|id| std::cmp::Reverse(owned(id)));
         let (each, more) = (self.partitions.len() / ids.len(), self.partitions.len() % ids.len());
-        let quota: BTreeMap<&String, usize> =
-            ids.iter().enumerate().map(|(place, id)| (*id, each + usize::from(place < more))).collect();
+        let quota: BTreeMap<&String, usize> = ids.iter().enumerate().map(|(place, id)| (*id, each + usize::from(place < more))).collect();
         let mut target: BTreeMap<String, BTreeSet<Partition>> = ids.iter().map(|id| ((*id).clone(), BTreeSet::new())).collect();
         let mut free = Vec::new();
         for partition in &self.partitions {
@@ -218,14 +217,15 @@ impl Group {
         self.joining_since.is_none() && assigned == self.partitions.len()
     }
 
-    pub fn owns(&self, id: &str, partition: &Partition) -> bool {
-        self.members.get(id).is_some_and(|member| member.assigned.contains(partition))
-    }
-
     // ---- offsets
 
     /// Offsets of a transaction: nobody sees them until it is decided.
-    pub fn stage(&mut self, producer: i64, as_member: (&str, Option<&str>, i32), offsets: &BTreeMap<Partition, Committed>) -> Result<(), Refused> {
+    pub fn stage(
+        &mut self,
+        producer: i64,
+        as_member: (&str, Option<&str>, i32),
+        offsets: &BTreeMap<Partition, Committed>,
+    ) -> Result<(), Refused> {
         let (id, instance, generation) = as_member;
         self.check(id, instance, generation)?;
         self.pending.entry(producer).or_default().extend(offsets.clone());

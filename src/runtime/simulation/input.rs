@@ -47,6 +47,7 @@ pub struct Input {
     fed: BTreeMap<(i32, i64), Fed>,
     producer: ProducerId,
     ids: u64,
+    began_ms: i64,
 }
 
 /// What the whole input comes to.
@@ -60,7 +61,8 @@ pub struct Expected {
 impl Input {
     pub fn new(broker: &mut Broker, topic: &str, window: u64) -> Input {
         let producer = broker.init(FEEDER);
-        Input { topic: topic.to_string(), window: i64::try_from(window).unwrap(), fed: BTreeMap::new(), producer, ids: 0 }
+        let window = i64::try_from(window).unwrap();
+        Input { topic: topic.to_string(), window, fed: BTreeMap::new(), producer, ids: 0, began_ms: broker.wall_ms }
     }
 
     /// Some records of around now, on all partitions; some of them in transactions, of which some abort.
@@ -99,7 +101,8 @@ impl Input {
         if !dice.chance(120) {
             return None;
         }
-        let before: Vec<&Fed> = self.fed.range((partition, 0)..(partition + 1, 0)).rev().take(1 + dice.roll(60)).map(|(_, fed)| fed).collect();
+        let before: Vec<&Fed> =
+            self.fed.range((partition, 0)..(partition + 1, 0)).rev().take(1 + dice.roll(60)).map(|(_, fed)| fed).collect();
         dice.pick(&before).map(|fed| (*fed).clone())
     }
 
@@ -111,10 +114,11 @@ impl Input {
         let (team, project) = (TEAMS[dice.roll(TEAMS.len())], PROJECTS[dice.roll(PROJECTS.len())]);
         let model = if dice.chance(100) { "gpt-5" } else { "gpt-4o" };
         let age = match dice.roll(100) {
-            0..80 => dice.between(0, MINUTE_MS),
-            80..95 => dice.between(0, 90 * MINUTE_MS),
-            95..98 => dice.between(0, 20 * HOUR_MS),
-            _ => dice.between(45 * HOUR_MS, 60 * HOUR_MS),
+            // Long before the first hour that was closed there is nothing to be late for, only many empty hours to close.
+            95..98 if now - self.began_ms > 4 * HOUR_MS => dice.between(0, 20 * HOUR_MS),
+            98.. if now - self.began_ms > 4 * HOUR_MS => dice.between(45 * HOUR_MS, 60 * HOUR_MS),
+            80.. => dice.between(0, 90 * MINUTE_MS),
+            _ => dice.between(0, MINUTE_MS),
         };
         let time = Timestamp(now - age);
         let cost: i128 = match dice.roll(100) {

@@ -81,7 +81,13 @@ enum Fate {
 }
 
 impl SimLink {
-    pub fn join(broker: Rc<RefCell<Broker>>, process: Rc<Process>, group: &str, instance: Option<String>, transactional_id: String) -> SimLink {
+    pub fn join(
+        broker: Rc<RefCell<Broker>>,
+        process: Rc<Process>,
+        group: &str,
+        instance: Option<String>,
+        transactional_id: String,
+    ) -> SimLink {
         let producer = Some(broker.borrow_mut().init(&transactional_id));
         SimLink {
             broker,

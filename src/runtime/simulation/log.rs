@@ -13,17 +13,12 @@ pub struct ProducerId {
 
 #[derive(Clone, Debug)]
 enum Entry {
-    Record { record: OwnedRecord, producer: Option<i64> },
+    Record {
+        record: OwnedRecord,
+        producer: Option<i64>,
+    },
     /// Ends a transaction in this partition; takes an offset and is never handed out.
     Marker,
-}
-
-/// What a transaction that was aborted covers here.
-#[derive(Clone, Copy, Debug)]
-struct Aborted {
-    producer: i64,
-    first: i64,
-    marker: i64,
 }
 
 /// Written with an epoch that is over.
@@ -37,9 +32,12 @@ pub struct Log {
     entries: BTreeMap<i64, Entry>,
     /// First offset of each producer's transaction that is not decided here.
     open: BTreeMap<i64, i64>,
-    aborted: Vec<Aborted>,
+    /// By producer: first offset and marker of each transaction that was aborted.
+    aborted: BTreeMap<i64, BTreeMap<i64, i64>>,
     /// Latest epoch that this leader has seen of each producer: from its records, or from markers.
     epochs: BTreeMap<i64, i16>,
+    /// Committed records that the cleaner has taken away: no client sees them, the oracle does.
+    cleaned: BTreeMap<i64, OwnedRecord>,
 }
 
 impl Log {
@@ -71,7 +69,8 @@ impl Log {
             *known = producer.epoch;
             self.open.entry(producer.id).or_insert(offset);
         }
-        self.entries.insert(offset, Entry::Record { record: OwnedRecord { offset, ..record }, producer: producer.map(|producer| producer.id) });
+        self.entries
+            .insert(offset, Entry::Record { record: OwnedRecord { offset, ..record }, producer: producer.map(|producer| producer.id) });
         self.next += 1;
         Ok(offset)
     }
@@ -83,14 +82,15 @@ impl Log {
         if let Some(first) = self.open.remove(&producer.id)
             && !commit
         {
-            self.aborted.push(Aborted { producer: producer.id, first, marker });
+            self.aborted.entry(producer.id).or_default().insert(first, marker);
         }
         self.entries.insert(marker, Entry::Marker);
         self.next += 1;
     }
 
     fn is_aborted(&self, producer: i64, offset: i64) -> bool {
-        self.aborted.iter().any(|aborted| aborted.producer == producer && (aborted.first..aborted.marker).contains(&offset))
+        let before = self.aborted.get(&producer).and_then(|ranges| ranges.range(..=offset).next_back());
+        before.is_some_and(|(_, marker)| offset < *marker)
     }
 
     /// Up to `most` committed records at `from` and behind it, below `until` and the last stable offset; and where to read on.
@@ -115,11 +115,19 @@ impl Log {
         self.read(self.low, self.next, usize::MAX).0
     }
 
+    /// Everything that ever was committed.
+    pub fn history(&self) -> Vec<OwnedRecord> {
+        let mut all = self.cleaned.clone();
+        all.extend(self.committed().into_iter().map(|record| (record.offset, record)));
+        all.into_values().collect()
+    }
+
     /// As the log cleaner does below `point`: of each key its last committed record stays, with its offset; aborted records go.
     pub fn compact(&mut self, point: i64) {
         let point = point.min(self.stable());
         let below = self.read(self.low, point, usize::MAX).0;
-        let last: BTreeMap<Option<Vec<u8>>, i64> = below.into_iter().map(|record| (record.key, record.offset)).collect();
+        let last: BTreeMap<Option<Vec<u8>>, i64> = below.iter().map(|record| (record.key.clone(), record.offset)).collect();
+        self.cleaned.extend(below.into_iter().filter(|record| last[&record.key] != record.offset).map(|record| (record.offset, record)));
         self.entries.retain(|offset, entry| match entry {
             Entry::Record { record, .. } => *offset >= point || last.get(&record.key) == Some(offset),
             Entry::Marker => true,
@@ -191,6 +199,7 @@ mod tests {
         assert_eq!((values(&log), log.next()), (vec!["1".to_string(), "2".to_string(), "3".to_string()], 6));
         log.compact(100);
         assert_eq!(values(&log), ["1", "3"]);
+        assert_eq!(log.history().len(), 4);
         log.delete_before(2);
         assert_eq!((values(&log), log.low()), (vec!["3".to_string()], 2));
     }

@@ -167,8 +167,4 @@ impl Member {
             group.leave(id, now_ms);
         }
     }
-
-    pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
-    }
 }

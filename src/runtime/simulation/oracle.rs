@@ -23,8 +23,6 @@ pub struct Oracle<'a> {
     pub output: &'a Output,
     /// By revision.
     pub rules: &'a BTreeMap<u64, WatchRules>,
-    /// By shard and position: under which revision the records before it were applied.
-    pub revisions: &'a BTreeMap<(i32, i64), u64>,
 }
 
 impl Oracle<'_> {
@@ -139,17 +137,28 @@ impl Oracle<'_> {
             let found = self.written(topic);
             let keys = found.keys().chain(again.keys()).collect::<std::collections::BTreeSet<_>>();
             for key in keys.into_iter().filter(|key| found.get(*key) != again.get(*key)) {
-                let count = |written: &Written| written.get(key).map_or(0, Vec::len);
-                let (found, again) = (count(&found), count(&again));
-                all.push(format!("{name}: {} was written {found} times, the shard log gives {again}, or others", String::from_utf8_lossy(key)));
+                let texts = |written: &Written| -> Vec<String> {
+                    written.get(key).into_iter().flatten().map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+                };
+                let (found, again) = (texts(&found), texts(&again));
+                let same = found.iter().zip(&again).take_while(|(found, again)| found == again).count();
+                let (one, other) = (found.get(same), again.get(same));
+                all.push(format!(
+                    "{name}: {} was written {} times, the shard log gives {}; they part at {same}:\n  {one:?}\n  {other:?}",
+                    String::from_utf8_lossy(key),
+                    found.len(),
+                    again.len()
+                ));
             }
         }
     }
 
     fn replay(&self, partition: &Partition, alerts: &mut Written, rollups: &mut Written) {
         let number = partition.partition;
+        let revisions = self.revisions(number);
+        // Rules change between two transactions: those of a record are the ones of the transaction that it was committed with.
         let rules_at = |offset: i64| {
-            let revision = self.revisions.range((number, offset + 1)..(number + 1, 0)).next().map(|(_, revision)| revision);
+            let revision = revisions.range(offset + 1..).next().map(|(_, revision)| revision);
             revision.and_then(|revision| self.rules.get(revision)).or_else(|| self.rules.values().last()).unwrap()
         };
         let mut shard = seam::fresh(number, SHARDS, rules_at(0));
@@ -161,5 +170,12 @@ impl Oracle<'_> {
                 into.entry(record.key.unwrap_or_default()).or_default().push(record.value.unwrap_or_default());
             }
         }
+    }
+
+    /// By position: the revision of the rules with which a shard came to it.
+    fn revisions(&self, shard: i32) -> BTreeMap<i64, u64> {
+        let changelog = Partition { topic: self.topics.watch_changelog.clone(), partition: shard };
+        let records = self.broker.log(&changelog).history();
+        records.iter().filter_map(|record| seam::header(record.key.as_deref()?, record.value.as_deref()?)).collect()
     }
 }

@@ -3,8 +3,9 @@
 use crate::model::effect::Effect;
 use crate::model::partial::{Marker, ShardRecord, Source};
 use crate::model::time::{HOUR_MS, Timestamp};
-use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
+use crate::watch::state::{self, StateKey};
+use crate::watch::{Header, Shard};
 
 pub fn fresh(number: i32, shard_count: u32, rules: &WatchRules) -> Shard {
     Shard::starting_at(u32::try_from(number).unwrap(), shard_count, 0, rules)
@@ -12,6 +13,14 @@ pub fn fresh(number: i32, shard_count: u32, rules: &WatchRules) -> Shard {
 
 pub fn apply(shard: &mut Shard, record: &ShardRecord, offset: i64, append_time: i64, rules: &WatchRules) -> Vec<Effect> {
     shard.apply(record, offset, Timestamp(append_time), rules)
+}
+
+/// Of a record of the changelog that is the shard's header: the position that it was written at, and the revision of the rules.
+pub fn header(key: &[u8], value: &[u8]) -> Option<(i64, u64)> {
+    match state::decode::<StateKey>(key) {
+        Ok(StateKey::Header) => state::decode::<Header>(value).ok().map(|header| (header.position, header.rules_revision)),
+        _ => None,
+    }
 }
 
 /// Where two shards differ in something that counts.

@@ -8,11 +8,11 @@ use anyhow::{Error, Result};
 
 use super::broker::Broker;
 use super::link::{Faults, Process, SimLink};
-use crate::kafka::link::Partition;
 use crate::runtime::intake::{Intake, Sizes};
 use crate::runtime::watch::Watch;
-use crate::runtime::worker::{Role, Worker};
+use crate::runtime::worker::Worker;
 use crate::runtime::{Setup, Unrecoverable};
+use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
 
 pub const INPUTS: i32 = 3;
@@ -33,7 +33,9 @@ enum Kind {
 
 /// What a thread is at.
 enum Seat {
-    Ended { again_ms: i64 },
+    Ended {
+        again_ms: i64,
+    },
     Ready(Thread),
     /// Being stepped right now.
     Away,
@@ -60,8 +62,6 @@ pub struct World {
     is_nested: Cell<bool>,
     is_static: bool,
     incarnations: Cell<u64>,
-    /// By shard and position: the revision of the rules under which the records before it were applied.
-    pub revisions: RefCell<BTreeMap<(i32, i64), u64>>,
     pub failures: RefCell<Vec<String>>,
 }
 
@@ -75,7 +75,6 @@ impl World {
             is_nested: Cell::new(false),
             is_static,
             incarnations: Cell::new(0),
-            revisions: RefCell::new(BTreeMap::new()),
             failures: RefCell::new(Vec::new()),
         };
         Rc::new(world)
@@ -105,7 +104,8 @@ impl World {
         if self.is_nested.replace(true) {
             return;
         }
-        let is_replaced = is_long && self.broker.borrow_mut().dice.chance(400);
+        // Once only: two under one name would fence each other for ever.
+        let is_replaced = is_long && self.broker.borrow_mut().dice.chance(400) && !self.slots.borrow()[number].is_replaced;
         if is_replaced {
             let instance = {
                 let mut slots = self.slots.borrow_mut();
@@ -205,7 +205,7 @@ impl World {
         self.finish(slot, 0);
         self.finish(slot, 1);
         let mut broker = self.broker.borrow_mut();
-        let until = broker.uptime_ms + broker.dice.between(0, 3_000)*broker.dice.between(0, 3);
+        let until = broker.uptime_ms + broker.dice.between(0, 3_000) * broker.dice.between(0, 3);
         self.slots.borrow_mut()[slot].away_until_ms = until;
     }
 
@@ -278,7 +278,6 @@ impl World {
             Err(error) => (false, self.failed(slot, seat, &error)),
         };
         if goes_on {
-            self.observe(&thread);
             self.slots.borrow_mut()[slot].seats[seat] = Seat::Ready(thread);
         } else {
             drop(thread);
@@ -309,7 +308,7 @@ impl World {
     fn bury(self: &Rc<World>, slot: usize) {
         let again_ms = {
             let mut broker = self.broker.borrow_mut();
-            broker.uptime_ms + broker.dice.between(0, 3_000)*broker.dice.between(0, 3)
+            broker.uptime_ms + broker.dice.between(0, 3_000) * broker.dice.between(0, 3)
         };
         let seats = {
             let mut slots = self.slots.borrow_mut();
@@ -321,22 +320,6 @@ impl World {
         drop(seats);
     }
 
-    /// Notes under which rules a shard has come to a position that is committed.
-    fn observe(&self, thread: &Thread) {
-        let Thread::Watch(worker) = thread else { return };
-        let broker = self.broker.borrow();
-        let group = &broker.groups[Watch::NAME];
-        for (number, watched) in worker.parts() {
-            let partition = Partition { topic: worker.role.topic().to_string(), partition: *number };
-            let header = watched.shard.header();
-            let is_owner = worker.link.member.id().is_some_and(|id| group.owns(id, &partition));
-            let committed = group.fetch(&[partition]).and_then(|offsets| offsets.into_iter().flatten().next());
-            if is_owner && committed.is_some_and(|committed| committed.offset == header.position) {
-                self.revisions.borrow_mut().entry((*number, header.position)).or_insert(header.rules_revision);
-            }
-        }
-    }
-
     /// New rules reach one instance.
     pub fn change_rules(&self, instance: usize, rules: WatchRules) {
         self.broker.borrow_mut().note("rules", || format!("instance {instance}: revision {}", rules.revision));
@@ -344,14 +327,22 @@ impl World {
     }
 
     /// All shards as they run, where every one is owned.
-    pub fn shards(&self) -> BTreeMap<i32, crate::watch::Shard> {
+    pub fn shards(&self) -> BTreeMap<i32, Shard> {
+        self.each_shard(Shard::clone)
+    }
+
+    /// The next record of each shard.
+    pub fn positions(&self) -> BTreeMap<i32, i64> {
+        self.each_shard(|shard| shard.header().position)
+    }
+
+    fn each_shard<T>(&self, of: impl Fn(&Shard) -> T) -> BTreeMap<i32, T> {
         let slots = self.slots.borrow();
-        let threads = slots.iter().flat_map(|slot| &slot.seats);
-        let workers = threads.filter_map(|seat| match seat {
+        let workers = slots.iter().flat_map(|slot| &slot.seats).filter_map(|seat| match seat {
             Seat::Ready(Thread::Watch(worker)) => Some(worker),
             Seat::Ready(Thread::Intake(_)) | Seat::Ended { .. } | Seat::Away => None,
         });
-        workers.flat_map(|worker| worker.parts().iter().map(|(number, watched)| (*number, watched.shard.clone()))).collect()
+        workers.flat_map(|worker| worker.parts().iter().map(|(number, watched)| (*number, of(&watched.shard)))).collect()
     }
 
     /// Everybody ends in order.
