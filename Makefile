@@ -2,7 +2,7 @@
 # Python as well. scripts/setup.sh checks both and says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fmt clippy unit parts compose
+.PHONY: help demo run test check fmt clippy unit parts compose chaos
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -32,6 +32,9 @@ unit: ## The tests that need neither Kafka nor Java
 parts: ## Fetches Kafka, its Java client and a schema registry for the tests, once
 	scripts/parts.sh
 	scripts/parts.sh registry
+
+chaos: parts ## The long fault matrix on three brokers, most of an hour (settings: tests/real/chaos/mod.rs)
+	cargo test --locked --test it -- --ignored --exact real::chaos::the_long_one --nocapture
 
 fmt: ## Formats the code
 	cargo fmt

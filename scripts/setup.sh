@@ -95,7 +95,13 @@ if [ "${CI:-}" = true ] || { [ "$(id -u)" = 0 ] && in_a_container; }; then
   echo "installing it"
 elif [ -t 0 ]; then
   read -r -p "Run these commands now? [y/N] " answer
-  [ "$answer" = y ] || [ "$answer" = Y ] || exit 1
+  case "$answer" in
+    [yY] | [yY][eE][sS]) ;;
+    *)
+      echo "nothing was installed" >&2
+      exit 1
+      ;;
+  esac
 else
   echo "run these commands, then try again" >&2
   exit 1

@@ -1,5 +1,6 @@
 //! All metrics: name, help and labels stand here and nowhere else. The core counts nothing; loops count what they did.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -16,6 +17,8 @@ use crate::model::time::Timestamp;
 
 type Labels = Vec<(&'static str, String)>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+type Seconds = Family<Labels, Counter<f64, AtomicU64>>;
+type Fractions = Family<Labels, Gauge<f64, AtomicU64>>;
 
 /// Handles are cheap; the registry renders the page.
 pub struct Metrics {
@@ -35,9 +38,71 @@ pub struct Metrics {
     mails: Family<Labels, Counter>,
     mail_delay: Histogram,
     decision_delay: Histogram,
-    series: Gauge,
-    open_alerts: Gauge,
+    dead_letter_ratio: Fractions,
+    series: Family<Labels, Gauge>,
+    state_bytes: Family<Labels, Gauge>,
+    capped_leaves: Family<Labels, Gauge>,
+    open_alerts: Family<Labels, Gauge>,
     watermark_lag: Gauge,
+    loops: LoopMetrics,
+}
+
+/// What every role has: a place in its group, transactions, a loop that spends its time on something.
+struct LoopMetrics {
+    lag: Family<Labels, Gauge>,
+    lag_seconds: Fractions,
+    watermark_age: Fractions,
+    restore_read: Family<Labels, Gauge>,
+    restore_total: Family<Labels, Gauge>,
+    assigned: Family<Labels, Gauge>,
+    rebalances: Family<Labels, Counter>,
+    rebuilds: Family<Labels, Counter>,
+    transactions: Family<Labels, Counter>,
+    spent: Seconds,
+    trimmed: Family<Labels, Counter>,
+}
+
+/// What a group has done with partitions of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebalanced {
+    Assigned,
+    Revoked,
+    /// Another member may have had them already.
+    Lost,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionEnd {
+    Committed,
+    Aborted,
+    /// The broker did not say; the committed offsets did: it went through.
+    UncertainCommitted,
+    /// ... it did not.
+    UncertainNotCommitted,
+}
+
+/// What a loop spent its time on since it last said so. The sum is the time that passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Taking records from the client while there are some.
+    pub poll: Duration,
+    pub process: Duration,
+    pub commit: Duration,
+    pub restore: Duration,
+    /// Waiting for records.
+    pub idle: Duration,
+}
+
+/// State of the shards of one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSize {
+    pub series: usize,
+    /// Estimated, in RAM.
+    pub bytes: usize,
+    /// Leaves that were refused a series of their own, because their team has too many.
+    pub capped_leaves: usize,
+    pub open_alerts: usize,
 }
 
 /// Milliseconds to minutes.
@@ -71,16 +136,20 @@ impl Metrics {
             commits: histograms(r, "commit_duration", "From the begin of a transaction to its commit, by role"),
             restores: histograms(r, "restore_duration", "Reading the state of newly assigned partitions, by role"),
             failures: family(r, "role_failures", "Threads that failed and were started again, by role"),
-            mails: family(r, "mails", "Mails by outcome: sent, retried, given_up, unreadable, or why none was due"),
+            mails: family(r, "mails", "Mails by outcome: sent, repeated, retried, given_up, unreadable, or why none was due"),
             mail_delay: histogram(r, "mail_delay", "From the latest input record of an alert's revision to the mail server's acceptance"),
             decision_delay: histogram(r, "alert_delay", "From the latest input record of an alert's revision to its decision"),
-            series: gauge(r, "watch_series", "Series with a baseline in the shards of this process"),
-            open_alerts: gauge(r, "watch_open_alerts", "Alerts that are open in the shards of this process"),
+            dead_letter_ratio: fractions(r, "intake_dead_letter_ratio", "Share of the last sample that could not be read, by thread"),
+            series: gauges(r, "watch_series", "Series with a baseline, by thread"),
+            state_bytes: gauges(r, "watch_state_bytes", "Estimated size of the state in memory, by thread"),
+            capped_leaves: gauges(r, "watch_capped_leaves", "Leaves without a series of their own: their team has too many, by thread"),
+            open_alerts: gauges(r, "watch_open_alerts", "Alerts that are open, by thread"),
             watermark_lag: gauge(
                 r,
                 "watch_watermark_lag_milliseconds",
                 "Wall clock less the slowest shard's watermark; -1 = no watermark yet",
             ),
+            loops: LoopMetrics::new(r),
             registry,
         }
     }
@@ -145,14 +214,106 @@ impl Metrics {
     }
 
     pub fn shards(&self, series: usize, open_alerts: usize, watermark: Option<Timestamp>, now: Timestamp) {
-        self.series.set(i64::try_from(series).unwrap_or(i64::MAX));
-        self.open_alerts.set(i64::try_from(open_alerts).unwrap_or(i64::MAX));
+        self.state(0, &StateSize { series, open_alerts, ..StateSize::default() });
+        self.slowest_watermark(watermark, now);
+    }
+
+    pub fn state(&self, thread: usize, size: &StateSize) {
+        let labels = vec![("thread", thread.to_string())];
+        self.series.get_or_create(&labels).set(whole(size.series));
+        self.state_bytes.get_or_create(&labels).set(whole(size.bytes));
+        self.capped_leaves.get_or_create(&labels).set(whole(size.capped_leaves));
+        self.open_alerts.get_or_create(&labels).set(whole(size.open_alerts));
+    }
+
+    /// Of all shards of this process.
+    pub fn slowest_watermark(&self, watermark: Option<Timestamp>, now: Timestamp) {
         self.watermark_lag.set(watermark.map_or(-1, |watermark| now.0 - watermark.0));
+    }
+
+    /// Share of the last sample of records that went to dead-letter.
+    pub fn dead_letter_ratio(&self, thread: usize, ratio: f64) {
+        self.dead_letter_ratio.get_or_create(&vec![("thread", thread.to_string())]).set(ratio);
+    }
+
+    /// How far a group is behind in a partition: records that it can read and has not committed, and the age of the oldest of them.
+    pub fn lag(&self, group: &str, topic: &str, partition: i32, records: i64, age: Duration) {
+        let labels = by_place("consumergroup", group, topic, partition);
+        self.loops.lag.get_or_create(&labels).set(records);
+        self.loops.lag_seconds.get_or_create(&labels).set(age.as_secs_f64());
+    }
+
+    /// How old the event time is that a partition has come to; nothing while it has none.
+    pub fn watermark(&self, role: &str, topic: &str, partition: i32, watermark: Option<Timestamp>, now: Timestamp) {
+        if let Some(watermark) = watermark {
+            self.loops.watermark_age.get_or_create(&by_place("role", role, topic, partition)).set(seconds_between(watermark, now));
+        }
+    }
+
+    /// Records of state and log that were read, out of those that have to be, to have the partition's state again.
+    pub fn restoring(&self, role: &str, topic: &str, partition: i32, read: u64, total: u64) {
+        let labels = by_place("role", role, topic, partition);
+        self.loops.restore_read.get_or_create(&labels).set(i64::try_from(read).unwrap_or(i64::MAX));
+        self.loops.restore_total.get_or_create(&labels).set(i64::try_from(total).unwrap_or(i64::MAX));
+    }
+
+    /// The partition is another's now: what was said of it here is not to stand for ever.
+    pub fn forget_partition(&self, group: &str, role: &str, topic: &str, partition: i32) {
+        let (of_group, of_role) = (by_place("consumergroup", group, topic, partition), by_place("role", role, topic, partition));
+        self.loops.lag.remove(&of_group);
+        self.loops.lag_seconds.remove(&of_group);
+        self.loops.watermark_age.remove(&of_role);
+        self.loops.restore_read.remove(&of_role);
+        self.loops.restore_total.remove(&of_role);
+    }
+
+    /// Partitions that the thread has after a rebalance.
+    pub fn rebalanced(&self, role: &str, thread: usize, what: Rebalanced, partitions_now: usize) {
+        let what = match what {
+            Rebalanced::Assigned => "assigned",
+            Rebalanced::Revoked => "revoked",
+            Rebalanced::Lost => "lost",
+        };
+        self.loops.rebalances.get_or_create(&vec![("role", role.to_string()), ("what", what.to_string())]).inc();
+        self.loops.assigned.get_or_create(&by_thread(role, thread)).set(whole(partitions_now));
+    }
+
+    pub fn producer_rebuilt(&self, role: &str) {
+        self.loops.rebuilds.get_or_create(&by_role(role)).inc();
+    }
+
+    pub fn transaction(&self, role: &str, end: TransactionEnd) {
+        let outcome = match end {
+            TransactionEnd::Committed => "committed",
+            TransactionEnd::Aborted => "aborted",
+            TransactionEnd::UncertainCommitted => "uncertain_committed",
+            TransactionEnd::UncertainNotCommitted => "uncertain_not_committed",
+        };
+        self.loops.transactions.get_or_create(&vec![("role", role.to_string()), ("outcome", outcome.to_string())]).inc();
+    }
+
+    pub fn spent(&self, role: &str, thread: usize, spent: &Spent) {
+        let Spent { poll, process, commit, restore, idle } = spent;
+        for (phase, took) in [("poll", poll), ("process", process), ("commit", commit), ("restore", restore), ("idle", idle)] {
+            let mut labels = by_thread(role, thread);
+            labels.push(("phase", phase.to_string()));
+            self.loops.spent.get_or_create(&labels).inc_by(took.as_secs_f64());
+        }
+    }
+
+    /// Records of a log of ours that nobody needs any more and that were deleted.
+    pub fn trimmed(&self, topic: &str, records: u64) {
+        self.loops.trimmed.get_or_create(&vec![("topic", topic.to_string())]).inc_by(records);
     }
 
     pub fn mail_sent(&self, ingest_time: Timestamp, now: Timestamp) {
         self.mail("sent");
         self.mail_delay.observe(seconds_between(ingest_time, now));
+    }
+
+    /// Nothing new, but open for long; it says nothing of delays.
+    pub fn mail_repeated(&self) {
+        self.mail("repeated");
     }
 
     pub fn mail_failed(&self, is_retried: bool) {
@@ -181,8 +342,38 @@ impl Metrics {
     }
 }
 
+impl LoopMetrics {
+    fn new(r: &mut Registry) -> LoopMetrics {
+        LoopMetrics {
+            lag: gauges(r, "consumergroup_lag", "Committed records of the partition behind the group's position"),
+            lag_seconds: second_gauges(r, "consumergroup_lag", "Age of the oldest record that the group has not taken yet; 0 = none waits"),
+            watermark_age: second_gauges(r, "watermark_age", "Wall clock less the event time that the partition has come to, by role"),
+            restore_read: gauges(r, "restore_records_read", "Records read so far to have the partition's state again, by role"),
+            restore_total: gauges(r, "restore_records", "Records to be read to have the partition's state again, by role"),
+            assigned: gauges(r, "assigned_partitions", "Partitions of a thread, by role"),
+            rebalances: family(r, "rebalances", "Partitions were assigned, revoked or lost, by role"),
+            rebuilds: family(r, "producer_rebuilds", "Producers that were dropped and made anew, by role"),
+            transactions: family(r, "transactions", "Transactions by outcome and role"),
+            spent: second_counters(r, "loop", "What a thread's loop spends its time on, by role, thread and phase"),
+            trimmed: family(r, "trimmed_records", "Records of the shard log that were deleted, because nobody needs them any more"),
+        }
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn by_role(role: &str) -> Labels {
     vec![("role", role.to_string())]
+}
+
+fn by_thread(role: &str, thread: usize) -> Labels {
+    vec![("role", role.to_string()), ("thread", thread.to_string())]
+}
+
+fn by_place(what: &'static str, name: &str, topic: &str, partition: i32) -> Labels {
+    vec![(what, name.to_string()), ("topic", topic.to_string()), ("partition", partition.to_string())]
 }
 
 fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
@@ -210,6 +401,24 @@ fn family(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Cou
 fn gauges(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Gauge> {
     let family = Family::default();
     registry.register(name, help, Family::clone(&family));
+    family
+}
+
+fn fractions(registry: &mut Registry, name: &str, help: &str) -> Fractions {
+    let family = Family::default();
+    registry.register(name, help, Family::clone(&family));
+    family
+}
+
+fn second_gauges(registry: &mut Registry, name: &str, help: &str) -> Fractions {
+    let family = Family::default();
+    registry.register_with_unit(name, help, Unit::Seconds, Family::clone(&family));
+    family
+}
+
+fn second_counters(registry: &mut Registry, name: &str, help: &str) -> Seconds {
+    let family = Family::default();
+    registry.register_with_unit(name, help, Unit::Seconds, Family::clone(&family));
     family
 }
 

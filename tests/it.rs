@@ -1,5 +1,5 @@
-//! The one integration binary: `contract` holds schemas to their examples, `demo` plays the demo, `readme` holds the README to the
-//! program, `real` runs against real parts, `tidy` holds the rules of the house.
+//! The one integration binary: `contract` holds schemas to their examples, `dashboard` holds Grafana to the metrics, `demo` plays the
+//! demo, `readme` holds the README to the program, `real` runs against real parts, `tidy` holds the rules of the house.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,7 @@
 )]
 
 mod contract;
+mod dashboard;
 mod demo;
 mod readme;
 mod real;

@@ -9,7 +9,7 @@ use clap::Parser as _;
 use tollgate::cli::Arguments;
 use tollgate::config::{self, Loaded};
 use tollgate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
-use tollgate::metrics::Metrics;
+use tollgate::metrics::{Metrics, Rebalanced, Spent, TransactionEnd};
 use tollgate::model::effect::Effect;
 use tollgate::model::partial::Source;
 use tollgate::model::record::{InputRecord, RejectReason};
@@ -187,8 +187,8 @@ fn every_reason_of_a_dead_letter_has_its_row() {
     assert_eq!(written, known);
 }
 
-/// Names as they stand on the page, each with something to show.
-fn metric_names() -> BTreeSet<String> {
+/// The page with something to show for every metric.
+pub fn full_page() -> String {
     let metrics = Metrics::new();
     let alert = wire::alert_from_json(include_bytes!("data/alerts/spike.json")).unwrap();
     metrics.rejected(RejectReason::NoValue, 1);
@@ -198,7 +198,22 @@ fn metric_names() -> BTreeSet<String> {
     metrics.role_failed("watch");
     metrics.partitions_waiting(0, 1);
     metrics.mail_sent(THEN, THEN);
-    let page = metrics.page();
+    metrics.shards(1, 1, Some(THEN), THEN);
+    metrics.dead_letter_ratio(0, 0.1);
+    metrics.lag("tollgate-watch", "tollgate-shard-repartition", 0, 3, Duration::from_secs(1));
+    metrics.watermark("watch", "tollgate-shard-repartition", 0, Some(THEN), THEN);
+    metrics.restoring("watch", "tollgate-watch-changelog", 0, 1, 2);
+    metrics.rebalanced("watch", 0, Rebalanced::Assigned, 1);
+    metrics.producer_rebuilt("watch");
+    metrics.transaction("watch", TransactionEnd::Committed);
+    metrics.spent("watch", 0, &Spent::default());
+    metrics.trimmed("tollgate-shard-repartition", 1);
+    metrics.page()
+}
+
+/// Names as they stand on the page, each with something to show.
+pub fn metric_names() -> BTreeSet<String> {
+    let page = full_page();
     let mut names = BTreeSet::new();
     for line in page.lines() {
         let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else { continue };

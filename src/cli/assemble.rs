@@ -20,6 +20,7 @@ use crate::kafka::client::Connection;
 use crate::kafka::topics::{TopicNames, TopicPlan, TopicSizes};
 use crate::metrics::Metrics;
 use crate::model::wire::{self, OutputForm, SchemaName};
+use crate::runtime::caretaker::Care;
 use crate::runtime::{self, Setup, encode, schemas};
 
 /// # Errors
@@ -42,6 +43,8 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         schemas: source,
         dead_letter_ratio: settings.intake.dead_letter_ratio,
         dead_letter_sample: settings.intake.dead_letter_sample,
+        most_shard_lag: settings.intake.most_shard_lag,
+        care: Care::default(),
         metrics,
         health,
     })
@@ -55,12 +58,12 @@ pub fn connection(settings: &Settings) -> Connection {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         application_id: kafka.application_id.clone(),
         instance_id: kafka.instance_id.clone(),
+        static_membership: kafka.static_membership,
         common,
         consumer: kafka.consumer.0.clone(),
         producer: kafka.producer.0.clone(),
         admin: kafka.admin.0.clone(),
         session_timeout_ms: kafka.session_timeout_ms,
-        static_membership: true,
         transaction_timeout_ms: kafka.transaction_timeout_ms,
         message_timeout_ms: kafka.message_timeout_ms,
         largest_record: settings.intake.largest_record,
@@ -177,6 +180,7 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
         routes: Routes { routes: deliver.routes.iter().map(route).collect(), fallback: deliver.fallback.clone() },
         backoff: Backoff { first_ms: deliver.first_retry_ms, cap_ms: deliver.longest_retry_ms, attempts: deliver.attempts },
         update_growth: deliver.update_growth,
+        repeat_interval_ms: deliver.repeat_interval_ms,
     }
 }
 

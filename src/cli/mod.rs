@@ -1,10 +1,15 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 pub mod assemble;
+pub mod bench;
 mod check;
 mod config;
+mod confirm;
 mod demo;
+mod moment;
+mod redrive;
 mod report;
+mod reset;
 pub mod run;
 mod telemetry;
 pub mod topics;
@@ -54,8 +59,11 @@ enum Command {
     Run(RunArguments),
     Check(check::Arguments),
     Topics(TopicsArguments),
+    Redrive(redrive::Arguments),
+    Reset(reset::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Run Tollgate: take in usage, watch it, send alerts
@@ -124,8 +132,11 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(arguments) => run(arguments, &logging)?,
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
+        Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
+        Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
+        Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {
         Ended::Well => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use crate::health::HealthBoard;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
-use crate::runtime::{Setup, Stop, intake, watch};
+use crate::runtime::{Setup, Stop, caretaker, intake, watch};
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -81,6 +81,10 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
     if wanted(Only::Deliver) {
         let (setup, delivery) = (setup.clone(), delivery.clone());
         roles.push(Role { name: "deliver", thread: 0, run: Box::new(move |stop| deliver::worker::run(&setup, &delivery, 0, stop)) });
+    }
+    if wanted(Only::Intake) || wanted(Only::Watch) {
+        let setup = setup.clone();
+        roles.push(Role { name: caretaker::NAME, thread: 0, run: Box::new(move |stop| caretaker::run(&setup, stop)) });
     }
     roles
 }

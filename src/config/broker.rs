@@ -6,7 +6,7 @@ use super::problem::did_you_mean;
 use super::read::{Notes, Section};
 use super::settings::{Delivery, KafkaSettings, Properties, SecuritySettings, TopicSettings};
 use super::tree::Value;
-use super::units::{Complaint, duration_text};
+use super::units::Complaint;
 
 /// librdkafka properties that are not for the user to set, and why.
 const RESERVED: [(&str, &str); 37] = [
@@ -14,7 +14,7 @@ const RESERVED: [(&str, &str); 37] = [
     ("metadata.broker.list", "set kafka.bootstrap_servers"),
     ("client.id", "it is made of application_id and instance_id"),
     ("group.id", "it is made of application_id and the role"),
-    ("group.instance.id", "several threads of a process are members; instance_id already fences a restart"),
+    ("group.instance.id", "it is made of application_id, role, instance_id and thread: see kafka.static_membership"),
     ("group.protocol", "fencing is tested with the classic protocol only"),
     ("group.remote.assignor", "fencing is tested with the classic protocol only"),
     ("partition.assignment.strategy", "members with different strategies cannot share a group"),
@@ -58,6 +58,7 @@ pub fn kafka(section: &mut Section, host_name: &str) -> KafkaSettings {
         application_id: section.text("application_id"),
         topic_prefix: prefix(section),
         instance_id,
+        static_membership: section.boolean("static_membership").unwrap_or(true),
         delivery: section.choice("delivery", &[("exactly_once", Delivery::ExactlyOnce), ("at_least_once", Delivery::AtLeastOnce)]),
         commit_interval_ms: section.duration("commit_interval", "1ms", "10s"),
         message_timeout_ms: milliseconds(section.duration("message_timeout", "1s", "10m")),
@@ -101,22 +102,7 @@ fn check(section: &Section, settings: &KafkaSettings) {
             section.complain(key, Complaint::new(format!("is '{value}'"), "use at most 100 letters, digits, '.', '_' and '-'"));
         }
     }
-    let limits = [
-        ("message_timeout", settings.message_timeout_ms, "transaction_timeout", settings.transaction_timeout_ms),
-        ("transaction_timeout", settings.transaction_timeout_ms, "session_timeout", settings.session_timeout_ms),
-    ];
-    for (inner, inner_ms, outer, outer_ms) in limits {
-        // 0: was complained about already.
-        if inner_ms >= outer_ms && outer_ms > 0 {
-            // Whoever moved one of the two is to blame, not the default.
-            let blame_outer = section.is_own(outer) && !section.is_own(inner);
-            let (key, ms, order, other, other_ms) =
-                if blame_outer { (outer, outer_ms, "more", inner, inner_ms) } else { (inner, inner_ms, "less", outer, outer_ms) };
-            let texts = (duration_text(i64::from(ms)), duration_text(i64::from(other_ms)));
-            let what = format!("is {}, not {order} than '{other}', which is {}", texts.0, texts.1);
-            section.complain(key, Complaint::new(what, "message_timeout < transaction_timeout < session_timeout must hold"));
-        }
-    }
+    super::timing::check(section, settings);
     if settings.delivery == Delivery::AtLeastOnce {
         let hint = "set \"exactly_once\"; a real broker refuses to run otherwise";
         section.warn("delivery", "is \"at_least_once\", which repeats results after a crash and is meant for the demo's broker only", hint);

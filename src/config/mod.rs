@@ -12,6 +12,7 @@ pub mod restart;
 mod rules;
 pub mod settings;
 mod shell;
+mod timing;
 mod tree;
 mod units;
 
@@ -25,6 +26,7 @@ use self::read::{Notes, Section};
 pub use self::restart::{forgot_revision, refused, restart_needed};
 use self::settings::Settings;
 use self::tree::{Table, Value};
+pub use self::units::duration_ms;
 use crate::intake::rules::IntakeRules;
 use crate::model::money::Currency;
 use crate::watch::rules::WatchRules;
@@ -129,7 +131,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));
     let schemas = with(&mut root, "schemas", shell::schemas);
     let alerts = with(&mut root, "alerts", |section| shell::alerts(section, &schemas));
-    let mail = with(&mut root, "mail", shell::mail);
+    let mail = with(&mut root, "mail", |section| shell::mail(section, &kafka));
     let routes = root.tables("route");
     let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, mail.is_some()));
     let http = with(&mut root, "http", shell::http);

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
 ///
-/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, fallback, deliver.update_growth, log.
+/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, fallback, deliver.update_growth and repeat_interval, log.
 pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let (a, b) = (&old.settings, &new.settings);
     let mut changed = Vec::new();
@@ -24,6 +24,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("intake.largest_record", a.intake.largest_record != b.intake.largest_record);
     let guard = |settings: &Settings| (settings.intake.dead_letter_ratio, settings.intake.dead_letter_sample);
     note("intake.dead_letter_ratio and dead_letter_sample", guard(a) != guard(b));
+    note("intake.most_shard_lag", a.intake.most_shard_lag != b.intake.most_shard_lag);
     note("watch.threads", a.watch_threads != b.watch_threads);
     note("alerts", a.alerts != b.alerts);
     let password = |settings: &Settings| settings.mail.as_ref().and_then(|mail| mail.password.clone());

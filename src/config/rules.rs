@@ -41,6 +41,7 @@ pub fn intake(root: &mut Section, common: &Common, prices: PriceBook) -> (Intake
         largest_record,
         dead_letter_ratio: section.number("dead_letter_ratio", 0.0..=1.0).unwrap_or_default(),
         dead_letter_sample: u32::try_from(section.integer("dead_letter_sample", 1..=100_000_000)).unwrap_or_default(),
+        most_shard_lag: section.integer("most_shard_lag", 100..=1_000_000_000),
     };
     section.finish();
     (rules, settings)
@@ -99,10 +100,12 @@ fn source(mut section: Section) -> SourceRule {
 
 pub fn watch(root: &mut Section, section: &mut Section, common: &Common) -> WatchRules {
     let lateness_ms = section.duration("lateness", "0s", "24h");
+    let series_per_team = usize::try_from(section.integer("series_per_team", 100..=1_000_000)).unwrap_or_default();
     let defaults = thresholds(section.section("thresholds"), &NOTHING);
     WatchRules {
         revision: common.revision,
         lateness_ms,
+        series_per_team,
         reporting_currency: common.reporting_currency,
         overrides: overrides(root.tables("override"), &defaults),
         teams: teams(root.tables("team")),

@@ -31,6 +31,8 @@ pub struct KafkaSettings {
     pub application_id: String,
     pub topic_prefix: String,
     pub instance_id: String,
+    /// Each thread is a member of its group by name.
+    pub static_membership: bool,
     pub delivery: Delivery,
     pub commit_interval_ms: i64,
     pub message_timeout_ms: u32,
@@ -127,6 +129,8 @@ pub struct IntakeSettings {
     pub dead_letter_ratio: f64,
     /// Records that the share is taken over.
     pub dead_letter_sample: u32,
+    /// Shard-log records that a shard may be behind before intake waits.
+    pub most_shard_lag: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +177,8 @@ pub struct DeliverSettings {
     /// Mail addresses for teams that no route names.
     pub fallback: Vec<String>,
     pub update_growth: f64,
+    /// 0 = never.
+    pub repeat_interval_ms: i64,
     pub first_retry_ms: i64,
     pub longest_retry_ms: i64,
     pub attempts: u32,

@@ -6,8 +6,8 @@ use super::broker::{credentials, one_of, url};
 use super::problem::Problem;
 use super::read::{Section, text};
 use super::settings::{
-    AlertSettings, DeliverSettings, Form, HttpSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls, RouteSettings,
-    SchemaSettings,
+    AlertSettings, DeliverSettings, Form, HttpSettings, KafkaSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls,
+    RouteSettings, SchemaSettings,
 };
 use super::tree::Item;
 use super::units::Complaint;
@@ -72,7 +72,7 @@ pub fn alerts(section: &mut Section, schemas: &SchemaSettings) -> AlertSettings 
     settings
 }
 
-pub fn mail(section: &mut Section) -> Option<MailSettings> {
+pub fn mail(section: &mut Section, kafka: &KafkaSettings) -> Option<MailSettings> {
     let host = section.optional_text("host");
     let has_from = section.has("from");
     let settings = MailSettings {
@@ -87,6 +87,7 @@ pub fn mail(section: &mut Section) -> Option<MailSettings> {
         base_url: url(section, "base_url"),
     };
     credentials(section, section.notes());
+    super::timing::check_mail(section, settings.timeout_ms, kafka);
     if settings.ca_pem.as_ref().is_some_and(|pem| !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----")) {
         section.complain("ca_file", Complaint::new("names a file without a PEM certificate", "it holds -----BEGIN CERTIFICATE-----"));
     }
@@ -155,6 +156,7 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> D
     let settings = DeliverSettings {
         fallback: addresses(section, "fallback"),
         update_growth: section.number("update_growth", 1.0..=1000.0).unwrap_or_default(),
+        repeat_interval_ms: repeat_interval(section),
         first_retry_ms: section.duration("first_retry", "1s", "1h"),
         longest_retry_ms: section.duration("longest_retry", "1s", "24h"),
         attempts: u32::try_from(section.integer("attempts", 1..=100_000)).unwrap_or_default(),
@@ -174,6 +176,14 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> D
         section.notes().warning(Problem::new(&section.place, "[mail] is set up, but no route and no fallback names a receiver").hint(hint));
     }
     settings
+}
+
+fn repeat_interval(section: &mut Section) -> i64 {
+    let ms = section.duration("repeat_interval", "0s", "90d");
+    if ms > 0 && ms < 600_000 {
+        section.warn("repeat_interval", "is less than ten minutes: nobody will read these mails", "write \"24h\", or \"0s\" for never");
+    }
+    ms
 }
 
 fn route(section: &mut Section) -> RouteSettings {

@@ -233,9 +233,9 @@ fn combinations_that_cannot_work() {
     bad(
         "[kafka]\nmessage_timeout = '30s'\nsession_timeout = '20s'",
         &[
-            "x.toml:3: 'message_timeout' in [kafka] is 30s, not less than 'transaction_timeout', which is 30s; message_timeout < transaction_timeout < session_timeout must hold",
+            "x.toml:3: 'message_timeout' in [kafka] is 30s, not less than 'transaction_timeout', which is 30s; commit_interval < message_timeout < transaction_timeout < session_timeout must hold",
             // The default's own line: the file that the user sees has another one to blame.
-            "x.toml:4: 'session_timeout' in [kafka] is 20s, not more than 'transaction_timeout', which is 30s; message_timeout < transaction_timeout < session_timeout must hold",
+            "x.toml:4: 'session_timeout' in [kafka] is 20s, not more than 'transaction_timeout', which is 30s; commit_interval < message_timeout < transaction_timeout < session_timeout must hold",
         ],
     );
     bad(

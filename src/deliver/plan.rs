@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::alert::{Alert, AlertState};
 use crate::model::money::Nanos;
 
-use super::receipt::{Receipt, ReceiverState, Told, is_closed};
+use super::receipt::{Receipt, ReceiverState, Told, in_hand, is_closed};
 use super::rules::{DeliverRules, Receiver, may_hear, route};
 
 /// An amendment is worth a mail when the excess differs from what the receiver was told by a tenth of it.
@@ -102,7 +102,7 @@ fn reason_to_skip(alert: &Alert, state: Option<&ReceiverState>, growth: f64) -> 
     if gave_up.is_some_and(|gave_up| gave_up.revision >= alert.revision) {
         return Some(Skip::GaveUp);
     }
-    if matches!(alert.state, AlertState::Acknowledged | AlertState::Expected) {
+    if in_hand(alert) {
         return Some(Skip::InHand);
     }
     match told {
@@ -149,7 +149,7 @@ mod tests {
         let route =
             Route { teams: vec!["search".into()], receivers: vec!["ada@x".into()], least_severity: Severity::Warning, go_on: false };
         let routes = Routes { routes: vec![route], fallback: vec![] };
-        DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0 }
+        DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 }
     }
 
     fn ada() -> Receiver {

@@ -25,6 +25,9 @@ pub struct Receipt {
     pub receivers: BTreeMap<String, ReceiverState>,
     /// The revision that those with a `retry` still wait for.
     pub waiting: Option<Box<Alert>>,
+    /// The newest revision, as long as the alert is open and somebody was told of it: what is repeated.
+    #[serde(default)]
+    pub open: Option<Box<Alert>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub struct ReceiverState {
 pub struct Told {
     pub revision: u32,
     pub at: Timestamp,
+    /// Mails of this revision after the first.
+    #[serde(default)]
+    pub repeats: u32,
     /// With brackets; opens the conversation that later mails are part of.
     pub first_message_id: String,
     pub last_message_id: String,
@@ -80,7 +86,7 @@ pub enum ReceiptError {
 
 impl Receipt {
     pub fn new(alert_id: &str) -> Receipt {
-        Receipt { version: RECEIPT_VERSION, alert_id: alert_id.to_string(), receivers: BTreeMap::new(), waiting: None }
+        Receipt { version: RECEIPT_VERSION, alert_id: alert_id.to_string(), receivers: BTreeMap::new(), waiting: None, open: None }
     }
 
     pub fn encode(&self) -> Result<Vec<u8>, ReceiptError> {
@@ -115,15 +121,18 @@ impl Receipt {
         for state in self.receivers.values_mut() {
             state.retry = state.retry.take().filter(|retry| retry.revision >= alert.revision);
         }
+        self.note_open(alert);
         self.settle();
     }
 
     pub fn record_sent(&mut self, alert: &Alert, receiver: &Receiver, message_id: &str, at: Timestamp) {
         let state = self.receivers.entry(receiver.to_string()).or_default();
+        let repeats = repeat_number(state.told.as_ref(), alert);
         let first = state.told.take().map_or_else(|| message_id.to_string(), |told| told.first_message_id);
         state.told = Some(Told {
             revision: alert.revision,
             at,
+            repeats,
             first_message_id: first,
             last_message_id: message_id.to_string(),
             state: alert.state,
@@ -134,6 +143,7 @@ impl Receipt {
         });
         state.retry = None;
         state.gave_up = None;
+        self.note_open(alert);
         self.settle();
     }
 
@@ -166,6 +176,25 @@ impl Receipt {
         self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
     }
 
+    /// Who was told last so long ago, of what is still open, that it is told again. Whoever waits for a mail, or was refused one, is not.
+    pub fn due_again(&self, now: Timestamp, interval_ms: i64) -> Vec<Receiver> {
+        let Some(open) = &self.open else { return Vec::new() };
+        if interval_ms <= 0 || !open.notify || in_hand(open) {
+            return Vec::new();
+        }
+        let is_due = |state: &ReceiverState| {
+            let told = state.told.as_ref().is_some_and(|told| !told.closed && told.at.plus_ms(interval_ms) <= now);
+            told && state.retry.is_none() && state.gave_up.is_none()
+        };
+        self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
+    }
+
+    fn note_open(&mut self, alert: &Alert) {
+        if self.open.as_ref().is_none_or(|open| open.revision <= alert.revision) {
+            self.open = (!is_closed(alert)).then(|| Box::new(alert.clone()));
+        }
+    }
+
     /// Whether the record may be deleted from the topic: all was over, for everybody, longer ago than this.
     pub fn may_forget(&self, now: Timestamp, after_ms: i64) -> bool {
         let is_over = |state: &ReceiverState| {
@@ -175,12 +204,25 @@ impl Receipt {
         self.receivers.values().all(is_over)
     }
 
-    /// Keeps the waiting revision only as long as somebody waits for it.
+    /// Keeps revisions only as long as somebody waits for them, or may hear of them again.
     fn settle(&mut self) {
         if self.receivers.values().all(|state| state.retry.is_none()) {
             self.waiting = None;
         }
+        if self.receivers.values().all(|state| state.told.as_ref().is_none_or(|told| told.closed)) {
+            self.open = None;
+        }
     }
+}
+
+/// Which mail of this revision the next one is: 0 = the first, else it repeats it.
+pub fn repeat_number(told: Option<&Told>, alert: &Alert) -> u32 {
+    told.filter(|told| told.revision == alert.revision).map_or(0, |told| told.repeats.saturating_add(1))
+}
+
+/// Somebody has taken care of it, or called it expected.
+pub fn in_hand(alert: &Alert) -> bool {
+    matches!(alert.state, AlertState::Acknowledged | AlertState::Expected)
 }
 
 /// Whether this revision says that the matter is over.
@@ -224,6 +266,57 @@ mod tests {
         receipt.record_sent(&alert, &ada(), "<2@x>", Timestamp(6));
         let told = receipt.told(&ada()).unwrap();
         assert_eq!((told.first_message_id.as_str(), told.last_message_id.as_str(), told.revision), ("<1@x>", "<2@x>", 2));
+    }
+
+    #[test]
+    fn what_stays_open_is_told_again() {
+        const DAY: i64 = 1_000;
+        let alert = sample::spike();
+        let mut receipt = Receipt::new(&alert.id);
+        receipt.record_sent(&alert, &ada(), "<1@x>", Timestamp(5));
+        // From its own bytes: a restart knows as much.
+        let mut receipt = Receipt::decode(&receipt.encode().unwrap()).unwrap();
+        assert_eq!((receipt.due_again(Timestamp(1_004), DAY), receipt.due_again(Timestamp(1_005), DAY)), (vec![], vec![ada()]));
+        assert_eq!(receipt.due_again(Timestamp(i64::MAX), 0), [], "0 = never");
+        assert_eq!((receipt.open.as_deref(), repeat_number(receipt.told(&ada()), &alert)), (Some(&alert), 1));
+        receipt.record_sent(&alert, &ada(), "<2@x>", Timestamp(1_005));
+        assert_eq!((receipt.due_again(Timestamp(2_004), DAY), repeat_number(receipt.told(&ada()), &alert)), (vec![], 2));
+
+        // A revision that was no news is what is told next; a mail that waits or was refused is not told again.
+        let newer = Alert { revision: 2, state: AlertState::Updated, ..alert.clone() };
+        receipt.supersede(&newer);
+        assert_eq!((receipt.open.as_deref(), receipt.due_again(Timestamp(2_005), DAY)), (Some(&newer), vec![ada()]));
+        assert_eq!(repeat_number(receipt.told(&ada()), &newer), 0);
+        let mut refused = receipt.clone();
+        refused.record_failed(&newer, &ada(), "451", Timestamp(2_005), Some(Timestamp(3_000)));
+        assert_eq!(refused.due_again(Timestamp(9_000), DAY), []);
+        refused.record_failed(&newer, &ada(), "550", Timestamp(2_005), None);
+        assert_eq!(refused.due_again(Timestamp(9_000), DAY), []);
+
+        // What is in hand, for topics only, or over, is not.
+        for other in
+            [Alert { state: AlertState::Acknowledged, ..newer.clone() }, Alert { notify: false, ..newer.clone() }, sample::resolved()]
+        {
+            let mut receipt = receipt.clone();
+            receipt.supersede(&Alert { revision: 3, ..other });
+            assert_eq!(receipt.due_again(Timestamp(9_000), DAY), []);
+        }
+        receipt.record_sent(&Alert { revision: 4, ..sample::resolved() }, &ada(), "<3@x>", Timestamp(3_000));
+        assert_eq!((receipt.open.as_deref(), receipt.due_again(Timestamp(9_000), DAY)), (None, vec![]));
+    }
+
+    /// A receipt of a version before there were repeats.
+    #[test]
+    fn older_receipts_are_read() {
+        let alert = sample::spike();
+        let mut receipt = Receipt::new(&alert.id);
+        receipt.record_sent(&alert, &ada(), "<1@x>", Timestamp(5));
+        let mut old: serde_json::Value = serde_json::from_slice(&receipt.encode().unwrap()).unwrap();
+        old.as_object_mut().unwrap().remove("open").unwrap();
+        old["receivers"]["mail:ada@example.com"]["told"].as_object_mut().unwrap().remove("repeats").unwrap();
+        let read = Receipt::decode(old.to_string().as_bytes()).unwrap();
+        assert_eq!((read.open.as_deref(), read.told(&ada()).unwrap().repeats), (None, 0));
+        assert_eq!(read.due_again(Timestamp(i64::MAX), 1), [], "until its next revision there is nothing to tell");
     }
 
     #[test]

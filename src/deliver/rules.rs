@@ -18,6 +18,8 @@ pub struct DeliverRules {
     pub backoff: Backoff,
     /// An open alert is worth another mail once its excess has grown by this factor since the last one.
     pub update_growth: f64,
+    /// ... or once nothing was heard of it for so long, in ms; 0 = never.
+    pub repeat_interval_ms: i64,
 }
 
 /// How to reach the mail server.

@@ -10,14 +10,15 @@ use futures_util::StreamExt as _;
 
 use super::channels::{Channel, Letter};
 use super::plan::{self, Verdict};
-use super::receipt::{Receipt, Told};
+use super::receipt::{Receipt, Told, repeat_number};
 use super::render::{Context, Renderer};
 use super::retry;
-use super::rules::{DeliverRules, Receiver};
+use super::rules::{DeliverRules, Receiver, may_hear};
 use crate::clock;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
 use crate::model::alert::Alert;
+use crate::model::time::Timestamp;
 use crate::model::wire;
 use crate::runtime::commit::{Share, Staged};
 use crate::runtime::worker::{Demand, Moment, Opening, Role, Source, Worker};
@@ -142,17 +143,16 @@ impl<'a> Deliver<'a> {
         due
     }
 
-    /// Mails of earlier rounds whose time has come.
+    /// Mails of earlier rounds whose time has come, again or at last.
     fn retries(&self, partitions: &Partitions) -> Vec<Due> {
         let now = clock::now();
         let newer: BTreeSet<&str> = self.round.iter().map(|(_, alert)| alert.id.as_str()).collect();
         let mut due = Vec::new();
         for (partition, owned) in partitions {
             for receipt in owned.receipts.values().filter(|receipt| !newer.contains(receipt.alert_id.as_str())) {
-                let Some(alert) = &receipt.waiting else { continue };
-                for receiver in receipt.due(now) {
+                for (alert, receiver) in self.due_of(receipt, now) {
                     let earlier = receipt.told(&receiver).cloned();
-                    due.push(Due { partition: *partition, alert: (**alert).clone(), receiver, earlier });
+                    due.push(Due { partition: *partition, alert: alert.clone(), receiver, earlier });
                     if due.len() >= LARGEST_ROUND {
                         return due;
                     }
@@ -160,6 +160,16 @@ impl<'a> Deliver<'a> {
             }
         }
         due
+    }
+
+    /// What failed before, and what is told again because it has been open for long.
+    fn due_of<'r>(&self, receipt: &'r Receipt, now: Timestamp) -> Vec<(&'r Alert, Receiver)> {
+        let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| (&**alert, receiver)));
+        let again = receipt.open.iter().flat_map(|alert| {
+            let receivers = receipt.due_again(now, self.rules.repeat_interval_ms).into_iter();
+            receivers.filter(|receiver| may_hear(&self.rules.routes, &alert.team, receiver)).map(|receiver| (&**alert, receiver))
+        });
+        retries.chain(again).collect()
     }
 
     fn send_all(&self, due: Vec<Due>, partitions: &mut Partitions) {
@@ -197,7 +207,11 @@ impl<'a> Deliver<'a> {
         match sent {
             Ok(message_id) => {
                 receipt.record_sent(&due.alert, &due.receiver, &message_id, now);
-                self.setup.metrics.mail_sent(due.alert.ingest_time, now);
+                if repeat_number(due.earlier.as_ref(), &due.alert) > 0 {
+                    self.setup.metrics.mail_repeated();
+                } else {
+                    self.setup.metrics.mail_sent(due.alert.ingest_time, now);
+                }
                 tracing::info!(alert = due.alert.id, revision = due.alert.revision, receiver = %due.receiver, "mail sent");
             }
             Err((error, retriable)) => {

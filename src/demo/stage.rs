@@ -26,6 +26,7 @@ use crate::kafka::topics::{TopicNames, TopicSizes, plan};
 use crate::metrics::Metrics;
 use crate::model::alert::Severity;
 use crate::model::wire::OutputForm;
+use crate::runtime::caretaker::Care;
 use crate::runtime::supervise::{self, Role};
 use crate::runtime::{Delivery, Setup, Stop, encode, intake, schemas, watch};
 
@@ -160,6 +161,8 @@ fn setup(loaded: Loaded, topics: TopicNames, bootstrap_servers: String) -> Setup
             rollup_schema: 0,
             largest_record: loaded.settings.intake.largest_record,
         },
+        most_shard_lag: i64::MAX,
+        care: Care::default(),
         metrics: Arc::new(Metrics::new()),
         health: Arc::new(HealthBoard::default()),
     }
@@ -176,7 +179,7 @@ fn delivery(mails: &Path) -> Result<deliver::worker::Delivery> {
         go_on: false,
     };
     let routes = Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()] };
-    let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0 };
+    let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 };
     let folder = Folder::new(mails, "Tollgate <tollgate@example.com>").map_err(|error| anyhow!("sender of the mails: {error}"))?;
     Ok(deliver::worker::Delivery { rules: ArcSwap::from_pointee(rules), channel: Some(Channel::Folder(folder)) })
 }

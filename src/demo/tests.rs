@@ -51,6 +51,7 @@ fn watch_rules() -> WatchRules {
         revision: 1,
         lateness_ms: 5 * MINUTE_MS,
         reporting_currency: Currency::USD,
+        series_per_team: 20_000,
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),
@@ -88,7 +89,7 @@ fn play(story: &Story, at_once: usize, sent: &mut Sent) -> (Vec<Alert>, [u64; 3]
         let marker = Marker { source: source.clone(), watermark: partition.watermark(), idle: false, partitions_of_topic: 1 };
         for (number, shard) in (0..).zip(&mut shards) {
             let record = ShardRecord { partials: partials.remove(&number).unwrap_or_default(), markers: vec![marker.clone()] };
-            let effects = shard.apply(&record, i64::try_from(bucket).unwrap(), now, &watch);
+            let effects = shard.apply_whole(&record, i64::try_from(bucket).unwrap(), now, &watch);
             alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
         }
     }

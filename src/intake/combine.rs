@@ -1,18 +1,26 @@
 //! The sums of one transaction: one partial for each leaf and minute, and the count of what became of every record.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::price::Priced;
+use super::decode::Scratch;
+use super::memory::{Dimensions, Memory};
+use super::price::{Priced, Usage};
+use super::rules::IntakeRules;
 use super::slots::Slots;
 use crate::model::Text;
-use crate::model::hash::{hash128, shard_of};
+use crate::model::hash::shard_of;
 use crate::model::leaf::{Leaf, Measure};
-use crate::model::money::Nanos;
+use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Partial, USERS_PER_PARTIAL, UserCost};
 use crate::model::record::RejectReason;
 use crate::model::time::{Minute, Timestamp};
-use crate::model::usage::UsageEvent;
+use crate::model::usage::Tokens;
+
+/// What one transaction may hold at most: some tens of megabytes, here and as records.
+const MOST_SUMS: usize = 50_000;
+const MOST_USER_COSTS: usize = 200_000;
+/// Twice what is kept from one transaction to the next, so that there is always room for one.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// What became of the records since the last commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,26 +45,57 @@ impl Counts {
 
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Outlives the transaction, and nothing depends on it.
+    pub(super) memory: Memory,
+    pub(super) scratch: Scratch,
     sums: Vec<Sum>,
-    /// By leaf and minute, the latest sum of each.
+    /// By leaf, currency and minute, the latest sum of each.
     places: Slots,
+    users: Users,
     counts: Counts,
     /// Events in `sums`.
     summed: u64,
 }
 
-#[derive(Debug)]
-struct Sum {
-    hash: u64,
-    partial: Partial,
-    users: BTreeMap<Text, Nanos>,
+/// What identifies a sum; leaves are numbers of `Memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    leaf: usize,
+    currency: Currency,
+    minute: Minute,
 }
 
-/// A leaf that is still borrowed.
-struct Key<'k> {
-    dimensions: [&'k str; 7],
-    priced: &'k Priced,
-    minute: Minute,
+#[derive(Debug)]
+struct Sum {
+    key: Key,
+    events: u64,
+    unpriced_events: u64,
+    cost: Nanos,
+    quantity: Nanos,
+    has_negative: bool,
+    requests: u64,
+    tokens: Tokens,
+    last_event_time: Timestamp,
+    last_ingest_time: Timestamp,
+    /// The latest of its users, in `Users`.
+    users: Option<u32>,
+}
+
+/// What each user cost within each sum.
+#[derive(Debug, Default)]
+struct Users {
+    costs: Vec<UserCostOf>,
+    /// By sum and user.
+    places: Slots,
+}
+
+#[derive(Debug)]
+struct UserCostOf {
+    cost: Nanos,
+    sum: u32,
+    user: u32,
+    /// Another one of the same sum.
+    next: Option<u32>,
 }
 
 impl Batch {
@@ -71,6 +110,12 @@ impl Batch {
         counts
     }
 
+    /// Whether it is time to commit: more sums, users or texts would take more memory than a transaction should. Whoever sends ever new
+    /// names gets smaller transactions, and takes nothing from anybody.
+    pub fn is_full(&self) -> bool {
+        self.sums.len() >= MOST_SUMS || self.users.costs.len() >= MOST_USER_COSTS || self.memory.bytes() >= MOST_BYTES
+    }
+
     pub(super) fn reject(&mut self, reason: RejectReason) {
         self.counts.read += 1;
         self.counts.rejected += 1;
@@ -82,163 +127,227 @@ impl Batch {
         self.counts.duplicates += 1;
     }
 
-    pub(super) fn combine(&mut self, event: &UsageEvent<'_>, team: &str, priced: &Priced, ingest_time: Timestamp) {
+    /// `known` and `user` are numbers that `Memory` gave.
+    pub(super) fn combine(
+        &mut self,
+        known: usize,
+        user: Option<usize>,
+        usage: &Usage,
+        event_time: Timestamp,
+        ingest_time: Timestamp,
+        rules: &IntakeRules,
+    ) {
+        let priced = self.memory.price(known, usage, event_time, rules);
+        assert!(priced.is_some(), "what was just found or remembered is there");
+        let Some((leaf, priced)) = priced else { return };
         self.counts.read += 1;
         self.counts.combined += 1;
         self.counts.unpriced += u64::from(priced.unpriced);
         self.counts.inconsistent_tokens += u64::from(priced.inconsistent);
         self.summed += 1;
-        let key = Key::new(event, team, priced);
+        let key = Key { leaf, currency: priced.currency, minute: event_time.minute() };
         let hash = key.hash();
-        let place = self.places.find(hash, |place| self.at(place).is_some_and(|sum| key.is_of(&sum.partial)));
-        let known = place.and_then(|place| usize::try_from(place).ok()).and_then(|place| self.sums.get_mut(place));
-        if known.is_some_and(|sum| sum.add(event, priced, ingest_time)) {
-            return;
-        }
-        // New, or the sum is full: then a second one of the same leaf and minute goes on, and nothing is refused or lost.
-        let mut sum = Sum { hash, partial: key.empty(), users: BTreeMap::new() };
-        let added = sum.add(event, priced, ingest_time);
-        assert!(added, "one event fits into an empty sum");
-        let new = u32::try_from(self.sums.len()).unwrap_or(u32::MAX);
-        assert!(new < u32::MAX, "a transaction holds fewer sums than records");
-        self.sums.push(sum);
-        match place {
-            Some(full) => self.places.replace(hash, full, new),
-            None => {
-                let sums = &self.sums;
-                self.places.insert(hash, new, |place| hash_at(sums, place));
+        let found = self.places.find(hash, |place| self.sums.get(index(place)).is_some_and(|sum| sum.key == key));
+        let fits =
+            found.and_then(|place| self.sums.get_mut(index(place))).is_some_and(|sum| sum.add(usage, &priced, event_time, ingest_time));
+        let place = match found {
+            Some(place) if fits => place,
+            full_or_none => {
+                // New, or the sum is full: then a second one of the same leaf and minute goes on, and nothing is refused or lost.
+                let mut sum = Sum::empty(key);
+                let added = sum.add(usage, &priced, event_time, ingest_time);
+                assert!(added, "one event fits into an empty sum");
+                let new = number(self.sums.len());
+                self.sums.push(sum);
+                match full_or_none {
+                    Some(full) => self.places.replace(hash, full, new),
+                    None => self.places.insert(hash, new),
+                }
+                new
             }
+        };
+        if let (Some(user), Some(sum)) = (user, self.sums.get_mut(index(place))) {
+            sum.users = Some(self.users.add(place, number(user), priced.cost, sum.users));
         }
-    }
-
-    fn at(&self, place: u32) -> Option<&Sum> {
-        self.sums.get(usize::try_from(place).ok()?)
     }
 
     /// The sums by shard, sorted by leaf and minute: the same records give the same bytes.
     pub fn drain_into_shards(&mut self, shard_count: u32) -> BTreeMap<u32, Vec<Partial>> {
-        self.places.clear();
-        let mut partials: Vec<Partial> = self.sums.drain(..).map(Sum::finish).collect();
-        let events: u64 = partials.iter().map(|partial| partial.events).sum();
+        let events: u64 = self.sums.iter().map(|sum| sum.events).sum();
         assert_eq!(events, self.summed, "every combined event is in exactly one partial");
-        self.summed = 0;
-        // Stable: sums that followed a full one stay behind it.
-        partials.sort_by(|a, b| (&a.leaf, a.minute).cmp(&(&b.leaf, b.minute)));
         let mut shards: BTreeMap<u32, Vec<Partial>> = BTreeMap::new();
-        for partial in partials {
-            shards.entry(shard_of(&partial.leaf.team, shard_count)).or_default().push(partial);
+        let mut order: Vec<(u32, &Sum)> = Vec::with_capacity(self.sums.len());
+        let ranks = self.ranks();
+        order.extend(self.sums.iter().map(|sum| (ranks.get(&sum.key.leaf).copied().unwrap_or_default(), sum)));
+        // Stable: sums that followed a full one stay behind it.
+        order.sort_by_key(|(rank, sum)| (*rank, sum.key.currency, sum.key.minute));
+        let mut by_cost = Vec::new();
+        for (_, sum) in order {
+            let Some(dimensions) = self.memory.dimensions(sum.key.leaf) else { continue };
+            let users = self.users.of(sum.users, &self.memory, &mut by_cost);
+            let shard = shard_of(dimensions.first().map_or("", AsRef::as_ref), shard_count);
+            shards.entry(shard).or_default().push(sum.finish(dimensions, users));
         }
+        let drained: u64 = shards.values().flatten().map(|partial| partial.events).sum();
+        assert_eq!(drained, self.summed, "every sum has its partial");
+        self.forget_sums();
         shards
     }
 
-    /// Forgets everything: the transaction was aborted.
+    /// The leaves of this transaction in the order of their texts.
+    fn ranks(&self) -> BTreeMap<usize, u32> {
+        let mut leaves: Vec<usize> = self.sums.iter().map(|sum| sum.key.leaf).collect();
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves.sort_by(|a, b| self.memory.dimensions(*a).cmp(&self.memory.dimensions(*b)));
+        leaves.into_iter().zip(0..).collect()
+    }
+
+    /// Forgets every sum: the transaction was aborted.
     pub fn clear(&mut self) {
-        *self = Batch::default();
+        self.forget_sums();
+        self.counts = Counts::default();
+    }
+
+    fn forget_sums(&mut self) {
+        self.sums.clear();
+        self.places.clear();
+        self.users.costs.clear();
+        self.users.places.clear();
+        self.summed = 0;
+        self.memory.rest();
     }
 }
 
-fn hash_at(sums: &[Sum], place: u32) -> u64 {
-    usize::try_from(place).ok().and_then(|place| sums.get(place)).map_or(0, |sum| sum.hash)
-}
-
-impl<'k> Key<'k> {
-    fn new(event: &'k UsageEvent<'_>, team: &'k str, priced: &'k Priced) -> Key<'k> {
-        let stated = |dimension: &'k Option<Cow<'_, str>>| dimension.as_deref().unwrap_or_default();
-        let UsageEvent { project, model, provider, region, environment, meter, .. } = event;
-        let dimensions = [team, stated(project), stated(model), stated(provider), stated(region), stated(environment), meter];
-        Key { dimensions, priced, minute: event.event_time.minute() }
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "64 of the 128 bits are enough, what is found is compared")]
+impl Key {
     fn hash(&self) -> u64 {
-        let [team, project, model, provider, region, environment, meter] = self.dimensions.map(str::as_bytes);
-        let (currency, minute) = (self.priced.currency, self.minute.0.to_le_bytes());
-        hash128(&[team, project, model, provider, region, environment, meter, currency.as_str().as_bytes(), &minute]) as u64
-    }
-
-    fn is_of(&self, partial: &Partial) -> bool {
-        let Leaf { team, project, model, provider, region, environment, meter, currency, measure: _ } = &partial.leaf;
-        let theirs = [team, project, model, provider, region, environment, meter];
-        partial.minute == self.minute
-            && *currency == self.priced.currency
-            && theirs.iter().zip(self.dimensions).all(|(theirs, ours)| theirs.as_ref() == ours)
-    }
-
-    fn empty(&self) -> Partial {
-        let [team, project, model, provider, region, environment, meter] = self.dimensions.map(Text::from);
-        let currency = self.priced.currency;
-        Partial {
-            leaf: Leaf { team, project, model, provider, region, environment, meter, currency, measure: Measure::Estimated },
-            minute: self.minute,
-            events: 0,
-            unpriced_events: 0,
-            cost: Nanos::ZERO,
-            has_negative: false,
-            quantity: Nanos::ZERO,
-            requests: 0,
-            tokens_input: 0,
-            tokens_output: 0,
-            tokens_cached_input: 0,
-            tokens_cache_write: 0,
-            tokens_reasoning: 0,
-            last_event_time: Timestamp(i64::MIN),
-            last_ingest_time: Timestamp(i64::MIN),
-            users: Vec::new(),
-        }
+        let [a, b, c] = *self.currency.code();
+        let currency = u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]);
+        let leaf = (self.leaf as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (leaf ^ self.minute.0.cast_unsigned() ^ currency << 40).wrapping_mul(0xd6e8_feb8_6659_fd93)
     }
 }
 
 impl Sum {
+    fn empty(key: Key) -> Sum {
+        Sum {
+            key,
+            events: 0,
+            unpriced_events: 0,
+            cost: Nanos::ZERO,
+            quantity: Nanos::ZERO,
+            has_negative: false,
+            requests: 0,
+            tokens: Tokens::default(),
+            last_event_time: Timestamp(i64::MIN),
+            last_ingest_time: Timestamp(i64::MIN),
+            users: None,
+        }
+    }
+
     /// False, and nothing added, where a sum would leave its range.
-    fn add(&mut self, event: &UsageEvent<'_>, priced: &Priced, ingest_time: Timestamp) -> bool {
-        let partial = &mut self.partial;
-        let tokens = &priced.tokens;
-        let quantity = event.quantity.unwrap_or_default();
-        let sums = partial.cost.checked_add(priced.cost).zip(partial.quantity.checked_add(quantity));
+    fn add(&mut self, usage: &Usage, priced: &Priced, event_time: Timestamp, ingest_time: Timestamp) -> bool {
+        let (sums, more) = (self.tokens, priced.tokens);
+        let quantity = usage.quantity.unwrap_or_default();
+        let money = self.cost.checked_add(priced.cost).zip(self.quantity.checked_add(quantity));
         let counts = [
-            (partial.requests, event.requests),
-            (partial.tokens_input, tokens.input),
-            (partial.tokens_output, tokens.output),
-            (partial.tokens_cached_input, tokens.cached_input),
-            (partial.tokens_cache_write, tokens.cache_write),
-            (partial.tokens_reasoning, tokens.reasoning),
+            (self.requests, usage.requests),
+            (sums.input, more.input),
+            (sums.output, more.output),
+            (sums.cached_input, more.cached_input),
+            (sums.cache_write, more.cache_write),
+            (sums.reasoning, more.reasoning),
         ];
         // Long in Avro: the sums stay below 2^63.
         let fits = |(sum, more): (u64, u64)| sum.checked_add(more).is_some_and(|sum| i64::try_from(sum).is_ok());
-        let (Some((cost, quantity)), true) = (sums, counts.into_iter().all(fits)) else { return false };
-        partial.cost = cost;
-        partial.quantity = quantity;
-        partial.events += 1;
-        partial.unpriced_events += u64::from(priced.unpriced);
-        partial.has_negative |= priced.cost < Nanos::ZERO;
-        partial.requests += event.requests;
-        partial.tokens_input += tokens.input;
-        partial.tokens_output += tokens.output;
-        partial.tokens_cached_input += tokens.cached_input;
-        partial.tokens_cache_write += tokens.cache_write;
-        partial.tokens_reasoning += tokens.reasoning;
-        partial.last_event_time = partial.last_event_time.max(event.event_time);
-        partial.last_ingest_time = partial.last_ingest_time.max(ingest_time);
-        if let Some(user) = event.user.as_deref() {
-            self.add_user(user, priced.cost);
-        }
+        let (Some((cost, quantity)), true) = (money, counts.into_iter().all(fits)) else { return false };
+        self.cost = cost;
+        self.quantity = quantity;
+        self.events += 1;
+        self.unpriced_events += u64::from(priced.unpriced);
+        self.has_negative |= priced.cost < Nanos::ZERO;
+        self.requests += usage.requests;
+        self.tokens = Tokens {
+            input: sums.input + more.input,
+            output: sums.output + more.output,
+            cached_input: sums.cached_input + more.cached_input,
+            cache_write: sums.cache_write + more.cache_write,
+            reasoning: sums.reasoning + more.reasoning,
+        };
+        self.last_event_time = self.last_event_time.max(event_time);
+        self.last_ingest_time = self.last_ingest_time.max(ingest_time);
         true
     }
 
-    fn add_user(&mut self, user: &str, cost: Nanos) {
-        match self.users.get_mut(user) {
-            Some(sum) => *sum = sum.saturating_add(cost),
-            None => {
-                self.users.insert(user.into(), cost);
-            }
+    fn finish(&self, dimensions: &Dimensions, users: Vec<UserCost>) -> Partial {
+        let [team, project, model, provider, region, environment, meter] = dimensions.clone();
+        Partial {
+            leaf: Leaf {
+                team,
+                project,
+                model,
+                provider,
+                region,
+                environment,
+                meter,
+                currency: self.key.currency,
+                measure: Measure::Estimated,
+            },
+            minute: self.key.minute,
+            events: self.events,
+            unpriced_events: self.unpriced_events,
+            cost: self.cost,
+            has_negative: self.has_negative,
+            quantity: self.quantity,
+            requests: self.requests,
+            tokens_input: self.tokens.input,
+            tokens_output: self.tokens.output,
+            tokens_cached_input: self.tokens.cached_input,
+            tokens_cache_write: self.tokens.cache_write,
+            tokens_reasoning: self.tokens.reasoning,
+            last_event_time: self.last_event_time,
+            last_ingest_time: self.last_ingest_time,
+            users,
         }
     }
+}
 
-    /// Users are capped only here, when all of them are known: a user who comes late may be the largest.
-    fn finish(self) -> Partial {
-        let mut users: Vec<UserCost> = self.users.into_iter().map(|(user, cost)| UserCost { user, cost }).collect();
-        users.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.user.cmp(&b.user)));
-        users.truncate(USERS_PER_PARTIAL);
-        Partial { users, ..self.partial }
+impl Users {
+    /// Adds to what a user cost within a sum; answers the sum's latest user.
+    fn add(&mut self, sum: u32, user: u32, cost: Nanos, latest: Option<u32>) -> u32 {
+        let hash = (u64::from(sum) << 32 | u64::from(user)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let found =
+            self.places.find(hash, |place| self.costs.get(index(place)).is_some_and(|known| known.sum == sum && known.user == user));
+        if let Some(known) = found.and_then(|place| self.costs.get_mut(index(place))) {
+            known.cost = known.cost.saturating_add(cost);
+            return latest.or(found).unwrap_or_default();
+        }
+        let new = number(self.costs.len());
+        self.costs.push(UserCostOf { cost, sum, user, next: latest });
+        self.places.insert(hash, new);
+        new
     }
+
+    /// Those of one sum, the largest first. Capped only here, when all of them are known: a user who comes late may be the largest.
+    fn of<'m>(&self, latest: Option<u32>, memory: &'m Memory, by_cost: &mut Vec<(Nanos, &'m Text)>) -> Vec<UserCost> {
+        by_cost.clear();
+        let mut at = latest;
+        while let Some(known) = at.and_then(|place| self.costs.get(index(place))) {
+            by_cost.extend(memory.user_name(index(known.user)).map(|name| (known.cost, name)));
+            at = known.next;
+        }
+        by_cost.sort_unstable_by(|(cost, user), (other_cost, other)| other_cost.cmp(cost).then_with(|| user.cmp(other)));
+        by_cost.iter().take(USERS_PER_PARTIAL).map(|(cost, user)| UserCost { user: Text::clone(user), cost: *cost }).collect()
+    }
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+/// A transaction holds fewer of anything than there are records, and fewer of these than 2^32.
+fn number(place: usize) -> u32 {
+    let number = u32::try_from(place).unwrap_or(u32::MAX);
+    assert!(number < u32::MAX, "a transaction is committed long before it holds four billion of anything");
+    number
 }

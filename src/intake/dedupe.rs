@@ -8,13 +8,15 @@ use crate::model::hash::hash128;
 
 /// Entries are kept this many offsets longer than they count, so that an aborted batch can be taken back and nothing is missing.
 const KEPT_FOR_ROLLBACK: i64 = 100_000;
+/// Slots that are swept for each record: forgotten items are gone from the index after an eighth of its size in records.
+const SWEPT: usize = 8;
 /// Items are numbered in a ring, far larger than any window.
 const RING: u32 = 0x7fff_ffff;
 pub const LARGEST_WINDOW: u64 = 1 << 30;
 
 /// The identity of an event within its partition.
-pub fn identity(source: &str, event_id: &str, redrive_attempt: &[u8]) -> u128 {
-    hash128(&[source.as_bytes(), event_id.as_bytes(), redrive_attempt])
+pub fn identity(source: &[u8], event_id: &[u8], redrive_attempt: &[u8]) -> u128 {
+    hash128(&[source, event_id, redrive_attempt])
 }
 
 #[derive(Debug)]
@@ -23,13 +25,13 @@ pub struct Window {
     entries: VecDeque<Entry>,
     /// Number of the first entry.
     first: u32,
-    /// For each key its latest entry.
+    /// For each key its latest entry; also some that are forgotten already and not yet swept.
     latest: Slots,
     /// One above the largest offset that was entered.
     next: i64,
 }
 
-/// 24 bytes; with its slot 28 to 32.
+/// 24 bytes; with its slots 34 to 44.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: [u32; 4],
@@ -60,16 +62,18 @@ impl Window {
         let hash = [96, 64, 32, 0].map(|shift| low32(identity >> shift));
         let entry = Entry { hash, offset: low32(offset.cast_unsigned().into()), back: 0 };
         let item = self.item(self.entries.len());
-        let known = self.latest.find(entry.slot_hash(), |item| self.entry(item).is_some_and(|known| known.hash == hash));
+        let (entries, first) = (&self.entries, self.first);
+        let entry_of = |item: u32| entries.get(place_of(first, item));
+        let known = self.latest.find(entry.slot_hash(), |item| entry_of(item).is_some_and(|known| known.hash == hash));
+        self.latest.sweep(SWEPT, |item| entry_of(item).is_none());
         let Some(known) = known else {
-            self.entries.push_back(entry);
-            let (entries, first) = (&self.entries, self.first);
-            self.latest.insert(entry.slot_hash(), item, |item| hash_at(entries, first, item));
+            self.push(entry);
+            self.latest.insert(entry.slot_hash(), item);
             return false;
         };
         let distance =
             self.entry(known).map_or(i64::MAX, |known| self.offset_of(known, offset).abs_diff(offset).try_into().unwrap_or(i64::MAX));
-        self.entries.push_back(Entry { back: ring_distance(known, item), ..entry });
+        self.push(Entry { back: ring_distance(known, item), ..entry });
         self.latest.replace(entry.slot_hash(), known, item);
         distance <= self.offsets
     }
@@ -88,7 +92,7 @@ impl Window {
                     let before = self.item(place - back);
                     self.latest.replace(entry.slot_hash(), item, before);
                 }
-                None => self.unlink(&entry, item),
+                None => self.latest.remove(entry.slot_hash(), item),
             }
             self.entries.pop_back();
         }
@@ -101,8 +105,6 @@ impl Window {
             if self.offset_of(&entry, now) >= oldest {
                 break;
             }
-            // Where a later entry of the key stands for it, the index has nothing to forget.
-            self.unlink(&entry, self.first);
             self.entries.pop_front();
             self.first = (self.first + 1) % RING;
         }
@@ -111,9 +113,15 @@ impl Window {
         }
     }
 
-    fn unlink(&mut self, entry: &Entry, item: u32) {
-        let (entries, first) = (&self.entries, self.first);
-        self.latest.remove(entry.slot_hash(), item, |item| hash_at(entries, first, item));
+    /// Room for a whole window and no more: doubling would take up to twice as much.
+    fn push(&mut self, entry: Entry) {
+        let length = self.entries.len();
+        if length == self.entries.capacity() {
+            let most = usize::try_from(self.offsets + KEPT_FOR_ROLLBACK).unwrap_or(usize::MAX).saturating_add(1);
+            let wanted = if length < most { (length * 2).clamp(64, most) } else { length * 2 };
+            self.entries.reserve_exact(wanted.saturating_sub(length).max(1));
+        }
+        self.entries.push_back(entry);
     }
 
     fn item(&self, place: usize) -> u32 {
@@ -136,10 +144,6 @@ fn place_of(first: u32, item: u32) -> usize {
 
 fn ring_distance(from: u32, to: u32) -> u32 {
     (to + RING - from) % RING
-}
-
-fn hash_at(entries: &VecDeque<Entry>, first: u32, item: u32) -> u64 {
-    entries.get(place_of(first, item)).map_or(0, Entry::slot_hash)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the lowest bits are what is asked for")]
@@ -230,7 +234,7 @@ mod tests {
 
     #[test]
     fn parts_of_an_identity_do_not_run_into_each_other() {
-        assert_ne!(identity("ab", "c", b"0"), identity("a", "bc", b"0"));
-        assert_ne!(identity("a", "b", b"0"), identity("a", "b", b"1"));
+        assert_ne!(identity(b"ab", b"c", b"0"), identity(b"a", b"bc", b"0"));
+        assert_ne!(identity(b"a", b"b", b"0"), identity(b"a", b"b", b"1"));
     }
 }

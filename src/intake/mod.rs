@@ -5,6 +5,8 @@ mod attribute;
 mod combine;
 pub mod decode;
 mod dedupe;
+mod interner;
+mod memory;
 mod partition;
 mod pattern;
 mod price;
@@ -19,7 +21,9 @@ pub use combine::{Batch, Counts};
 pub use decode::SchemaTable;
 pub use partition::PartitionState;
 
-use decode::Stop;
+use decode::{Field, Scratch, Stop};
+use memory::MissedTexts;
+use price::Usage;
 use rules::IntakeRules;
 
 use crate::model::record::{InputRecord, Reject};
@@ -50,7 +54,61 @@ pub fn process(
     partition: &mut PartitionState,
     batch: &mut Batch,
 ) -> Outcome {
-    let mut scratch = Vec::new();
+    batch.memory.follow(rules);
+    match quickly(record, now, rules, schemas, partition, batch) {
+        Attempt::Done(outcome) => outcome,
+        Attempt::Unknown(stated) => thoroughly(record, now, rules, schemas, partition, batch, Some(stated)),
+        Attempt::NotPlain => thoroughly(record, now, rules, schemas, partition, batch, None),
+    }
+}
+
+/// How far the quick way has led.
+enum Attempt<'a> {
+    Done(Outcome),
+    /// Plain, but texts like these are new.
+    Unknown(MissedTexts<'a>),
+    NotPlain,
+}
+
+/// Nearly all events of a busy topic: framed Avro, legal, and like others that were here before. Nothing has happened where it does not end.
+fn quickly<'a>(
+    record: &InputRecord<'a>,
+    now: Timestamp,
+    rules: &IntakeRules,
+    schemas: &'a SchemaTable,
+    partition: &mut PartitionState,
+    batch: &mut Batch,
+) -> Attempt<'a> {
+    let Some(event) = decode::quick(record, rules.largest_record, schemas) else { return Attempt::NotPlain };
+    let time = Timestamp(event.time_ms);
+    if time < validate::EARLIEST || time > latest(record, Some(now), rules) {
+        return Attempt::NotPlain;
+    }
+    let text = |field| event.text(field);
+    let Some(known) = batch.memory.find_quick(&event) else {
+        return Attempt::Unknown(MissedTexts { team: text(Field::Team), meter: text(Field::Meter) });
+    };
+    let Ok(user) = batch.memory.user(text(Field::User)) else { return Attempt::NotPlain };
+    if partition.enter(dedupe::identity(text(Field::Source), text(Field::EventId), attempt(record)), record.offset) {
+        batch.duplicate();
+        return Attempt::Done(Outcome::Duplicate);
+    }
+    batch.combine(known, user, &event.usage, time, stamp(record).unwrap_or(now), rules);
+    partition.advance(time, rules.out_of_orderness_ms);
+    Attempt::Done(Outcome::Combined)
+}
+
+/// Any record, stage by stage.
+fn thoroughly(
+    record: &InputRecord<'_>,
+    now: Timestamp,
+    rules: &IntakeRules,
+    schemas: &SchemaTable,
+    partition: &mut PartitionState,
+    batch: &mut Batch,
+    missed: Option<MissedTexts<'_>>,
+) -> Outcome {
+    let mut scratch = std::mem::take(&mut batch.scratch);
     let event = match accept(record, Some(now), rules, schemas, &mut scratch) {
         Ok(event) => event,
         Err(Stop::NeedsSchema(id)) => return Outcome::NeedsSchema(id),
@@ -59,22 +117,27 @@ pub fn process(
             return Outcome::Rejected(reject);
         }
     };
-    if partition.enter(identity(record, &event), record.offset) {
+    let is_duplicate = partition.enter(identity(record, &event), record.offset);
+    if is_duplicate {
         batch.duplicate();
-        return Outcome::Duplicate;
+    } else {
+        let known = batch.memory.of(&event, rules);
+        let known = missed.map_or(known, |stated| batch.memory.remember_missed(known, &event, stated));
+        let user = batch.memory.user(event.user.as_deref().unwrap_or_default().as_bytes()).ok().flatten();
+        batch.combine(known, user, &Usage::of(&event), event.event_time, stamp(record).unwrap_or(now), rules);
+        partition.advance(event.event_time, rules.out_of_orderness_ms);
     }
-    let team = attribute::attribute(&event, &rules.attribution);
-    let priced = price::price(&event, rules);
-    batch.combine(&event, &team, &priced, stamp(record).unwrap_or(now));
-    partition.advance(event.event_time, rules.out_of_orderness_ms);
-    Outcome::Combined
+    let tags = decode::emptied(event.tags);
+    scratch.take_back(tags);
+    batch.scratch = scratch;
+    if is_duplicate { Outcome::Duplicate } else { Outcome::Combined }
 }
 
 /// A record that was committed before: its id enters the dedupe window, and nothing else happens.
 ///
 /// The clock of then is gone, so that an event is in the future only by its record's own stamp here.
 pub fn warm_up(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable, partition: &mut PartitionState) -> Outcome {
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::default();
     match accept(record, None, rules, schemas, &mut scratch) {
         Ok(event) if partition.enter(identity(record, &event), record.offset) => Outcome::Duplicate,
         Ok(_) => Outcome::Combined,
@@ -89,15 +152,20 @@ fn accept<'a>(
     now: Option<Timestamp>,
     rules: &IntakeRules,
     schemas: &'a SchemaTable,
-    scratch: &'a mut Vec<u8>,
+    scratch: &'a mut Scratch,
 ) -> Result<UsageEvent<'a>, Stop> {
     let raw = decode::decode(record, rules.largest_record, schemas, scratch)?;
+    Ok(validate::validate(raw, latest(record, now, rules))?)
+}
+
+/// The last event time that is not in the future.
+fn latest(record: &InputRecord<'_>, now: Option<Timestamp>, rules: &IntakeRules) -> Timestamp {
     let latest = match (stamp(record), now) {
         (Some(stamp), Some(now)) => stamp.min(now),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => Timestamp(i64::MAX),
     };
-    Ok(validate::validate(raw, latest.plus_ms(rules.allowed_skew_ms))?)
+    latest.plus_ms(rules.allowed_skew_ms)
 }
 
 /// Records of old producers have no timestamp: it reads as 0 or -1.
@@ -106,6 +174,9 @@ fn stamp(record: &InputRecord<'_>) -> Option<Timestamp> {
 }
 
 fn identity(record: &InputRecord<'_>, event: &UsageEvent<'_>) -> u128 {
-    let attempt = record.headers.iter().find(|(name, _)| *name == REDRIVE_HEADER).map_or(&b"0"[..], |(_, attempt)| attempt);
-    dedupe::identity(&event.source, &event.event_id, attempt)
+    dedupe::identity(event.source.as_bytes(), event.event_id.as_bytes(), attempt(record))
+}
+
+fn attempt<'a>(record: &InputRecord<'a>) -> &'a [u8] {
+    record.headers.iter().find(|(name, _)| *name == REDRIVE_HEADER).map_or(&b"0"[..], |(_, attempt)| attempt)
 }

@@ -2,7 +2,9 @@
 //! it is never refused, because prices change and what was refused once would have to be refused again.
 
 use super::pattern::matches;
-use super::rules::{IntakeRules, Price, PriceQuery, SourceRule, TokenKind};
+#[cfg(test)]
+use super::rules::IntakeRules;
+use super::rules::{PriceQuery, Rate, SourceRule, TokenKind};
 use super::validate::{LLM_TOKENS, REQUEST};
 use crate::model::money::{Currency, Nanos};
 use crate::model::usage::{Tokens, UsageEvent};
@@ -21,23 +23,97 @@ pub struct Priced {
     pub inconsistent: bool,
 }
 
+/// What an event counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub tokens: Tokens,
+    pub quantity: Option<Nanos>,
+    pub requests: u64,
+    /// What the source says it cost.
+    pub cost: Option<Nanos>,
+    pub currency: Option<Currency>,
+}
+
+impl Usage {
+    pub fn of(event: &UsageEvent<'_>) -> Usage {
+        let UsageEvent { tokens, quantity, requests, cost, currency, .. } = *event;
+        Usage { tokens, quantity, requests, cost, currency }
+    }
+}
+
+/// What a meter counts, as far as pricing is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Tokens,
+    Requests,
+    Quantity,
+}
+
+impl Counted {
+    pub fn by(meter: &str) -> Counted {
+        match meter {
+            LLM_TOKENS => Counted::Tokens,
+            REQUEST => Counted::Requests,
+            _ => Counted::Quantity,
+        }
+    }
+}
+
+/// What a source's token counts include.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convention {
+    input_includes_cached: bool,
+    input_includes_cache_write: bool,
+    output_includes_reasoning: bool,
+}
+
+impl Convention {
+    pub fn of(source: &str, rules: &[SourceRule]) -> Convention {
+        let rule = rules.iter().find(|rule| matches(&rule.source, source));
+        let includes = |of: fn(&SourceRule) -> bool| rule.is_none_or(of);
+        Convention {
+            input_includes_cached: includes(|rule| rule.input_includes_cached),
+            input_includes_cache_write: includes(|rule| rule.input_includes_cache_write),
+            output_includes_reasoning: includes(|rule| rule.output_includes_reasoning),
+        }
+    }
+}
+
+/// Looks everything up anew; `Memory` has the answers of what came before and must give the same (tests/memory.rs).
+#[cfg(test)]
 pub fn price(event: &UsageEvent<'_>, rules: &IntakeRules) -> Priced {
-    let (apart, inconsistent) = each_token_once(event, &rules.sources);
+    let find = |token_kind| {
+        let query = PriceQuery { token_kind, ..query(event) };
+        rules.prices.find(&query).map(super::rules::Price::rate)
+    };
+    let convention = Convention::of(&event.source, &rules.sources);
+    price_by(&Usage::of(event), Counted::by(&event.meter), convention, rules.reporting_currency, find)
+}
+
+/// `find` is the price book, for this usage at this time.
+pub fn price_by(
+    usage: &Usage,
+    counted: Counted,
+    convention: Convention,
+    reporting_currency: Currency,
+    find: impl Fn(Option<TokenKind>) -> Option<Rate>,
+) -> Priced {
+    let (apart, inconsistent) = each_token_once(&usage.tokens, convention);
     let tokens = Tokens {
         input: apart.input.saturating_add(apart.cached_input).saturating_add(apart.cache_write),
         output: apart.output.saturating_add(apart.reasoning),
         ..apart
     };
-    let own = event.cost.map(|cost| Amount { cost, currency: event.currency.unwrap_or(rules.reporting_currency) });
-    let amount = own.or_else(|| match event.meter.as_ref() {
-        LLM_TOKENS => price_of_tokens(event, &apart, rules),
-        REQUEST => price_of_count(event, rules, i128::from(event.requests), 1),
-        _ => price_of_count(event, rules, event.quantity?.0, NANOS_PER_UNIT),
+    let own = usage.cost.map(|cost| Amount { cost, currency: usage.currency.unwrap_or(reporting_currency) });
+    let amount = own.or_else(|| match counted {
+        Counted::Tokens => price_of_tokens(usage, &apart, reporting_currency, find),
+        Counted::Requests => price_of_count(find(None)?, i128::from(usage.requests), 1),
+        Counted::Quantity => price_of_count(find(None)?, usage.quantity?.0, NANOS_PER_UNIT),
     });
     match amount {
         Some(Amount { cost, currency }) => Priced { cost, currency, unpriced: false, tokens, inconsistent },
         None => {
-            let currency = event.currency.unwrap_or(rules.reporting_currency);
+            let currency = usage.currency.unwrap_or(reporting_currency);
             Priced { cost: Nanos::ZERO, currency, unpriced: true, tokens, inconsistent }
         }
     }
@@ -49,21 +125,23 @@ struct Amount {
 }
 
 /// The counts with no token in two of them, and whether the source's counts allowed that.
-fn each_token_once(event: &UsageEvent<'_>, sources: &[SourceRule]) -> (Tokens, bool) {
-    let rule = sources.iter().find(|rule| matches(&rule.source, &event.source));
-    let includes = |of: fn(&SourceRule) -> bool| rule.is_none_or(of);
-    let stated = event.tokens;
-    let cached = if includes(|rule| rule.input_includes_cached) { stated.cached_input } else { 0 };
-    let written = if includes(|rule| rule.input_includes_cache_write) { stated.cache_write } else { 0 };
-    let reasoned = if includes(|rule| rule.output_includes_reasoning) { stated.reasoning } else { 0 };
+fn each_token_once(stated: &Tokens, convention: Convention) -> (Tokens, bool) {
+    let cached = if convention.input_includes_cached { stated.cached_input } else { 0 };
+    let written = if convention.input_includes_cache_write { stated.cache_write } else { 0 };
+    let reasoned = if convention.output_includes_reasoning { stated.reasoning } else { 0 };
     let input = stated.input.checked_sub(cached).and_then(|rest| rest.checked_sub(written));
     let output = stated.output.checked_sub(reasoned);
     let inconsistent = input.is_none() || output.is_none();
-    (Tokens { input: input.unwrap_or(0), output: output.unwrap_or(0), ..stated }, inconsistent)
+    (Tokens { input: input.unwrap_or(0), output: output.unwrap_or(0), ..*stated }, inconsistent)
 }
 
 /// A leaf has one currency, so that prices in two of them are as good as none: a sum would need a rate, and rates are not intake's.
-fn price_of_tokens(event: &UsageEvent<'_>, apart: &Tokens, rules: &IntakeRules) -> Option<Amount> {
+fn price_of_tokens(
+    usage: &Usage,
+    apart: &Tokens,
+    reporting_currency: Currency,
+    find: impl Fn(Option<TokenKind>) -> Option<Rate>,
+) -> Option<Amount> {
     let counts = [
         (TokenKind::Input, apart.input, None),
         (TokenKind::CachedInput, apart.cached_input, Some(TokenKind::Input)),
@@ -71,46 +149,46 @@ fn price_of_tokens(event: &UsageEvent<'_>, apart: &Tokens, rules: &IntakeRules) 
         (TokenKind::Output, apart.output, None),
         (TokenKind::Reasoning, apart.reasoning, Some(TokenKind::Output)),
     ];
-    let find = |kind| rules.prices.find(&query(event, Some(kind)));
+    let find = |kind| find(Some(kind));
     let mut sum: Option<Amount> = None;
     for (kind, count, instead) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
-        let price = find(kind).or_else(|| find(instead?))?;
-        let part = times(price, i128::from(count), 1)?;
+        let rate = find(kind).or_else(|| find(instead?))?;
+        let part = times(rate, i128::from(count), 1)?;
         sum = Some(match sum {
-            None => Amount { cost: part, currency: price.currency },
-            Some(sum) if sum.currency == price.currency => Amount { cost: sum.cost.checked_add(part)?, ..sum },
+            None => Amount { cost: part, currency: rate.currency },
+            Some(sum) if sum.currency == rate.currency => Amount { cost: sum.cost.checked_add(part)?, ..sum },
             Some(_) => return None,
         });
     }
     match sum {
         Some(sum) => Some(sum),
         // A quantity of tokens of no kind has a price, but nobody knows which.
-        None if event.quantity.is_some_and(|quantity| quantity > Nanos::ZERO) => None,
+        None if usage.quantity.is_some_and(|quantity| quantity > Nanos::ZERO) => None,
         // A refused request: no tokens, no cost, in the currency that its neighbours have.
         None => {
-            let currency = find(TokenKind::Input).or_else(|| find(TokenKind::Output)).map(|price| price.currency);
-            Some(Amount { cost: Nanos::ZERO, currency: currency.or(event.currency).unwrap_or(rules.reporting_currency) })
+            let currency = find(TokenKind::Input).or_else(|| find(TokenKind::Output)).map(|rate| rate.currency);
+            Some(Amount { cost: Nanos::ZERO, currency: currency.or(usage.currency).unwrap_or(reporting_currency) })
         }
     }
 }
 
-fn price_of_count(event: &UsageEvent<'_>, rules: &IntakeRules, count: i128, per: i128) -> Option<Amount> {
-    let price = rules.prices.find(&query(event, None))?;
-    Some(Amount { cost: times(price, count, per)?, currency: price.currency })
+fn price_of_count(rate: Rate, count: i128, per: i128) -> Option<Amount> {
+    Some(Amount { cost: times(rate, count, per)?, currency: rate.currency })
 }
 
 /// `None` beyond 10^18 units: no such bill exists, the price is wrong.
-fn times(price: &Price, count: i128, per: i128) -> Option<Nanos> {
-    price.amount.checked_mul_div(count, i128::from(price.per.max(1)).checked_mul(per)?)
+fn times(rate: Rate, count: i128, per: i128) -> Option<Nanos> {
+    rate.amount.checked_mul_div(count, i128::from(rate.per.max(1)).checked_mul(per)?)
 }
 
-fn query<'q>(event: &'q UsageEvent<'_>, token_kind: Option<TokenKind>) -> PriceQuery<'q> {
+/// What the price book is asked for an event, whatever the kind of token.
+pub fn query<'q>(event: &'q UsageEvent<'_>) -> PriceQuery<'q> {
     PriceQuery {
         provider: event.provider.as_deref().unwrap_or_default(),
         meter: &event.meter,
         model: event.model.as_deref().unwrap_or_default(),
         region: event.region.as_deref().unwrap_or_default(),
-        token_kind,
+        token_kind: None,
         at: event.event_time,
     }
 }

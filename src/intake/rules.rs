@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::pattern;
 use crate::model::Text;
@@ -65,9 +66,12 @@ pub struct SourceRule {
 }
 
 /// Effective-dated prices, arranged so that an event's price is found among a few. Order does not matter: the most specific, then the
-/// latest effective one wins.
+/// latest effective one wins. A clone is the same book.
 #[derive(Clone, Debug, Default)]
-pub struct PriceBook {
+pub struct PriceBook(Arc<Book>);
+
+#[derive(Debug, Default)]
+struct Book {
     prices: Vec<Price>,
     /// By provider, then meter.
     shelves: BTreeMap<Text, BTreeMap<Text, Shelf>>,
@@ -104,27 +108,94 @@ impl PriceBook {
                 shelf.exact.entry(price.model.clone()).or_default().push(place);
             }
         }
-        PriceBook { prices, shelves }
+        PriceBook(Arc::new(Book { prices, shelves }))
     }
 
     pub fn prices(&self) -> &[Price] {
-        &self.prices
+        &self.0.prices
+    }
+
+    /// Whether both are clones of one book; equal ones need not be.
+    pub fn is_same(&self, other: &PriceBook) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub fn find(&self, query: &PriceQuery<'_>) -> Option<&Price> {
-        let shelf = self.shelves.get(query.provider)?.get(query.meter)?;
-        let exact = shelf.exact.get(query.model).into_iter().flatten();
-        let patterns = shelf.patterns.iter();
-        exact.chain(patterns).filter_map(|place| self.prices.get(*place)).find(|price| price.applies(query))
+        self.candidates(query).find(|price| price.token_kind == query.token_kind && price.holds_at(query.at))
+    }
+
+    /// What `find` answers for every token kind, around `query.at` (`query.token_kind` does not count).
+    pub fn tariff(&self, query: &PriceQuery<'_>) -> Tariff {
+        let mut tariff = Tariff { from: Timestamp(i64::MIN), to: Timestamp(i64::MAX), rates: [None; TokenKind::ALL.len() + 1] };
+        for price in self.candidates(query) {
+            for boundary in [Some(price.effective_from), price.effective_to].into_iter().flatten() {
+                if boundary <= query.at {
+                    tariff.from = tariff.from.max(boundary);
+                } else {
+                    tariff.to = tariff.to.min(boundary);
+                }
+            }
+            let rate = &mut tariff.rates[place_of(price.token_kind)];
+            if rate.is_none() && price.holds_at(query.at) {
+                *rate = Some(price.rate());
+            }
+        }
+        tariff
+    }
+
+    /// Prices that hold for this usage at some time and of some kind, best first.
+    fn candidates<'b, 'q>(&'b self, query: &PriceQuery<'q>) -> impl Iterator<Item = &'b Price> + use<'b, 'q> {
+        let query = *query;
+        let shelf = self.0.shelves.get(query.provider).and_then(|meters| meters.get(query.meter));
+        let exact = shelf.and_then(|shelf| shelf.exact.get(query.model)).into_iter().flatten();
+        let patterns = shelf.map(|shelf| &shelf.patterns).into_iter().flatten();
+        exact.chain(patterns).filter_map(|place| self.0.prices.get(*place)).filter(move |price| price.covers(&query))
     }
 }
 
+/// All that one kind of usage costs during a time in which no price changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tariff {
+    from: Timestamp,
+    /// Exclusive.
+    to: Timestamp,
+    rates: [Option<Rate>; TokenKind::ALL.len() + 1],
+}
+
+/// What a price comes down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub amount: Nanos,
+    pub per: u64,
+    pub currency: Currency,
+}
+
+impl Tariff {
+    pub fn holds_at(&self, time: Timestamp) -> bool {
+        self.from <= time && time < self.to
+    }
+
+    pub fn rate(&self, kind: Option<TokenKind>) -> Option<Rate> {
+        self.rates[place_of(kind)]
+    }
+}
+
+/// Of the rates of a tariff.
+fn place_of(kind: Option<TokenKind>) -> usize {
+    kind.map_or(TokenKind::ALL.len(), |kind| kind as usize)
+}
+
 impl Price {
-    fn applies(&self, query: &PriceQuery<'_>) -> bool {
-        self.token_kind == query.token_kind
-            && self.effective_from <= query.at
-            && self.effective_to.is_none_or(|end| query.at < end)
-            && self.region.as_deref().is_none_or(|region| region == query.region)
+    pub fn rate(&self) -> Rate {
+        Rate { amount: self.amount, per: self.per, currency: self.currency }
+    }
+
+    fn holds_at(&self, time: Timestamp) -> bool {
+        self.effective_from <= time && self.effective_to.is_none_or(|end| time < end)
+    }
+
+    fn covers(&self, query: &PriceQuery<'_>) -> bool {
+        self.region.as_deref().is_none_or(|region| region == query.region)
             && (!covers_many(self) || self.model.is_empty() || pattern::matches(&self.model, query.model))
     }
 }

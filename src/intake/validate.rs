@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::decode::{Field, RawEvent, Value, short};
+use super::decode::{Field, RawEvent, Tag, Value, short};
 use crate::model::money::{AmountError, Currency, Nanos};
 use crate::model::record::{Reject, RejectReason};
 use crate::model::time::Timestamp;
@@ -14,10 +14,11 @@ pub const LONGEST_TEXT: usize = 1_024;
 pub use super::decode::MOST_TAGS;
 
 /// 2015-01-01T00:00:00Z.
-const EARLIEST: Timestamp = Timestamp(1_420_070_400_000);
+pub const EARLIEST: Timestamp = Timestamp(1_420_070_400_000);
 /// Of a count, and in units of a quantity or an amount.
-const LARGEST: u64 = 1_000_000_000_000_000_000;
+pub const LARGEST: u64 = 1_000_000_000_000_000_000;
 const NANOS_PER_UNIT: f64 = 1e9;
+const NANO_DIGITS: u32 = 9;
 
 /// `latest` is the last event time that is not in the future.
 pub fn validate<'a>(mut raw: RawEvent<'a>, latest: Timestamp) -> Result<UsageEvent<'a>, Reject> {
@@ -36,10 +37,7 @@ pub fn validate<'a>(mut raw: RawEvent<'a>, latest: Timestamp) -> Result<UsageEve
         [input, output, cached_input, cache_write, reasoning].map(Option::unwrap_or_default);
     let meter = match dimension(&mut raw, Field::Meter)? {
         Some(meter) => meter,
-        None if has_tokens => Cow::Borrowed(LLM_TOKENS),
-        // A quantity of nobody knows what stays without a name: it cannot be priced, and that is to be seen.
-        None if quantity.is_some() => Cow::Borrowed(""),
-        None => Cow::Borrowed(REQUEST),
+        None => Cow::Borrowed(default_meter(has_tokens, quantity.is_some())),
     };
     Ok(UsageEvent {
         event_id,
@@ -62,6 +60,15 @@ pub fn validate<'a>(mut raw: RawEvent<'a>, latest: Timestamp) -> Result<UsageEve
         currency: currency(raw.take(Field::Currency))?,
         tags: tags(raw.tags)?,
     })
+}
+
+/// The meter of an event that names none. A quantity of nobody knows what stays without a name: it cannot be priced, and that is to be seen.
+pub fn default_meter(has_tokens: bool, has_quantity: bool) -> &'static str {
+    match (has_tokens, has_quantity) {
+        (true, _) => LLM_TOKENS,
+        (false, true) => "",
+        (false, false) => REQUEST,
+    }
 }
 
 pub const LLM_TOKENS: &str = "llm.tokens";
@@ -163,7 +170,7 @@ fn count(field: Field, value: Value<'_>) -> Result<Option<u64>, Reject> {
             // `-1`, `1.0`, `1e3` and what is beyond 64 bits; none of them is exact enough to need more than a float.
             Err(_) => whole(field, json_float(field, literal)?)?,
         },
-        Value::Null | Value::Text(_) | Value::Other(_) => return Ok(None),
+        Value::Null | Value::Text(_) | Value::Decimal(..) | Value::Other(_) => return Ok(None),
     };
     if count > LARGEST { Err(out_of_range(field)) } else { Ok(Some(count)) }
 }
@@ -191,7 +198,7 @@ fn json_float(field: Field, literal: &str) -> Result<f64, Reject> {
 }
 
 /// The schema says double, so that both forms go through one: the same number comes out of JSON and Avro.
-fn quantity(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
+pub fn quantity(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
     let field = Field::Quantity;
     let quantity = match value {
         // Exact, where a float would not be.
@@ -200,7 +207,7 @@ fn quantity(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
         Value::Int(quantity) => return Ok(Some(Nanos::from_units(quantity))),
         Value::Float(quantity) => quantity,
         Value::Literal(literal) => json_float(field, literal)?,
-        Value::Null | Value::Text(_) | Value::Other(_) => return Ok(None),
+        Value::Null | Value::Text(_) | Value::Decimal(..) | Value::Other(_) => return Ok(None),
     };
     check_finite(field, quantity)?;
     if quantity < 0.0 {
@@ -220,7 +227,7 @@ fn nanos(value: f64) -> Option<Nanos> {
     if value.abs() > 1e18 { None } else { value.to_string().parse().ok() }
 }
 
-fn cost(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
+pub fn cost(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
     let field = Field::Cost;
     let amount = match &value {
         Value::Null | Value::Other(_) => return Ok(None),
@@ -230,6 +237,7 @@ fn cost(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
             text.parse()
         }
         Value::Literal(literal) => literal.parse(),
+        Value::Decimal(digits, scale) => decimal(digits, *scale),
         Value::Int(units) => Ok(Nanos::from_units(*units)),
         Value::Float(units) => {
             check_finite(field, *units)?;
@@ -246,6 +254,24 @@ fn cost(value: Value<'_>) -> Result<Option<Nanos>, Reject> {
     }
 }
 
+/// Rounded half to even, as the parser of texts does; nothing is lost where the schema says nine digits or fewer.
+fn decimal(digits: &[u8], scale: u32) -> Result<Nanos, AmountError> {
+    let start: i128 = if digits.first().is_some_and(|byte| byte & 0x80 != 0) { -1 } else { 0 };
+    let unscaled = digits.iter().fold(start, |value, byte| value << 8 | i128::from(*byte));
+    if scale <= NANO_DIGITS {
+        let more = 10_i128.pow(NANO_DIGITS - scale);
+        return unscaled.checked_mul(more).map(Nanos).ok_or(AmountError::OutOfRange);
+    }
+    // From 10^39 on every number of 16 bytes is less than half a nano.
+    let Some(less) = 10_i128.checked_pow(scale - NANO_DIGITS) else { return Ok(Nanos::ZERO) };
+    let magnitude = unscaled.unsigned_abs();
+    let (quotient, remainder) = (magnitude / less.unsigned_abs(), magnitude % less.unsigned_abs());
+    let rest = less.unsigned_abs() - remainder;
+    let up = remainder > rest || (remainder == rest && quotient % 2 != 0);
+    let rounded = i128::try_from(quotient + u128::from(up)).map_err(|_| AmountError::OutOfRange)?;
+    Ok(Nanos(if unscaled < 0 { -rounded } else { rounded }))
+}
+
 fn currency(value: Value<'_>) -> Result<Option<Currency>, Reject> {
     let Value::Text(text) = value else { return Ok(None) };
     if text.is_empty() {
@@ -254,8 +280,6 @@ fn currency(value: Value<'_>) -> Result<Option<Currency>, Reject> {
     let unknown = || Reject::new(RejectReason::UnknownCurrency, format!("'currency' is '{}', no active ISO 4217 code", short(&text)));
     Currency::parse(&text).map(Some).ok_or_else(unknown)
 }
-
-type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 fn tags(tags: Vec<Tag<'_>>) -> Result<Vec<Tag<'_>>, Reject> {
     if tags.len() > MOST_TAGS {
@@ -268,4 +292,25 @@ fn tags(tags: Vec<Tag<'_>>) -> Result<Vec<Tag<'_>>, Reject> {
         }
     }
     Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::tests::Dice;
+
+    /// The text that says the same is the measure: it has one way into nanos, and that one is tested in `money`.
+    #[test]
+    fn a_decimal_is_the_amount_that_its_text_is() {
+        let mut dice = Dice(11);
+        for _ in 0..20_000 {
+            let length = 1 + dice.roll(16);
+            let digits: Vec<u8> = (0..length).map(|_| u8::try_from(*dice.pick(&[0, 1, 5, 50, 127, 128, 250, 255])).unwrap()).collect();
+            let scale = u32::try_from(*dice.pick(&[0, 1, 2, 6, 9, 10, 11, 12, 18, 38, 46, 47, 48, 49, 1_000])).unwrap();
+            let start: i128 = if digits[0] & 0x80 != 0 { -1 } else { 0 };
+            let unscaled = digits.iter().fold(start, |value, byte| value << 8 | i128::from(*byte));
+            let as_text = cost(Value::Text(Cow::Owned(format!("{unscaled}e-{scale}"))));
+            assert_eq!(cost(Value::Decimal(&digits, scale)), as_text, "{unscaled}e-{scale}");
+        }
+    }
 }

@@ -179,12 +179,24 @@ impl<'a> Record<'a> {
         all
     }
 
+    /// As [`Record::headers`], null values told apart from empty ones.
+    pub fn nullable_headers(&self) -> Vec<(&'a str, Option<&'a [u8]>)> {
+        match self.headers {
+            HeaderSource::Owned(headers) => headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))).collect(),
+            HeaderSource::Native(message) => {
+                let mut all = Vec::new();
+                native_headers(message, |name, value| all.push((name, value)));
+                all
+            }
+        }
+    }
+
     /// As [`Record::headers`], into a vector that is used again; what it held is gone.
     pub fn headers_into(&self, all: &mut Vec<(&'a str, &'a [u8])>) {
         all.clear();
         match self.headers {
             HeaderSource::Owned(headers) => all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))),
-            HeaderSource::Native(message) => native_headers(message, all),
+            HeaderSource::Native(message) => native_headers(message, |name, value| all.push((name, value.unwrap_or_default()))),
         }
     }
 
@@ -203,7 +215,7 @@ impl<'a> Record<'a> {
     }
 }
 
-fn native_headers<'a>(message: *mut sys::rd_kafka_message_t, all: &mut Vec<(&'a str, &'a [u8])>) {
+fn native_headers<'a>(message: *mut sys::rd_kafka_message_t, mut each: impl FnMut(&'a str, Option<&'a [u8]>)) {
     let mut headers = ptr::null_mut();
     // SAFETY: the record that holds `message` borrows its batch, so that message and headers outlive `'a`.
     unsafe {
@@ -217,7 +229,7 @@ fn native_headers<'a>(message: *mut sys::rd_kafka_message_t, all: &mut Vec<(&'a 
                 return;
             }
             if let Ok(name) = CStr::from_ptr(name).to_str() {
-                all.push((name, bytes(value, length).unwrap_or_default()));
+                each(name, bytes(value, length));
             }
         }
     }

@@ -37,14 +37,14 @@ pub struct Connection {
     pub application_id: String,
     /// Stable name of this process; a restart under the same name fences what the old one left behind.
     pub instance_id: String,
+    /// Whether threads are members of their group by name: see [`Connection::group_instance_id`].
+    pub static_membership: bool,
     /// librdkafka properties for every client (security and the like), then for each kind of client.
     pub common: Vec<(String, String)>,
     pub consumer: Vec<(String, String)>,
     pub producer: Vec<(String, String)>,
     pub admin: Vec<(String, String)>,
     pub session_timeout_ms: u32,
-    /// Members keep their place in the group for the session timeout after they have gone (KIP-345).
-    pub static_membership: bool,
     pub transaction_timeout_ms: u32,
     pub message_timeout_ms: u32,
     /// Largest record that is produced or fetched, in bytes.
@@ -94,8 +94,8 @@ impl Connection {
     /// timeout finds its partitions as it left them, and nobody else is disturbed.
     pub fn member_config(&self, role: &str, thread: usize) -> ClientConfig {
         let mut config = self.consumer_config(role);
-        if self.static_membership {
-            config.set("group.instance.id", self.transactional_id(role, thread));
+        if let Some(name) = self.group_instance_id(role, thread) {
+            config.set("group.instance.id", name);
         }
         config
     }
@@ -136,6 +136,11 @@ impl Connection {
             config.set(key, value);
         }
         config
+    }
+
+    /// Name of a thread as a static member of its role's group; `None` where membership is not static.
+    pub fn group_instance_id(&self, role: &str, thread: usize) -> Option<String> {
+        self.static_membership.then(|| format!("{}-{role}-{}-{thread}", self.application_id, self.instance_id))
     }
 
     /// `<application>-<role>-<instance>-<thread>`, from a stable set.

@@ -1,11 +1,14 @@
 //! A group member on one thread: rebalances arrive as values between polls, not as callbacks in the middle of work.
+#![expect(unsafe_code, reason = "rust-rdkafka has no name for the offsets that the last fetch told")]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -140,6 +143,18 @@ impl Consumer {
             judge(&KafkaError::MessageConsumption(code)).with_context(|| format!("{}[{}]", partition.topic, partition.partition))?;
         }
         Ok(batch)
+    }
+
+    /// The end of an assigned partition (its last stable offset) as the last fetch told it, without asking anybody.
+    pub fn end_seen(&self, partition: &Partition) -> Option<i64> {
+        let topic = CString::new(partition.topic.as_str()).ok()?;
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the client is alive, the name is read during the call, both results are written before it returns.
+        let answer = unsafe {
+            let client = self.inner.client().native_ptr();
+            sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition.partition, &raw mut low, &raw mut high)
+        };
+        (answer == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
     /// Partitions that are being fetched.

@@ -82,6 +82,9 @@ pub trait Link {
     /// Up to `most` records of an assigned partition that have arrived. Never waits.
     fn fetch(&mut self, partition: &Partition, most: usize) -> Result<Batch>;
 
+    /// The end of an assigned partition as the last fetch told it; asks nobody. `None`: not known.
+    fn end_seen(&self, partition: &Partition) -> Option<i64>;
+
     /// Begins to fetch the partitions at our own offsets, beside those already assigned.
     fn assign(&mut self, starts: &[(Partition, i64)]) -> Result<()>;
 

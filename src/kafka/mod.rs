@@ -1,12 +1,20 @@
-//! All of rdkafka: clients, the consumer, the transactional producer, topics, reading a compacted partition, the demo's broker.
+//! All of rdkafka: `link` says what a worker asks of Kafka, `session` does it with `consumer`, `producer` and `read`; `fetch` and `batch`
+//! are how records come; `groups`, `scan`, `transfer` and `recreate` are what the commands of an operator need; `floor` is
+//! the least that reading a topic costs, for `tollgate bench`; `embedded` is the demo's broker.
 
 pub mod batch;
 pub mod client;
 pub mod consumer;
 pub mod embedded;
 mod fetch;
+pub mod floor;
+pub mod groups;
+pub mod housekeeping;
 pub mod link;
 pub mod producer;
 pub mod read;
+pub mod recreate;
+pub mod scan;
 pub mod session;
 pub mod topics;
+pub mod transfer;

@@ -76,6 +76,10 @@ impl Link for Session {
         self.consumer.fetch(partition, most)
     }
 
+    fn end_seen(&self, partition: &Partition) -> Option<i64> {
+        self.consumer.end_seen(partition)
+    }
+
     fn assign(&mut self, starts: &[(Partition, i64)]) -> Result<()> {
         self.consumer.assign(starts)
     }

@@ -11,6 +11,9 @@ use super::money::Currency;
 /// The team of usage that nobody could be found to pay for.
 pub const UNATTRIBUTED: &str = "unattributed";
 
+/// Every dimension of the leaf into which a team's leaves beyond the most that it may have are folded.
+pub const OTHER: &str = "(other)";
+
 /// Which of the two measures of money an amount belongs to; they are never added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +100,33 @@ impl Leaf {
 }
 
 impl LeafDimensions {
+    /// The leaf that counts what a team's too many leaves would have been.
+    pub fn other() -> LeafDimensions {
+        let other: Text = OTHER.into();
+        LeafDimensions {
+            project: other.clone(),
+            model: other.clone(),
+            provider: other.clone(),
+            region: other.clone(),
+            environment: other.clone(),
+            meter: other,
+        }
+    }
+
+    pub fn leaf_of(&self, account: &Account) -> Leaf {
+        Leaf {
+            team: account.team.clone(),
+            project: self.project.clone(),
+            model: self.model.clone(),
+            provider: self.provider.clone(),
+            region: self.region.clone(),
+            environment: self.environment.clone(),
+            meter: self.meter.clone(),
+            currency: account.currency,
+            measure: account.measure,
+        }
+    }
+
     /// Name and value of each stated dimension, in a fixed order.
     pub fn named(&self) -> [(&'static str, &Text); 6] {
         [

@@ -50,6 +50,9 @@ impl Nanos {
         if denominator <= 0 {
             return None;
         }
+        if let Some(value) = small_mul_div(self.0, numerator, denominator) {
+            return Some(Nanos(value));
+        }
         let product = self.0.checked_mul(numerator)?;
         let (quotient, remainder) = (product.div_euclid(denominator), product.rem_euclid(denominator));
         let twice = remainder.checked_mul(2)?;
@@ -66,6 +69,16 @@ impl Nanos {
         let fraction = magnitude % NANOS_PER_UNIT / step;
         if digits == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction:0width$}", width = digits.min(9) as usize) }
     }
+}
+
+/// The same in 64 bits, several times quicker; `None` where a number or the product is negative or takes more.
+fn small_mul_div(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
+    let [value, numerator, denominator] = [u64::try_from(value).ok()?, u64::try_from(numerator).ok()?, u64::try_from(denominator).ok()?];
+    let product = value.checked_mul(numerator)?;
+    let (quotient, remainder) = (product / denominator, product % denominator);
+    let rest = denominator - remainder;
+    let up = remainder > rest || (remainder == rest && quotient % 2 != 0);
+    Some(i128::from(quotient) + i128::from(up))
 }
 
 impl FromStr for Nanos {
@@ -163,6 +176,10 @@ impl Currency {
         known.then_some(Currency(code))
     }
 
+    pub fn code(&self) -> &[u8; 3] {
+        &self.0
+    }
+
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("???")
     }
@@ -252,6 +269,20 @@ mod tests {
         assert_eq!(Currency::parse("eur").map(|code| code.to_string()), Some("EUR".to_string()));
         for text in ["", "EU", "EURO", "XXX", "BTC", "US "] {
             assert_eq!(Currency::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn small_numbers_take_the_short_way_to_the_same_place() {
+        for value in [0_i128, 1, 2, 3, 24, 25, 26, 999_999_999, 4_294_967_295] {
+            for numerator in [0_i128, 1, 3, 499_999, 500_000, 1_500_000, 2_500_000] {
+                for denominator in [1_i128, 2, 3, 50, 1_000_000, 1_000_000_007] {
+                    // One factor more on both sides leads the long way around.
+                    let factor = 1_i128 << 64;
+                    let long = Nanos(value).checked_mul_div(numerator * factor, denominator * factor);
+                    assert_eq!(Nanos(value).checked_mul_div(numerator, denominator), long, "{value} * {numerator} / {denominator}");
+                }
+            }
         }
     }
 }

@@ -292,6 +292,10 @@ impl Role for Intake<'_> {
         if input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < SCHEMA_RETRY) {
             return Ok(from);
         }
+        if self.setup.care.are_shards_behind() {
+            input.caught_up = false;
+            return Ok(from);
+        }
         input.held_since = None;
         let mut headers = Vec::new();
         for index in from..batch.len() {

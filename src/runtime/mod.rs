@@ -5,6 +5,7 @@
 //! bytes.
 
 mod assignment;
+pub mod caretaker;
 pub mod commit;
 pub mod encode;
 mod flood;
@@ -45,6 +46,9 @@ pub struct Setup {
     pub dead_letter_ratio: f64,
     pub dead_letter_sample: u32,
     pub output: encode::Output,
+    /// Shard-log records that a shard may be behind before intake waits.
+    pub most_shard_lag: i64,
+    pub care: caretaker::Care,
     pub metrics: Arc<Metrics>,
     pub health: Arc<HealthBoard>,
 }

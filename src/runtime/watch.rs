@@ -1,6 +1,6 @@
 //! WATCH on one thread: shard-log records in, alerts, roll-ups and changelog out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,13 @@ use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
 use crate::watch::Shard;
+use crate::watch::restore::Restorer;
 use crate::watch::rules::WatchRules;
 
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
+/// Series that are closed within one transaction, of all shards of a thread together: some tens of milliseconds.
+const CLOSED_AT_ONCE: usize = 5_000;
 
 /// What all shards of a thread share.
 pub struct Watch<'a> {
@@ -30,6 +33,8 @@ pub struct Watch<'a> {
     is_urgent: bool,
     /// Records that wait to be staged.
     waiting: usize,
+    /// Shards that close hours, slice by slice.
+    closing: BTreeSet<i32>,
 }
 
 /// A shard and what its records have led to since the last transaction.
@@ -39,11 +44,22 @@ pub struct Watched {
     is_touched: bool,
 }
 
-/// A shard whose changelog is being read.
+/// A shard that is being put together: its changelog, then what the shard log has that the changelog lacks.
 pub struct Loading {
     opening: Opening,
-    is_read: bool,
-    live: BTreeMap<Vec<u8>, Vec<u8>>,
+    restorer: Restorer,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begun,
+    Changelog,
+    /// The changelog was empty, or the log was read: there is nothing more.
+    Read {
+        is_empty: bool,
+    },
+    Log,
 }
 
 /// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
@@ -66,7 +82,7 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
 
 impl<'a> Watch<'a> {
     pub fn new(setup: &'a Setup) -> Watch<'a> {
-        Watch { setup, rules: setup.watch_rules.load_full(), since: None, is_urgent: false, waiting: 0 }
+        Watch { setup, rules: setup.watch_rules.load_full(), since: None, is_urgent: false, waiting: 0, closing: BTreeSet::new() }
     }
 
     fn take_record(&mut self, watched: &mut Watched, record: &Record<'_>, moment: Moment) -> Result<()> {
@@ -81,6 +97,27 @@ impl<'a> Watch<'a> {
         self.keep(watched, effects, moment)?;
         watched.is_touched = true;
         self.since.get_or_insert(moment.uptime);
+        if watched.shard.is_closing() {
+            self.closing.insert(record.partition);
+        }
+        Ok(())
+    }
+
+    /// The next slice of a close that was begun in an earlier transaction.
+    fn close(&mut self, shards: &mut BTreeMap<i32, Watched>, moment: Moment) -> Result<()> {
+        let each = (CLOSED_AT_ONCE / self.closing.len().max(1)).max(1);
+        for number in std::mem::take(&mut self.closing) {
+            let Some(watched) = shards.get_mut(&number) else { continue };
+            // What led to the close goes first, in a transaction of its own.
+            if watched.shard.is_closing() && !watched.is_touched {
+                let effects = watched.shard.close_slice(&self.rules, each);
+                self.keep(watched, effects, moment)?;
+                watched.is_touched = true;
+            }
+            if watched.shard.is_closing() {
+                self.closing.insert(number);
+            }
+        }
         Ok(())
     }
 
@@ -141,37 +178,58 @@ impl Role for Watch<'_> {
     }
 
     fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
-        Ok(Loading { opening, is_read: false, live: BTreeMap::new() })
+        Ok(Loading { opening, restorer: Restorer::new(self.setup.shard_count), stage: Stage::Begun })
     }
 
     fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
-        if std::mem::replace(&mut loading.is_read, true) {
-            return Ok(None);
+        let partition = loading.opening.partition;
+        match loading.stage {
+            Stage::Begun => {
+                loading.stage = Stage::Changelog;
+                let partition = Partition { topic: self.setup.topics.watch_changelog.clone(), partition };
+                Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
+            }
+            Stage::Changelog => {
+                let Some(replay) = loading.restorer.changelog_read(&self.rules)? else {
+                    loading.stage = Stage::Read { is_empty: true };
+                    return Ok(None);
+                };
+                loading.stage = Stage::Log;
+                let partition = Partition { topic: self.setup.topics.shard_log.clone(), partition };
+                Ok(Some(Source { partition, from: From::Offset(replay.from), until: Until::Offset(replay.to) }))
+            }
+            Stage::Log | Stage::Read { .. } => {
+                loading.stage = Stage::Read { is_empty: loading.stage == Stage::Read { is_empty: true } };
+                Ok(None)
+            }
         }
-        let partition = Partition { topic: self.setup.topics.watch_changelog.clone(), partition: loading.opening.partition };
-        Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
     }
 
     fn load(&mut self, loading: &mut Loading, record: &Record<'_>) -> Result<()> {
-        let key = record.key.unwrap_or_default().to_vec();
-        match record.value {
-            Some(value) => loading.live.insert(key, value.to_vec()),
-            None => loading.live.remove(&key),
-        };
-        Ok(())
+        let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
+        if loading.stage == Stage::Log {
+            let decoded = decode_shard_record(record.value.unwrap_or_default()).with_context(place)?;
+            loading.restorer.replay(&decoded, record.offset);
+            return Ok(());
+        }
+        loading.restorer.put(record.key.unwrap_or_default(), record.value).with_context(place)
     }
 
     fn finish_loading(&mut self, loading: Loading) -> Result<Watched> {
-        let changes: Vec<(Vec<u8>, Vec<u8>)> = loading.live.into_iter().collect();
-        let place = || format!("cannot restore from '{}'", self.setup.topics.watch_changelog);
-        let shard = Shard::restore(&changes, self.setup.shard_count, &self.rules).with_context(place)?;
+        let shard = match loading.stage {
+            Stage::Read { is_empty: true } => None,
+            _ => Some(loading.restorer.finish()?),
+        };
         let shard = self.agree(shard, &loading.opening)?;
+        if shard.is_closing() {
+            self.closing.insert(loading.opening.partition);
+        }
         Ok(Watched { shard, effects: Vec::new(), is_touched: false })
     }
 
     fn take(&mut self, watched: &mut Watched, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
         for index in from..batch.len() {
-            if self.waiting >= LARGEST_BATCH {
+            if self.waiting >= LARGEST_BATCH || watched.shard.is_closing() {
                 return Ok(index);
             }
             let Some(record) = batch.get(index) else { break };
@@ -184,12 +242,15 @@ impl Role for Watch<'_> {
         match self.since {
             _ if self.waiting >= LARGEST_BATCH => Demand::Now,
             Some(since) if self.is_urgent => Demand::Urgent(since),
+            // Its records wait until the close is done; those of other shards have their turn between two slices.
+            _ if !self.closing.is_empty() => Demand::Urgent(Duration::ZERO),
             Some(since) => Demand::Since(since),
             None => Demand::Nothing,
         }
     }
 
     fn stage(&mut self, shards: &mut BTreeMap<i32, Watched>, moment: Moment) -> Result<Staged> {
+        self.close(shards, moment)?;
         let mut staged = Staged::default();
         for (number, watched) in shards.iter_mut().filter(|(_, watched)| watched.is_touched) {
             let mut records = std::mem::take(&mut watched.effects);
@@ -208,10 +269,18 @@ impl Role for Watch<'_> {
         Ok(staged)
     }
 
-    fn committed(&mut self, _shards: &mut BTreeMap<i32, Watched>, _took: Duration) {}
+    fn committed(&mut self, shards: &mut BTreeMap<i32, Watched>, _took: Duration) {
+        for (number, watched) in shards {
+            self.setup.care.needs(*number, watched.shard.header().replay_from);
+        }
+    }
 
     /// A shard takes its share along; nothing of it is anywhere else.
-    fn dropped(&mut self, _partitions: &[i32], _shards: &BTreeMap<i32, Watched>) -> Result<()> {
+    fn dropped(&mut self, partitions: &[i32], _shards: &BTreeMap<i32, Watched>) -> Result<()> {
+        self.closing.retain(|number| !partitions.contains(number));
+        for partition in partitions {
+            self.setup.care.forget(*partition);
+        }
         Ok(())
     }
 }

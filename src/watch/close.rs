@@ -1,105 +1,119 @@
 //! Closes hours that the watermark has passed: final verdicts, roll-ups, and only then do baselines learn them.
 
+use super::account::{AccountState, NodeId};
 use super::alert::episode;
-use super::baseline::Learn;
+use super::baseline::{Learn, LocalHour};
 use super::judge::{self, Judged};
 use super::rules::WatchRules;
-use super::series::{AMENDABLE_HOURS, PackedPoint};
-use super::state::StateKey;
-use super::{AccountState, Moment, Shard};
+use super::series::{AMENDABLE_HOURS, Grain, PackedPoint};
+use super::shard::{Closing, Place, Shard};
 use crate::model::effect::Effect;
-use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
+use crate::model::leaf::Scope;
 use crate::model::time::{Hour, Timestamp};
 
-/// Closes every hour whose end plus lateness the watermark has passed, oldest first.
-pub(crate) fn close_due_hours(shard: &mut Shard, watermark: Option<Timestamp>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+/// Leaves without usage for so long go, and their baselines with them: what comes back after five weeks is new, and nobody's monthly job
+/// is forgotten between two runs.
+pub const FORGET_AFTER_HOURS: i64 = 35 * 24;
+
+/// Notes the hours whose end plus lateness the watermark has passed.
+pub(crate) fn note_due_hours(shard: &mut Shard, watermark: Option<Timestamp>, rules: &WatchRules) {
     let Some(watermark) = watermark else { return };
     let last = Hour(watermark.minus_ms(rules.lateness_ms).hour().0.saturating_sub(1));
     let first = match shard.header.closed_through {
-        Some(closed) => closed.next(),
+        Some(closed) => Some(closed.next()),
         // Before the first usage there is nothing to close, and hours stay open for a backfill.
-        None => match first_open_hour(shard) {
-            Some(hour) => hour,
-            None => return,
-        },
+        None => shard.header.first_hour,
     };
-    for hour in (first.0..=last.0).map(Hour) {
-        let moment = shard.moment(rules);
-        let Shard { accounts, dirty, .. } = &mut *shard;
-        for (account, state) in accounts {
-            close_account_hour(state, account, hour, moment, effects, &mut |key| {
-                dirty.insert(key);
-            });
+    shard.header.closing = first.filter(|first| *first <= last).map(|hour| Closing { hour, last, done: None });
+}
+
+/// Closes due hours, oldest first, account by account, until about `most_series` series are done.
+pub(crate) fn close_slice(shard: &mut Shard, rules: &WatchRules, most_series: usize) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut left = most_series.max(1);
+    while let Some(closing) = shard.header.closing.clone() {
+        let Some((account, number)) = shard.accounts.after(closing.done.as_ref()) else {
+            shard.header.closed_through = Some(closing.hour);
+            let next = Closing { hour: closing.hour.next(), last: closing.last, done: None };
+            shard.header.closing = Some(next).filter(|next| next.hour <= next.last);
+            continue;
+        };
+        if left == 0 {
+            break;
         }
-        shard.header.closed_through = Some(hour);
+        let done = Some(account.clone());
+        let series = shard.accounts.get(number).map_or(0, AccountState::len);
+        close_account_hour(shard, number, closing.hour, rules, &mut effects);
+        shard.header.closing = Some(Closing { done, ..closing });
+        left = left.saturating_sub(series);
     }
+    effects
 }
 
-fn first_open_hour(shard: &Shard) -> Option<Hour> {
-    let leaves = shard.accounts.values().flat_map(|state| state.leaves.values());
-    leaves.filter_map(|leaf| leaf.open.hours.keys().next().copied()).min()
-}
-
-fn close_account_hour(
-    state: &mut AccountState,
-    account: &Account,
-    hour: Hour,
-    moment: Moment<'_>,
-    effects: &mut Vec<Effect>,
-    changed: &mut impl FnMut(StateKey),
-) {
+fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let moment = shard.moment(rules);
+    let Some(state) = shard.accounts.get_mut(number) else { return };
     if state.born().is_none_or(|born| born > hour) {
         return;
     }
-    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
-    let born = state.nodes.iter().filter(|(_, node)| node.closed.born <= hour).map(|(scope, _)| scope.clone());
+    let account = state.account.clone();
+    let local = judge::local_hour_of(rules, &account.team, hour);
+    let born = state.nodes().filter(|node| node.closed.born <= hour).map(|node| node.scope.clone());
     let scopes: Vec<Scope> = born.collect();
-    let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, account, scope, hour, local, moment.rules)).collect();
-    for id in episode::close_hour(state, account, hour, local, &judged, moment, effects) {
-        changed(StateKey::Episode(account.clone(), id));
-    }
-    for judged in &judged {
-        learn(state, judged, hour, local);
-        changed(StateKey::Node(account.clone(), judged.scope.clone()));
-    }
-    for (dimensions, leaf) in &mut state.leaves {
-        if let Some(mut totals) = leaf.open.hours.remove(&hour) {
-            effects.push(Effect::Rollup(Box::new(totals.roll_up(&leaf_of(account, dimensions), hour))));
-            leaf.closed.recent.insert(hour, totals);
-            changed(StateKey::LeafOpen(account.clone(), dimensions.clone()));
-            changed(StateKey::LeafClosed(account.clone(), dimensions.clone()));
+    let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, &account, scope, hour, local, rules)).collect();
+    let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
+    let mut changed: Vec<NodeId> = judged.iter().filter_map(|judged| learn(state, judged, hour, local)).collect();
+    let mut forgotten = Vec::new();
+    for id in state.ids().to_vec() {
+        let Some(node) = state.node_mut(id) else { continue };
+        let usage = node.minutes.as_ref().map_or(node.closed.born, |minutes| minutes.newest().hour());
+        let Grain::Leaf(leaf) = &mut node.grain else { continue };
+        if let (Some(mut totals), Scope::Leaf(dimensions)) = (leaf.hours.remove(hour), &node.scope) {
+            effects.push(Effect::Rollup(Box::new(totals.roll_up(&dimensions.leaf_of(&account), hour))));
+            leaf.recent.insert(hour, totals);
+            changed.push(id);
         }
         let oldest = Hour(hour.0 - AMENDABLE_HOURS);
-        if leaf.closed.recent.keys().next().is_some_and(|first| *first <= oldest) {
-            leaf.closed.recent.retain(|kept, _| *kept > oldest);
-            changed(StateKey::LeafClosed(account.clone(), dimensions.clone()));
+        if leaf.recent.keys().next().is_some_and(|first| *first <= oldest) {
+            leaf.recent.retain(|kept, _| *kept > oldest);
+            changed.push(id);
         }
+        if hour.0 - usage.0 > FORGET_AFTER_HOURS && leaf.recent.is_empty() && leaf.hours.iter().next().is_none() {
+            forgotten.push(id);
+        }
+    }
+    for id in changed {
+        shard.changed(number, id);
+    }
+    shard.episodes_changed(number, episodes);
+    forget(shard, number, forgotten);
+}
+
+fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>) {
+    if leaves.is_empty() {
+        return;
+    }
+    for node in leaves {
+        shard.remove_leaf(Place { account, node });
+    }
+    if let Some(state) = shard.accounts.get_mut(account) {
+        state.add_up();
     }
 }
 
 /// Buckets that belong to an alert stay out of the tail, else the next incident would look normal.
-fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: super::baseline::LocalHour) {
+fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour) -> Option<NodeId> {
     let related = |scope: &Scope| scope.within(&judged.scope) || judged.scope.within(scope);
     let in_episode = state.open_episodes().any(|episode| related(&episode.scope) && episode.hours.contains_key(&hour));
     let alarmed = judged.verdict.fires || (in_episode && judged.actual > judged.expectation.upper);
-    let Some(node) = state.nodes.get_mut(&judged.scope) else { return };
+    let id = state.id_of(&judged.scope)?;
+    let node = state.node_mut(id)?;
     let known = judged.expectation.hours_seen > 0;
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
     node.closed.baseline.observe(hour, local, judged.actual, if alarmed { Learn::Alarmed } else { Learn::Normal });
     node.remember(PackedPoint { hour, actual: judged.actual as f32, band });
-    node.open.hours.remove(&hour);
-}
-
-fn leaf_of(account: &Account, dimensions: &LeafDimensions) -> Leaf {
-    Leaf {
-        team: account.team.clone(),
-        project: dimensions.project.clone(),
-        model: dimensions.model.clone(),
-        provider: dimensions.provider.clone(),
-        region: dimensions.region.clone(),
-        environment: dimensions.environment.clone(),
-        meter: dimensions.meter.clone(),
-        currency: account.currency,
-        measure: account.measure,
+    if let Grain::Sum(sum) = &mut node.grain {
+        sum.hours.remove(hour);
     }
+    Some(id)
 }

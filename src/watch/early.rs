@@ -1,23 +1,27 @@
 //! Judges hours that are still open: an additive upper-tail test and the guard on minutes, why an alert takes seconds and not an hour.
 
+use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
 use super::alert::select;
 use super::judge::{self, Judged};
-use super::merge::{Touched, TouchedHour};
+use super::merge::Touched;
 use super::rules::WatchRules;
-use super::state::StateKey;
-use super::{AccountState, Moment, Shard};
+use super::{Moment, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
 
-pub(crate) fn judge_open_hours(shard: &mut Shard, touched: &Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(crate) fn judge_open_hours(shard: &mut Shard, touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let moment = shard.moment(rules);
-    for ((account, hour), touched_hour) in touched {
-        let Some(state) = shard.accounts.get_mut(account) else { continue };
-        for id in judge_open_hour(state, account, *hour, touched_hour, moment, effects) {
-            shard.dirty.insert(StateKey::Episode(account.clone(), id));
-        }
+    // In the order of names, so that numbers, which depend on who came first, have no say.
+    let name = |shard: &Shard, number: u32| shard.accounts.get(number).map(|state| state.account.clone());
+    let mut in_order: Vec<(Option<Account>, Hour, u32, Vec<NodeId>)> =
+        touched.into_iter().map(|((number, hour), nodes)| (name(shard, number), hour, number, nodes)).collect();
+    in_order.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    for (account, hour, number, nodes) in in_order {
+        let (Some(account), Some(state)) = (account, shard.accounts.get_mut(number)) else { continue };
+        let changed = judge_open_hour(state, &account, hour, &nodes, moment, effects);
+        shard.episodes_changed(number, changed);
     }
 }
 
@@ -26,24 +30,26 @@ fn judge_open_hour(
     state: &mut AccountState,
     account: &Account,
     hour: Hour,
-    touched: &TouchedHour,
+    touched: &[NodeId],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
-    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
+    let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let series = judge::series_in_team(state);
     let mut spiking: Vec<Scope> = Vec::new();
     let mut running_away = Vec::new();
-    for scope in &touched.scopes {
-        let limits = judge::thresholds(moment.rules, account, scope);
-        let Some(node) = state.nodes.get_mut(scope) else { continue };
+    for id in touched {
+        let Some(node) = state.node_mut(*id) else { continue };
+        let limits = judge::thresholds(moment.rules, account, &node.scope);
         if judge::crosses(node, series, hour, local, limits, moment) {
-            spiking.push(scope.clone());
+            spiking.push(node.scope.clone());
         }
-        if let Some(runaway) = judge::guard(state, scope, hour, local, limits) {
-            running_away.push((scope.clone(), runaway));
+        if let Some(runaway) = judge::guard(state, *id, hour, local, limits) {
+            running_away.extend(state.node(*id).map(|node| (node.scope.clone(), runaway)));
         }
     }
+    spiking.sort();
+    running_away.sort_by(|a, b| a.0.cmp(&b.0));
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);

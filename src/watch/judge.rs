@@ -1,10 +1,11 @@
 //! One node's hour held against its baseline: the only place that knows how baseline and detectors are called.
 
+use super::Moment;
+use super::account::{AccountState, NodeId};
 use super::baseline::{Baseline, Expectation, LocalHour};
 use super::detect::{runaway, spike};
 use super::rules::{Thresholds, WatchRules};
 use super::series::{CachedBound, Node, to_units};
-use super::{AccountState, Moment};
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
@@ -35,6 +36,11 @@ pub(crate) fn local_hour(zone: &jiff::tz::TimeZone, hour: Hour) -> LocalHour {
     LocalHour::at(hour, offset)
 }
 
+/// The local hour of a team; most teams have no zone of their own.
+pub(crate) fn local_hour_of(rules: &WatchRules, team: &str, hour: Hour) -> LocalHour {
+    if rules.time_zone(team) == "UTC" { LocalHour::at(hour, 0) } else { local_hour(&zone_of(rules, team), hour) }
+}
+
 pub(crate) fn thresholds<'a>(rules: &'a WatchRules, account: &Account, scope: &Scope) -> &'a Thresholds {
     match scope {
         Scope::Team | Scope::Model(_) => rules.thresholds(&account.team, "", ""),
@@ -51,7 +57,7 @@ pub(crate) fn judge(
     local: LocalHour,
     rules: &WatchRules,
 ) -> Option<Judged> {
-    let node = state.nodes.get(scope)?;
+    let node = state.get(scope)?;
     let actual = to_units(node.hour(hour).cost);
     let expectation = node.closed.baseline.expect(hour, local);
     let verdict = spike::judge(&node.closed.baseline, &expectation, actual, thresholds(rules, account, scope), series_in_team(state));
@@ -64,7 +70,7 @@ pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour
     if sum.has_negative {
         return false;
     }
-    let fresh = node.open.bound.filter(|cached| {
+    let fresh = node.bound.filter(|cached| {
         cached.hour == hour && cached.closed_through == moment.closed_through && cached.rules_revision == moment.rules.revision
     });
     let cached = fresh.unwrap_or_else(|| {
@@ -72,21 +78,21 @@ pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour
         let bound = spike::bound(&node.closed.baseline, &expectation, limits, series);
         CachedBound { hour, closed_through: moment.closed_through, rules_revision: moment.rules.revision, bound }
     });
-    node.open.bound = Some(cached);
+    node.bound = Some(cached);
     cached.bound.is_some_and(|bound| to_units(sum.cost) >= bound)
 }
 
 /// The guard on minutes, which needs no closed hour to speak.
-pub(crate) fn guard(state: &AccountState, scope: &Scope, hour: Hour, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
-    let node = state.nodes.get(scope)?;
-    let minutes = node.open.minutes.as_ref()?;
+pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
+    let node = state.node(id)?;
+    let minutes = node.minutes.as_ref()?;
     // Most series never come near the floor; what is usual need not be worked out for them.
     if minutes.sum(minutes.newest(), 60) <= limits.runaway_floor && !node.hour(hour).has_negative {
         return None;
     }
     let baseline = &node.closed.baseline;
-    let team = state.nodes.get(&Scope::Team).map(|team| &team.closed.baseline);
-    let known_team = team.filter(|team| *scope != Scope::Team && team.stage(hour) != Stage::New);
+    let team = state.get(&Scope::Team).map(|team| &team.closed.baseline);
+    let known_team = team.filter(|team| node.scope != Scope::Team && team.stage(hour) != Stage::New);
     let usual = runaway::Usual {
         stage: baseline.stage(hour),
         expected_hour: baseline.expect(hour, local).expected,
@@ -97,5 +103,5 @@ pub(crate) fn guard(state: &AccountState, scope: &Scope, hour: Hour, local: Loca
 }
 
 pub(crate) fn series_in_team(state: &AccountState) -> u32 {
-    u32::try_from(state.nodes.len()).unwrap_or(u32::MAX)
+    u32::try_from(state.len()).unwrap_or(u32::MAX)
 }

@@ -1,85 +1,77 @@
 //! Adds partials to the open hours of their leaf and of every node above it; late ones amend hours that are closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::Shard;
+use super::account::{AccountState, NodeId};
 use super::alert::episode;
-use super::detect::runaway::MinuteRing;
 use super::rules::WatchRules;
-use super::series::{AMENDABLE_HOURS, HourTotals, LeafState, Node, NodeHour};
-use super::state::StateKey;
-use super::{AccountState, Shard};
+use super::series::{AMENDABLE_HOURS, HourTotals, NodeClosed};
+use super::shard::Place;
 use crate::model::effect::Effect;
-use crate::model::leaf::{Account, Scope};
+use crate::model::leaf::Scope;
 use crate::model::partial::Partial;
-use crate::model::time::{Hour, Minute};
+use crate::model::time::Hour;
 
-/// Nodes whose open hours have changed, and the latest minute that changed them.
-pub(crate) type Touched = BTreeMap<(Account, Hour), TouchedHour>;
+/// Nodes whose open hours have changed, by account number and hour.
+pub(crate) type Touched = BTreeMap<(u32, Hour), Vec<NodeId>>;
 
-#[derive(Default)]
-pub(crate) struct TouchedHour {
-    pub scopes: BTreeSet<Scope>,
-    pub last_minute: Minute,
-}
-
-pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) -> Touched {
+pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) -> Touched {
     let mut touched = Touched::new();
     for partial in partials {
         let hour = partial.minute.hour();
-        if shard.header.closed_through.is_some_and(|closed| hour <= closed) {
-            amend(shard, partial, hour, rules, effects);
+        if let Some(closed) = shard.header.closed_through
+            && hour <= closed
+        {
+            late(shard, partial, hour, closed, offset, rules, effects);
             continue;
         }
-        let account = partial.leaf.account();
-        let Shard { accounts, dirty, .. } = shard;
-        let state = accounts.entry(account.clone()).or_default();
-        let scopes = add_to_open_hour(state, partial, hour, |scope| {
-            dirty.insert(StateKey::Node(account.clone(), scope));
-        });
-        dirty.insert(StateKey::LeafOpen(account.clone(), partial.leaf.dimensions()));
-        let touched_hour = touched.entry((account, hour)).or_default();
-        touched_hour.scopes.extend(scopes);
-        touched_hour.last_minute = touched_hour.last_minute.max(partial.minute);
+        let place = shard.place_for(&partial.leaf, hour, offset, rules);
+        begin_earlier(shard, place, hour);
+        let nodes = shard.add(place, partial, offset);
+        touched.entry((place.account, hour)).or_default().extend(nodes);
+        if shard.header.closed_through.is_none() {
+            let first = shard.header.first_hour.map_or(hour, |first| first.min(hour));
+            shard.header.first_hour = Some(first);
+        }
+    }
+    for nodes in touched.values_mut() {
+        nodes.sort_unstable();
+        nodes.dedup();
     }
     touched
 }
 
-/// `born` is called for each node that did not exist before.
-fn add_to_open_hour(state: &mut AccountState, partial: &Partial, hour: Hour, mut born: impl FnMut(Scope)) -> [Scope; 4] {
-    let leaf = state.leaves.entry(partial.leaf.dimensions()).or_default();
-    leaf.open.hours.entry(hour).or_default().add(partial);
-    leaf.open.minutes.get_or_insert_with(|| MinuteRing::new(partial.minute)).add(partial.minute, partial.cost);
-    let part = NodeHour {
-        cost: partial.cost,
-        has_negative: partial.has_negative,
-        last_event_time: partial.last_event_time,
-        last_ingest_time: partial.last_ingest_time,
-    };
-    let scopes = partial.leaf.scopes();
-    for scope in &scopes {
-        if !state.nodes.contains_key(scope) {
-            born(scope.clone());
+/// An earlier open hour has come second: nothing is closed yet, so nothing is learnt yet either.
+fn begin_earlier(shard: &mut Shard, place: Place, hour: Hour) {
+    for id in shard.lineage(place) {
+        let node = shard.accounts.get_mut(place.account).and_then(|state| state.node_mut(id));
+        if let Some(node) = node.filter(|node| hour < node.closed.born) {
+            node.closed = NodeClosed::new(hour);
+            shard.changed(place.account, id);
         }
-        let node = state.nodes.entry(scope.clone()).or_insert_with(|| Node::new(hour));
-        if hour < node.closed.born {
-            // An earlier open hour has come second: nothing is closed yet, so nothing is learnt yet either.
-            node.closed = Node::new(hour).closed;
-            born(scope.clone());
-        }
-        node.add(hour, partial.minute, &part);
     }
-    scopes
+}
+
+/// Adds to a leaf and its sums. Returns their ids, coarsest first.
+pub(crate) fn add_to_open_hour(state: &mut AccountState, leaf: NodeId, partial: &Partial) -> [NodeId; 4] {
+    let hour = partial.minute.hour();
+    let [team, project, model] = state.node(leaf).and_then(|node| node.leaf()).map_or([leaf; 3], |leaf| leaf.parents);
+    let lineage = [team, project, model, leaf];
+    for id in lineage {
+        if let Some(node) = state.node_mut(id) {
+            node.add(hour, partial);
+        }
+    }
+    lineage
 }
 
 /// Late data: within 48 hours the hour's roll-up is restated and alerts that cover it are amended; older amounts become a roll-up
 /// supplement (revision 0), to be added to what the hour already has. Baselines are not rewritten: later hours were judged by them.
-fn amend(shard: &mut Shard, partial: &Partial, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+fn late(shard: &mut Shard, partial: &Partial, hour: Hour, closed: Hour, offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let moment = shard.moment(rules);
-    let account = partial.leaf.account();
-    let dimensions = partial.leaf.dimensions();
-    let amendable = moment.closed_through.is_some_and(|closed| closed.0 - hour.0 < AMENDABLE_HOURS);
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
-    if !amendable {
+    if closed.0 - hour.0 >= AMENDABLE_HOURS {
         let mut totals = HourTotals::default();
         totals.add(partial);
         let mut supplement = totals.roll_up(&partial.leaf, hour);
@@ -88,13 +80,19 @@ fn amend(shard: &mut Shard, partial: &Partial, hour: Hour, rules: &WatchRules, e
         effects.push(Effect::RollupSupplement { shard, number, rollup: Box::new(supplement) });
         return;
     }
-    let state = shard.accounts.entry(account.clone()).or_default();
-    let leaf: &mut LeafState = state.leaves.entry(dimensions.clone()).or_default();
-    let totals = leaf.closed.recent.entry(hour).or_default();
+    // A series that begins with late data has learnt nothing before the hours that are open now.
+    let place = shard.place_for(&partial.leaf, closed.next(), offset, rules);
+    shard.changed(place.account, place.node);
+    let Some(state) = shard.accounts.get_mut(place.account) else { return };
+    let account = state.account.clone();
+    let Some(node) = state.node_mut(place.node) else { return };
+    let scope = node.scope.clone();
+    let Some(leaf) = node.leaf_mut() else { return };
+    let totals = leaf.recent.entry(hour).or_default();
     totals.add(partial);
-    effects.push(Effect::Rollup(Box::new(totals.roll_up(&partial.leaf, hour))));
-    shard.dirty.insert(StateKey::LeafClosed(account.clone(), dimensions.clone()));
-    for id in episode::amend(state, &account, &Scope::Leaf(dimensions), hour, partial, moment, effects) {
-        shard.dirty.insert(StateKey::Episode(account.clone(), id));
+    if let Scope::Leaf(dimensions) = &scope {
+        effects.push(Effect::Rollup(Box::new(totals.roll_up(&dimensions.leaf_of(&account), hour))));
     }
+    let changed = episode::amend(state, &account, &scope, hour, partial, moment, effects);
+    shard.episodes_changed(place.account, changed);
 }

@@ -10,6 +10,8 @@ pub struct WatchRules {
     /// A bucket closes when the watermark passes its end plus this, in ms.
     pub lateness_ms: i64,
     pub reporting_currency: Currency,
+    /// Series that one account (team, measure, currency) may have; leaves beyond it are counted in its `(other)`.
+    pub series_per_team: usize,
     pub defaults: Thresholds,
     /// Later entries win over earlier ones.
     pub overrides: Vec<Override>,

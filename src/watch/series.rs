@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::NodeId;
 use super::baseline::Baseline;
 use super::detect::runaway::MinuteRing;
 use crate::model::alert::HistoryPoint;
-use crate::model::leaf::Leaf;
+use crate::model::leaf::{Leaf, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::{Partial, UserCost};
 use crate::model::rollup::SpendRollup;
-use crate::model::time::{Hour, Minute, Timestamp};
+use crate::model::time::{Hour, Timestamp};
 
 /// Hours of history that alerts carry for their picture.
 pub const HISTORY_HOURS: usize = 48;
@@ -19,14 +20,20 @@ pub const HISTORY_HOURS: usize = 48;
 pub const AMENDABLE_HOURS: i64 = 48;
 const USERS_PER_HOUR: usize = 32;
 
-/// Baseline of a node (team, project, model or leaf) and its sums of hours not yet closed.
-#[derive(Clone, Debug, PartialEq)]
+/// A series: team, project, model (sums of the leaves below) or a leaf.
+#[derive(Clone, Debug)]
 pub struct Node {
+    pub scope: Scope,
     pub closed: NodeClosed,
-    pub open: NodeOpen,
+    pub minutes: Option<MinuteRing>,
+    pub grain: Grain,
+    /// The smallest sum of an hour that fires, as computed when the shard was closed through `closed_through`. Not a part of the state.
+    pub bound: Option<CachedBound>,
+    /// Waits to be written with the next transaction. Not a part of the state.
+    pub changed: bool,
 }
 
-/// Changes only when an hour closes: one changelog key.
+/// Changes only when an hour closes: with the leaf's recent hours one changelog key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeClosed {
     pub born: Hour,
@@ -34,14 +41,41 @@ pub struct NodeClosed {
     pub history: Vec<PackedPoint>,
 }
 
-/// Sums of the leaves below; never stored, re-added on restore.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeOpen {
-    pub hours: BTreeMap<Hour, NodeHour>,
-    pub minutes: Option<MinuteRing>,
-    /// The smallest sum of `hour` that fires, as computed when the shard was closed through `closed_through`.
-    pub bound: Option<CachedBound>,
+#[derive(Clone, Debug)]
+pub enum Grain {
+    Sum(Sum),
+    Leaf(Box<LeafState>),
 }
+
+/// Sums of the leaves below; never stored, re-added on restore.
+#[derive(Clone, Debug, Default)]
+pub struct Sum {
+    pub hours: HourList<NodeHour>,
+    /// Leaves below; without any the sum goes too.
+    pub leaves: u32,
+}
+
+/// What only a leaf has.
+#[derive(Clone, Debug)]
+pub struct LeafState {
+    /// Ids of its sums: team, project, model.
+    pub parents: [NodeId; 3],
+    /// Offset of the record that created it; what came before it under this name was counted elsewhere.
+    pub born_at: i64,
+    /// The open part in the changelog holds every record before this offset.
+    pub as_of: i64,
+    /// Offset of the first record that the changelog's open part lacks.
+    pub unsaved_from: Option<i64>,
+    /// Hours not closed yet.
+    pub hours: HourList<HourTotals>,
+    /// Totals of the closed hours that late data may still amend.
+    pub recent: BTreeMap<Hour, HourTotals>,
+}
+
+/// A few hours, oldest first: as good as a map and a fraction of its size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HourList<T>(Vec<(Hour, T)>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CachedBound {
@@ -65,26 +99,6 @@ pub struct PackedPoint {
     pub hour: Hour,
     pub actual: f32,
     pub band: Option<(f32, f32)>,
-}
-
-/// The part of a leaf that only grows by additions: one changelog key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LeafOpen {
-    pub hours: BTreeMap<Hour, HourTotals>,
-    pub minutes: Option<MinuteRing>,
-}
-
-/// The part of a leaf that changes when hours close or are amended: one changelog key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LeafClosed {
-    /// Totals of the closed hours that late data may still amend.
-    pub recent: BTreeMap<Hour, HourTotals>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LeafState {
-    pub open: LeafOpen,
-    pub closed: LeafClosed,
 }
 
 /// Everything one leaf used in one hour.
@@ -164,19 +178,53 @@ impl HourTotals {
     }
 }
 
+impl NodeClosed {
+    pub fn new(born: Hour) -> NodeClosed {
+        NodeClosed { born, baseline: Baseline::new(born), history: Vec::new() }
+    }
+}
+
 impl Node {
-    pub fn new(born: Hour) -> Node {
-        Node { closed: NodeClosed { born, baseline: Baseline::new(born), history: Vec::new() }, open: NodeOpen::default() }
+    pub fn new(scope: Scope, born: Hour, grain: Grain) -> Node {
+        Node { scope, closed: NodeClosed::new(born), minutes: None, grain, bound: None, changed: false }
     }
 
     /// Adds to an hour that is not closed yet.
-    pub fn add(&mut self, hour: Hour, minute: Minute, part: &NodeHour) {
-        let sum = self.open.hours.entry(hour).or_default();
-        sum.cost = sum.cost.saturating_add(part.cost);
-        sum.has_negative |= part.has_negative;
-        sum.last_event_time = sum.last_event_time.max(part.last_event_time);
-        sum.last_ingest_time = sum.last_ingest_time.max(part.last_ingest_time);
-        self.open.minutes.get_or_insert_with(|| MinuteRing::new(minute)).add(minute, part.cost);
+    pub fn add(&mut self, hour: Hour, partial: &Partial) {
+        match &mut self.grain {
+            Grain::Leaf(leaf) => leaf.hours.or_default(hour).add(partial),
+            Grain::Sum(sum) => sum.hours.or_default(hour).add(&NodeHour::of_partial(partial)),
+        }
+        let minutes = self.minutes.get_or_insert_with(|| MinuteRing::new(partial.minute));
+        minutes.add(partial.minute, partial.cost);
+        minutes.known_since(self.closed.born);
+    }
+
+    /// Adds the open part of a leaf below, on restore.
+    pub fn add_leaf(&mut self, leaf: &LeafState, minutes: Option<&MinuteRing>) {
+        if let Grain::Sum(sum) = &mut self.grain {
+            for (hour, totals) in leaf.hours.iter() {
+                sum.hours.or_default(*hour).add(&NodeHour::of(totals));
+            }
+        }
+        match (&mut self.minutes, minutes) {
+            (Some(sum), Some(minutes)) => sum.add_ring(minutes),
+            (none, minutes) => *none = none.take().or_else(|| minutes.cloned()),
+        }
+    }
+
+    pub fn leaf(&self) -> Option<&LeafState> {
+        match &self.grain {
+            Grain::Leaf(leaf) => Some(leaf),
+            Grain::Sum(_) => None,
+        }
+    }
+
+    pub fn leaf_mut(&mut self) -> Option<&mut LeafState> {
+        match &mut self.grain {
+            Grain::Leaf(leaf) => Some(leaf),
+            Grain::Sum(_) => None,
+        }
     }
 
     pub fn remember(&mut self, point: PackedPoint) {
@@ -187,7 +235,19 @@ impl Node {
     }
 
     pub fn hour(&self, hour: Hour) -> NodeHour {
-        self.open.hours.get(&hour).copied().unwrap_or_default()
+        match &self.grain {
+            Grain::Leaf(leaf) => leaf.hours.get(hour).map(NodeHour::of),
+            Grain::Sum(sum) => sum.hours.get(hour).copied(),
+        }
+        .unwrap_or_default()
+    }
+
+    /// What is not closed yet, oldest first.
+    fn open_hours(&self) -> Vec<(Hour, Nanos)> {
+        match &self.grain {
+            Grain::Leaf(leaf) => leaf.hours.iter().map(|(hour, totals)| (*hour, totals.cost)).collect(),
+            Grain::Sum(sum) => sum.hours.iter().map(|(hour, sum)| (*hour, sum.cost)).collect(),
+        }
     }
 
     /// Closed hours, then the open ones up to `through`, with nothing known about what was normal for those.
@@ -199,17 +259,106 @@ impl Node {
             upper: point.band.map(|band| f64::from(band.1)),
         });
         let last = self.closed.history.last().map(|point| point.hour);
-        let open = self.open.hours.range(..=through).filter(|(hour, _)| Some(**hour) > last).map(|(hour, sum)| HistoryPoint {
-            time: hour.start(),
-            actual: to_units(sum.cost),
-            expected: None,
-            upper: None,
-        });
+        let open = self
+            .open_hours()
+            .into_iter()
+            .filter(|(hour, _)| *hour <= through && Some(*hour) > last)
+            .map(|(hour, cost)| HistoryPoint { time: hour.start(), actual: to_units(cost), expected: None, upper: None });
         closed.chain(open).collect()
     }
 }
 
+/// Caches and what waits to be written do not count.
+impl PartialEq for Node {
+    fn eq(&self, other: &Node) -> bool {
+        let grains = match (&self.grain, &other.grain) {
+            (Grain::Sum(own), Grain::Sum(other)) => own.leaves == other.leaves && own.hours == other.hours,
+            (Grain::Leaf(own), Grain::Leaf(other)) => {
+                (own.born_at, own.as_of, own.unsaved_from) == (other.born_at, other.as_of, other.unsaved_from)
+                    && own.hours == other.hours
+                    && own.recent == other.recent
+            }
+            _ => false,
+        };
+        grains && self.scope == other.scope && self.closed == other.closed && self.minutes == other.minutes
+    }
+}
+
+impl LeafState {
+    pub fn new(parents: [NodeId; 3], born_at: i64) -> LeafState {
+        LeafState { parents, born_at, as_of: 0, unsaved_from: None, hours: HourList::default(), recent: BTreeMap::new() }
+    }
+
+    /// Totals of an hour, open or still amendable.
+    pub fn totals(&self, hour: Hour) -> Option<&HourTotals> {
+        self.hours.get(hour).or_else(|| self.recent.get(&hour))
+    }
+}
+
+impl<T> Default for HourList<T> {
+    fn default() -> HourList<T> {
+        HourList(Vec::new())
+    }
+}
+
+impl<T: Default> HourList<T> {
+    pub fn get(&self, hour: Hour) -> Option<&T> {
+        self.0.iter().find(|(known, _)| *known == hour).map(|(_, value)| value)
+    }
+
+    pub fn or_default(&mut self, hour: Hour) -> &mut T {
+        let at = self.0.partition_point(|(known, _)| *known < hour);
+        if self.0.get(at).is_none_or(|(known, _)| *known != hour) {
+            self.0.reserve_exact(1);
+            self.0.insert(at, (hour, T::default()));
+        }
+        &mut self.0[at].1
+    }
+
+    pub fn remove(&mut self, hour: Hour) -> Option<T> {
+        let at = self.0.iter().position(|(known, _)| *known == hour)?;
+        let (_, value) = self.0.remove(at);
+        self.0.shrink_to_fit();
+        Some(value)
+    }
+
+    /// Drops hours up to and with `closed`.
+    pub fn drop_through(&mut self, closed: Hour) {
+        self.0.retain(|(hour, _)| *hour > closed);
+    }
+
+    pub fn first(&self) -> Option<Hour> {
+        self.0.first().map(|(hour, _)| *hour)
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, (Hour, T)> {
+        self.0.iter()
+    }
+}
+
+impl<T> FromIterator<(Hour, T)> for HourList<T> {
+    fn from_iter<I: IntoIterator<Item = (Hour, T)>>(hours: I) -> HourList<T> {
+        HourList(hours.into_iter().collect())
+    }
+}
+
 impl NodeHour {
+    fn add(&mut self, part: &NodeHour) {
+        self.cost = self.cost.saturating_add(part.cost);
+        self.has_negative |= part.has_negative;
+        self.last_event_time = self.last_event_time.max(part.last_event_time);
+        self.last_ingest_time = self.last_ingest_time.max(part.last_ingest_time);
+    }
+
+    fn of_partial(partial: &Partial) -> NodeHour {
+        NodeHour {
+            cost: partial.cost,
+            has_negative: partial.has_negative,
+            last_event_time: partial.last_event_time,
+            last_ingest_time: partial.last_ingest_time,
+        }
+    }
+
     pub fn of(totals: &HourTotals) -> NodeHour {
         NodeHour {
             cost: totals.cost,

@@ -1,29 +1,31 @@
-//! The changelog of a shard: its keys, its values, and how a shard is put together again from them.
+//! The changelog of a shard: its keys and values, and what a transaction has to write.
 //!
-//! Values are postcard behind a magic byte, a format version and a CRC-32; a value of another version is refused, never guessed at.
-//! Keys and values are serialised at commit, so a key that changed many times within a batch is written once.
-
-use std::collections::BTreeSet;
+//! A series that changed in any other way than by additions to its open hours is written whole. Additions alone are written by a sweep
+//! (`unsaved`), and until then a restore reads them from the shard log again (`restore`). Values are postcard behind a magic byte, a
+//! format version and a CRC-32; a value of a later version is refused, never guessed at. Keys and values are serialised at commit, so a
+//! key that changed many times within a batch is written once.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::alert::episode::Episode;
-use super::rules::WatchRules;
-use super::series::{LeafClosed, LeafOpen, Node, NodeClosed, NodeHour, NodeOpen};
-use super::{Header, Shard};
+use super::series::{Grain, Node};
+use super::shard::{Place, Shard};
+use super::unsaved::MOST_SWEPT;
 use crate::model::effect::StateChange;
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 
 const MAGIC: u8 = b'S';
-/// Raise it when a value's layout changes; postcard cannot tell by itself.
-pub const STATE_VERSION: u8 = 1;
+/// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`.
+pub const STATE_VERSION: u8 = 2;
+/// Keys must keep their bytes, else what an earlier version wrote would stay beside them.
+const KEY_VERSION: u8 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StateKey {
     Header,
-    /// Closed part of a node's series.
+    /// Closed part of a series.
     Node(Account, Scope),
+    /// Of version 1 only: a leaf's recent hours, which stand with its closed part today.
     LeafClosed(Account, LeafDimensions),
     LeafOpen(Account, LeafDimensions),
     Episode(Account, String),
@@ -32,7 +34,7 @@ pub enum StateKey {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     #[error(
-        "state of format version {found}; this program reads version {STATE_VERSION}: run the version that wrote it, or rebuild the state"
+        "state of format version {found}; this program reads versions up to {STATE_VERSION}: run the version that wrote it, or rebuild the state"
     )]
     OtherVersion { found: u8 },
     #[error("damaged state value ({0})")]
@@ -48,131 +50,157 @@ pub enum StateError {
 }
 
 impl Shard {
-    /// Keys that have changed since the last call, for the transaction that commits `header().position`.
+    /// Keys for the transaction that commits `header().position`: all that has changed since the last call, but for additions to open
+    /// hours that the sweep leaves for later.
     pub fn take_changes(&mut self) -> Vec<StateChange> {
-        let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().map(|key| StateChange { value: self.value_of(&key), key: encode(&key) }).collect()
+        let mut changes = Vec::new();
+        for key in std::mem::take(&mut self.pending.removed) {
+            changes.push(StateChange { key: encode_key(&key), value: None });
+        }
+        for (account, node) in std::mem::take(&mut self.pending.nodes) {
+            self.write_series(Place { account, node }, &mut changes);
+        }
+        for (number, id) in std::mem::take(&mut self.pending.episodes) {
+            let Some(state) = self.accounts.get(number) else { continue };
+            let value = state.episodes.get(&id).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Episode(state.account.clone(), id)), value });
+        }
+        self.sweep(&mut changes);
+        self.header.replay_from = self.replay_from();
+        changes.push(StateChange { key: encode_key(&StateKey::Header), value: Some(encode(&self.header)) });
+        changes
     }
 
-    fn value_of(&self, key: &StateKey) -> Option<Vec<u8>> {
-        match key {
-            StateKey::Header => Some(encode(&self.header)),
-            StateKey::Node(account, scope) => self.accounts.get(account)?.nodes.get(scope).map(|node| encode(&node.closed)),
-            StateKey::LeafClosed(account, leaf) => self.accounts.get(account)?.leaves.get(leaf).map(|leaf| encode(&leaf.closed)),
-            StateKey::LeafOpen(account, leaf) => self.accounts.get(account)?.leaves.get(leaf).map(|leaf| encode(&leaf.open)),
-            StateKey::Episode(account, id) => self.accounts.get(account)?.episodes.get(id).map(encode),
+    /// The first offset that is not saved in open parts yet: `header().position` when all are.
+    pub fn replay_from(&self) -> i64 {
+        self.still_unsaved().next().map_or(self.header.position, |entry| entry.offset)
+    }
+
+    /// Has the next `take_changes` write every open part, so that nothing is left to replay: before a planned end.
+    pub fn save_all(&mut self) {
+        let open: Vec<Place> = self.still_unsaved().map(|entry| Place { account: entry.account, node: entry.node }).collect();
+        for place in open {
+            self.changed(place.account, place.node);
         }
     }
 
-    /// Rebuilds a shard from the live keys of its changelog partition, in any order. `None`: the changelog is empty.
-    ///
-    /// # Errors
-    /// A value that cannot be trusted, or a state that the config contradicts.
-    pub fn restore(changes: &[(Vec<u8>, Vec<u8>)], shard_count: u32, rules: &WatchRules) -> Result<Option<Shard>, StateError> {
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        let mut shard = Shard::new(0, shard_count, rules);
-        let mut header = None;
-        for (key, value) in changes {
-            match decode::<StateKey>(key)? {
-                StateKey::Header => header = Some(decode::<Header>(value)?),
-                other => shard.put_back(other, value)?,
-            }
-        }
-        shard.header = header.ok_or(StateError::NoHeader)?;
-        if shard.header.shard_count != shard_count {
-            return Err(StateError::OtherShardCount { found: shard.header.shard_count, configured: shard_count });
-        }
-        if shard.header.rules_revision > rules.revision {
-            return Err(StateError::OlderRules { found: shard.header.rules_revision, configured: rules.revision });
-        }
-        shard.add_up_nodes();
-        shard.dirty = BTreeSet::new();
-        Ok(Some(shard))
-    }
-
-    fn put_back(&mut self, key: StateKey, value: &[u8]) -> Result<(), StateError> {
-        match key {
-            StateKey::Header => {}
-            StateKey::Node(account, scope) => {
-                let closed: NodeClosed = decode(value)?;
-                self.accounts.entry(account).or_default().nodes.insert(scope, Node { closed, open: NodeOpen::default() });
-            }
-            StateKey::LeafClosed(account, leaf) => {
-                let closed: LeafClosed = decode(value)?;
-                self.accounts.entry(account).or_default().leaves.entry(leaf).or_default().closed = closed;
-            }
-            StateKey::LeafOpen(account, leaf) => {
-                let open: LeafOpen = decode(value)?;
-                self.accounts.entry(account).or_default().leaves.entry(leaf).or_default().open = open;
-            }
-            StateKey::Episode(account, id) => {
-                let episode: Episode = decode(value)?;
-                self.accounts.entry(account).or_default().episodes.insert(id, episode);
-            }
-        }
-        Ok(())
-    }
-
-    /// Sums of nodes are not stored: they are re-added from the leaves.
-    fn add_up_nodes(&mut self) {
-        for state in self.accounts.values_mut() {
-            for (dimensions, leaf) in &state.leaves {
-                let scopes = [
-                    Scope::Team,
-                    Scope::Project(dimensions.project.clone()),
-                    Scope::Model(dimensions.model.clone()),
-                    Scope::Leaf(dimensions.clone()),
-                ];
-                for scope in &scopes {
-                    if let Some(node) = state.nodes.get_mut(scope) {
-                        add_leaf(node, &leaf.open);
-                    }
+    /// Writes additions that have waited long enough.
+    fn sweep(&mut self, changes: &mut Vec<StateChange>) {
+        let due_before = self.header.marks.due_before(self.header.watermarks.shard_time());
+        let mut swept = 0;
+        while let Some(head) = self.unsaved.head() {
+            let place = Place { account: head.account, node: head.node };
+            if self.is_unsaved(place, head.offset) {
+                if due_before.is_none_or(|due| head.offset >= due) || swept >= MOST_SWEPT {
+                    break;
                 }
+                self.write_open(place, changes);
+                swept += 1;
             }
+            self.unsaved.pop();
         }
     }
-}
 
-fn add_leaf(node: &mut Node, open: &LeafOpen) {
-    for (hour, totals) in &open.hours {
-        let part = NodeHour::of(totals);
-        let sum = node.open.hours.entry(*hour).or_default();
-        sum.cost = sum.cost.saturating_add(part.cost);
-        sum.has_negative |= part.has_negative;
-        sum.last_event_time = sum.last_event_time.max(part.last_event_time);
-        sum.last_ingest_time = sum.last_ingest_time.max(part.last_ingest_time);
+    /// Whether a leaf still lacks what an entry of the queue says.
+    fn is_unsaved(&self, place: Place, offset: i64) -> bool {
+        let node = self.accounts.get(place.account).and_then(|state| state.node(place.node));
+        node.and_then(Node::leaf).is_some_and(|leaf| leaf.unsaved_from == Some(offset))
     }
-    if let Some(minutes) = &open.minutes {
-        match &mut node.open.minutes {
-            Some(sum) => sum.add_ring(minutes),
-            None => node.open.minutes = Some(minutes.clone()),
+
+    fn still_unsaved(&self) -> impl Iterator<Item = &super::unsaved::Unsaved> {
+        self.unsaved.iter().filter(|entry| self.is_unsaved(Place { account: entry.account, node: entry.node }, entry.offset))
+    }
+
+    /// What is unsaved, by name and in order.
+    pub(super) fn unsaved_names(&self) -> impl Iterator<Item = (i64, &Account, &Scope)> {
+        self.still_unsaved().filter_map(|entry| {
+            let state = self.accounts.get(entry.account)?;
+            Some((entry.offset, &state.account, &state.node(entry.node)?.scope))
+        })
+    }
+
+    /// Writes a series whole, if it still waits for that.
+    fn write_series(&mut self, place: Place, changes: &mut Vec<StateChange>) {
+        let Some(state) = self.accounts.get_mut(place.account) else { return };
+        let account = state.account.clone();
+        let Some(node) = state.node_mut(place.node).filter(|node| node.changed) else { return };
+        node.changed = false;
+        let key = encode_key(&StateKey::Node(account, node.scope.clone()));
+        changes.push(StateChange { key, value: Some(encode(&node.closed_value())) });
+        if let Grain::Leaf(_) = node.grain {
+            self.write_open(place, changes);
         }
+        if let Some(key) = self.pending.outdated.remove(&(place.account, place.node)) {
+            changes.push(StateChange { key: encode_key(&key), value: None });
+        }
+    }
+
+    /// Writes a leaf's open part as it is at `header().position`.
+    fn write_open(&mut self, place: Place, changes: &mut Vec<StateChange>) {
+        let position = self.header.position;
+        let Some(state) = self.accounts.get_mut(place.account) else { return };
+        let account = state.account.clone();
+        let Some(node) = state.node_mut(place.node) else { return };
+        let Scope::Leaf(dimensions) = &node.scope else { return };
+        let key = encode_key(&StateKey::LeafOpen(account, dimensions.clone()));
+        if let Some(leaf) = node.leaf_mut() {
+            leaf.as_of = position;
+            leaf.unsaved_from = None;
+        }
+        changes.extend(node.open_value().map(|value| StateChange { key, value: Some(encode(&value)) }));
     }
 }
 
 /// Magic, version, CRC-32 of the payload (little endian), payload.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    sealed(STATE_VERSION, value)
+}
+
+pub fn encode_key(key: &StateKey) -> Vec<u8> {
+    sealed(KEY_VERSION, key)
+}
+
+fn sealed<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     // Plain data without maps of unknown length: postcard has no reason to fail; an empty payload would be refused on reading.
-    let payload = postcard::to_stdvec(value).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(payload.len() + 6);
-    bytes.extend([MAGIC, STATE_VERSION]);
-    bytes.extend(crc32fast::hash(&payload).to_le_bytes());
-    bytes.extend(payload);
+    let mut bytes = postcard::to_extend(value, vec![MAGIC, version, 0, 0, 0, 0]).unwrap_or_default();
+    if let Some((head, payload)) = bytes.split_at_mut_checked(6) {
+        head[2..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    }
     bytes
 }
 
+/// Version and payload.
+///
 /// # Errors
-/// Another format version, a failed checksum, or bytes that are not such a value.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
+/// A later format version, or a failed checksum.
+pub fn unseal(bytes: &[u8]) -> Result<(u8, &[u8]), StateError> {
     let (head, payload) = bytes.split_at_checked(6).ok_or(StateError::Damaged("too short"))?;
     match head {
-        [MAGIC, STATE_VERSION, checksum @ ..] if checksum == crc32fast::hash(payload).to_le_bytes() => {
-            postcard::from_bytes(payload).map_err(|_| StateError::Damaged("not of its type"))
+        [MAGIC, version @ 1..=STATE_VERSION, checksum @ ..] if checksum == crc32fast::hash(payload).to_le_bytes() => {
+            Ok((*version, payload))
         }
-        [MAGIC, STATE_VERSION, ..] => Err(StateError::Damaged("checksum")),
+        [MAGIC, 1..=STATE_VERSION, ..] => Err(StateError::Damaged("checksum")),
         [MAGIC, found, ..] => Err(StateError::OtherVersion { found: *found }),
         _ => Err(StateError::Damaged("no magic byte")),
     }
+}
+
+/// The header of a shard, from the value of its key; also one of an earlier version.
+///
+/// # Errors
+/// What [`unseal`] says, or bytes that are no header.
+pub fn header(value: &[u8]) -> Result<super::Header, StateError> {
+    let (version, payload) = unseal(value)?;
+    if version < STATE_VERSION { super::legacy::header(payload) } else { from_payload(payload) }
+}
+
+pub(super) fn from_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {
+    postcard::from_bytes(payload).map_err(|_| StateError::Damaged("not of its type"))
+}
+
+/// # Errors
+/// What [`unseal`] says, or bytes that are no key.
+pub fn decode_key(bytes: &[u8]) -> Result<StateKey, StateError> {
+    let (version, payload) = unseal(bytes)?;
+    if version == KEY_VERSION { from_payload(payload) } else { Err(StateError::OtherVersion { found: version }) }
 }

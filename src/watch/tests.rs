@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::rules::{TeamRule, Thresholds, WatchRules};
 use super::*;
 use crate::model::alert::{Alert, AlertKind, AlertState};
+use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Marker, Partial, Source, UserCost};
+use crate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
 use crate::model::time::{MINUTE_MS, Minute};
 
 pub(crate) fn rules() -> WatchRules {
@@ -15,6 +16,7 @@ pub(crate) fn rules() -> WatchRules {
         revision: 1,
         lateness_ms: 5 * MINUTE_MS,
         reporting_currency: Currency::USD,
+        series_per_team: 20_000,
         defaults: Thresholds {
             alerts_per_team_month: 2.0,
             least_ratio: 1.5,
@@ -39,7 +41,7 @@ struct Bench {
     rollups: Vec<crate::model::rollup::SpendRollup>,
 }
 
-const START: Minute = Minute(29_000_000 - 29_000_000 % 1440);
+pub(crate) const START: Minute = Minute(29_000_000 - 29_000_000 % 1440);
 
 impl Bench {
     fn new() -> Bench {
@@ -62,7 +64,7 @@ impl Bench {
             partitions_of_topic: 1,
         };
         let record = ShardRecord { partials, markers: vec![marker] };
-        let effects = self.shard.apply(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
+        let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
         self.offset += 1;
         for effect in effects {
             match effect {
@@ -85,7 +87,7 @@ impl Bench {
     }
 }
 
-fn partial(minute: Minute, team: &str, project: &str, user: &str, money: f64) -> Partial {
+pub(crate) fn partial(minute: Minute, team: &str, project: &str, user: &str, money: f64) -> Partial {
     let cost = Nanos((money * 1e9) as i128);
     Partial {
         leaf: Leaf {
@@ -241,34 +243,61 @@ fn a_runaway_needs_no_history_but_a_spike_does_and_observed_teams_are_not_mailed
     }
 }
 
-/// Restored state == the state that was running, at any record, and both go on alike.
+fn restored(live: &[(Vec<u8>, Vec<u8>)], shard_count: u32, rules: &WatchRules) -> Result<Option<Shard>, state::StateError> {
+    let mut restorer = Restorer::new(shard_count);
+    for (key, value) in live {
+        restorer.put(key, Some(value))?;
+    }
+    if restorer.changelog_read(rules)?.is_none() { Ok(None) } else { restorer.finish().map(Some) }
+}
+
+/// What version 1 wrote is read, goes on as version 1 would have gone on, and is written as this version writes.
 #[test]
-fn a_restored_shard_is_the_one_that_was_running() {
+fn a_state_of_version_1_goes_on() {
+    let bytes = include_bytes!("testdata/shard_v1.bin");
+    let mut parts = Vec::new();
+    let mut rest = &bytes[..];
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let (part, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
+        parts.push(part.to_vec());
+        rest = tail;
+    }
+    let live: Vec<(Vec<u8>, Vec<u8>)> = parts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     let mut bench = Bench::new();
-    let mut changelog: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    for minute in 0..4 * 1440 {
-        let spike = if (3 * 1440 + 30..3 * 1440 + 400).contains(&minute) { 3.0 } else { 0.0 };
-        bench.minute(minute, &[("search", "ranker", "ann", 0.3 + spike), ("search", "crawler", "bob", 0.1)]);
+    bench.shard = restored(&live, 1, &bench.rules).unwrap().unwrap();
+    bench.offset = bench.shard.header().position;
+    assert_eq!((bench.shard.open_alerts(), bench.shard.replay_from()), (1, bench.offset));
+    let mut changelog: BTreeMap<Vec<u8>, Vec<u8>> = live.into_iter().collect();
+    let day = 5 * 1440;
+    for minute in day + 200..day + 1440 {
+        let noise = 1.0 + f64::from(u32::try_from((minute / 60 * 7919) % 13).unwrap()) / 100.0;
+        let spike = if minute < day + 400 { 2.0 } else { 0.0 };
+        let spends = [
+            ("search", "ranker", "ann", 0.2 * noise),
+            ("search", "crawler", "bob", 0.1 * noise),
+            ("ads", "bidder", "cyd", 0.4 * noise + spike),
+            ("watched", "agent", "loop", -0.01),
+        ];
+        bench.minute(minute, &spends);
         if minute % 97 == 0 {
             let late = Minute(START.0 + minute - 130);
-            bench.record(Minute(START.0 + minute), vec![partial(late.max(START), "search", "ranker", "late", 0.05)]);
-        }
-        if minute % 41 == 0 {
-            for change in bench.shard.take_changes() {
-                match change.value {
-                    Some(value) => changelog.insert(change.key, value),
-                    None => changelog.remove(&change.key),
-                };
-            }
-            let live: Vec<(Vec<u8>, Vec<u8>)> = changelog.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-            let mut restored = Shard::restore(&live, 1, &bench.rules).unwrap().unwrap();
-            restored.forget_caches();
-            let mut running = bench.shard.clone();
-            running.forget_caches();
-            assert_eq!(restored, running, "at minute {minute}");
+            bench.record(Minute(START.0 + minute), vec![partial(late, "search", "ranker", "late", 0.05)]);
         }
     }
-    assert!(!bench.alerts.is_empty());
+    let text = include_str!("testdata/alerts_after_v1.jsonl");
+    let expected: Vec<Alert> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<Alert> = bench.alerts.iter().map(|alert| Alert { history: Vec::new(), ..alert.clone() }).collect();
+    assert_eq!(told, expected);
+    bench.shard.save_all();
+    for change in bench.shard.take_changes() {
+        match change.value {
+            Some(value) => changelog.insert(change.key, value),
+            None => changelog.remove(&change.key),
+        };
+    }
+    assert!(changelog.values().all(|value| value[1] == state::STATE_VERSION), "all is written anew");
+    let live: Vec<(Vec<u8>, Vec<u8>)> = changelog.into_iter().collect();
+    assert_eq!(restored(&live, 1, &bench.rules).unwrap().as_ref(), Some(&bench.shard));
 }
 
 #[test]
@@ -277,14 +306,14 @@ fn a_state_of_another_version_shard_count_or_newer_rules_is_refused() {
     bench.minute(0, &[("search", "ranker", "ann", 1.0)]);
     let live: Vec<(Vec<u8>, Vec<u8>)> =
         bench.shard.take_changes().into_iter().filter_map(|change| Some((change.key, change.value?))).collect();
-    assert_eq!(Shard::restore(&live, 2, &bench.rules), Err(state::StateError::OtherShardCount { found: 1, configured: 2 }));
+    assert_eq!(restored(&live, 2, &bench.rules), Err(state::StateError::OtherShardCount { found: 1, configured: 2 }));
     let older = WatchRules { revision: 0, ..bench.rules.clone() };
-    assert_eq!(Shard::restore(&live, 1, &older), Err(state::StateError::OlderRules { found: 1, configured: 0 }));
+    assert_eq!(restored(&live, 1, &older), Err(state::StateError::OlderRules { found: 1, configured: 0 }));
     let mut newer_format = live.clone();
     newer_format[0].1[1] = state::STATE_VERSION + 1;
-    assert_eq!(Shard::restore(&newer_format, 1, &bench.rules), Err(state::StateError::OtherVersion { found: state::STATE_VERSION + 1 }));
+    assert_eq!(restored(&newer_format, 1, &bench.rules), Err(state::StateError::OtherVersion { found: state::STATE_VERSION + 1 }));
     let mut damaged = live;
     *damaged[0].1.last_mut().unwrap() ^= 1;
-    assert_eq!(Shard::restore(&damaged, 1, &bench.rules), Err(state::StateError::Damaged("checksum")));
-    assert_eq!(Shard::restore(&[], 1, &bench.rules), Ok(None));
+    assert_eq!(restored(&damaged, 1, &bench.rules), Err(state::StateError::Damaged("checksum")));
+    assert_eq!(restored(&[], 1, &bench.rules), Ok(None));
 }

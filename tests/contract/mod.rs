@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
+use tollgate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
+use tollgate::model::partial::Source;
+use tollgate::model::record::InputRecord;
+use tollgate::model::time::Timestamp;
 use tollgate::model::wire::{self, NamedSchema, SchemaName};
 
 mod evolution;
@@ -52,6 +56,38 @@ fn invalid_examples_are_refused() {
             let field = refusal.split(':').next().unwrap().rsplit(['.', ']']).next().unwrap();
             assert!(name.contains(field), "{name} is refused for another reason: {refusal}");
         }
+    }
+}
+
+/// No valid twin, and yet taken: the cost is a JSON number, of which every digit counts.
+#[test]
+fn tolerated_examples_are_taken_to_the_last_digit() {
+    let schema = wire::schema(SchemaName::UsageEvent);
+    let twin = Twin::new(&schema.avro);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/examples/usage_event/tolerated");
+    let paths: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(paths.len() >= 3);
+    let rules = tollgate::config::load(None, std::iter::empty()).unwrap().intake;
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(twin.encode(&serde_json::from_str(&text).unwrap()).unwrap_err().contains("cost"), "{path:?}");
+        let digits = text.split("\"cost\": ").nth(1).unwrap().split(',').next().unwrap();
+        let now = Timestamp(1_790_000_000_000);
+        let record = InputRecord {
+            topic: "usage-events",
+            partition: 0,
+            offset: 0,
+            timestamp: now,
+            key: None,
+            value: Some(text.as_bytes()),
+            headers: &[],
+        };
+        let mut partition = PartitionState::new(Source { topic: "usage-events".into(), partition: 0 }, 10);
+        let mut batch = Batch::default();
+        let outcome = intake::process(&record, now, &rules, &SchemaTable::default(), &mut partition, &mut batch);
+        assert_eq!(outcome, Outcome::Combined, "{path:?}");
+        let partials: Vec<_> = batch.drain_into_shards(1).into_values().flatten().collect();
+        assert_eq!(partials[0].cost, digits.parse().unwrap(), "{path:?}");
     }
 }
 

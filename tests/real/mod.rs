@@ -4,9 +4,13 @@
 pub mod parts;
 
 mod broker;
+mod chaos;
 mod deliver;
 mod inputs;
 mod mail;
 mod outage;
 mod path;
+mod redrive;
 mod rejects;
+mod repeat;
+mod reset;

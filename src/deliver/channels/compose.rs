@@ -4,9 +4,9 @@ use lettre::Message;
 use lettre::message::header::{ContentType, Date, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartKind, SinglePart};
 
+use crate::deliver::receipt::repeat_number;
 use crate::deliver::render::clean::clean;
 use crate::deliver::render::{Picture, when};
-use crate::deliver::rules::Receiver;
 use crate::model::alert::{Alert, Severity};
 use crate::model::hash::hash128;
 
@@ -28,7 +28,7 @@ pub enum ComposeError {
 
 pub fn compose(from: &Mailbox, letter: &Letter) -> Result<Message, ComposeError> {
     let Letter { alert, receiver, earlier, rendered, .. } = letter;
-    let id = message_id(alert, receiver, from);
+    let id = message_id(letter, from);
     let mut builder = Message::builder()
         .from(from.clone())
         .to(mailbox(receiver.address())?)
@@ -53,10 +53,16 @@ pub fn compose(from: &Mailbox, letter: &Letter) -> Result<Message, ComposeError>
     Ok(builder.multipart(body)?)
 }
 
-/// `<hash.revision@domain of the sender>`: the same for each attempt, so that whoever gets a mail twice can tell.
-pub fn message_id(alert: &Alert, receiver: &Receiver, from: &Mailbox) -> String {
+/// `<hash.revision@domain of the sender>`: the same for each attempt, so that whoever gets a mail twice can tell. A mail that tells the
+/// same revision again is another one, and is numbered.
+pub fn message_id(letter: &Letter, from: &Mailbox) -> String {
+    let Letter { alert, receiver, earlier, .. } = letter;
     let hash = hash128(&[alert.id.as_bytes(), receiver.to_string().as_bytes()]);
-    format!("<{hash:032x}.{}@{}>", alert.revision, from.email.domain())
+    let domain = from.email.domain();
+    match repeat_number(*earlier, alert) {
+        0 => format!("<{hash:032x}.{}@{domain}>", alert.revision),
+        repeat => format!("<{hash:032x}.{}.{repeat}@{domain}>", alert.revision),
+    }
 }
 
 pub fn mailbox(address: &str) -> Result<Mailbox, ComposeError> {

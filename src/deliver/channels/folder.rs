@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lettre::Message;
 use lettre::message::Mailbox;
 
+use crate::deliver::receipt::repeat_number;
 use crate::deliver::render::{Rendered, when};
 use crate::deliver::rules::Receiver;
 
@@ -47,10 +48,14 @@ impl Folder {
 fn file_name(letter: &Letter, from: &Mailbox) -> String {
     let alert = letter.alert;
     let team: String = alert.team.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-    let id = compose::message_id(alert, letter.receiver, from);
+    let id = compose::message_id(letter, from);
     let Receiver::Mail(_) = letter.receiver;
     let hash: String = id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
-    format!("{}-{team}-{}-{}-{hash}", when::compact(alert.decided_at), alert.revision, alert.state.as_str())
+    let again = match repeat_number(letter.earlier, alert) {
+        0 => String::new(),
+        repeat => format!("-again-{repeat}"),
+    };
+    format!("{}-{team}-{}-{}-{hash}{again}", when::compact(alert.decided_at), alert.revision, alert.state.as_str())
 }
 
 fn standalone(rendered: &Rendered) -> String {

@@ -40,11 +40,7 @@ impl Channel {
             Channel::Smtp(mailer) => mailer.send(&message).await?,
             Channel::Folder(folder) => folder.write(letter, &message).map_err(|error| folder.failure(&error))?,
         }
-        Ok(self.message_id(letter.alert, letter.receiver))
-    }
-
-    pub fn message_id(&self, alert: &Alert, receiver: &Receiver) -> String {
-        compose::message_id(alert, receiver, self.from())
+        Ok(compose::message_id(letter, self.from()))
     }
 
     fn from(&self) -> &lettre::message::Mailbox {

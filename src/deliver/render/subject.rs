@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::deliver::receipt::Told;
+use crate::deliver::receipt::{Told, is_closed, repeat_number};
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
@@ -42,6 +42,9 @@ pub fn team(alert: &Alert) -> String {
 pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
     let extra = |amount: Nanos| difference(amount, brief(amount, alert.currency));
     let so_far = so_far(alert);
+    if !is_closed(alert) && repeat_number(earlier, alert) > 0 {
+        return format!("still open, {so_far}");
+    }
     match (alert.state, earlier) {
         (AlertState::Open | AlertState::Acknowledged | AlertState::Expected, _) => so_far,
         (AlertState::Updated, Some(told)) if told.excess < alert.excess => format!("still going, {so_far}"),
@@ -136,9 +139,14 @@ mod tests {
             (sample::retracted(), Some(&told), "[retracted] search: false alarm, no spend spike after all (ranker / gpt-4o)"),
             (sample::amended(), Some(&told), "[amended] search: +263 USD, not +312 USD (ranker / gpt-4o)"),
             (sample::amended(), None, "[amended] search: figures corrected, +263 USD in 1 h 20 min, 7.7x normal (ranker / gpt-4o)"),
-            (spike(AlertState::Reopened), Some(&told), "[critical] search: back again, +312 USD in 14 min, 9x normal (ranker / gpt-4o)"),
             (
-                spike(AlertState::Escalated),
+                Alert { revision: 2, ..spike(AlertState::Reopened) },
+                Some(&told),
+                "[critical] search: back again, +312 USD in 14 min, 9x normal (ranker / gpt-4o)",
+            ),
+            (sample::spike(), Some(&told), "[critical] search: still open, +312 USD in 14 min, 9x normal (ranker / gpt-4o)"),
+            (
+                Alert { revision: 2, ..spike(AlertState::Escalated) },
                 Some(&lighter),
                 "[critical] search: now critical, +312 USD in 14 min, 9x normal (ranker / gpt-4o)",
             ),

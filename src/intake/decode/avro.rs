@@ -14,17 +14,18 @@ const DEEPEST: u32 = 64;
 /// Items that a record may claim beyond one for each of its bytes: an array of nulls takes no bytes at all.
 const SPARE_ITEMS: usize = 4_096;
 
-pub fn decode<'a>(value: &'a [u8], schemas: &'a SchemaTable) -> Result<RawEvent<'a>, Stop> {
+/// `blank` is the event that is filled.
+pub fn decode<'a>(value: &'a [u8], schemas: &'a SchemaTable, blank: RawEvent<'a>) -> Result<RawEvent<'a>, Stop> {
     let Some((id, datum)) = confluent_unframe(value) else {
         return Err(invalid("no Confluent frame: a zero byte and a schema id of four bytes").into());
     };
     let plan = schemas.plan(id.cast_unsigned())?;
-    Ok(read_datum(datum, plan)?)
+    Ok(read_datum(datum, plan, blank)?)
 }
 
-pub(super) fn read_datum<'a>(datum: &'a [u8], plan: &'a Plan) -> Result<RawEvent<'a>, Reject> {
-    let mut bytes = Bytes { rest: datum, items_left: datum.len().saturating_add(SPARE_ITEMS) };
-    let mut event = RawEvent::default();
+pub(super) fn read_datum<'a>(datum: &'a [u8], plan: &'a Plan, blank: RawEvent<'a>) -> Result<RawEvent<'a>, Reject> {
+    let mut bytes = Bytes::new(datum);
+    let mut event = blank;
     for step in &plan.steps {
         match step {
             Step::Skip(shape) => bytes.skip(&plan.shapes, *shape, 0)?,
@@ -46,26 +47,38 @@ fn ends_early() -> Reject {
     invalid("ends early")
 }
 
-struct Bytes<'a> {
-    rest: &'a [u8],
+pub(super) struct Bytes<'a> {
+    pub(super) rest: &'a [u8],
     items_left: usize,
 }
 
 impl<'a> Bytes<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Reject> {
+    pub(super) fn new(datum: &'a [u8]) -> Bytes<'a> {
+        Bytes { rest: datum, items_left: datum.len().saturating_add(SPARE_ITEMS) }
+    }
+
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Reject> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(ends_early)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reject> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Reject> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or_else(ends_early)?;
         self.rest = rest;
         Ok(*taken)
     }
 
-    /// A zigzag varint of at most 64 bits.
-    fn long(&mut self) -> Result<i64, Reject> {
+    /// A zigzag varint of at most 64 bits; most are lengths and take one byte.
+    pub(super) fn long(&mut self) -> Result<i64, Reject> {
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
+        self.longer()
+    }
+
+    fn longer(&mut self) -> Result<i64, Reject> {
         let mut value: u64 = 0;
         let mut shift = 0_u32;
         loop {
@@ -86,7 +99,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    fn prefixed(&mut self) -> Result<&'a [u8], Reject> {
+    pub(super) fn prefixed(&mut self) -> Result<&'a [u8], Reject> {
         let length = self.long()?;
         self.take(usize::try_from(length).map_err(|_| invalid("a negative length"))?)
     }
@@ -96,7 +109,7 @@ impl<'a> Bytes<'a> {
         std::str::from_utf8(bytes).map_err(|_| Reject::new(RejectReason::InvalidUtf8, format!("'{}' is no UTF-8", field.name())))
     }
 
-    fn variant<'r, T>(&mut self, variants: &'r [T]) -> Result<&'r T, Reject> {
+    pub(super) fn variant<'r, T>(&mut self, variants: &'r [T]) -> Result<&'r T, Reject> {
         let index = self.long()?;
         let variant = usize::try_from(index).ok().and_then(|index| variants.get(index));
         variant.ok_or_else(|| invalid("a union's variant or an enum's symbol that the schema does not have"))
@@ -150,7 +163,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Items of the next block of an array or map, and its size in bytes where it is stated; `None` at the end.
-    fn block(&mut self) -> Result<Option<(usize, Option<usize>)>, Reject> {
+    pub(super) fn block(&mut self) -> Result<Option<(usize, Option<usize>)>, Reject> {
         let count = self.long()?;
         if count == 0 {
             return Ok(None);
@@ -166,7 +179,7 @@ impl<'a> Bytes<'a> {
         Ok(Some((items, size)))
     }
 
-    fn skip(&mut self, shapes: &[Shape], place: usize, depth: u32) -> Result<(), Reject> {
+    pub(super) fn skip(&mut self, shapes: &[Shape], place: usize, depth: u32) -> Result<(), Reject> {
         if depth > DEEPEST {
             return Err(invalid("nested too deeply"));
         }
@@ -205,14 +218,10 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// As text that says the same: amounts have one way into nanos.
-fn decimal(field: Field, digits: &[u8], scale: usize) -> Result<Value<'static>, Reject> {
+fn decimal(field: Field, digits: &[u8], scale: u32) -> Result<Value<'_>, Reject> {
     if digits.is_empty() || digits.len() > 16 {
         let message = format!("'{}' is a decimal of {} bytes, expected 1 to 16", field.name(), digits.len());
         return Err(Reject::new(RejectReason::OutOfRange, message));
     }
-    let negative = digits.first().is_some_and(|byte| byte & 0x80 != 0);
-    let start: i128 = if negative { -1 } else { 0 };
-    let unscaled = digits.iter().fold(start, |value, byte| value << 8 | i128::from(*byte));
-    Ok(Value::Text(Cow::Owned(format!("{unscaled}e-{scale}"))))
+    Ok(Value::Decimal(digits, scale))
 }

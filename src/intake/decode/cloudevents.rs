@@ -30,13 +30,18 @@ pub fn fill_from_headers<'a>(event: &mut RawEvent<'a>, record: &InputRecord<'a>)
     Ok(())
 }
 
-pub fn structured<'a>(value: &'a [u8], schemas: &'a SchemaTable, scratch: &'a mut Vec<u8>) -> Result<RawEvent<'a>, Stop> {
+pub fn structured<'a>(
+    value: &'a [u8],
+    schemas: &'a SchemaTable,
+    blank: RawEvent<'a>,
+    scratch: &'a mut Vec<u8>,
+) -> Result<RawEvent<'a>, Stop> {
     let mut envelope = Envelope::default();
     let mut reader = serde_json::Deserializer::from_str(json::text(value)?);
     reader.deserialize_map(&mut envelope).and_then(|()| reader.end()).map_err(|error| json::invalid(&error))?;
     let Envelope { id, source, time, content_type, data, data_base64 } = envelope;
     let mut event = match (data.filter(|data| data.get() != "null"), data_base64) {
-        (Some(data), Value::Null) if data.get().starts_with('{') => json::decode_text(data.get())?,
+        (Some(data), Value::Null) if data.get().starts_with('{') => json::decode_text(data.get(), blank)?,
         (Some(_), Value::Null) => return Err(invalid("'data' is no object")),
         (None, Value::Text(text)) => {
             *scratch = base64(&text).ok_or_else(|| invalid("'data_base64' is no base64"))?;
@@ -47,7 +52,7 @@ pub fn structured<'a>(value: &'a [u8], schemas: &'a SchemaTable, scratch: &'a mu
             }
             match form(content_type, bytes)? {
                 Form::StructuredCloudEvent => return Err(invalid("an event within an event is not supported")),
-                data => payload(data, bytes, schemas)?,
+                data => payload(data, bytes, schemas, blank)?,
             }
         }
         (Some(_), _) => return Err(invalid("'data' and 'data_base64' exclude each other")),

@@ -172,15 +172,46 @@ pub enum Value<'a> {
     Float(f64),
     /// A JSON number as written: money must not go through a float.
     Literal(&'a str),
+    /// Avro's decimal: a big-endian two's complement of 1 to 16 bytes, and how many digits stand behind the point.
+    Decimal(&'a [u8], u32),
     /// Something that this field cannot be, in words.
     Other(&'static str),
 }
+
+/// Name and value.
+pub type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// A decoded event: types are right, values may still be nonsense.
 #[derive(Debug, Default)]
 pub struct RawEvent<'a> {
     values: [Value<'a>; Field::COUNT],
-    pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub tags: Vec<Tag<'a>>,
+}
+
+/// What one event after the other may use, so that it need not be allocated for each.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Decoded base64, for as long as an event borrows from it.
+    pub base64: Vec<u8>,
+    /// Empty; for its room.
+    tags: Vec<Tag<'static>>,
+}
+
+impl Scratch {
+    pub(super) fn split(&mut self) -> (RawEvent<'_>, &mut Vec<u8>) {
+        let blank = RawEvent { tags: emptied(std::mem::take(&mut self.tags)), ..RawEvent::default() };
+        (blank, &mut self.base64)
+    }
+
+    pub fn take_back(&mut self, tags: Vec<Tag<'static>>) {
+        self.tags = tags;
+    }
+}
+
+/// The same room for texts of another life: the standard library collects in place, which the test of allocations holds it to.
+pub fn emptied<'b>(mut tags: Vec<Tag<'_>>) -> Vec<Tag<'b>> {
+    tags.clear();
+    tags.into_iter().map(|_| (Cow::Borrowed(""), Cow::Borrowed(""))).collect()
 }
 
 /// Tags of which more are not even collected; `validate` refuses the event.
@@ -197,7 +228,7 @@ impl<'a> RawEvent<'a> {
             (Kind::Text, Value::Text(_)) => true,
             (Kind::Time, Value::Text(_) | Value::Int(_)) => true,
             (Kind::Count | Kind::Quantity, Value::Int(_) | Value::Float(_) | Value::Literal(_)) => true,
-            (Kind::Money, Value::Text(_) | Value::Int(_) | Value::Float(_) | Value::Literal(_)) => true,
+            (Kind::Money, Value::Text(_) | Value::Int(_) | Value::Float(_) | Value::Literal(_) | Value::Decimal(..)) => true,
             (Kind::Text | Kind::Time | Kind::Count | Kind::Quantity | Kind::Money | Kind::Tags, _) => false,
         };
         if !fits {
@@ -230,7 +261,7 @@ fn describe(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Text(_) => "a text",
-        Value::Int(_) | Value::Float(_) | Value::Literal(_) => "a number",
+        Value::Int(_) | Value::Float(_) | Value::Literal(_) | Value::Decimal(..) => "a number",
         Value::Other(what) => what,
     }
 }

@@ -11,17 +11,14 @@ use super::field::{Kind, wrong_type};
 use super::{Field, RawEvent, Value, short};
 use crate::model::record::{Reject, RejectReason};
 
-pub fn decode(bytes: &[u8]) -> Result<RawEvent<'_>, Reject> {
-    decode_text(text(bytes)?)
-}
-
 pub fn text(bytes: &[u8]) -> Result<&str, Reject> {
     std::str::from_utf8(bytes)
         .map_err(|error| Reject::new(RejectReason::InvalidUtf8, format!("no UTF-8 from byte {} on", error.valid_up_to())))
 }
 
-pub fn decode_text(text: &str) -> Result<RawEvent<'_>, Reject> {
-    let mut read = ReadEvent::default();
+/// `blank` is the event that is filled.
+pub fn decode_text<'a>(text: &'a str, blank: RawEvent<'a>) -> Result<RawEvent<'a>, Reject> {
+    let mut read = ReadEvent { event: blank, seen: 0, problem: None };
     let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_map(&mut read).and_then(|()| json.end()).map_err(|error| invalid(&error))?;
     match read.problem {
@@ -35,7 +32,6 @@ pub fn invalid(error: &serde_json::Error) -> Reject {
     Reject::new(RejectReason::InvalidJson, short(&error.to_string()))
 }
 
-#[derive(Default)]
 struct ReadEvent<'a> {
     event: RawEvent<'a>,
     seen: u32,

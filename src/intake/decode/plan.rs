@@ -36,7 +36,7 @@ pub enum Read {
     Double,
     /// Digits as a big-endian two's complement, this many behind the point; of fixed size or with a length before it.
     Decimal {
-        scale: usize,
+        scale: u32,
         size: Option<usize>,
     },
     Map(Box<Read>),
@@ -179,10 +179,14 @@ fn read_number(schema: &Schema) -> Read {
 fn read_money(schema: &Schema) -> Read {
     match schema {
         Schema::String | Schema::Bytes => Read::Text,
-        Schema::Decimal(decimal) => match &decimal.inner {
-            InnerDecimalSchema::Bytes => Read::Decimal { scale: decimal.scale, size: None },
-            InnerDecimalSchema::Fixed(fixed) => Read::Decimal { scale: decimal.scale, size: Some(fixed.size) },
-        },
+        Schema::Decimal(decimal) => {
+            let size = match &decimal.inner {
+                InnerDecimalSchema::Bytes => None,
+                InnerDecimalSchema::Fixed(fixed) => Some(fixed.size),
+            };
+            // So many digits that nothing is left of any number.
+            Read::Decimal { scale: u32::try_from(decimal.scale).unwrap_or(u32::MAX), size }
+        }
         other => read_number(other),
     }
 }

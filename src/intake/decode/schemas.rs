@@ -35,6 +35,14 @@ impl SchemaTable {
         self.ids.insert(id, Entry::Unknown);
     }
 
+    /// Of a schema that is known and usable.
+    pub(super) fn known(&self, id: u32) -> Option<&Plan> {
+        match self.ids.get(&id)? {
+            Entry::Known(plan) => Some(plan),
+            Entry::Unknown | Entry::Unusable(_) => None,
+        }
+    }
+
     pub(super) fn plan(&self, id: u32) -> Result<&Plan, Stop> {
         let why = match self.ids.get(&id) {
             None => return Err(Stop::NeedsSchema(id)),

@@ -8,7 +8,7 @@ use crate::model::record::RejectReason as Reason;
 
 fn accepted(value: &[u8], headers: &[(&str, &[u8])], check: impl Fn(&UsageEvent<'_>)) {
     let schemas = SchemaTable::default();
-    let (record, mut scratch) = (InputRecord { headers, ..record(Some(value)) }, Vec::new());
+    let (record, mut scratch) = (InputRecord { headers, ..record(Some(value)) }, Scratch::default());
     match accept(&record, Some(NOW), &rules(), &schemas, &mut scratch) {
         Ok(event) => check(&event),
         Err(stop) => panic!("{}: {stop:?}", String::from_utf8_lossy(value)),
@@ -129,7 +129,7 @@ fn cloud_events_of_a_client_library_are_read() {
             .collect();
         let value = sample["value_utf8"].as_str().unwrap();
         let now = Timestamp::parse("2026-11-23T21:30:00Z").unwrap();
-        let (schemas, mut scratch) = (SchemaTable::default(), Vec::new());
+        let (schemas, mut scratch) = (SchemaTable::default(), Scratch::default());
         let record = InputRecord { headers: &headers, timestamp: now, ..record(Some(value.as_bytes())) };
         let outcome = accept(&record, Some(now), &rules(), &schemas, &mut scratch);
         if sample["name"].as_str().unwrap().ends_with("bytes") {
@@ -200,6 +200,6 @@ fn the_future_begins_after_the_earlier_of_both_clocks_and_the_skew() {
     for (time, timestamp, now, fine) in cases {
         let text = at(time);
         let record = InputRecord { timestamp, ..record(Some(text.as_bytes())) };
-        assert_eq!(accept(&record, now, &rules(), &schemas, &mut Vec::new()).is_ok(), fine, "{time} {timestamp} {now:?}");
+        assert_eq!(accept(&record, now, &rules(), &schemas, &mut Scratch::default()).is_ok(), fine, "{time} {timestamp} {now:?}");
     }
 }

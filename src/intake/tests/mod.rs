@@ -2,6 +2,7 @@
 
 mod examples;
 mod hostile;
+mod memory;
 mod money;
 mod oracle;
 
@@ -9,7 +10,7 @@ use super::decode::{SchemaTable, Stop, decode};
 use super::rules::{IntakeRules, PriceBook};
 use super::validate::validate;
 use super::*;
-use crate::model::money::Currency;
+use crate::model::money::{Currency, Nanos};
 use crate::model::partial::Source;
 use crate::model::record::RejectReason;
 
@@ -48,7 +49,7 @@ pub fn json(fields: &str) -> String {
 pub fn event(fields: &str, check: impl Fn(&UsageEvent<'_>)) {
     let text = json(fields);
     let schemas = SchemaTable::default();
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::default();
     let raw = decode(&record(Some(text.as_bytes())), 1_000_000, &schemas, &mut scratch).unwrap_or_else(|stop| panic!("{fields}: {stop:?}"));
     check(&validate(raw, NOW).unwrap_or_else(|reject| panic!("{fields}: {reject:?}")));
 }
@@ -57,7 +58,7 @@ pub fn event(fields: &str, check: impl Fn(&UsageEvent<'_>)) {
 pub fn refused(value: &[u8], headers: &[(&str, &[u8])]) -> Reject {
     let schemas = SchemaTable::default();
     let record = InputRecord { headers, ..record(Some(value)) };
-    match accept(&record, Some(NOW), &rules(), &schemas, &mut Vec::new()) {
+    match accept(&record, Some(NOW), &rules(), &schemas, &mut Scratch::default()) {
         Err(Stop::Reject(reject)) => reject,
         other => panic!("{}: {other:?}", String::from_utf8_lossy(value)),
     }

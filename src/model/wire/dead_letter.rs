@@ -2,10 +2,31 @@
 
 use crate::model::record::{DeadLetter, RejectReason};
 
-const REASON: &str = "tollgate.reason";
+pub(super) const REASON: &str = "tollgate.reason";
 const MESSAGE: &str = "tollgate.message";
-const ORIGINAL_SIZE: &str = "tollgate.original.size";
-const ORIGINAL_HASH: &str = "tollgate.original.hash";
+pub(super) const ORIGINAL_SIZE: &str = "tollgate.original.size";
+pub(super) const ORIGINAL_HASH: &str = "tollgate.original.hash";
+/// Names that dead letters carry beside the original headers, marks of a cut aside.
+pub(super) const OWN_HEADERS: [&str; 18] = [
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.connector.name",
+    "__connect.errors.task.id",
+    "__connect.errors.stage",
+    "__connect.errors.class.name",
+    "__connect.errors.exception.class.name",
+    "__connect.errors.exception.message",
+    "__connect.errors.exception.stacktrace",
+    "__streams.errors.exception",
+    "__streams.errors.message",
+    "__streams.errors.stacktrace",
+    "__streams.errors.topic",
+    "__streams.errors.partition",
+    "__streams.errors.offset",
+    REASON,
+    MESSAGE,
+];
 /// A dead letter's own message never takes more room than this.
 const LARGEST_MESSAGE: usize = 1_024;
 /// What a record of a batch costs beside its key, value and headers, rounded up.
@@ -164,6 +185,12 @@ mod tests {
         assert_eq!(text(&headers, "__streams.errors.exception"), "io.tollgate.Reject.invalid_amount");
         assert_eq!(text(&headers, "tollgate.reason"), "invalid_amount");
         assert_eq!(text(&headers, "trace"), "hhhhh");
+    }
+
+    #[test]
+    fn the_list_of_own_names_is_complete() {
+        let names: Vec<&str> = own_headers(&letter(1, 1, 1)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, OWN_HEADERS);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod confluent;
 mod dead_letter;
 pub(in crate::model) mod fields;
 mod output;
+mod redrive;
 mod schema;
 mod shard;
 
@@ -19,6 +20,7 @@ pub use output::{
     alert_from_avro, alert_from_json, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro, rollup_from_json,
     rollup_to_avro, rollup_to_json, to_avro, to_json,
 };
+pub use redrive::{HeaderRef, Origin, REDRIVE_ATTEMPT, redrive_headers};
 pub use schema::{NamedSchema, SchemaName, schema, schemas};
 pub use shard::{SHARD_FORMAT_VERSION, decode_shard_record, encode_shard_record};
 

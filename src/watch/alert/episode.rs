@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Moment;
+use super::super::account::{AccountState, NodeId};
 use super::super::baseline::LocalHour;
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
-use super::super::merge::TouchedHour;
 use super::super::series::{from_units, to_units};
-use super::super::{AccountState, Moment};
 use super::{record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
@@ -152,7 +152,7 @@ pub(crate) fn open(
         None => fresh,
     };
     let expected = from_units(trigger.judged.expectation.expected);
-    let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
     episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
     episode.notify = told_to_people(state, account, hour, &trigger, moment);
@@ -213,12 +213,12 @@ pub(crate) fn grow(
     state: &mut AccountState,
     account: &Account,
     hour: Hour,
-    touched: &TouchedHour,
+    touched: &[NodeId],
     spikes: &[Judged],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
-    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
+    let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let is_spiking = |episode: &Episode| {
         spikes.iter().any(|spike| spike.scope == episode.scope)
             || (!spikes.is_empty()
@@ -227,14 +227,14 @@ pub(crate) fn grow(
     };
     let open: Vec<(String, Scope, bool)> = state
         .open_episodes()
-        .filter(|episode| touched.scopes.contains(&episode.scope))
+        .filter(|episode| state.id_of(&episode.scope).is_some_and(|id| touched.binary_search(&id).is_ok()))
         .filter(|episode| episode.hours.contains_key(&hour) || is_spiking(episode))
         .map(|episode| (episode.id.clone(), episode.scope.clone(), episode.hours.contains_key(&hour)))
         .collect();
     let mut changed = Vec::new();
     for (id, scope, known_hour) in open {
         let Some(judged) = judge::judge(state, account, &scope, hour, local, moment.rules) else { continue };
-        let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+        let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
         let Some(episode) = state.episodes.get_mut(&id) else { continue };
         let expected = match episode.hours.get(&hour) {
             Some(part) if known_hour => part.expected,
@@ -305,7 +305,7 @@ fn settle_hour(
     let Some(scope) = state.episodes.get(id).map(|episode| episode.scope.clone()) else { return };
     let Some(judged) = all.iter().find(|judged| judged.scope == scope) else { return };
     let limits = judge::thresholds(moment.rules, account, &scope);
-    let actual = state.nodes.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     let Some(episode) = state.episodes.get_mut(id) else { return };
     if hour.end() <= episode.onset {
         return;

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Moment;
+use super::super::account::AccountState;
 use super::super::baseline::NEW_HOURS;
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, LeafState, to_units};
-use super::super::{AccountState, Moment};
 use super::episode::Episode;
 use super::words;
 use crate::model::Text;
 use crate::model::alert::{Alert, AlertKind, HistoryPoint, Severity};
-use crate::model::leaf::{Account, Scope};
+use crate::model::leaf::Account;
 use crate::model::money::Nanos;
 use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
 
@@ -33,17 +34,16 @@ pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
 /// Recomputes an episode's causes from the leaves' deviations in one hour.
 pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hour: Hour, moment: Moment<'_>) {
     let Some((scope, onset)) = state.episodes.get(id).map(|episode| (episode.scope.clone(), episode.onset.hour())) else { return };
-    let local = judge::local_hour(&judge::zone_of(moment.rules, &account.team), hour);
+    let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut leaves = Vec::new();
     let mut users = Users::default();
-    for (dimensions, leaf) in &state.leaves {
-        let leaf_scope = Scope::Leaf(dimensions.clone());
-        if !leaf_scope.within(&scope) {
+    for (dimensions, node, leaf) in state.leaves() {
+        if !node.scope.within(&scope) {
             continue;
         }
-        let totals = leaf.open.hours.get(&hour).or_else(|| leaf.closed.recent.get(&hour));
+        let totals = leaf.totals(hour);
         // What was new when it began has learnt nothing but the episode.
-        let known = state.nodes.get(&leaf_scope).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
+        let known = Some(node).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
         let expected = known.map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
         let actual = totals.map_or(0.0, |totals| to_units(totals.cost));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
@@ -71,7 +71,7 @@ impl Users {
             *self.now.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);
         }
         let mut hours = 0;
-        for (_, totals) in leaf.closed.recent.range(..onset).rev().take(USER_PAST_HOURS) {
+        for (_, totals) in leaf.recent.range(..onset).rev().take(USER_PAST_HOURS) {
             hours += 1;
             for user in &totals.users {
                 *self.past.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);
@@ -97,7 +97,7 @@ impl Users {
 }
 
 pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, hour: Hour, moment: Moment<'_>) -> Option<Alert> {
-    let node = state.nodes.get(&episode.scope)?;
+    let node = state.get(&episode.scope)?;
     let seen = latest_totals(state, episode, hour);
     let burn_rate_per_hour = burn_rate(episode, seen.0);
     let zone = judge::zone_of(moment.rules, &account.team);
@@ -140,8 +140,8 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
 
 /// Event and ingest time of the latest event that the node had in this hour, else the hour's end.
 fn latest_totals(state: &AccountState, episode: &Episode, hour: Hour) -> (Timestamp, Timestamp) {
-    let leaves = state.leaves.iter().filter(|(dimensions, _)| Scope::Leaf((*dimensions).clone()).within(&episode.scope));
-    let totals = leaves.filter_map(|(_, leaf)| leaf.open.hours.get(&hour).or_else(|| leaf.closed.recent.get(&hour)));
+    let leaves = state.leaves().filter(|(_, node, _)| node.scope.within(&episode.scope));
+    let totals = leaves.filter_map(|(_, _, leaf)| leaf.totals(hour));
     totals
         .map(|totals| (totals.last_event_time, totals.last_ingest_time))
         .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))

@@ -1,10 +1,11 @@
 //! Which node fires when several do: the lowest one that explains most of the excess, and none that an open episode already covers.
 
+use super::super::Moment;
+use super::super::account::AccountState;
 use super::super::baseline::LocalHour;
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::to_units;
-use super::super::{AccountState, Moment};
 use super::episode::{Episode, Trigger};
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::{Hour, Minute};
@@ -62,7 +63,8 @@ pub(crate) fn lowest_runaway(
             continue;
         }
         let carrying = |scope: &&Scope| scope.within(&top) && window_sum(state, scope, &runaway) >= EXPLAINS * to_units(runaway.actual);
-        let lowest = state.nodes.keys().filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
+        let lowest =
+            state.nodes().map(|node| &node.scope).filter(carrying).max_by(|a, b| a.depth().cmp(&b.depth()).then(b.cmp(a))).unwrap_or(&top);
         // A model's money may be a project's that is told already.
         if taken.iter().any(|scope| lowest.within(scope)) {
             continue;
@@ -77,7 +79,7 @@ pub(crate) fn lowest_runaway(
 
 fn window_sum(state: &AccountState, scope: &Scope, runaway: &Runaway) -> f64 {
     let last = Minute(runaway.onset.0.saturating_add(i64::from(runaway.window_minutes) - 1));
-    let minutes = state.nodes.get(scope).and_then(|node| node.open.minutes.as_ref());
+    let minutes = state.get(scope).and_then(|node| node.minutes.as_ref());
     minutes.map_or(0.0, |minutes| to_units(minutes.sum(last.min(minutes.newest()), runaway.window_minutes)))
 }
 
@@ -118,7 +120,7 @@ fn told_beside(
     if told.is_empty() {
         return false;
     }
-    let leaves = state.nodes.keys().filter(|scope| matches!(scope, Scope::Leaf(_)) && scope.within(&candidate.scope));
+    let leaves = state.nodes().map(|node| &node.scope).filter(|scope| matches!(scope, Scope::Leaf(_)) && scope.within(&candidate.scope));
     let shared = leaves.filter(|leaf| told.iter().any(|other| leaf.within(other)));
     let excess: f64 =
         shared.filter_map(|leaf| judge::judge(state, account, leaf, hour, local, moment.rules)).map(|leaf| leaf.excess()).sum();
@@ -127,7 +129,7 @@ fn told_beside(
 
 /// The deepest node within `top` that explains it; of several, the one with the largest excess.
 fn descend(state: &AccountState, account: &Account, hour: Hour, local: LocalHour, top: &Judged, moment: Moment<'_>) -> Judged {
-    let below = state.nodes.keys().filter(|scope| **scope != top.scope && scope.within(&top.scope));
+    let below = state.nodes().map(|node| &node.scope).filter(|scope| **scope != top.scope && scope.within(&top.scope));
     let explaining = below
         .filter_map(|scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules))
         .filter(|judged| judged.excess() > 0.0 && judged.excess() >= EXPLAINS * top.excess());

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::alert::Stage;
 use crate::model::money::Nanos;
-use crate::model::time::Minute;
+use crate::model::time::{Hour, Minute};
 use crate::watch::baseline::packed;
 use crate::watch::rules::Thresholds;
 
@@ -24,7 +24,7 @@ const UNKNOWN_FLOORS: f64 = 10.0;
 /// the parent's very ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MinuteRing {
-    /// The first minute ever added.
+    /// The first minute ever added, or the oldest that is kept.
     first: Minute,
     /// The latest minute added.
     newest: Minute,
@@ -87,6 +87,14 @@ impl MinuteRing {
         }
     }
 
+    /// The series had its first usage in this hour, whoever is left to tell of it.
+    pub fn known_since(&mut self, born: Hour) {
+        let last_minute_of_birth = born.end().minute().0.saturating_sub(1);
+        if last_minute_of_birth <= self.oldest().0 {
+            self.first = self.oldest();
+        }
+    }
+
     /// Sum of the `minutes` up to and with `last`.
     pub fn sum(&self, last: Minute, minutes: u32) -> Nanos {
         let oldest_kept = self.newest.0.saturating_sub(MINUTES as i64 - 1);
@@ -109,6 +117,11 @@ impl MinuteRing {
             self.sums[slot(cleared)] = 0;
         }
         self.newest = self.newest.max(minute);
+        self.first = self.first.max(self.oldest());
+    }
+
+    fn oldest(&self) -> Minute {
+        Minute(self.newest.0.saturating_sub(MINUTES as i64 - 1))
     }
 }
 

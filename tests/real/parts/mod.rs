@@ -1,14 +1,17 @@
 //! Starts real parts on free loopback ports and ends them, whatever happens to the test process.
 //!
 //! `kafka()` is one broker for the whole process; a test that bounces its broker takes one of its
-//! own with `Kafka::start_own()`. `Smtp::start(..)` is one mail server per test, and `produce` and
+//! own with `Kafka::start_own()`, `Cluster::start()` is three of them. `Smtp::start(..)` is one mail server per test, and `produce` and
 //! `consume` are Java programs, so that neither end of a test is our own code.
 
+mod admin;
 mod caretaker;
+mod cluster;
 mod door;
 mod java;
 mod kafka;
 mod process;
+mod proxy;
 mod registry;
 mod smtp;
 mod tls;
@@ -16,11 +19,14 @@ mod tls;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use admin::Admin;
 pub use caretaker::{Guarded, temp_folder};
+pub use cluster::{Cluster, NODES};
 pub use door::Door;
-pub use java::{Consumed, consume, consume_text, consume_with, produce, produce_with, run_tool};
+pub use java::{Consumed, consume, consume_text, consume_with, java, produce, produce_with, run_tool};
 pub use kafka::{Kafka, kafka};
 pub use process::{Ended, run};
+pub use proxy::{Proxy, ProxyCounts, Way};
 pub use registry::{Registry, registry};
 pub use smtp::{Mail, Smtp, SmtpOptions, Tls as SmtpTls};
 pub use tls::{TestCa, test_ca};

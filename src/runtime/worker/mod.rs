@@ -3,113 +3,34 @@
 //! [`Worker`] knows groups, restoring and committing; a [`Role`] knows what records mean. Both see Kafka through [`Link`] only, so that
 //! the simulation runs them on a model of a broker.
 
+mod role;
+mod transact;
+
+pub use role::{Demand, Moment, Opening, Role, Source};
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::transact::Pending;
 use super::assignment::{Action, Assignment, Event, Phase};
-use super::commit::{self, Outcome, Staged};
 use super::pace::Pace;
 use super::{Setup, Stop};
 use crate::health::RoleState;
-use crate::kafka::link::{Batch, Committed, From, Link, Partition, Read, Rebalance, Record, Until};
-use crate::model::time::Timestamp;
+use crate::kafka::link::{Batch, Committed, Link, Partition, Read, Rebalance};
+use crate::metrics::{Rebalanced, Spent};
 
 /// Records of one partition that are taken before the next one has its turn.
 const FETCH: usize = 1_000;
 /// Records of a state that are read before the running partitions have their turn.
 const RESTORE: usize = 5_000;
-/// What was begun of a revoked partition is committed within this, or given up.
-const REVOKE_BUDGET: Duration = Duration::from_secs(5);
-/// Transactions that abort again and again for this long end the worker.
-const RETRY_FOR: Duration = Duration::from_secs(60);
 const FIRST_RETRY: Duration = Duration::from_millis(10);
-const LONGEST_RETRY: Duration = Duration::from_secs(1);
 /// Without anything to do the loop looks around this often.
 const IDLE: Duration = Duration::from_millis(100);
+/// Lag and time budget are told this often.
+const TELL: Duration = Duration::from_secs(1);
 const WITH_WORK: Duration = Duration::from_millis(1);
-
-/// What the records of a topic mean, and what has to be remembered of each partition.
-pub trait Role {
-    /// State of a partition that takes records.
-    type Part;
-    /// State that is being put together.
-    type Loading;
-
-    const NAME: &'static str;
-
-    /// The topic that the group reads.
-    fn topic(&self) -> &str;
-
-    /// The first record to fetch of a partition whose log holds `low..high`.
-    fn start(&self, committed: Option<&Committed>, low: i64, high: i64) -> i64;
-
-    fn begin_loading(&mut self, opening: Opening) -> Result<Self::Loading>;
-
-    /// What has to be read next, until there is nothing more.
-    fn next_source(&mut self, loading: &mut Self::Loading) -> Result<Option<Source>>;
-
-    fn load(&mut self, loading: &mut Self::Loading, record: &Record<'_>) -> Result<()>;
-
-    fn finish_loading(&mut self, loading: Self::Loading) -> Result<Self::Part>;
-
-    /// Takes the records of `batch` from index `from` on; the index of the first one that could not be taken now. The others are offered
-    /// again later, before anything else of this partition.
-    fn take(&mut self, part: &mut Self::Part, batch: &Batch, from: usize, moment: Moment) -> Result<usize>;
-
-    fn demand(&self, moment: Moment) -> Demand;
-
-    /// Everything since the last call, for one transaction. All partitions that hold state are handed in.
-    fn stage(&mut self, parts: &mut BTreeMap<i32, Self::Part>, moment: Moment) -> Result<Staged>;
-
-    /// What `stage` gave is visible to everybody; `took` from begin to commit.
-    fn committed(&mut self, parts: &mut BTreeMap<i32, Self::Part>, took: Duration);
-
-    /// These are not ours any more, and nothing staged of theirs was or will be committed by us; `left` are those that stay.
-    ///
-    /// # Errors
-    /// What is not staged yet cannot be taken apart: everything has to begin again from what is committed.
-    fn dropped(&mut self, partitions: &[i32], left: &BTreeMap<i32, Self::Part>) -> Result<()>;
-}
-
-/// A partition that was assigned and whose state is to be read.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    pub partition: i32,
-    pub committed: Option<Committed>,
-    /// First and next offset of the partition at the time.
-    pub low: i64,
-    pub high: i64,
-}
-
-/// A stretch of some partition, committed records only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    pub partition: Partition,
-    pub from: From,
-    pub until: Until,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Wall clock, for what people read.
-    pub now: Timestamp,
-    /// Monotonic, for what is waited for.
-    pub uptime: Duration,
-}
-
-/// Whether a role has something to commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    Nothing,
-    /// Soon: since this moment (uptime) work waits.
-    Since(Duration),
-    /// As soon as the commits before it allow: somebody waits for it.
-    Urgent(Duration),
-    /// At once.
-    Now,
-}
 
 struct Slot {
     /// Offset that fetching began at, and what the group had.
@@ -118,17 +39,8 @@ struct Slot {
     seen: Option<Committed>,
     /// Fetched, not taken yet: batch and index.
     backlog: Option<(Batch, usize)>,
-}
-
-/// Staged work on its way through its transaction.
-struct Pending {
-    staged: Staged,
-    metadata: String,
-    /// The outcome of the last attempt is unknown: look before anything else.
-    look: bool,
-    since: Duration,
-    tried: u32,
-    next_try: Duration,
+    /// When everything that had arrived was last committed.
+    caught_up: Duration,
 }
 
 pub struct Worker<'a, L: Link, R: Role> {
@@ -149,6 +61,9 @@ pub struct Worker<'a, L: Link, R: Role> {
     transactions: u64,
     /// The partition that has its turn first.
     turn: i32,
+    spent: Spent,
+    spent_until: Duration,
+    told: Duration,
     /// Last: records that wait are given back before their client ends.
     pub link: L,
 }
@@ -173,6 +88,9 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             incarnation,
             transactions: 0,
             turn: 0,
+            spent: Spent::default(),
+            spent_until: link.uptime(),
+            told: link.uptime(),
             link,
         }
     }
@@ -203,11 +121,17 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             self.go_on_committing()?;
             if self.pending.is_some() {
                 self.link.wait(FIRST_RETRY);
+                self.spend(|spent| &mut spent.commit);
                 return Ok(());
             }
         }
+        self.spend(|spent| &mut spent.commit);
         let restored = self.restore()?;
+        if restored {
+            self.spend(|spent| &mut spent.restore);
+        }
         let took = self.take()?;
+        self.spend(|spent| &mut spent.process);
         let moment = self.moment();
         let due = match self.role.demand(moment) {
             Demand::Nothing => false,
@@ -218,11 +142,39 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         if due {
             self.stage()?;
             self.go_on_committing()?;
+            self.spend(|spent| &mut spent.commit);
         } else if !took && !restored {
             let idle = matches!(self.role.demand(moment), Demand::Nothing);
             self.link.wait(if idle { IDLE } else { WITH_WORK });
+            self.spend(|spent| &mut spent.idle);
         }
+        self.tell_now_and_then();
         Ok(())
+    }
+
+    /// The time since the last call went into this.
+    fn spend(&mut self, phase: impl FnOnce(&mut Spent) -> &mut Duration) {
+        let uptime = self.link.uptime();
+        *phase(&mut self.spent) += uptime.saturating_sub(self.spent_until);
+        self.spent_until = uptime;
+    }
+
+    fn tell_now_and_then(&mut self) {
+        let uptime = self.link.uptime();
+        if uptime.saturating_sub(self.told) < TELL {
+            return;
+        }
+        self.told = uptime;
+        self.setup.metrics.spent(R::NAME, self.thread, &std::mem::take(&mut self.spent));
+        let group = self.group();
+        for (partition, slot) in &self.slots {
+            let place = Partition { topic: self.role.topic().to_string(), partition: *partition };
+            let Some(end) = self.link.end_seen(&place) else { continue };
+            let position = slot.seen.as_ref().map_or(slot.opening.low, |seen| seen.offset);
+            let lag = end.saturating_sub(position).max(0);
+            let age = if lag == 0 { Duration::ZERO } else { uptime.saturating_sub(slot.caught_up) };
+            self.setup.metrics.lag(&group, &place.topic, *partition, lag, age);
+        }
     }
 
     /// Commits what was taken and gives everything up.
@@ -244,6 +196,10 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         Moment { now: self.link.now(), uptime: self.link.uptime() }
     }
 
+    fn group(&self) -> String {
+        format!("{}-{}", self.setup.connection.application_id, R::NAME)
+    }
+
     fn partition(&self, partition: i32) -> Partition {
         Partition { topic: self.role.topic().to_string(), partition }
     }
@@ -258,11 +214,13 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             }
             Rebalance::Revoke { partitions, lost } => {
                 let numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition).collect();
-                let event = if lost { Event::Lost(numbers) } else { Event::Revoked(numbers) };
+                let (event, what) =
+                    if lost { (Event::Lost(numbers), Rebalanced::Lost) } else { (Event::Revoked(numbers), Rebalanced::Revoked) };
                 let actions = self.assignment.on(event);
                 // Answered in any case: an unanswered revoke would keep the member from ever closing.
                 let acted = self.act(actions);
                 self.link.unassign(&partitions)?;
+                self.rebalanced(what);
                 acted
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
@@ -283,14 +241,19 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         self.link.assign(&starts)?;
         self.unanswered = None;
         for opening in openings {
-            let slot = Slot { seen: opening.committed.clone(), opening, backlog: None };
+            let slot = Slot { seen: opening.committed.clone(), opening, backlog: None, caught_up: self.link.uptime() };
             self.slots.entry(slot.opening.partition).or_insert(slot);
         }
         let numbers = starts.iter().map(|(partition, _)| partition.partition).collect();
         let actions = self.assignment.on(Event::Assigned(numbers));
         self.act(actions)?;
+        self.rebalanced(Rebalanced::Assigned);
         self.report_state();
         Ok(())
+    }
+
+    fn rebalanced(&self, what: Rebalanced) {
+        self.setup.metrics.rebalanced(R::NAME, self.thread, what, self.assignment.partitions().count());
     }
 
     fn act(&mut self, actions: Vec<Action>) -> Result<()> {
@@ -316,9 +279,11 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
     }
 
     fn forget(&mut self, partitions: &[i32]) -> Result<()> {
+        let (group, topic) = (self.group(), self.role.topic().to_string());
         for partition in partitions {
             self.slots.remove(partition);
             self.parts.remove(partition);
+            self.setup.metrics.forget_partition(&group, R::NAME, &topic, *partition);
         }
         if let Some(pending) = &mut self.pending {
             if !pending.staged.leave_out(partitions) {
@@ -426,119 +391,5 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             slot.backlog = Some((batch, next));
         }
         Ok(next > from)
-    }
-
-    // ---- transactions
-
-    fn stage(&mut self) -> Result<()> {
-        let moment = self.moment();
-        let staged = self.role.stage(&mut self.parts, moment)?;
-        if staged.is_empty() {
-            return Ok(());
-        }
-        self.transactions += 1;
-        let metadata = format!("v1 {}-{}", self.incarnation, self.transactions);
-        let since = moment.uptime;
-        self.pending = Some(Pending { staged, metadata, look: false, since, tried: 0, next_try: since });
-        Ok(())
-    }
-
-    /// Tries the transaction under way once, if it is time.
-    fn go_on_committing(&mut self) -> Result<()> {
-        let topic = self.role.topic().to_string();
-        let uptime = self.link.uptime();
-        let Some(pending) = &mut self.pending else { return Ok(()) };
-        if uptime < pending.next_try {
-            return Ok(());
-        }
-        pending.tried += 1;
-        let backoff = FIRST_RETRY.saturating_mul(1 << pending.tried.min(10)).min(LONGEST_RETRY);
-        pending.next_try = uptime + backoff;
-        if pending.look && !self.look()? {
-            return Ok(());
-        }
-        let Some(pending) = &mut self.pending else { return Ok(()) };
-        if self.link.is_tainted() {
-            self.link.rebuild().with_context(|| format!("{}: new producer", R::NAME))?;
-        }
-        let started = self.link.uptime();
-        match commit::attempt(&mut self.link, &topic, &pending.staged, &pending.metadata) {
-            Outcome::Committed => self.went_through(started),
-            Outcome::Aborted(reason) => {
-                tracing::warn!(role = R::NAME, reason, tried = pending.tried, "transaction aborted, it is tried again");
-                if uptime.saturating_sub(pending.since) > RETRY_FOR {
-                    bail!("{}: no transaction went through for {RETRY_FOR:?}; the last one failed at {reason}", R::NAME);
-                }
-            }
-            Outcome::Uncertain(reason) => {
-                tracing::warn!(role = R::NAME, reason, "outcome of a transaction unknown, the producer is rebuilt");
-                pending.look = true;
-                pending.next_try = uptime;
-                self.link.rebuild().with_context(|| format!("{}: new producer after: {reason}", R::NAME))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// After an uncertain outcome. True: it did not go through, and may be tried again.
-    fn look(&mut self) -> Result<bool> {
-        let topic = self.role.topic().to_string();
-        let Some(pending) = &mut self.pending else { return Ok(false) };
-        let place = |partition: &i32| Partition { topic: topic.clone(), partition: *partition };
-        let partitions: Vec<Partition> = pending.staged.shares.keys().map(place).collect();
-        let Some(found) = self.link.committed(&partitions)? else { return Ok(false) };
-        let found = pending.staged.shares.keys().copied().zip(found).collect();
-        let seen = |partition: &i32| self.slots.get(partition).and_then(|slot| slot.seen.clone());
-        let before = pending.staged.shares.keys().map(|partition| (*partition, seen(partition))).collect();
-        match commit::went_through(&pending.staged, &pending.metadata, &before, &found) {
-            Some(true) => {
-                tracing::info!(role = R::NAME, "the transaction had gone through");
-                self.went_through(self.link.uptime());
-                Ok(false)
-            }
-            Some(false) => {
-                pending.look = false;
-                Ok(true)
-            }
-            None => bail!("{}: somebody else has committed offsets of partitions that we took for ours", R::NAME),
-        }
-    }
-
-    fn went_through(&mut self, started: Duration) {
-        let Some(pending) = self.pending.take() else { return };
-        for (partition, share) in &pending.staged.shares {
-            if let Some(slot) = self.slots.get_mut(partition) {
-                slot.seen = Some(Committed { offset: share.position, metadata: pending.metadata.clone() });
-            }
-        }
-        let uptime = self.link.uptime();
-        let took = uptime.saturating_sub(started);
-        self.pace.committed(uptime, took);
-        self.setup.metrics.committed(R::NAME, took);
-        self.role.committed(&mut self.parts, took);
-    }
-
-    /// Commits everything that was taken, within the budget of a revoke.
-    fn finish(&mut self) -> Result<()> {
-        let until = self.link.uptime() + REVOKE_BUDGET;
-        let mut is_staged = false;
-        loop {
-            if self.pending.is_none() {
-                if is_staged {
-                    return Ok(());
-                }
-                self.stage()?;
-                is_staged = true;
-                continue;
-            }
-            self.go_on_committing()?;
-            if self.pending.is_some() {
-                if self.link.uptime() >= until {
-                    tracing::warn!(role = R::NAME, "given up: what was begun is not committed, the next owner does it again");
-                    return Ok(());
-                }
-                self.link.wait(FIRST_RETRY);
-            }
-        }
     }
 }

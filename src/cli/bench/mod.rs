@@ -1,0 +1,151 @@
+//! `tollgate bench`: how fast it is here, on this machine and this broker.
+
+mod broker;
+pub mod events;
+mod measure;
+mod memory;
+
+use anyhow::{Result, anyhow};
+use clap::{Subcommand, ValueEnum};
+
+use self::events::{Events, Form};
+use self::measure::Measured;
+use super::telemetry::{self, Logging};
+use super::{ConfigFile, Ended};
+use crate::config;
+
+/// Measure how many events this machine can take
+///
+/// Events are made up: 210 bytes of framed Avro with 17 fields, 200 teams, every other project attributed by rules. Figures of a machine
+/// that does other things at the same time are worth little: `load` says how busy it was.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  tollgate bench intake\n  tollgate bench intake --leaves 20000 --form json --format json")]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+
+    /// How the result is printed
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// From bytes to fields, in memory
+    Decode(InMemory),
+    /// From bytes to sums: decode, validate, dedupe, attribute, price, combine, and the records of the sums; in memory, one thread
+    Intake(InMemory),
+    /// From sums to alerts: partials of so many leaves, ten minutes after ten minutes, closing hours; in memory, one thread
+    Watch(InMemory),
+    /// What reading the topic costs at the least: librdkafka's own batches, nothing done with them
+    ///
+    /// The broker is the one of the config. The topic is made and filled if it is empty; nothing else is written.
+    #[command(after_help = "Example:\n  tollgate bench floor --config tollgate.toml --events 12000000")]
+    Floor(OnBroker),
+    /// Intake as it runs in production, exactly once, until all of the topic is committed; the floor first, in the same run
+    ///
+    /// The broker, threads and intervals are those of the config; group, internal topics and outputs are made for the run and removed
+    /// after it. `ratio to floor` is CPU time for an event, intake's to the floor's.
+    #[command(after_help = "Example:\n  tollgate bench end-to-end --config tollgate.toml --events 12000000")]
+    EndToEnd(OnBroker),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct OnBroker {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// The topic of events; kept for the next run
+    #[arg(long, value_name = "NAME", default_value = "tollgate-bench-usage")]
+    topic: String,
+
+    /// How many events an empty topic is filled with
+    #[arg(long, value_name = "N", default_value = "2000000")]
+    events: u64,
+
+    /// Different series that they belong to
+    #[arg(long, value_name = "N", default_value = "2000")]
+    leaves: u64,
+
+    /// The topic holds your own events: attribution, prices and schemas are those of the config
+    #[arg(long)]
+    own_events: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct InMemory {
+    /// How many events (for watch: partials)
+    #[arg(long, value_name = "N", default_value = "2000000")]
+    events: u64,
+
+    /// Different series that they belong to
+    #[arg(long, value_name = "N", default_value = "2000")]
+    leaves: u64,
+
+    /// How the events are written
+    #[arg(long, value_enum, value_name = "FORM", default_value = "avro")]
+    form: Form,
+
+    /// Records of one transaction
+    #[arg(long, value_name = "N", default_value = "100000")]
+    batch: u64,
+}
+
+impl InMemory {
+    fn events(&self) -> Events {
+        Events { count: self.events, leaves: self.leaves, form: self.form }
+    }
+}
+
+pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
+    let measured = match &arguments.what {
+        What::Decode(options) | What::Intake(options) | What::Watch(options) => in_memory(&arguments.what, options)?,
+        What::Floor(options) | What::EndToEnd(options) => {
+            let Some(measured) = on_broker(&arguments.what, options, logging)? else { return Ok(Ended::Unusable) };
+            measured
+        }
+    };
+    print(&measured, arguments.format);
+    Ok(Ended::Well)
+}
+
+fn in_memory(what: &What, options: &InMemory) -> Result<Vec<Measured>> {
+    let loaded = config::load_text("", "", std::path::Path::new(""), std::iter::empty());
+    let loaded = loaded.map_err(|problems| anyhow!("{problems:?}"))?;
+    match what {
+        What::Decode(_) => memory::decode(&options.events(), loaded.intake.largest_record),
+        What::Watch(_) => memory::watch(options.events, options.leaves, &loaded.watch),
+        _ => memory::intake(&options.events(), loaded.intake, options.batch, loaded.settings.shard_count),
+    }
+}
+
+/// `None`: the config cannot be used.
+fn on_broker(what: &What, options: &OnBroker, logging: &Logging) -> Result<Option<Vec<Measured>>> {
+    let Some(loaded) = options.config.load_or_say() else { return Ok(None) };
+    telemetry::start(logging, &loaded.settings.log)?;
+    let run = broker::Run::new(loaded, &options.topic)?;
+    let bounds = run.prepare(&Events { count: options.events, leaves: options.leaves, form: Form::Avro })?;
+    let mut measured = vec![run.floor(&bounds)?];
+    if let What::EndToEnd(_) = what {
+        let mut whole = run.end_to_end(&bounds, !options.own_events)?;
+        let floor = measured.first().and_then(Measured::cpu_per_million);
+        if let Some((own, floor)) = whole.cpu_per_million().zip(floor).filter(|(_, floor)| *floor > 0.0) {
+            whole.more.push(("ratio to floor", own / floor));
+        }
+        measured.push(whole);
+    }
+    Ok(Some(measured))
+}
+
+fn print(measured: &[Measured], format: Format) {
+    match format {
+        Format::Text => measured.iter().for_each(|line| println!("{}", line.text())),
+        Format::Json => println!("{}", serde_json::Value::Array(measured.iter().map(Measured::json).collect())),
+    }
+}

@@ -1,0 +1,222 @@
+//! Which dead letters go back: what the command line picks, what may go, and what went before. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::record::RejectReason;
+use crate::model::time::Timestamp;
+use crate::model::wire::Origin;
+
+/// Letters that were picked by their offset are remembered one by one, in the offset's metadata, which has 4 KB.
+const MOST_SINGLES: usize = 64;
+
+const VERSION: &str = "v1";
+
+/// What the command line picks. Empty and `None` = everything.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub reasons: Vec<String>,
+    /// By the time at which the letter was written.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Original topic.
+    pub topic: Option<String>,
+    /// Place of the letter itself.
+    pub partition: Option<i32>,
+    pub offset: Option<i64>,
+    pub most_attempts: u32,
+}
+
+/// A letter as far as the choice goes.
+pub struct Letter<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    pub written: Timestamp,
+    pub origin: Option<&'a Origin>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Go,
+    /// Another reason, time, topic or place was asked for.
+    NotAskedFor,
+    /// Put back by an earlier run, or passed over by its filters.
+    Before,
+    /// It came back `most_attempts` times already: something is wrong with it that time does not cure.
+    TooOften,
+    /// A part of the record is missing.
+    Cut,
+    /// Not written by intake, or from a topic that is no input.
+    NotOurs,
+}
+
+/// How far one partition of dead-letter has been put back, by reason, so that each reason can be taken in its turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Letters of that reason below the offset are done with.
+    by_reason: BTreeMap<String, i64>,
+    /// Picked one by one.
+    singles: BTreeSet<i64>,
+}
+
+pub fn judge(letter: &Letter<'_>, selection: &Selection, inputs: &[String], progress: &Progress) -> Verdict {
+    let is_asked = |wanted: Option<bool>| wanted.unwrap_or(true);
+    let place = is_asked(selection.partition.map(|partition| partition == letter.partition))
+        && is_asked(selection.offset.map(|offset| offset == letter.offset))
+        && is_asked(selection.since.map(|since| letter.written >= since))
+        && is_asked(selection.until.map(|until| letter.written < until));
+    if !place {
+        return Verdict::NotAskedFor;
+    }
+    let Some(origin) = letter.origin.filter(|origin| inputs.contains(&origin.topic) && is_known(&origin.reason)) else {
+        return Verdict::NotOurs;
+    };
+    if !selection.reasons.is_empty() && !selection.reasons.contains(&origin.reason) {
+        return Verdict::NotAskedFor;
+    }
+    if selection.topic.as_ref().is_some_and(|topic| *topic != origin.topic) {
+        return Verdict::NotAskedFor;
+    }
+    if progress.is_done(&origin.reason, letter.offset) {
+        return Verdict::Before;
+    }
+    if origin.is_cut {
+        return Verdict::Cut;
+    }
+    if origin.attempts >= selection.most_attempts { Verdict::TooOften } else { Verdict::Go }
+}
+
+fn is_known(reason: &str) -> bool {
+    RejectReason::ALL.iter().any(|known| known.as_str() == reason)
+}
+
+impl Progress {
+    /// Reads what `encode` wrote into an offset's metadata; nothing there is nothing done.
+    ///
+    /// # Errors
+    /// Another version, or somebody else's text.
+    pub fn decode(text: &str) -> Result<Progress, String> {
+        let mut words = text.split_whitespace();
+        let mut progress = Progress::default();
+        match words.next() {
+            None => return Ok(progress),
+            Some(VERSION) => {}
+            Some(_) => return Err(format!("'{text}' is no progress of this version")),
+        }
+        for word in words {
+            let bad = || format!("'{word}' in '{text}'");
+            if let Some(single) = word.strip_prefix('+') {
+                progress.singles.insert(single.parse().map_err(|_| bad())?);
+            } else {
+                let (reason, offset) = word.split_once('=').ok_or_else(bad)?;
+                progress.by_reason.insert(reason.to_owned(), offset.parse().map_err(|_| bad())?);
+            }
+        }
+        Ok(progress)
+    }
+
+    pub fn encode(&self) -> String {
+        let reasons = self.by_reason.iter().map(|(reason, offset)| format!(" {reason}={offset}"));
+        let singles = self.singles.iter().map(|offset| format!(" +{offset}"));
+        std::iter::once(VERSION.to_owned()).chain(reasons).chain(singles).collect()
+    }
+
+    pub fn is_done(&self, reason: &str, offset: i64) -> bool {
+        self.by_reason.get(reason).is_some_and(|next| offset < *next) || self.singles.contains(&offset)
+    }
+
+    /// In the order of offsets: letters of the reason that were passed over on the way are done with too.
+    pub fn put_back(&mut self, reason: &str, offset: i64) {
+        let next = self.by_reason.entry(reason.to_owned()).or_default();
+        *next = (*next).max(offset + 1);
+    }
+
+    /// One that was picked by its offset. Answers whether there is room to remember it.
+    pub fn put_back_single(&mut self, offset: i64) -> bool {
+        self.singles.insert(offset);
+        self.singles.len() <= MOST_SINGLES
+    }
+
+    /// The offset to commit: behind the last letter that went back. The metadata says the rest.
+    pub fn offset(&self) -> i64 {
+        let singles = self.singles.last().map_or(0, |offset| offset + 1);
+        self.by_reason.values().copied().max().unwrap_or(0).max(singles)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(reason: &str, attempts: u32) -> Origin {
+        Origin { reason: reason.into(), topic: "usage-events".into(), partition: 0, attempts, is_cut: false }
+    }
+
+    fn judge_one(origin: &Origin, offset: i64, selection: &Selection, progress: &Progress) -> Verdict {
+        let letter = Letter { partition: 1, offset, written: Timestamp(1_000), origin: Some(origin) };
+        judge(&letter, selection, &["usage-events".to_owned()], progress)
+    }
+
+    fn all() -> Selection {
+        Selection { most_attempts: 3, ..Selection::default() }
+    }
+
+    #[test]
+    fn what_goes_and_why_the_rest_does_not() {
+        let sound = origin("invalid_json", 0);
+        let none = Progress::default();
+        let with = |change: fn(&mut Selection)| {
+            let mut selection = all();
+            change(&mut selection);
+            judge_one(&sound, 7, &selection, &none)
+        };
+        assert_eq!(with(|_| {}), Verdict::Go);
+        assert_eq!(with(|selection| selection.reasons = vec!["invalid_json".into()]), Verdict::Go);
+        assert_eq!(with(|selection| selection.reasons = vec!["unknown_schema".into()]), Verdict::NotAskedFor);
+        assert_eq!(with(|selection| selection.since = Some(Timestamp(1_000))), Verdict::Go);
+        assert_eq!(with(|selection| selection.since = Some(Timestamp(1_001))), Verdict::NotAskedFor);
+        assert_eq!(with(|selection| selection.until = Some(Timestamp(1_000))), Verdict::NotAskedFor, "until is not included");
+        assert_eq!(with(|selection| selection.topic = Some("feedback".into())), Verdict::NotAskedFor);
+        assert_eq!(with(|selection| selection.partition = Some(2)), Verdict::NotAskedFor);
+        assert_eq!(with(|selection| selection.offset = Some(7)), Verdict::Go);
+        assert_eq!(with(|selection| selection.offset = Some(8)), Verdict::NotAskedFor);
+
+        assert_eq!(judge_one(&origin("invalid_json", 2), 7, &all(), &none), Verdict::Go);
+        assert_eq!(judge_one(&origin("invalid_json", 3), 7, &all(), &none), Verdict::TooOften);
+        assert_eq!(judge_one(&Origin { is_cut: true, ..sound.clone() }, 7, &all(), &none), Verdict::Cut);
+        assert_eq!(judge_one(&origin("never heard of", 0), 7, &all(), &none), Verdict::NotOurs);
+        // A forged letter must not write to our outputs.
+        assert_eq!(judge_one(&Origin { topic: "alerts".into(), ..sound }, 7, &all(), &none), Verdict::NotOurs);
+    }
+
+    #[test]
+    fn each_reason_is_taken_in_its_turn() {
+        let mut progress = Progress::default();
+        progress.put_back("unknown_schema", 9);
+        let (json, schema) = (origin("invalid_json", 0), origin("unknown_schema", 0));
+        assert_eq!(judge_one(&json, 7, &all(), &progress), Verdict::Go);
+        assert_eq!(judge_one(&schema, 9, &all(), &progress), Verdict::Before);
+        assert_eq!(judge_one(&schema, 10, &all(), &progress), Verdict::Go);
+        assert!(progress.put_back_single(12));
+        assert_eq!(judge_one(&json, 12, &all(), &progress), Verdict::Before);
+        assert_eq!(judge_one(&json, 11, &all(), &progress), Verdict::Go);
+        assert_eq!(progress.offset(), 13);
+    }
+
+    #[test]
+    fn progress_survives_its_text_and_fits() {
+        let mut progress = Progress::default();
+        assert_eq!(Progress::decode(""), Ok(Progress::default()));
+        for reason in RejectReason::ALL {
+            progress.put_back(reason.as_str(), i64::MAX - 1);
+        }
+        for offset in 0..MOST_SINGLES {
+            assert!(progress.put_back_single(i64::MAX - 100 + offset as i64));
+        }
+        assert_eq!(Progress::decode(&progress.encode()), Ok(progress.clone()));
+        assert!(progress.encode().len() < 4_000, "{}", progress.encode().len());
+        assert!(!progress.put_back_single(5));
+        for text in ["v2 a=1", "v1 a", "v1 a=b", "v1 +x"] {
+            assert!(Progress::decode(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Byte strings by number: each is kept once, all of them in one piece of memory, so that ten thousand cost a handful of allocations.
+
+use super::slots::Slots;
+
+#[derive(Debug, Default)]
+pub struct Interner {
+    bytes: Vec<u8>,
+    /// Where each ends; it begins where the one before it ends.
+    ends: Vec<u32>,
+    slots: Slots,
+}
+
+impl Interner {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Of memory, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.ends.len() * 20
+    }
+
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        let item = self.slots.find(hash(key), |item| self.get(item) == Some(key))?;
+        usize::try_from(item).ok()
+    }
+
+    /// Its number, counted from 0. For a key that is not there yet.
+    pub fn add(&mut self, key: &[u8]) -> usize {
+        let number = self.ends.len();
+        self.bytes.extend_from_slice(key);
+        let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        assert!(end < u32::MAX, "an interner is emptied long before it holds four gigabytes");
+        self.ends.push(end);
+        self.slots.insert(hash(key), u32::try_from(number).unwrap_or(u32::MAX));
+        number
+    }
+
+    pub fn clear(&mut self) {
+        *self = Interner::default();
+    }
+
+    fn get(&self, item: u32) -> Option<&[u8]> {
+        let item = usize::try_from(item).ok()?;
+        let start = match item.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.bytes.get(usize::try_from(start).ok()?..usize::try_from(*self.ends.get(item)?).ok()?)
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_number() {
+        let mut interner = Interner::default();
+        let keys: Vec<Vec<u8>> = (0..500_u32).map(|n| format!("{n}").repeat(usize::try_from(n % 5).unwrap()).into_bytes()).collect();
+        for key in &keys {
+            if interner.find(key).is_none() {
+                let number = interner.add(key);
+                assert_eq!(number + 1, interner.len());
+            }
+        }
+        assert_eq!(interner.len(), 401, "every fifth is empty");
+        assert!(keys.iter().all(|key| interner.find(key).is_some_and(|number| interner.get(u32::try_from(number).unwrap()) == Some(key))));
+        interner.clear();
+        assert_eq!((interner.len(), interner.bytes(), interner.find(b"")), (0, 0, None));
+    }
+}

@@ -1,0 +1,270 @@
+//! What is remembered against what is worked out anew: the same events through one batch with a long memory, and each of them by the pure
+//! functions alone.
+
+use std::collections::BTreeMap;
+
+use apache_avro::Schema;
+use apache_avro::types::Value as Avro;
+use apache_avro::writer::datum::GenericDatumWriter;
+use serde_json::{Map, Value as Json, json};
+
+use super::*;
+use crate::intake::rules::{AttributedTeam, AttributionRule, Price, SourceRule, TokenKind};
+use crate::model::Text;
+use crate::model::partial::{Partial, UserCost};
+use crate::model::wire::confluent_frame;
+
+/// As a producer of our own might have it; decimals and enums too.
+const WRITER: &str = r#"{"type":"record","name":"Usage","fields":[
+    {"name":"event_id","type":"string"},{"name":"noise","type":["null","string"]},{"name":"source","type":"string"},
+    {"name":"event_time","type":{"type":"long","logicalType":"timestamp-micros"}},
+    {"name":"meter","type":["null","string"]},{"name":"team","type":["null","string"]},{"name":"project","type":["null","string"]},
+    {"name":"model","type":"string"},{"name":"provider","type":{"type":"enum","name":"Provider","symbols":["openai","aws"]}},
+    {"name":"region","type":["string","null"]},{"name":"environment","type":"bytes"},{"name":"user","type":["null","string"]},
+    {"name":"account","type":["null","string"]},{"name":"quantity","type":["null","double"]},
+    {"name":"input_tokens","type":["null","long"]},{"name":"output_tokens","type":["null","int"]},
+    {"name":"cached_input_tokens","type":["null","long"]},{"name":"requests","type":["null","long"]},
+    {"name":"cost","type":["null","string",{"type":"bytes","logicalType":"decimal","precision":20,"scale":7}]},
+    {"name":"currency","type":["null","string"]},{"name":"tags","type":["null",{"type":"map","values":"string"}]}]}"#;
+
+fn pattern(text: &str) -> Option<Text> {
+    Some(text.into())
+}
+
+/// Every kind of condition, and every kind of team.
+fn attribution() -> Vec<AttributionRule> {
+    let named = |team: &str| AttributionRule { team: AttributedTeam::Named(team.into()), ..AttributionRule::default() };
+    vec![
+        AttributionRule { tags: vec![("cc".into(), "1*".into())], ..named("by tag") },
+        AttributionRule { user: pattern("u2*"), source: pattern("gateway/*"), ..named("by user") },
+        AttributionRule { project: pattern("p1"), account: pattern("key-*"), ..named("by account") },
+        AttributionRule { team: AttributedTeam::FromTag("owner".into()), ..AttributionRule::default() },
+        AttributionRule { project: pattern("p2"), ..named("by project") },
+    ]
+}
+
+fn prices(at: Timestamp) -> Vec<Price> {
+    let price = |model: &str, kind, amount: &str, from: i64, to: Option<i64>, region: Option<&str>| Price {
+        provider: "openai".into(),
+        model: model.into(),
+        meter: "llm.tokens".into(),
+        token_kind: Some(kind),
+        region: region.map(Text::from),
+        amount: amount.parse().unwrap(),
+        per: 1_000_000,
+        currency: Currency::USD,
+        effective_from: at.plus_ms(from),
+        effective_to: to.map(|to| at.plus_ms(to)),
+    };
+    let minutes = |minutes: i64| minutes * 60_000;
+    let mut prices = vec![
+        price("gpt-*", TokenKind::Input, "2.5", minutes(-9_000), Some(minutes(-3)), None),
+        price("gpt-*", TokenKind::Input, "3", minutes(-3), None, None),
+        price("gpt-4o", TokenKind::Input, "7", minutes(-2), Some(minutes(-1)), None),
+        price("gpt-*", TokenKind::Input, "5", minutes(-4), None, Some("eu")),
+        price("gpt-*", TokenKind::Output, "10", minutes(-9_000), None, None),
+        price("gpt-*", TokenKind::CachedInput, "1", minutes(-2), None, None),
+    ];
+    prices.push(Price { meter: "gpu.seconds".into(), token_kind: None, model: "".into(), per: 3_600, ..prices[0].clone() });
+    prices.push(Price { meter: "request".into(), token_kind: None, model: "".into(), per: 7, effective_to: None, ..prices[0].clone() });
+    prices
+}
+
+fn some_rules(which: usize) -> IntakeRules {
+    let tolerant = SourceRule {
+        source: "gateway/2".into(),
+        input_includes_cached: false,
+        input_includes_cache_write: false,
+        output_includes_reasoning: true,
+    };
+    let mut attribution = attribution();
+    let first = which % attribution.len();
+    attribution.rotate_left(first);
+    let sources = if which.is_multiple_of(2) { vec![tolerant] } else { Vec::new() };
+    IntakeRules { attribution, sources, prices: PriceBook::new(prices(NOW)), ..rules() }
+}
+
+/// Most of them are like one of a few hundred others, but for their numbers.
+fn some_event(dice: &mut Dice, id: i64) -> Map<String, Json> {
+    let like = dice.roll(400);
+    let mut event = Map::new();
+    let mut numbers = Dice(dice.roll(1 << 30) as u64);
+    let dice = &mut if numbers.once_in(8) { Dice(numbers.0) } else { Dice(like as u64) };
+    event.insert("event_id".to_owned(), json!(format!("id-{id}")));
+    event.insert("source".to_owned(), json!(dice.pick(&["gateway/1", "gateway/2", "x"])));
+    event.insert("event_time".to_owned(), json!(NOW.0 - i64::try_from(numbers.roll(300_000)).unwrap()));
+    event.insert("model".to_owned(), json!(dice.pick(&["gpt-4o", "gpt-5", "other", ""])));
+    event.insert("provider".to_owned(), json!(dice.pick(&["openai", "openai", "aws"])));
+    event.insert("environment".to_owned(), json!(dice.pick(&["prod", "", "dév"])));
+    let optional: [(&str, &[&str]); 8] = [
+        ("meter", &["llm.tokens", "gpu.seconds", " ", ""]),
+        ("team", &["search", " search\n", " \t", "", "Zoë", "a\u{202e}b"]),
+        ("project", &["p1", "p2", "p1 "]),
+        ("region", &["eu", "us"]),
+        ("user", &["u1", "u2", "u22", " u2", "\n", "ü"]),
+        ("account", &["key-1", "none"]),
+        ("currency", &["EUR", "usd"]),
+        ("noise", &["x"]),
+    ];
+    for (field, values) in optional {
+        if dice.once_in(2) {
+            event.insert(field.to_owned(), json!(dice.pick(values)));
+        }
+    }
+    for field in ["input_tokens", "output_tokens", "cached_input_tokens", "requests"] {
+        if dice.once_in(2) {
+            event.insert(field.to_owned(), json!(numbers.roll(5_000)));
+        }
+    }
+    if dice.once_in(4) {
+        event.insert("quantity".to_owned(), json!(f64::from(u32::try_from(numbers.roll(1_000)).unwrap()) / 8.0));
+    }
+    if dice.once_in(4) {
+        event.insert("cost".to_owned(), json!(dice.pick(&["0.0123", "-4", "1e-6", ""])));
+    }
+    if dice.once_in(2) {
+        let mut tags = Map::new();
+        for (name, values) in [("cc", ["12", "2"]), ("owner", [" ranking\t", ""]), ("other", ["x", "y"])] {
+            if dice.once_in(2) {
+                tags.insert(name.to_owned(), json!(dice.pick(&values)));
+            }
+        }
+        event.insert("tags".to_owned(), Json::Object(tags));
+    }
+    event
+}
+
+fn as_avro(schema: &Schema, event: &Map<String, Json>) -> Vec<u8> {
+    let Schema::Record(record) = schema else { panic!("no record") };
+    let number = |value: &Json| value.as_i64().unwrap_or_default();
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let fields = record.fields.iter().map(|field| {
+        let value = event.get(&field.name).unwrap_or(&Json::Null);
+        let inner = match (field.name.as_str(), value) {
+            (_, Json::Null) => Avro::Null,
+            ("event_time", value) => Avro::TimestampMicros(number(value) * 1_000 + 999),
+            ("environment", value) => Avro::Bytes(text(value).into_bytes()),
+            ("provider", value) => Avro::Enum(u32::from(value == "aws"), text(value)),
+            ("quantity", value) => Avro::Double(value.as_f64().unwrap()),
+            ("output_tokens", value) => Avro::Int(number(value).try_into().unwrap()),
+            ("tags", value) => {
+                Avro::Map(value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), Avro::String(text(value)))).collect())
+            }
+            (_, Json::Number(_)) => Avro::Long(number(value)),
+            (_, value) => Avro::String(text(value)),
+        };
+        let value = match &field.schema {
+            Schema::Union(union) => {
+                let place = union.variants().iter().position(|variant| matches!(variant, Schema::Null) == value.is_null()).unwrap();
+                Avro::Union(u32::try_from(place).unwrap(), Box::new(inner))
+            }
+            _ => inner,
+        };
+        (field.name.clone(), value)
+    });
+    let record = Avro::Record(fields.collect());
+    confluent_frame(7, &GenericDatumWriter::builder(schema).build().unwrap().write_value_to_vec(record).unwrap())
+}
+
+fn as_json(event: &Map<String, Json>) -> Vec<u8> {
+    let mut event = event.clone();
+    let time = Timestamp(event["event_time"].as_i64().unwrap()).to_string();
+    event.insert("event_time".to_owned(), json!(time));
+    serde_json::to_vec(&event).unwrap()
+}
+
+/// What becomes of one event, by the functions that remember nothing.
+fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable) -> Partial {
+    let mut scratch = Scratch::default();
+    let event = accept(record, Some(NOW), rules, schemas, &mut scratch).unwrap();
+    let priced = price::price(&event, rules);
+    let text = |text: &Option<std::borrow::Cow<'_, str>>| Text::from(text.as_deref().unwrap_or_default());
+    let users = event.user.iter().map(|user| UserCost { user: user.as_ref().into(), cost: priced.cost });
+    Partial {
+        leaf: crate::model::leaf::Leaf {
+            team: attribute::attribute(&event, &rules.attribution).as_ref().into(),
+            project: text(&event.project),
+            model: text(&event.model),
+            provider: text(&event.provider),
+            region: text(&event.region),
+            environment: text(&event.environment),
+            meter: event.meter.as_ref().into(),
+            currency: priced.currency,
+            measure: crate::model::leaf::Measure::Estimated,
+        },
+        minute: event.event_time.minute(),
+        events: 1,
+        unpriced_events: u64::from(priced.unpriced),
+        cost: priced.cost,
+        has_negative: priced.cost.0 < 0,
+        quantity: event.quantity.unwrap_or_default(),
+        requests: event.requests,
+        tokens_input: priced.tokens.input,
+        tokens_output: priced.tokens.output,
+        tokens_cached_input: priced.tokens.cached_input,
+        tokens_cache_write: priced.tokens.cache_write,
+        tokens_reasoning: priced.tokens.reasoning,
+        last_event_time: event.event_time,
+        last_ingest_time: NOW,
+        users: users.collect(),
+    }
+}
+
+#[test]
+fn what_is_remembered_is_what_is_worked_out_anew() {
+    let schema = Schema::parse_str(WRITER).unwrap();
+    let mut schemas = SchemaTable::default();
+    schemas.insert(7, WRITER);
+    let (mut dice, mut partition, mut batch) = (Dice(5), partition(), Batch::default());
+    let mut rules = some_rules(0);
+    let mut quick = 0;
+    for offset in 0..20_000_i64 {
+        if offset % 2_500 == 2_499 {
+            // In the same place in memory, under the same revision.
+            rules = some_rules(usize::try_from(offset).unwrap() / 2_500);
+        }
+        let event = some_event(&mut dice, offset);
+        let value = if dice.once_in(3) { as_json(&event) } else { as_avro(&schema, &event) };
+        let record = InputRecord { offset, ..record(Some(&value)) };
+        let plain = decode::quick(&record, 1_000_000, &schemas);
+        quick += u32::from(plain.is_some_and(|event| batch.memory.find_quick(&event).is_some()));
+        let expected = worked_out(&record, &rules, &schemas);
+        assert_eq!(process(&record, NOW, &rules, &schemas, &mut partition, &mut batch), Outcome::Combined);
+        let found: Vec<Partial> = batch.drain_into_shards(1).into_values().flatten().collect();
+        assert_eq!(found, [expected], "{offset}: {event:?}");
+    }
+    assert!(quick > 6_000, "{quick} of 13,000 Avro events took the quick way");
+}
+
+#[test]
+fn a_flood_of_new_names_makes_it_forget_and_changes_nothing() {
+    let (rules, schemas, mut partition, mut batch) = (some_rules(1), SchemaTable::default(), partition(), Batch::default());
+    let (mut total, mut drains, mut fewest) = (0, 0, u64::MAX);
+    let mut costs: BTreeMap<String, Nanos> = BTreeMap::new();
+    let mut most = 0;
+    for offset in 0..150_000_i64 {
+        let honest = offset % 10 == 0;
+        let team = if honest { "search".to_owned() } else { format!("team {offset} {}", "x".repeat(200)) };
+        let value = format!(
+            r#"{{"event_id":"{offset}","source":"s","event_time":"2026-03-01T10:00:00Z","team":"{team}","user":"u{offset}","cost":"1"}}"#
+        );
+        let record = InputRecord { offset, ..record(Some(value.as_bytes())) };
+        assert_eq!(process(&record, NOW, &rules, &schemas, &mut partition, &mut batch), Outcome::Combined);
+        most = most.max(batch.memory.bytes());
+        if batch.is_full() || offset == 149_999 {
+            fewest = if batch.is_full() { fewest.min(batch.counts().read) } else { fewest };
+            total += batch.take_counts().read;
+            drains += 1;
+            for partial in batch.drain_into_shards(1).into_values().flatten() {
+                let team = if partial.leaf.team.as_ref() == "search" { "search" } else { "flood" };
+                let sum = costs.entry(team.to_owned()).or_default();
+                *sum = sum.checked_add(partial.cost).unwrap();
+            }
+        }
+    }
+    assert_eq!(total, 150_000);
+    assert_eq!(costs, [("flood".to_owned(), Nanos::from_units(135_000)), ("search".to_owned(), Nanos::from_units(15_000))].into());
+    assert!(drains >= 3 && most < 66 * 1024 * 1024, "{drains} transactions, at most {most} bytes");
+    // What has been forgotten leaves room for a transaction of ordinary size.
+    assert!(fewest > 20_000, "{fewest}");
+}

@@ -1,0 +1,157 @@
+//! One account's series: nodes by small numbers, their order by name, and the episodes.
+//!
+//! Whatever walks over series does so in the order of their names, so that results do not depend on who came first.
+
+use std::collections::BTreeMap;
+
+use super::alert::episode::Episode;
+use super::series::{Grain, HourList, LeafState, Node};
+use crate::model::leaf::{Account, LeafDimensions, Scope};
+use crate::model::time::Hour;
+
+/// Place of a node within its account; given to another one after the node has gone.
+pub type NodeId = u32;
+
+/// One team's spend in one measure and currency.
+#[derive(Clone, Debug)]
+pub(crate) struct AccountState {
+    pub account: Account,
+    slots: Vec<Option<Box<Node>>>,
+    free: Vec<NodeId>,
+    /// Ids in the order of their scopes.
+    order: Vec<NodeId>,
+    pub episodes: BTreeMap<String, Episode>,
+    /// Open episodes as last counted.
+    pub open_episodes: usize,
+}
+
+impl AccountState {
+    pub fn new(account: Account) -> AccountState {
+        AccountState { account, slots: Vec::new(), free: Vec::new(), order: Vec::new(), episodes: BTreeMap::new(), open_episodes: 0 }
+    }
+
+    /// Series in this account.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn id_of(&self, scope: &Scope) -> Option<NodeId> {
+        self.position(scope).ok().and_then(|at| self.order.get(at)).copied()
+    }
+
+    pub fn get(&self, scope: &Scope) -> Option<&Node> {
+        self.node(self.id_of(scope)?)
+    }
+
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.slots.get(id as usize)?.as_deref()
+    }
+
+    pub fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.slots.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    /// A node that is known to be there.
+    pub fn at(&mut self, id: NodeId) -> &mut Node {
+        let node = self.slots.get_mut(id as usize).and_then(Option::as_deref_mut);
+        node.unwrap_or_else(|| unreachable!("node {id} is gone"))
+    }
+
+    /// Ids in the order of their scopes.
+    pub fn ids(&self) -> &[NodeId] {
+        &self.order
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.order.iter().filter_map(|id| self.node(*id))
+    }
+
+    /// Leaves with their dimensions, in the order of these.
+    pub fn leaves(&self) -> impl Iterator<Item = (&LeafDimensions, &Node, &LeafState)> {
+        self.nodes().filter_map(|node| match (&node.scope, &node.grain) {
+            (Scope::Leaf(dimensions), Grain::Leaf(leaf)) => Some((dimensions, node, &**leaf)),
+            _ => None,
+        })
+    }
+
+    /// Adds a node under a name that is new.
+    pub fn insert(&mut self, node: Node) -> NodeId {
+        let at = self.position(&node.scope).unwrap_or_else(|at| at);
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.slots[id as usize] = Some(Box::new(node));
+                id
+            }
+            None => {
+                self.slots.push(Some(Box::new(node)));
+                (self.slots.len() - 1) as NodeId
+            }
+        };
+        self.order.insert(at, id);
+        id
+    }
+
+    pub fn remove(&mut self, id: NodeId) -> Option<Node> {
+        let scope = self.node(id)?.scope.clone();
+        let at = self.position(&scope).ok()?;
+        self.order.remove(at);
+        self.free.push(id);
+        self.slots.get_mut(id as usize)?.take().map(|node| *node)
+    }
+
+    /// Adds the leaves up again into the open hours and minutes of their sums.
+    pub fn add_up(&mut self) {
+        for id in self.order.clone() {
+            if let Some(node) = self.node_mut(id)
+                && let Grain::Sum(sum) = &mut node.grain
+            {
+                sum.hours = HourList::default();
+                node.minutes = None;
+            }
+        }
+        for id in self.order.clone() {
+            let Some(slot) = self.slots.get_mut(id as usize) else { continue };
+            let Some(node) = slot.take() else { continue };
+            if let Grain::Leaf(leaf) = &node.grain {
+                for parent in leaf.parents {
+                    if let Some(sum) = self.node_mut(parent) {
+                        sum.add_leaf(leaf, node.minutes.as_ref());
+                    }
+                }
+            }
+            self.slots[id as usize] = Some(node);
+        }
+        for id in self.order.clone() {
+            if let Some(node) = self.node_mut(id).filter(|node| matches!(node.grain, Grain::Sum(_)))
+                && let Some(ring) = &mut node.minutes
+            {
+                // What leaves that are gone by now had taken is forgotten, but not that they were there.
+                ring.known_since(node.closed.born);
+            }
+        }
+    }
+
+    fn position(&self, scope: &Scope) -> Result<usize, usize> {
+        self.order.binary_search_by(|id| match self.node(*id) {
+            Some(node) => node.scope.cmp(scope),
+            None => std::cmp::Ordering::Less,
+        })
+    }
+
+    /// First hour of which anything is known of this account.
+    pub fn born(&self) -> Option<Hour> {
+        self.get(&Scope::Team).map(|node| node.closed.born)
+    }
+
+    /// Episodes that are not over.
+    pub fn open_episodes(&self) -> impl Iterator<Item = &Episode> {
+        self.episodes.values().filter(|episode| episode.is_open())
+    }
+}
+
+/// Ids, slots that are free and caches are nobody's business: two accounts are the same if they say the same by name.
+impl PartialEq for AccountState {
+    fn eq(&self, other: &AccountState) -> bool {
+        self.account == other.account && self.episodes == other.episodes && self.nodes().eq(other.nodes())
+    }
+}

@@ -1,0 +1,57 @@
+//! State as format version 1 wrote it: read once, written anew when its series changes next.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::detect::runaway::MinuteRing;
+use super::restore::ReadOpen;
+use super::series::{HourTotals, NodeClosed};
+use super::shard::Header;
+use super::state::{StateError, from_payload};
+use super::watermark::Watermarks;
+use crate::model::time::Hour;
+
+#[derive(Deserialize)]
+struct Header1 {
+    shard: u32,
+    shard_count: u32,
+    position: i64,
+    rules_revision: u64,
+    watermarks: Watermarks,
+    closed_through: Option<Hour>,
+    late_partials: u64,
+}
+
+#[derive(Deserialize)]
+struct LeafOpen1 {
+    hours: BTreeMap<Hour, HourTotals>,
+    minutes: Option<MinuteRing>,
+}
+
+/// Open parts of version 1 were written with every transaction: there is nothing to replay.
+pub(super) fn header(payload: &[u8]) -> Result<Header, StateError> {
+    let old: Header1 = from_payload(payload)?;
+    Ok(Header {
+        position: old.position,
+        replay_from: old.position,
+        rules_revision: old.rules_revision,
+        watermarks: old.watermarks,
+        closed_through: old.closed_through,
+        late_partials: old.late_partials,
+        ..Header::new(old.shard, old.shard_count)
+    })
+}
+
+pub(super) fn closed(payload: &[u8]) -> Result<NodeClosed, StateError> {
+    from_payload(payload)
+}
+
+pub(super) fn recent(payload: &[u8]) -> Result<BTreeMap<Hour, HourTotals>, StateError> {
+    from_payload(payload)
+}
+
+pub(super) fn open(payload: &[u8]) -> Result<ReadOpen, StateError> {
+    let old: LeafOpen1 = from_payload(payload)?;
+    Ok(ReadOpen { as_of: 0, hours: old.hours.into_iter().collect(), minutes: old.minutes })
+}

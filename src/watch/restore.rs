@@ -1,0 +1,294 @@
+//! How a shard is put together again: the changelog to its end, then what the shard log has that open parts lack.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::AccountState;
+use super::detect::runaway::MinuteRing;
+use super::legacy;
+use super::rules::WatchRules;
+use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
+use super::shard::{Header, Place, Shard};
+use super::state::{STATE_VERSION, StateError, StateKey, decode_key, from_payload, unseal};
+use crate::model::leaf::{Account, LeafDimensions, Scope};
+use crate::model::partial::ShardRecord;
+use crate::model::time::Hour;
+
+/// Restore, fed with one key after the other.
+pub struct Restorer {
+    shard_count: u32,
+    header: Option<Header>,
+    shard: Shard,
+    /// Nothing was put yet.
+    is_empty: bool,
+    reads_version_1: bool,
+}
+
+/// What has to be read of the shard log: offsets `from..to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    pub from: i64,
+    pub to: i64,
+}
+
+/// Value of a closed part.
+#[derive(Serialize)]
+pub(crate) struct ClosedValue<'a> {
+    closed: &'a NodeClosed,
+    leaf: Option<LeafClosed<'a>>,
+}
+
+#[derive(Serialize)]
+struct LeafClosed<'a> {
+    born_at: i64,
+    recent: &'a Recent,
+}
+
+type Recent = std::collections::BTreeMap<Hour, HourTotals>;
+
+/// The same, as it is read.
+#[derive(Deserialize)]
+struct ReadClosed {
+    closed: NodeClosed,
+    leaf: Option<ReadLeaf>,
+}
+
+#[derive(Deserialize)]
+struct ReadLeaf {
+    born_at: i64,
+    recent: Recent,
+}
+
+/// Value of an open part, which holds every record before `as_of`.
+#[derive(Serialize)]
+pub(crate) struct OpenValue<'a> {
+    as_of: i64,
+    hours: &'a HourList<HourTotals>,
+    minutes: &'a Option<MinuteRing>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReadOpen {
+    pub as_of: i64,
+    pub hours: HourList<HourTotals>,
+    pub minutes: Option<MinuteRing>,
+}
+
+impl Node {
+    pub(super) fn closed_value(&self) -> ClosedValue<'_> {
+        let leaf = self.leaf().map(|leaf| LeafClosed { born_at: leaf.born_at, recent: &leaf.recent });
+        ClosedValue { closed: &self.closed, leaf }
+    }
+
+    pub(super) fn open_value(&self) -> Option<OpenValue<'_>> {
+        let leaf = self.leaf()?;
+        Some(OpenValue { as_of: leaf.as_of, hours: &leaf.hours, minutes: &self.minutes })
+    }
+}
+
+/// Stands in for the closed part until it is read.
+const UNBORN: Hour = Hour(i64::MAX);
+
+impl Restorer {
+    pub fn new(shard_count: u32) -> Restorer {
+        let shard = Shard::of(Header::new(0, shard_count));
+        Restorer { shard_count, shard, header: None, is_empty: true, reads_version_1: false }
+    }
+
+    /// One record of the changelog. A later value of a key replaces the earlier one, `None` deletes it.
+    ///
+    /// # Errors
+    /// Bytes that cannot be trusted.
+    pub fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        self.is_empty = false;
+        let key = decode_key(key)?;
+        let Some(value) = value else {
+            self.delete(key);
+            return Ok(());
+        };
+        let (version, payload) = unseal(value)?;
+        let is_old = version < STATE_VERSION;
+        self.reads_version_1 |= is_old;
+        match key {
+            StateKey::Header => self.header = Some(if is_old { legacy::header(payload)? } else { from_payload(payload)? }),
+            StateKey::Node(account, scope) => {
+                let read = if is_old { ReadClosed { closed: legacy::closed(payload)?, leaf: None } } else { from_payload(payload)? };
+                self.put_closed(account, scope, read);
+            }
+            StateKey::LeafClosed(account, dimensions) => self.put_recent(account, dimensions, legacy::recent(payload)?),
+            StateKey::LeafOpen(account, dimensions) => {
+                let read = if is_old { legacy::open(payload)? } else { from_payload(payload)? };
+                self.put_open(account, dimensions, read);
+            }
+            StateKey::Episode(account, id) => {
+                let episode = from_payload(payload)?;
+                self.account(account).1.episodes.insert(id, episode);
+            }
+        }
+        Ok(())
+    }
+
+    /// The changelog has been read to its end. `None`: it is empty. Otherwise what has to be read of the shard log.
+    ///
+    /// # Errors
+    /// A changelog that is not whole, or a state that the config contradicts.
+    pub fn changelog_read(&mut self, rules: &WatchRules) -> Result<Option<Replay>, StateError> {
+        if self.is_empty {
+            return Ok(None);
+        }
+        let header = self.header.take().ok_or(StateError::NoHeader)?;
+        if header.shard_count != self.shard_count {
+            return Err(StateError::OtherShardCount { found: header.shard_count, configured: self.shard_count });
+        }
+        if header.rules_revision > rules.revision {
+            return Err(StateError::OlderRules { found: header.rules_revision, configured: rules.revision });
+        }
+        self.shard.header = header;
+        self.complete()?;
+        self.shard.index();
+        Ok(Some(Replay { from: self.shard.header.replay_from, to: self.shard.header.position }))
+    }
+
+    /// One record of the shard log, in order; offsets may be missing. Only what open parts lack is taken from it: amounts for hours that
+    /// are open still, of series that were there, which their open part does not hold yet. All else that it did is in the changelog.
+    pub fn replay(&mut self, record: &ShardRecord, offset: i64) {
+        for partial in &record.partials {
+            // Before a series was made its amounts were counted in `(other)`, if anywhere.
+            let own = self.shard.find(&partial.leaf).filter(|place| self.leaf(*place).is_some_and(|leaf| leaf.born_at <= offset));
+            let Some(place) = own.or_else(|| self.shard.other_of(&partial.leaf)) else { continue };
+            let Some(leaf) = self.leaf(place) else { continue };
+            let is_new = offset >= leaf.as_of.max(leaf.born_at) && offset < self.shard.header.position;
+            let account = self.shard.accounts.get(place.account).map(|state| &state.account);
+            let is_open = account.is_some_and(|account| self.shard.header.is_open(account, partial.minute.hour()));
+            if is_new && is_open {
+                self.shard.add(place, partial, offset);
+            }
+        }
+    }
+
+    /// The shard as it was when `header().position` was committed.
+    ///
+    /// # Errors
+    /// None that is known of: what can be wrong was said before.
+    pub fn finish(self) -> Result<Shard, StateError> {
+        Ok(self.shard)
+    }
+
+    fn leaf(&self, place: Place) -> Option<&LeafState> {
+        self.shard.accounts.get(place.account)?.node(place.node)?.leaf()
+    }
+
+    fn account(&mut self, account: Account) -> (u32, &mut AccountState) {
+        self.shard.accounts.entry(account)
+    }
+
+    fn node_for(&mut self, account: Account, scope: Scope) -> (Place, &mut Node) {
+        let (account, state) = self.shard.accounts.entry(account);
+        let id = state.id_of(&scope).unwrap_or_else(|| {
+            let grain = match scope {
+                Scope::Leaf(_) => Grain::Leaf(Box::new(LeafState::new([0; 3], 0))),
+                _ => Grain::Sum(Sum::default()),
+            };
+            state.insert(Node::new(scope, UNBORN, grain))
+        });
+        (Place { account, node: id }, state.at(id))
+    }
+
+    fn put_closed(&mut self, account: Account, scope: Scope, read: ReadClosed) {
+        let (_, node) = self.node_for(account, scope);
+        node.closed = read.closed;
+        if let (Some(leaf), Some(read)) = (node.leaf_mut(), read.leaf) {
+            leaf.born_at = read.born_at;
+            leaf.recent = read.recent;
+        }
+    }
+
+    fn put_recent(&mut self, account: Account, dimensions: LeafDimensions, recent: Recent) {
+        let key = StateKey::LeafClosed(account.clone(), dimensions.clone());
+        let (place, node) = self.node_for(account, Scope::Leaf(dimensions));
+        if let Some(leaf) = node.leaf_mut() {
+            leaf.recent = recent;
+        }
+        self.shard.pending.outdated.insert((place.account, place.node), key);
+    }
+
+    fn put_open(&mut self, account: Account, dimensions: LeafDimensions, read: ReadOpen) {
+        let (_, node) = self.node_for(account, Scope::Leaf(dimensions));
+        node.minutes = read.minutes;
+        if let Some(leaf) = node.leaf_mut() {
+            leaf.as_of = read.as_of;
+            leaf.hours = read.hours;
+        }
+    }
+
+    /// Closed and open part of a leaf go together.
+    fn delete(&mut self, key: StateKey) {
+        match key {
+            StateKey::Header => self.header = None,
+            StateKey::Node(account, scope) => self.delete_series(account, scope),
+            StateKey::LeafOpen(account, dimensions) => self.delete_series(account, Scope::Leaf(dimensions)),
+            StateKey::LeafClosed(account, dimensions) => {
+                let (number, state) = self.account(account);
+                let id = state.id_of(&Scope::Leaf(dimensions));
+                id.and_then(|id| self.shard.pending.outdated.remove(&(number, id)));
+            }
+            StateKey::Episode(account, id) => {
+                self.account(account).1.episodes.remove(&id);
+            }
+        }
+    }
+
+    fn delete_series(&mut self, account: Account, scope: Scope) {
+        let (number, state) = self.account(account);
+        if let Some(id) = state.id_of(&scope) {
+            state.remove(id);
+            self.shard.pending.outdated.remove(&(number, id));
+        }
+    }
+
+    /// Ties leaves to their sums, and adds them up.
+    fn complete(&mut self) -> Result<(), StateError> {
+        let header = self.shard.header.clone();
+        let next = header.closed_through.map(Hour::next);
+        let accounts: Vec<Account> = self.shard.accounts.iter().map(|(_, state)| state.account.clone()).collect();
+        for account in accounts {
+            let (number, state) = self.shard.accounts.entry(account.clone());
+            let closed_through = header.closed_for(&account);
+            for id in state.ids().to_vec() {
+                if state.at(id).closed.born == UNBORN {
+                    // Version 1 made no baseline for what began with late data.
+                    let born = next.filter(|_| self.reads_version_1).ok_or(StateError::Damaged("an open part without its closed part"))?;
+                    state.at(id).closed = NodeClosed::new(born);
+                }
+                let Scope::Leaf(dimensions) = &state.at(id).scope else { continue };
+                let sums = [Scope::Team, Scope::Project(dimensions.project.clone()), Scope::Model(dimensions.model.clone())];
+                let mut parents = [0; 3];
+                for (parent, sum) in parents.iter_mut().zip(sums) {
+                    *parent = match (state.id_of(&sum), next.filter(|_| self.reads_version_1)) {
+                        (Some(known), _) => known,
+                        (None, Some(born)) => state.insert(Node::new(sum, born, Grain::Sum(Sum::default()))),
+                        (None, None) => return Err(StateError::Damaged("a leaf without its sums")),
+                    };
+                    if let Grain::Sum(sum) = &mut state.at(*parent).grain {
+                        sum.leaves += 1;
+                    }
+                }
+                if let Some(leaf) = state.at(id).leaf_mut() {
+                    leaf.parents = parents;
+                    if let Some(closed) = closed_through {
+                        leaf.hours.drop_through(closed);
+                    }
+                }
+            }
+            state.add_up();
+            self.shard.count_alerts(number);
+        }
+        if self.shard.header.closed_through.is_none() && self.reads_version_1 {
+            let leaves = self.shard.accounts.iter().flat_map(|(_, state)| state.leaves());
+            self.shard.header.first_hour = leaves.filter_map(|(_, _, leaf)| leaf.hours.first()).min();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

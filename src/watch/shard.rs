@@ -1,0 +1,448 @@
+//! The shard: what is kept, where a series is found, and what one record of the shard log does to it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::account::{AccountState, NodeId};
+use super::merge::{self, add_to_open_hour};
+use super::rules::WatchRules;
+use super::series::{Grain, LeafState, Node, Sum};
+use super::state::StateKey;
+use super::unsaved::{Marks, Unsaved, UnsavedQueue};
+use super::watermark::Watermarks;
+use super::{Moment, close, early};
+use crate::model::effect::Effect;
+use crate::model::hash::hash128;
+use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
+use crate::model::partial::{Partial, ShardRecord};
+use crate::model::time::{Hour, Timestamp};
+
+/// All of what one partition of the shard log has led to: plain values, owned by one thread.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    pub(super) header: Header,
+    pub(super) accounts: Accounts,
+    places: Places,
+    /// What the next transaction has to write.
+    pub(super) pending: Pending,
+    pub(super) unsaved: UnsavedQueue,
+    pub(super) series: usize,
+    open_alerts: usize,
+}
+
+/// What is true of the shard as a whole: one changelog key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    pub shard: u32,
+    pub shard_count: u32,
+    /// Offset of the next shard-log record to read.
+    pub position: i64,
+    /// As of the last `take_changes`: the first offset that is not saved in open parts yet.
+    pub replay_from: i64,
+    pub rules_revision: u64,
+    pub watermarks: Watermarks,
+    pub closed_through: Option<Hour>,
+    /// A close in progress.
+    pub closing: Option<Closing>,
+    /// The earliest hour with usage; looked at until the first close only.
+    pub first_hour: Option<Hour>,
+    /// Amounts that came for an hour that had closed.
+    pub late_partials: u64,
+    /// Amounts that were counted in their team's `(other)`, because the team has too many series.
+    pub capped: u64,
+    pub marks: Marks,
+}
+
+/// Which hours are being closed, and how far that has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Closing {
+    pub hour: Hour,
+    /// The last hour that is due.
+    pub last: Hour,
+    /// The last account that is done with `hour`; they go in order.
+    pub done: Option<Account>,
+}
+
+/// Where a leaf is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub account: u32,
+    pub node: NodeId,
+}
+
+/// Accounts by number and by name. They are few, and stay.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    states: Vec<AccountState>,
+    by_name: BTreeMap<Account, u32>,
+}
+
+/// Leaves by a hash of their names. Asked, never walked: its order is nobody's business.
+#[derive(Clone, Debug, Default)]
+struct Places(HashMap<u64, Place, foldhash::fast::FixedState>);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending {
+    pub nodes: Vec<(u32, NodeId)>,
+    pub episodes: BTreeSet<(u32, String)>,
+    pub removed: Vec<StateKey>,
+    /// Keys of an older format, to be deleted when their series is written anew.
+    pub outdated: BTreeMap<(u32, NodeId), StateKey>,
+}
+
+impl Shard {
+    pub fn new(shard: u32, shard_count: u32, rules: &WatchRules) -> Shard {
+        let header = Header { rules_revision: rules.revision, ..Header::new(shard, shard_count) };
+        Shard::of(header)
+    }
+
+    /// An empty shard whose log begins at `position`.
+    pub fn starting_at(shard: u32, shard_count: u32, position: i64, rules: &WatchRules) -> Shard {
+        let mut fresh = Shard::new(shard, shard_count, rules);
+        fresh.header.position = position;
+        fresh.header.replay_from = position;
+        fresh
+    }
+
+    pub(super) fn of(header: Header) -> Shard {
+        Shard {
+            header,
+            accounts: Accounts::default(),
+            places: Places::default(),
+            pending: Pending::default(),
+            unsaved: UnsavedQueue::default(),
+            series: 0,
+            open_alerts: 0,
+        }
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Series (baselines) in this shard.
+    pub fn series_count(&self) -> usize {
+        self.series
+    }
+
+    /// Alerts that are open now.
+    pub fn open_alerts(&self) -> usize {
+        self.open_alerts
+    }
+
+    /// Amounts that were counted in `(other)` because their team has too many series.
+    pub fn capped_leaves(&self) -> u64 {
+        self.header.capped
+    }
+
+    /// Sources that hold the watermark for so long that it goes on without them.
+    pub fn sources_set_aside(&self) -> usize {
+        self.header.watermarks.sources_set_aside()
+    }
+
+    /// Applies one record of the shard log. `append_time` is the broker's stamp on it. Hours that become due are noted, not closed:
+    /// see [`Shard::close_slice`].
+    pub fn apply(&mut self, record: &ShardRecord, offset: i64, append_time: Timestamp, rules: &WatchRules) -> Vec<Effect> {
+        assert!(!self.is_closing(), "a close in progress is finished before the next record");
+        let mut effects = Vec::new();
+        self.header.rules_revision = rules.revision;
+        self.header.watermarks.pass_time(append_time);
+        self.header.marks.pass(self.header.watermarks.shard_time(), offset);
+        self.header.position = offset.saturating_add(1);
+
+        let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
+        early::judge_open_hours(self, touched, rules, &mut effects);
+
+        for marker in &record.markers {
+            self.header.watermarks.mark(marker);
+        }
+        let watermark = self.header.watermarks.advance();
+        close::note_due_hours(self, watermark, rules);
+        effects
+    }
+
+    /// [`Shard::apply`], and the close that it leads to at once: where there are no transactions.
+    pub fn apply_whole(&mut self, record: &ShardRecord, offset: i64, append_time: Timestamp, rules: &WatchRules) -> Vec<Effect> {
+        let mut effects = self.apply(record, offset, append_time, rules);
+        while self.is_closing() {
+            effects.extend(self.close_slice(rules, usize::MAX));
+        }
+        effects
+    }
+
+    /// A close is in progress: the shard takes no further record until [`Shard::close_slice`] has finished it.
+    pub fn is_closing(&self) -> bool {
+        self.header.closing.is_some()
+    }
+
+    /// Closes due hours for the next whole accounts, about `most_series` series of them and at least one account.
+    pub fn close_slice(&mut self, rules: &WatchRules, most_series: usize) -> Vec<Effect> {
+        self.header.rules_revision = rules.revision;
+        close::close_slice(self, rules, most_series)
+    }
+
+    pub(super) fn moment<'a>(&self, rules: &'a WatchRules) -> Moment<'a> {
+        Moment { rules, shard_time: self.header.watermarks.shard_time(), closed_through: self.header.closed_through }
+    }
+
+    /// The leaf that an amount is counted in: its own, made if need be with `born` as its first hour, or its team's `(other)`.
+    pub(super) fn place_for(&mut self, leaf: &Leaf, born: Hour, offset: i64, rules: &WatchRules) -> Place {
+        if let Some(place) = self.find(leaf) {
+            return place;
+        }
+        let account = self.accounts.number(leaf.account());
+        let full = self.accounts.get(account).is_some_and(|state| state.len() >= rules.series_per_team);
+        if !full {
+            return self.create(account, leaf.dimensions(), born, offset);
+        }
+        self.header.capped = self.header.capped.saturating_add(1);
+        match self.other_of(leaf) {
+            Some(place) => place,
+            None => self.create(account, LeafDimensions::other(), born, offset),
+        }
+    }
+
+    /// The `(other)` leaf of a leaf's account, if there is one.
+    pub(super) fn other_of(&self, leaf: &Leaf) -> Option<Place> {
+        self.find(&LeafDimensions::other().leaf_of(&leaf.account()))
+    }
+
+    pub(super) fn find(&self, leaf: &Leaf) -> Option<Place> {
+        let place = self.places.0.get(&hash_of(leaf)).copied();
+        let names = |place: &Place| {
+            let state = self.accounts.get(place.account)?;
+            Some((&state.account, &state.node(place.node)?.scope))
+        };
+        if place.as_ref().and_then(names).is_some_and(|(account, scope)| is_named(account, scope, leaf)) {
+            return place;
+        }
+        // Nobody has this hash, or another leaf has.
+        place?;
+        let account = *self.accounts.by_name.get(&leaf.account())?;
+        let node = self.accounts.get(account)?.id_of(&Scope::Leaf(leaf.dimensions()))?;
+        Some(Place { account, node })
+    }
+
+    fn create(&mut self, account: u32, dimensions: LeafDimensions, born: Hour, offset: i64) -> Place {
+        let project = Scope::Project(dimensions.project.clone());
+        let model = Scope::Model(dimensions.model.clone());
+        let parents = [Scope::Team, project, model].map(|scope| self.sum_for(account, scope, born));
+        let leaf = Grain::Leaf(Box::new(LeafState::new(parents, offset)));
+        self.insert(account, Node::new(Scope::Leaf(dimensions), born, leaf))
+    }
+
+    /// A leaf's sum: found or made, and counting one leaf more.
+    fn sum_for(&mut self, account: u32, scope: Scope, born: Hour) -> NodeId {
+        let known = self.accounts.get(account).and_then(|state| state.id_of(&scope));
+        let id = known.unwrap_or_else(|| self.insert(account, Node::new(scope, born, Grain::Sum(Sum::default()))).node);
+        if let Some(Grain::Sum(sum)) = self.accounts.get_mut(account).and_then(|state| state.node_mut(id)).map(|node| &mut node.grain) {
+            sum.leaves += 1;
+        }
+        id
+    }
+
+    /// Adds a node under a name that is new, and has it written.
+    pub(super) fn insert(&mut self, account: u32, node: Node) -> Place {
+        let Some(state) = self.accounts.get_mut(account) else { return Place { account, node: 0 } };
+        let hash = match &node.scope {
+            Scope::Leaf(dimensions) => Some(hash_of(&dimensions.leaf_of(&state.account))),
+            _ => None,
+        };
+        let place = Place { account, node: state.insert(node) };
+        if let Some(hash) = hash {
+            // Of two with the same hash the first is found by it, the other by name.
+            self.places.0.entry(hash).or_insert(place);
+        }
+        self.series += 1;
+        self.changed(account, place.node);
+        place
+    }
+
+    /// Removes a leaf, and sums that have no leaf left; their keys are deleted with the next transaction.
+    pub(super) fn remove_leaf(&mut self, place: Place) {
+        let Some(state) = self.accounts.get_mut(place.account) else { return };
+        let account = state.account.clone();
+        let Some(node) = state.remove(place.node) else { return };
+        let (Grain::Leaf(leaf), Scope::Leaf(dimensions)) = (&node.grain, &node.scope) else { return };
+        let mut gone = vec![StateKey::Node(account.clone(), node.scope.clone()), StateKey::LeafOpen(account.clone(), dimensions.clone())];
+        self.series -= 1;
+        for id in leaf.parents {
+            let Some(Grain::Sum(sum)) = state.node_mut(id).map(|node| &mut node.grain) else { continue };
+            sum.leaves -= 1;
+            if sum.leaves == 0
+                && let Some(sum) = state.remove(id)
+            {
+                self.series -= 1;
+                gone.push(StateKey::Node(account.clone(), sum.scope));
+            }
+        }
+        let hash = hash_of(&dimensions.leaf_of(&account));
+        if self.places.0.get(&hash) == Some(&place) {
+            self.places.0.remove(&hash);
+        }
+        self.pending.outdated.remove(&(place.account, place.node));
+        self.pending.removed.extend(gone);
+    }
+
+    /// Counts and finds what a restore has put together.
+    pub(super) fn index(&mut self) {
+        self.series = self.accounts.iter().map(|(_, state)| state.len()).sum();
+        self.places.0.clear();
+        for (account, state) in self.accounts.iter() {
+            for id in state.ids() {
+                if let Some(Scope::Leaf(dimensions)) = state.node(*id).map(|node| &node.scope) {
+                    self.places.0.entry(hash_of(&dimensions.leaf_of(&state.account))).or_insert(Place { account, node: *id });
+                }
+            }
+        }
+    }
+
+    /// Ids of a leaf and its sums, coarsest first.
+    pub(super) fn lineage(&self, place: Place) -> [NodeId; 4] {
+        let leaf = self.accounts.get(place.account).and_then(|state| state.node(place.node)).and_then(Node::leaf);
+        let [team, project, model] = leaf.map_or([place.node; 3], |leaf| leaf.parents);
+        [team, project, model, place.node]
+    }
+
+    /// Adds an amount to an hour that is open. Returns the ids of the leaf and its sums.
+    pub(super) fn add(&mut self, place: Place, partial: &Partial, offset: i64) -> [NodeId; 4] {
+        let Some(state) = self.accounts.get_mut(place.account) else { return [place.node; 4] };
+        let lineage = add_to_open_hour(state, place.node, partial);
+        if let Some(leaf) = state.node_mut(place.node).and_then(Node::leaf_mut)
+            && leaf.unsaved_from.is_none()
+        {
+            leaf.unsaved_from = Some(offset);
+            self.unsaved.push(Unsaved { offset, account: place.account, node: place.node });
+        }
+        lineage
+    }
+
+    /// Something of a series has changed that replaying the log would not bring back.
+    pub(super) fn changed(&mut self, account: u32, id: NodeId) {
+        if let Some(node) = self.accounts.get_mut(account).and_then(|state| state.node_mut(id))
+            && !node.changed
+        {
+            node.changed = true;
+            self.pending.nodes.push((account, id));
+        }
+    }
+
+    pub(super) fn episodes_changed(&mut self, account: u32, ids: Vec<String>) {
+        if !ids.is_empty() {
+            self.pending.episodes.extend(ids.into_iter().map(|id| (account, id)));
+            self.count_alerts(account);
+        }
+    }
+
+    pub(super) fn count_alerts(&mut self, account: u32) {
+        if let Some(state) = self.accounts.get_mut(account) {
+            let open = state.open_episodes().count();
+            self.open_alerts = self.open_alerts + open - state.open_episodes;
+            state.open_episodes = open;
+        }
+    }
+}
+
+impl Header {
+    pub(super) fn new(shard: u32, shard_count: u32) -> Header {
+        Header {
+            shard,
+            shard_count,
+            position: 0,
+            replay_from: 0,
+            rules_revision: 0,
+            watermarks: Watermarks::default(),
+            closed_through: None,
+            closing: None,
+            first_hour: None,
+            late_partials: 0,
+            capped: 0,
+            marks: Marks::default(),
+        }
+    }
+
+    /// The last hour that is closed for an account; a close in progress goes through accounts in order.
+    pub(super) fn closed_for(&self, account: &Account) -> Option<Hour> {
+        let closing = self.closing.as_ref().filter(|closing| closing.done.as_ref().is_some_and(|done| account <= done));
+        closing.map(|closing| closing.hour).or(self.closed_through)
+    }
+
+    pub(super) fn is_open(&self, account: &Account, hour: Hour) -> bool {
+        self.closed_for(account).is_none_or(|closed| hour > closed)
+    }
+}
+
+impl Accounts {
+    pub fn get(&self, number: u32) -> Option<&AccountState> {
+        self.states.get(number as usize)
+    }
+
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut AccountState> {
+        self.states.get_mut(number as usize)
+    }
+
+    /// The number of an account, given if it has none yet.
+    pub fn number(&mut self, account: Account) -> u32 {
+        if let Some(number) = self.by_name.get(&account) {
+            return *number;
+        }
+        let number = self.states.len() as u32;
+        self.states.push(AccountState::new(account.clone()));
+        self.by_name.insert(account, number);
+        number
+    }
+
+    pub fn entry(&mut self, account: Account) -> (u32, &mut AccountState) {
+        let number = self.number(account);
+        (number, &mut self.states[number as usize])
+    }
+
+    /// The account behind one in order; the first one behind none.
+    pub fn after(&self, done: Option<&Account>) -> Option<(&Account, u32)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = done.map_or(Unbounded, Excluded);
+        self.by_name.range((from, Unbounded)).next().map(|(account, number)| (account, *number))
+    }
+
+    /// In the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &AccountState)> {
+        self.by_name.values().filter_map(|number| Some((*number, self.get(*number)?)))
+    }
+
+    /// Those of which anything is left.
+    fn used(&self) -> impl Iterator<Item = &AccountState> {
+        self.iter().map(|(_, state)| state).filter(|state| state.len() > 0 || !state.episodes.is_empty())
+    }
+}
+
+fn hash_of(leaf: &Leaf) -> u64 {
+    let measure = leaf.measure.as_str();
+    let texts = [&*leaf.team, &leaf.project, &leaf.model, &leaf.provider, &leaf.region, &leaf.environment, &leaf.meter];
+    let [team, project, model, provider, region, environment, meter] = texts.map(str::as_bytes);
+    let parts = [team, project, model, provider, region, environment, meter, leaf.currency.as_str().as_bytes(), measure.as_bytes()];
+    hash128(&parts) as u64
+}
+
+fn is_named(account: &Account, scope: &Scope, leaf: &Leaf) -> bool {
+    let Scope::Leaf(own) = scope else { return false };
+    account.team == leaf.team
+        && account.currency == leaf.currency
+        && account.measure == leaf.measure
+        && own.project == leaf.project
+        && own.model == leaf.model
+        && own.provider == leaf.provider
+        && own.region == leaf.region
+        && own.environment == leaf.environment
+        && own.meter == leaf.meter
+}
+
+/// Numbers, caches and what waits to be written are nobody's business: two shards are the same if they go on alike.
+impl PartialEq for Shard {
+    fn eq(&self, other: &Shard) -> bool {
+        self.header == other.header
+            && (self.series, self.open_alerts) == (other.series, other.open_alerts)
+            && self.accounts.used().eq(other.accounts.used())
+            && self.unsaved_names().eq(other.unsaved_names())
+    }
+}
