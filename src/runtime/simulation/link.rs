@@ -279,6 +279,10 @@ impl Link for SimLink {
         Ok(Batch::owned(partition.clone(), records, end))
     }
 
+    fn end_seen(&self, partition: &Partition) -> Option<i64> {
+        self.fetching.contains_key(partition).then(|| self.broker.borrow().log(partition).stable())
+    }
+
     fn assign(&mut self, starts: &[(Partition, i64)]) -> Result<()> {
         self.point("assign")?;
         for (partition, next) in starts {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::broker::Broker;
 use super::input::{Cell, Expected, Sums};
-use super::seam;
+use super::seam::{self, Head, Rules};
 use super::world::SHARDS;
 use crate::kafka::link::{OwnedRecord, Partition};
 use crate::kafka::topics::TopicNames;
@@ -12,7 +12,6 @@ use crate::model::effect::Effect;
 use crate::model::rollup::SpendRollup;
 use crate::model::wire::{alert_from_json, decode_shard_record, rollup_from_json};
 use crate::runtime::encode::{self, Output};
-use crate::watch::rules::WatchRules;
 
 /// Key and value of what was written, in order, by key.
 type Written = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
@@ -22,7 +21,7 @@ pub struct Oracle<'a> {
     pub topics: &'a TopicNames,
     pub output: &'a Output,
     /// By revision.
-    pub rules: &'a BTreeMap<u64, WatchRules>,
+    pub rules: &'a Rules,
 }
 
 impl Oracle<'_> {
@@ -154,17 +153,12 @@ impl Oracle<'_> {
     }
 
     fn replay(&self, partition: &Partition, alerts: &mut Written, rollups: &mut Written) {
-        let number = partition.partition;
-        let revisions = self.revisions(number);
-        // Rules change between two transactions: those of a record are the ones of the transaction that it was committed with.
-        let rules_at = |offset: i64| {
-            let revision = revisions.range(offset + 1..).next().map(|(_, revision)| revision);
-            revision.and_then(|revision| self.rules.get(revision)).or_else(|| self.rules.values().last()).unwrap()
-        };
-        let mut shard = seam::fresh(number, SHARDS, rules_at(0));
+        let heads = self.heads(partition.partition);
+        let first = heads.first().and_then(|head| self.rules.get(&head.revision));
+        let mut shard = seam::fresh(partition.partition, SHARDS, first.or(self.rules.values().next()).unwrap());
         for record in self.broker.log(partition).committed() {
             let decoded = decode_shard_record(&record.value.unwrap_or_default()).unwrap();
-            for effect in seam::apply(&mut shard, &decoded, record.offset, record.timestamp, rules_at(record.offset)) {
+            for effect in seam::apply(&mut shard, &decoded, record.offset, record.timestamp, &heads, self.rules) {
                 let into = if matches!(effect, Effect::Alert(_)) { &mut *alerts } else { &mut *rollups };
                 let record = encode::effect(effect, self.topics, self.output).unwrap();
                 into.entry(record.key.unwrap_or_default()).or_default().push(record.value.unwrap_or_default());
@@ -172,10 +166,10 @@ impl Oracle<'_> {
         }
     }
 
-    /// By position: the revision of the rules with which a shard came to it.
-    fn revisions(&self, shard: i32) -> BTreeMap<i64, u64> {
+    /// What each transaction of a shard wrote as its header.
+    fn heads(&self, shard: i32) -> Vec<Head> {
         let changelog = Partition { topic: self.topics.watch_changelog.clone(), partition: shard };
         let records = self.broker.log(&changelog).history();
-        records.iter().filter_map(|record| seam::header(record.key.as_deref()?, record.value.as_deref()?)).collect()
+        records.iter().filter_map(|record| seam::head(record.key.as_deref()?, record.value.as_deref()?)).collect()
     }
 }

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::{HOUR_MS, MINUTE_MS};
 use crate::model::wire::OutputForm;
+use crate::runtime::caretaker::Care;
 use crate::runtime::{Delivery, Setup, encode, schemas};
 use crate::watch::rules::{Thresholds, WatchRules};
 
@@ -41,6 +42,7 @@ fn watch_rules(revision: u64) -> WatchRules {
         revision,
         lateness_ms: 5 * MINUTE_MS,
         reporting_currency: Currency::USD,
+        series_per_team: 1_000,
         defaults: Thresholds {
             alerts_per_team_month: 4.0,
             least_ratio: if revision == 1 { 1.5 } else { 2.5 },
@@ -91,6 +93,8 @@ pub fn setups() -> &'static [Setup] {
             rollup_schema: 0,
             largest_record: 1_000_000,
         },
+        most_shard_lag: i64::MAX,
+        care: Care::default(),
         metrics: Arc::new(Metrics::new()),
         health: Arc::new(HealthBoard::default()),
     };
