@@ -255,6 +255,11 @@ impl Run {
         }
         self.world.pause_intake();
         self.until("watch has taken all of the shard log", |run| run.has_watch_all());
+        // Closes and what was begun are finished.
+        for _ in 0..40 {
+            self.world.round();
+        }
+        self.until("watch is at rest", |run| run.has_watch_all());
         self.world.end();
         self.until("nothing is undecided", |run| run.world.broker.borrow().undecided().is_empty());
     }
@@ -297,6 +302,11 @@ impl Run {
     fn compare_restored(&mut self) {
         self.world.pause_intake();
         self.until("watch has taken all of the shard log", |run| run.has_watch_all());
+        // Closes and what was begun are finished.
+        for _ in 0..40 {
+            self.world.round();
+        }
+        self.until("watch is at rest", |run| run.has_watch_all());
         let running = self.world.shards();
         self.world.end();
         self.until("nothing is undecided", |run| run.world.broker.borrow().undecided().is_empty());

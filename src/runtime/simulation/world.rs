@@ -331,9 +331,10 @@ impl World {
         self.each_shard(Shard::clone)
     }
 
-    /// The next record of each shard.
+    /// The next record of each shard that is not in the middle of a close.
     pub fn positions(&self) -> BTreeMap<i32, i64> {
-        self.each_shard(|shard| shard.header().position)
+        let all = self.each_shard(|shard| (!shard.is_closing()).then(|| shard.header().position));
+        all.into_iter().filter_map(|(number, position)| Some((number, position?))).collect()
     }
 
     fn each_shard<T>(&self, of: impl Fn(&Shard) -> T) -> BTreeMap<i32, T> {
