@@ -12,6 +12,8 @@ mod flood;
 pub mod intake;
 mod pace;
 pub mod schemas;
+#[cfg(test)]
+mod simulation;
 pub mod supervise;
 pub mod watch;
 pub mod worker;

@@ -20,8 +20,9 @@ use crate::watch::{Restorer, Shard};
 
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
-/// Series that are closed within one transaction, of all shards of a thread together: some tens of milliseconds.
-const CLOSED_AT_ONCE: usize = 5_000;
+/// Series that are closed within one transaction, of all shards of a thread together: some tens of milliseconds. Few in tests, whose
+/// shards are small: a close is to be cut in the middle there too.
+const CLOSED_AT_ONCE: usize = if cfg!(test) { 12 } else { 5_000 };
 
 /// What all shards of a thread share.
 pub struct Watch<'a> {

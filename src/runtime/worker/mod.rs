@@ -285,9 +285,12 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
 
     fn forget(&mut self, partitions: &[i32]) -> Result<()> {
         let (group, topic) = (self.group(), self.role.topic().to_string());
+        let mut held = Vec::new();
         for partition in partitions {
             self.slots.remove(partition);
-            self.parts.remove(partition);
+            if self.parts.remove(partition).is_some() {
+                held.push(*partition);
+            }
             self.setup.metrics.forget_partition(&group, R::NAME, &topic, *partition);
         }
         if let Some(pending) = &mut self.pending {
@@ -298,7 +301,8 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
                 self.pending = None;
             }
         }
-        self.role.dropped(partitions, &self.parts)
+        // Of one whose state was not even read nothing is anywhere.
+        if held.is_empty() { Ok(()) } else { self.role.dropped(&held, &self.parts) }
     }
 
     fn report_state(&self) {

@@ -26,6 +26,20 @@ pub(super) struct Pending {
     next_try: Duration,
 }
 
+impl Pending {
+    /// # Errors
+    /// It has been tried for too long.
+    fn give_up_after(&self, uptime: Duration, role: &str, reason: &str) -> Result<()> {
+        if uptime.saturating_sub(self.since) > RETRY_FOR {
+            bail!(
+                "{role}: no transaction went through for {RETRY_FOR:?}; the last one failed at {reason}. Where it says fenced, another \
+                 process runs under the same instance id"
+            );
+        }
+        Ok(())
+    }
+}
+
 impl<L: Link, R: Role> Worker<'_, L, R> {
     pub(super) fn stage(&mut self) -> Result<()> {
         let moment = self.moment();
@@ -67,12 +81,12 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
             Outcome::Aborted(reason) => {
                 self.setup.metrics.transaction(R::NAME, TransactionEnd::Aborted);
                 tracing::warn!(role = R::NAME, reason, tried = pending.tried, "transaction aborted, it is tried again");
-                if uptime.saturating_sub(pending.since) > RETRY_FOR {
-                    bail!("{}: no transaction went through for {RETRY_FOR:?}; the last one failed at {reason}", R::NAME);
-                }
+                pending.give_up_after(uptime, R::NAME, &reason)?;
             }
             Outcome::Uncertain(reason) => {
                 tracing::warn!(role = R::NAME, reason, "outcome of a transaction unknown, the producer is rebuilt");
+                // Without an end to it, two processes under one name would fence each other for ever, and nobody would say so.
+                pending.give_up_after(uptime, R::NAME, &reason)?;
                 pending.look = true;
                 pending.next_try = uptime;
                 self.rebuild().with_context(|| format!("after: {reason}"))?;

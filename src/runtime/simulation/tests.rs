@@ -1,0 +1,86 @@
+//! Many runs. `cargo test simulation` runs some; `cargo test --release simulation -- --ignored` runs thousands.
+//! `SIMULATION_SEEDS=7..8 cargo test simulation -- --ignored` runs one again, with the trace of what happened.
+#![allow(clippy::disallowed_methods, reason = "a test's own variable, read by nobody else")]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::scenario::{Report, Weather, run, setups, two_under_one_name};
+
+/// What has to happen in the runs together, else they prove nothing.
+const MUST_HAPPEN: [&str; 12] = [
+    "crash",
+    "freeze",
+    "replaced",
+    "kill",
+    "leave",
+    "rebalance",
+    "membership",
+    "stray",
+    "left open, aborted by its successor",
+    "transaction timed out",
+    "rules",
+    "alert revisions",
+];
+
+fn run_all(seeds: Range<u64>) -> BTreeMap<&'static str, u64> {
+    let setups = setups();
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for seed in seeds {
+        let Report { counts: more, complaints, .. } = run(seed, setups, Weather::Foul, false);
+        if !complaints.is_empty() {
+            // The same again, and this time with its story.
+            let again = run(seed, setups, Weather::Foul, true);
+            panic!(
+                "seed {seed}:\n{}\n\nthe last that happened:\n{}",
+                complaints.iter().take(12).cloned().collect::<Vec<_>>().join("\n"),
+                again.trace
+            );
+        }
+        more.into_iter().for_each(|(kind, count)| *counts.entry(kind).or_default() += count);
+    }
+    counts
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_whatever_happens() {
+    let counts = run_all(0..100);
+    let missing: Vec<&&str> = MUST_HAPPEN.iter().filter(|kind| !counts.contains_key(**kind)).collect();
+    assert!(missing.is_empty(), "never happened: {missing:?}\n{counts:#?}");
+}
+
+#[test]
+#[ignore = "thousands of runs"]
+fn nothing_is_lost_or_doubled_in_thousands_of_runs() {
+    let wanted = std::env::var("SIMULATION_SEEDS").unwrap_or_else(|_| "1000..6000".to_string());
+    let (first, last) = wanted.split_once("..").unwrap();
+    let counts = run_all(first.parse().unwrap()..last.parse().unwrap());
+    println!("seeds {wanted}: {counts:#?}");
+}
+
+/// Whoever finds a seed has to find it again.
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    let setups = setups();
+    let (one, other) = (run(4, setups, Weather::Foul, true), run(4, setups, Weather::Foul, true));
+    assert_eq!((one.counts, one.trace), (other.counts, other.trace));
+}
+
+/// Partitions that move while their neighbours are in the middle of something: nobody has to begin anew for that.
+#[test]
+fn a_fleet_that_grows_in_peace_restarts_nobody() {
+    let setups = setups();
+    for seed in 0..10 {
+        let report = run(seed, setups, Weather::Fair, true);
+        assert!(report.complaints.is_empty(), "seed {seed}: {:?}", report.complaints);
+        assert_eq!(report.counts.get("failed"), None, "seed {seed}\n{}", report.trace);
+    }
+}
+
+/// Two processes under one name fence each other. Nothing is lost by it, but somebody has to say so.
+#[test]
+fn two_under_one_name_end_with_an_error() {
+    let report = two_under_one_name(setups());
+    assert!(report.counts.contains_key("failed"), "{}", report.trace);
+    assert!(report.trace.contains("another process runs under the same instance id"), "{}", report.trace);
+}
