@@ -176,7 +176,7 @@ impl Batch {
         self.sums.push(sum);
         match found {
             Some(full) => self.places.replace(hash, full, new),
-            None => self.places.insert(hash, new),
+            None => self.places.insert(hash, new, |place| self.sums.get(index(place)).map(|sum| sum.key.hash())),
         }
         new
     }
@@ -325,7 +325,7 @@ impl Sum {
 impl Users {
     /// Adds to what a user cost within a sum; answers the sum's latest user.
     fn add(&mut self, sum: u32, user: u32, cost: Nanos, latest: Option<u32>) -> u32 {
-        let hash = (u64::from(sum) << 32 | u64::from(user)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let hash = hash_of(sum, user);
         let found =
             self.places.find(hash, |place| self.costs.get(index(place)).is_some_and(|known| known.sum == sum && known.user == user));
         if let Some(known) = found.and_then(|place| self.costs.get_mut(index(place))) {
@@ -334,7 +334,7 @@ impl Users {
         }
         let new = number(self.costs.len());
         self.costs.push(UserCostOf { cost, sum, user, next: latest });
-        self.places.insert(hash, new);
+        self.places.insert(hash, new, |place| self.costs.get(index(place)).map(|known| hash_of(known.sum, known.user)));
         new
     }
 
@@ -349,6 +349,10 @@ impl Users {
         by_cost.sort_unstable_by(|(cost, user), (other_cost, other)| other_cost.cmp(cost).then_with(|| user.cmp(other)));
         by_cost.iter().take(USERS_PER_PARTIAL).map(|(cost, user)| UserCost { user: Text::clone(user), cost: *cost }).collect()
     }
+}
+
+fn hash_of(sum: u32, user: u32) -> u64 {
+    (u64::from(sum) << 32 | u64::from(user)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 fn index(place: u32) -> usize {

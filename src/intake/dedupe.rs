@@ -31,7 +31,7 @@ pub struct Window {
     next: i64,
 }
 
-/// 24 bytes; with its slots 34 to 44.
+/// 24 bytes; with its slots 30 to 37.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: [u32; 4],
@@ -78,7 +78,8 @@ impl Window {
         self.latest.sweep(SWEPT, |item| place_of(first, item) >= entries.len());
         let Some(known) = known else {
             self.push(entry);
-            self.latest.insert(entry.slot_hash(), item);
+            let (entries, first) = (&self.entries, self.first);
+            self.latest.insert(entry.slot_hash(), item, |item| entries.get(place_of(first, item)).map(Entry::slot_hash));
             return false;
         };
         let distance =
