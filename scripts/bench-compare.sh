@@ -4,7 +4,8 @@
 #   scripts/bench-compare.sh ANCHORS [EVENTS]     (make bench-compare ANCHORS=folder EVENTS=12000000)
 #
 # ANCHORS: the folder with the other systems' jobs (run.sh, bench.py). It is copied, the copy is built and run:
-# $XDG_CACHE_HOME/tollgate/anchors. EVENTS: 12,000,000 by default; fewer than some millions say little.
+# $XDG_CACHE_HOME/tollgate/anchors. EVENTS: 12,000,000 by default; fewer than some millions say little. ONLY="floor tollgate" runs
+# these alone, REPS=3 each of the others three times, TOLLGATE=file takes that binary instead of building one.
 # Needs a JDK, Maven, Python and a Rust toolchain. On a machine that does nothing else: ratios, not seconds, are what counts.
 set -euo pipefail
 
@@ -27,7 +28,8 @@ export N_RAW=$events JOB=usage REPS=${REPS:-1} END=1780010820000000
 # rustjob takes its topic from the default.
 sed -i "s/def throughput(kind, label, mkcmd, topic='usage-job'/def throughput(kind, label, mkcmd, topic='usage'/" "$copy/bench.py"
 
-binary=$(cd "$here" && cargo build --release --locked --bin tollgate --message-format=json 2>/dev/null \
+binary=${TOLLGATE:-}
+[ -n "$binary" ] || binary=$(cd "$here" && cargo build --release --locked --bin tollgate --message-format=json 2>/dev/null \
   | sed -n 's/.*"executable":"\([^"]*\/tollgate\)".*/\1/p' | tail -n 1)
 if [ -z "$binary" ]; then
   echo "scripts/bench-compare.sh: cannot build tollgate; run: cargo build --release" >&2
@@ -71,8 +73,10 @@ AVSC
   done
 } > "$folder/tollgate.toml"
 
+# Theirs are built where their scripts look for them.
+unset CARGO_TARGET_DIR
 cd "$copy"
-rm -f results/*.jsonl
+rm -f results/*.jsonl results/tollgate.json
 ./run.sh setup
 mkdir -p results data
 # A topic of another size goes.

@@ -45,9 +45,10 @@
 //!
 //! A gateway writes "120 million tokens of gpt-4o, team search" to `usage-events`.
 //!
-//! 1. `runtime::intake` polls it and hands it to [`intake::process`], whose body is the stages in order: `decode` the bytes, `validate`
-//!    the fields, `PartitionState::enter` its id (a second one ends here), `attribute` a team, `price` it: 500 USD. `Batch::combine`
-//!    adds it to the partial of its leaf and minute. What cannot be read becomes a [`model::record::Reject`] and a dead letter.
+//! 1. `runtime::intake` polls it and hands it to [`intake::process`], which goes through the stages in order: `decode` the bytes,
+//!    `validate` the fields, `PartitionState::enter` its id (a second one ends here), `attribute` a team, `price` it: 500 USD; or `Memory`
+//!    knows what came out for texts like these. `Batch::combine` adds it to the sum of its leaf and minute. What cannot be read becomes a
+//!    [`model::record::Reject`] and a dead letter.
 //! 2. Milliseconds later the loop calls `Batch::drain_into_shards`, adds markers (how far event time has come), turns effects into
 //!    records with [`runtime::encode::effect`], and [`runtime::commit::commit`] makes partials, dead letters and offsets visible.
 //! 3. `runtime::watch` reads the shard log and hands the record to [`watch::Shard::apply`]. `merge` adds the partial to the open hour of

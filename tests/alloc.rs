@@ -50,6 +50,8 @@ fn allocations() -> u64 {
     ALLOCATIONS.with(Cell::get)
 }
 
+type Headers = &'static [(&'static str, &'static [u8])];
+
 const EVENTS: u64 = 10_000;
 
 /// Ten rules of attribution that read sources, accounts, projects, users and tags, and 360 prices.
@@ -108,7 +110,7 @@ fn further(intake: &mut Intake, form: Form, headers: &[(&str, &[u8])], from: u64
 fn an_event_like_others_before_it_allocates_nothing() {
     // A window that is full long before, so that it grows no more; the next test has one that grows.
     let window = 1_000;
-    let ways: [(Form, &[(&str, &[u8])]); 4] = [
+    let ways: [(Form, Headers); 4] = [
         (Form::Avro, &[]),
         (Form::Avro, &[("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("tollgate.redrive.attempt", b"1")]),
         // Any attribute of CloudEvents leads the thorough way.

@@ -33,6 +33,8 @@ pub struct Known {
     convention: Convention,
     currency: Option<Currency>,
     tariff: Tariff,
+    /// Where the last event like this was summed: most likely the next one belongs there too.
+    sum: u32,
 }
 
 /// A leaf's team, project, model, provider, region, environment and meter.
@@ -208,6 +210,7 @@ impl Memory {
             convention: Convention::of(&event.source, &rules.sources),
             currency: event.currency,
             tariff: rules.prices.tariff(&query(event)),
+            sum: u32::MAX,
         }
     }
 
@@ -223,8 +226,8 @@ impl Memory {
         }
     }
 
-    /// What the event costs, and its leaf.
-    pub fn price(&mut self, known: usize, usage: &Usage, time: Timestamp, rules: &IntakeRules) -> Option<(usize, Priced)> {
+    /// What the event costs, its leaf, and where the last one like it was summed.
+    pub fn price(&mut self, known: usize, usage: &Usage, time: Timestamp, rules: &IntakeRules) -> Option<(usize, Priced, u32)> {
         let known = self.known.get_mut(known)?;
         if !known.tariff.holds_at(time) {
             let [_, _, model, provider, region, _, meter] = self.leaves.get(known.leaf)?;
@@ -232,7 +235,13 @@ impl Memory {
         }
         let usage = Usage { currency: known.currency, ..*usage };
         let find = |kind| known.tariff.rate(kind);
-        Some((known.leaf, price_by(&usage, known.counted, known.convention, rules.reporting_currency, find)))
+        Some((known.leaf, price_by(&usage, known.counted, known.convention, rules.reporting_currency, find), known.sum))
+    }
+
+    pub fn note_sum(&mut self, known: usize, sum: u32) {
+        if let Some(known) = self.known.get_mut(known) {
+            known.sum = sum;
+        }
     }
 
     /// A user, in whatever spelling.

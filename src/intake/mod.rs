@@ -83,9 +83,11 @@ fn quickly(
     if time < validate::EARLIEST || time > latest(record, Some(now), rules) || memory::is_doubtful(&event) {
         return Attempt::NotPlain;
     }
+    let identity = dedupe::identity(event.source, event.event_id, attempt(record));
+    partition.approach(identity);
     let Ok(user) = batch.memory.user(event.user) else { return Attempt::NotPlain };
     let Some(known) = batch.memory.find_quick(&event, user) else { return Attempt::Unknown };
-    if partition.enter(dedupe::identity(event.source, event.event_id, attempt(record)), record.offset) {
+    if partition.enter(identity, record.offset) {
         batch.duplicate();
         return Attempt::Done(Outcome::Duplicate);
     }

@@ -152,7 +152,7 @@ impl<'a> Intake<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.sums.counts().read >= LARGEST_BATCH
+        self.sums.counts().read >= LARGEST_BATCH || self.sums.is_full()
     }
 
     fn is_tick(&self, moment: Moment) -> bool {

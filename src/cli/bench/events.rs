@@ -118,7 +118,7 @@ impl Event {
         let pick =
             |of: &[&str], by: u64| of.get(usize::try_from(by).unwrap_or_default() % of.len()).copied().unwrap_or_default().to_owned();
         let model = leaf / 7 % MODELS;
-        let team = if leaf % 2 == 0 { format!("team-{:03}", leaf % TEAMS) } else { String::new() };
+        let team = if leaf.is_multiple_of(2) { format!("team-{:03}", leaf % TEAMS) } else { String::new() };
         [
             team,
             format!("project-{:04}", leaf % PROJECTS),

@@ -12,7 +12,7 @@ use crate::model::wire::confluent_unframe;
 /// Nesting of skipped values; a recursive writer type could otherwise exhaust the stack.
 const DEEPEST: u32 = 64;
 /// Items that a record may claim beyond one for each of its bytes: an array of nulls takes no bytes at all.
-const SPARE_ITEMS: usize = 4_096;
+pub(super) const SPARE_ITEMS: usize = 4_096;
 
 /// `blank` is the event that is filled.
 pub fn decode<'a>(value: &'a [u8], schemas: &'a SchemaTable, blank: RawEvent<'a>) -> Result<RawEvent<'a>, Stop> {
@@ -49,7 +49,7 @@ fn ends_early() -> Reject {
 
 pub(super) struct Bytes<'a> {
     pub(super) rest: &'a [u8],
-    items_left: usize,
+    pub(super) items_left: usize,
 }
 
 impl<'a> Bytes<'a> {

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::avro::Bytes;
-use super::plan::{Plan, Read, Step};
+use super::avro::{Bytes as Thorough, SPARE_ITEMS};
+use super::plan::{Plan, Read, Shape, Step};
 use super::{Field, MOST_TAGS, Value};
 use crate::intake::price::Usage;
 use crate::intake::validate::{self, LARGEST, LONGEST_TEXT};
@@ -38,6 +38,95 @@ impl<'a> QuickEvent<'a> {
     }
 }
 
+/// Bytes without reasons: what is wrong with them is told by the thorough reader, and returning no text for it makes this one quick.
+struct Bytes<'a> {
+    rest: &'a [u8],
+    /// As the thorough reader counts them, so that both take the same records.
+    items_left: usize,
+}
+
+impl<'a> Bytes<'a> {
+    fn new(datum: &'a [u8]) -> Bytes<'a> {
+        Bytes { rest: datum, items_left: datum.len().saturating_add(SPARE_ITEMS) }
+    }
+
+    #[inline(always)]
+    fn long(&mut self) -> Option<i64> {
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
+        self.longer()
+    }
+
+    /// A number of 64 bits or more is left to the thorough reader.
+    fn longer(&mut self) -> Option<i64> {
+        let (mut value, mut shift) = (0_u64, 0_u32);
+        loop {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed()));
+            }
+            shift += 7;
+            if shift >= 63 {
+                return None;
+            }
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    #[inline]
+    fn prefixed(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.long()?).ok()?;
+        self.take(length)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    fn variant<'r, T>(&mut self, variants: &'r [T]) -> Option<&'r T> {
+        variants.get(usize::try_from(self.long()?).ok()?)
+    }
+
+    /// Items of the next block; 0 at the end. A block that states its size is left to the thorough reader.
+    fn block(&mut self) -> Option<usize> {
+        let items = usize::try_from(self.long()?).ok()?;
+        self.items_left = self.items_left.checked_sub(items)?;
+        Some(items)
+    }
+
+    fn skip(&mut self, plan: &Plan, place: usize) -> Option<()> {
+        match plan.shapes.get(place)? {
+            Shape::Fixed(size) => self.take(*size).map(drop),
+            Shape::Varint => self.long().map(drop),
+            Shape::Bytes => self.prefixed().map(drop),
+            // A union holds no union, so that this ends.
+            Shape::Union(variants) => {
+                let variant = *self.variant(variants)?;
+                self.skip(plan, variant)
+            }
+            // Here claims may lie in ways that the thorough reader knows of.
+            Shape::Array(_) | Shape::Map(_) | Shape::Record(_) => {
+                let mut bytes = Thorough { rest: self.rest, items_left: self.items_left };
+                bytes.skip(&plan.shapes, place, 0).ok()?;
+                (self.rest, self.items_left) = (bytes.rest, bytes.items_left);
+                Some(())
+            }
+        }
+    }
+}
+
 /// `None`: nothing is known, not even that it is wrong.
 ///
 /// All texts that may decide who pays and what it costs, but for user and tags, are appended to `key` as they stand in the datum: equal
@@ -52,7 +141,7 @@ pub fn read<'a>(datum: &'a [u8], plan: &'a Plan, key: &mut Vec<u8>) -> Option<Qu
         let Step::Take(field, read) = step else {
             let Step::Skip(shape) = step else { return None };
             end_run(&mut run, bytes.rest, key)?;
-            bytes.skip(&plan.shapes, *shape, 0).ok()?;
+            bytes.skip(plan, *shape)?;
             continue;
         };
         if is_in_key(*field) {
@@ -64,7 +153,7 @@ pub fn read<'a>(datum: &'a [u8], plan: &'a Plan, key: &mut Vec<u8>) -> Option<Qu
         match field {
             Field::EventTime => {
                 let Read::Time(units) = read else { return None };
-                event.time_ms = bytes.long().ok()?.div_euclid(*units);
+                event.time_ms = bytes.long()?.div_euclid(*units);
                 has_time = true;
             }
             Field::EventId => event.event_id = text(&mut bytes, read)?,
@@ -119,7 +208,7 @@ fn is_text(bytes: &[u8]) -> bool {
 /// The variant of a union; inside, `None` for null.
 fn chosen<'p>(bytes: &mut Bytes<'_>, read: &'p Read) -> Option<Option<&'p Read>> {
     let read = match read {
-        Read::Union(variants) => bytes.variant(variants).ok()?,
+        Read::Union(variants) => bytes.variant(variants)?,
         read => read,
     };
     Some(if matches!(read, Read::Null) { None } else { Some(read) })
@@ -142,33 +231,33 @@ fn count_of<'e>(event: &'e mut QuickEvent<'_>, field: Field) -> Option<&'e mut u
 
 fn count(bytes: &mut Bytes<'_>, read: &Read) -> Option<u64> {
     let Read::Long = read else { return None };
-    u64::try_from(bytes.long().ok()?).ok().filter(|count| *count <= LARGEST)
+    u64::try_from(bytes.long()?).ok().filter(|count| *count <= LARGEST)
 }
 
 fn text<'a>(bytes: &mut Bytes<'a>, read: &'a Read) -> Option<&'a [u8]> {
     match read {
-        Read::Text => bytes.prefixed().ok(),
-        Read::Symbols(symbols) => Some(bytes.variant(symbols).ok()?.as_bytes()),
+        Read::Text => bytes.prefixed(),
+        Read::Symbols(symbols) => Some(bytes.variant(symbols)?.as_bytes()),
         _ => None,
     }
 }
 
 fn number(bytes: &mut Bytes<'_>, read: &Read) -> Option<Value<'static>> {
     Some(match read {
-        Read::Long => Value::Int(bytes.long().ok()?),
-        Read::Float => Value::Float(f64::from(f32::from_le_bytes(bytes.array().ok()?))),
-        Read::Double => Value::Float(f64::from_le_bytes(bytes.array().ok()?)),
+        Read::Long => Value::Int(bytes.long()?),
+        Read::Float => Value::Float(f64::from(f32::from_le_bytes(bytes.array()?))),
+        Read::Double => Value::Float(f64::from_le_bytes(bytes.array()?)),
         _ => return None,
     })
 }
 
 fn money<'a>(bytes: &mut Bytes<'a>, read: &Read) -> Option<Value<'a>> {
     match read {
-        Read::Text => Some(Value::Text(Cow::Borrowed(std::str::from_utf8(bytes.prefixed().ok()?).ok()?))),
+        Read::Text => Some(Value::Text(Cow::Borrowed(std::str::from_utf8(bytes.prefixed()?).ok()?))),
         Read::Decimal { scale, size } => {
             let digits = match size {
-                Some(size) => bytes.take(*size).ok()?,
-                None => bytes.prefixed().ok()?,
+                Some(size) => bytes.take(*size)?,
+                None => bytes.prefixed()?,
             };
             (1..=16).contains(&digits.len()).then_some(Value::Decimal(digits, *scale))
         }
@@ -190,10 +279,13 @@ impl<'a> Pairs<'a> {
             if self.rest.is_empty() {
                 return None;
             }
-            (self.left_in_block, _) = bytes.block().ok()??;
+            self.left_in_block = bytes.block()?;
+            if self.left_in_block == 0 {
+                return None;
+            }
         }
         self.left_in_block -= 1;
-        let pair = (bytes.prefixed().ok()?, bytes.prefixed().ok()?);
+        let pair = (bytes.prefixed()?, bytes.prefixed()?);
         self.rest = bytes.rest;
         Some(pair)
     }
@@ -203,10 +295,14 @@ fn tags<'a>(bytes: &mut Bytes<'a>, read: &Read) -> Option<Pairs<'a>> {
     let Read::Map(values) = read else { return None };
     let Read::Text = **values else { return None };
     let (start, mut count) = (bytes.rest, 0_usize);
-    while let Some((items, _)) = bytes.block().ok()? {
+    loop {
+        let items = bytes.block()?;
+        if items == 0 {
+            break;
+        }
         count = count.checked_add(items).filter(|count| *count <= MOST_TAGS)?;
         for _ in 0..items {
-            if !is_text(bytes.prefixed().ok()?) || !is_text(bytes.prefixed().ok()?) {
+            if !is_text(bytes.prefixed()?) || !is_text(bytes.prefixed()?) {
                 return None;
             }
         }
