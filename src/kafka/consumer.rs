@@ -32,6 +32,8 @@ pub struct Consumer {
     /// Where fetching began.
     starts: BTreeMap<Partition, i64>,
     group: Option<Queue>,
+    /// Handed out by [`Consumer::event`], not answered by [`Consumer::assign`] or [`Consumer::unassign`] yet.
+    unanswered: Option<Rebalance>,
     bell: Bell,
     inner: BaseConsumer<Events>,
 }
@@ -49,6 +51,17 @@ impl Drop for Consumer {
         self.group = None;
         self.queues.clear();
         self.inner.context().closing.store(true, Ordering::SeqCst);
+        // What the group has decided and nobody has answered would keep the close waiting for ever.
+        while let Some(event) = self.inner.context().pop().or_else(|| self.unanswered.take()) {
+            let answered = match event {
+                Rebalance::Assign(partitions) => self.inner.incremental_assign(&list_of(&partitions)),
+                Rebalance::Revoke { partitions, .. } => self.inner.incremental_unassign(&list_of(&partitions)),
+                Rebalance::Failed(_) => Ok(()),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "answering the group while closing");
+            }
+        }
     }
 }
 
@@ -80,8 +93,12 @@ impl ConsumerContext for Events {
     /// Only notes the event: restoring state takes time, and start offsets are ours to choose. The owner of the consumer answers.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if self.closing.load(Ordering::SeqCst) {
-            if let Err(error) = consumer.incremental_unassign(partitions) {
-                tracing::debug!(%error, "giving up partitions while closing");
+            let answered = match code {
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => consumer.incremental_assign(partitions),
+                _ => consumer.incremental_unassign(partitions),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "answering the group while closing");
             }
             return;
         }
@@ -107,16 +124,17 @@ impl Consumer {
         inner.subscribe(topics).with_context(|| format!("cannot subscribe to {topics:?}"))?;
         let bell = Bell::default();
         let group = Queue::of_group(inner.client().native_ptr(), &bell)?;
-        Ok(Consumer { queues: BTreeMap::new(), starts: BTreeMap::new(), group: Some(group), bell, inner })
+        Ok(Consumer { queues: BTreeMap::new(), starts: BTreeMap::new(), group: Some(group), unanswered: None, bell, inner })
     }
 
     /// What the group has decided since the last call. Never waits.
     ///
     /// # Errors
     /// What the consumer cannot go on from: authorisation, a fatal client error.
-    pub fn event(&self) -> Result<Option<Rebalance>> {
+    pub fn event(&mut self) -> Result<Option<Rebalance>> {
         loop {
             if let Some(event) = self.inner.context().pop() {
+                self.unanswered = Some(event.clone());
                 return Ok(Some(event));
             }
             match self.inner.poll(Duration::ZERO) {
@@ -200,12 +218,14 @@ impl Consumer {
             self.starts.insert(partition.clone(), *offset);
             list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))?;
         }
+        self.unanswered = None;
         self.inner.incremental_assign(&list).context("cannot take over assigned partitions")
     }
 
     /// # Errors
     /// librdkafka refuses the list.
     pub fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
+        self.unanswered = None;
         let answered = self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions");
         self.queues.retain(|known, _| !partitions.contains(known));
         self.starts.retain(|known, _| !partitions.contains(known));

@@ -57,15 +57,22 @@ pub struct Deliveries {
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
-        let broke = matches!(
-            error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::AllBrokersDown)
-        );
-        if broke {
+        if is_broken_connection(&error, reason) {
             self.tainted.store(true, Ordering::SeqCst);
         }
         self.errors.report("producer", &error, reason);
     }
+}
+
+/// A connection that had carried requests. One that never came about (a broker that is down) leaves nothing under way; the library says in
+/// which state a connection was, and what it does not say counts as broken.
+fn is_broken_connection(error: &KafkaError, reason: &str) -> bool {
+    use RDKafkaErrorCode as Code;
+    let is_transport = matches!(error.rdkafka_error_code(), Some(Code::BrokerTransportFailure | Code::OperationTimedOut | Code::Resolve));
+    is_transport
+        && !["INIT", "DOWN", "TRY_CONNECT", "CONNECT"]
+            .iter()
+            .any(|state| reason.ends_with(&format!("in state {state})")) || reason.contains(&format!("in state {state},")))
 }
 
 impl ProducerContext for Deliveries {
@@ -91,7 +98,7 @@ impl Producer {
         if transactional {
             inner.init_transactions(timeout).map_err(rebuild("init transactions"))?;
         }
-        // Addresses that did not answer while connecting say nothing about a transaction.
+        // Requests before the first transaction leave nothing behind that could hit it.
         inner.poll(Duration::ZERO);
         inner.context().tainted.store(false, Ordering::SeqCst);
         Ok(Producer { inner, transactional })
@@ -240,5 +247,27 @@ impl Drop for GroupMetadata {
             // SAFETY: owned, destroyed once.
             unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.pointer) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_down_taints_nothing_a_connection_that_breaks_does() {
+        let transport = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        let table = [
+            ("127.0.0.1:9/1: Disconnected: connection closed by peer (after 270ms in state UP)", true),
+            ("127.0.0.1:9/1: 2 request(s) timed out: disconnect (after 61ms in state UP, 1 identical error(s) suppressed)", true),
+            ("127.0.0.1:9/1: Disconnected (after 0ms in state APIVERSION_QUERY)", true),
+            ("127.0.0.1:9/1: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)", false),
+            ("127.0.0.1:9/1: Connect failed (after 0ms in state CONNECT, 3 identical error(s) suppressed)", false),
+            ("something new", true),
+        ];
+        for (reason, expected) in table {
+            assert_eq!(is_broken_connection(&transport, reason), expected, "{reason}");
+        }
+        assert!(!is_broken_connection(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "3/3 brokers are down"));
     }
 }

@@ -66,7 +66,10 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
         let backoff = FIRST_RETRY.saturating_mul(1 << pending.tried.min(10)).min(LONGEST_RETRY);
         pending.next_try = uptime + backoff;
         if pending.look && !self.look()? {
-            return Ok(());
+            return match &self.pending {
+                Some(pending) => pending.give_up_after(uptime, R::NAME, "asking what became of it"),
+                None => Ok(()),
+            };
         }
         if self.link.is_tainted() {
             self.rebuild()?;
