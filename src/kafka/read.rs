@@ -36,10 +36,12 @@ pub struct Reader {
 /// A partition that is being read.
 struct Open {
     partition: Partition,
-    /// Absent until everything below `until` is decided.
+    from: From,
+    to: Until,
+    /// Next offset and end, once the leader has said what there is.
+    range: Option<(i64, i64)>,
+    /// Absent until everything below the end is decided.
     queue: Option<Queue>,
-    next: i64,
-    until: i64,
     is_finished: bool,
     progressed: Stopwatch,
 }
@@ -75,81 +77,59 @@ impl Reader {
     /// Begins with a partition.
     ///
     /// # Errors
-    /// Its leader does not answer, or what is to be read is not in the log any more.
+    /// librdkafka refuses to leave the one before.
     pub fn open(&mut self, partition: &Partition, from: From, until: Until) -> Result<()> {
         self.close()?;
-        let place = || format!("cannot read {}[{}]", partition.topic, partition.partition);
-        let bounds = self.asking.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT);
-        let (low, high) = bounds.with_context(place)?;
-        let next = match from {
-            From::Beginning => low,
-            From::Offset(offset) => offset,
-        };
-        let until = match until {
-            Until::End => high,
-            Until::Offset(offset) => offset,
-        };
-        if next < low && next < until {
-            bail!(
-                "{}[{}] begins at offset {low}, but has to be read from {next} on: records that were still needed are gone",
-                partition.topic,
-                partition.partition
-            );
-        }
-        let is_finished = next >= until || low == high;
-        let progressed = Stopwatch::start();
-        self.open = Some(Open { partition: partition.clone(), queue: None, next, until, is_finished, progressed });
+        let partition = partition.clone();
+        self.open = Some(Open { partition, from, to: until, range: None, queue: None, is_finished: false, progressed: Stopwatch::start() });
         Ok(())
     }
 
     /// # Errors
-    /// The partition cannot be read, or makes no progress for 90 seconds.
+    /// The partition cannot be read, makes no progress for 90 seconds, or lacks what is to be read.
     pub fn read(&mut self, most: usize) -> Result<Read> {
-        let Some(open) = &mut self.open else { bail!("nothing is open to be read") };
+        let Some(open) = &self.open else { bail!("nothing is open to be read") };
         if open.is_finished {
-            let end = open.next;
+            let end = open.range.map_or(0, |(next, _)| next);
             self.close()?;
             return Ok(Read::Finished { end });
         }
         let place = open.partition.clone();
-        let context = || format!("cannot read {}[{}]", place.topic, place.partition);
-        if open.progressed.elapsed() > STALLED {
-            let until = open.until;
-            return Err(anyhow::anyhow!(
-                "no progress for {STALLED:?} before offset {until}: is the partition's leader up, is a transaction left open?"
-            ))
-            .with_context(context);
-        }
-        let Some(queue) = &open.queue else {
-            return self.begin_when_decided().with_context(context);
-        };
-        self.reading.poll(Duration::ZERO);
-        let (mut batch, errors) = queue.batch(&place, most);
-        if let Some(code) = errors.into_iter().find(|code| !is_passing(*code)) {
-            return Err(KafkaError::MessageConsumption(code)).with_context(context);
-        }
-        if let Some(last) = batch.last_offset() {
-            open.progressed = Stopwatch::start();
-            open.next = last.saturating_add(1);
-            open.is_finished = open.next >= open.until;
-            batch.cut_at(open.until);
-        }
-        if batch.end && !open.is_finished {
-            // The records before `until` may be markers of transactions, which are never handed out.
-            let stable = stable_end(&self.reading, &place).with_context(context)?;
-            if stable >= open.until {
-                open.next = open.next.max(open.until);
-                open.is_finished = true;
-            } else {
-                // A new leader that has not caught up with what the old one said: from here on again.
-                open.queue = None;
-                self.reading.unassign().with_context(context)?;
+        let step = match (open.range, open.queue.is_some()) {
+            _ if open.progressed.elapsed() > STALLED => {
+                Err(anyhow::anyhow!("no progress for {STALLED:?}: is the partition's leader up, is a transaction left open?"))
             }
+            (None, _) => self.find_range(),
+            (Some(_), false) => self.begin_when_decided(),
+            (Some((next, until)), true) => self.fetch(most, next, until),
+        };
+        match step {
+            // A leader that is away or has just moved: asked again.
+            Err(error) if error.downcast_ref::<KafkaError>().and_then(KafkaError::rdkafka_error_code).is_some_and(is_passing) => {
+                self.bell.wait(ASK_AGAIN);
+                Ok(Read::Records(Batch::empty(place)))
+            }
+            step => step.with_context(|| format!("cannot read {}[{}]", place.topic, place.partition)),
         }
-        if batch.is_empty() && !open.is_finished {
-            self.bell.wait(PAUSE);
+    }
+
+    fn find_range(&mut self) -> Result<Read> {
+        let Some(open) = &mut self.open else { bail!("nothing is open to be read") };
+        let (low, high) = self.asking.fetch_watermarks(&open.partition.topic, open.partition.partition, REQUEST_TIMEOUT)?;
+        let next = match open.from {
+            From::Beginning => low,
+            From::Offset(offset) => offset,
+        };
+        let until = match open.to {
+            Until::End => high,
+            Until::Offset(offset) => offset,
+        };
+        if next < low && next < until {
+            bail!("it begins at offset {low}, but has to be read from {next} on: records that were still needed are gone");
         }
-        Ok(Read::Records(batch))
+        open.range = Some((next, until));
+        open.is_finished = next >= until || low == high;
+        Ok(Read::Records(Batch::empty(open.partition.clone())))
     }
 
     /// The end was asked for as `read_uncommitted` and is read up to as `read_committed`: the last stable offset may lie before records
@@ -157,16 +137,47 @@ impl Reader {
     /// before the first record is fetched; from then on the end of the partition means that all of it was read.
     fn begin_when_decided(&mut self) -> Result<Read> {
         let Some(open) = &mut self.open else { bail!("nothing is open to be read") };
+        let Some((next, until)) = open.range else { bail!("nothing is known of what there is to read") };
         let nothing = Read::Records(Batch::empty(open.partition.clone()));
-        if stable_end(&self.reading, &open.partition)? < open.until {
+        if stable_end(&self.reading, &open.partition)? < until {
             self.bell.wait(ASK_AGAIN);
             return Ok(nothing);
         }
         open.queue = Some(Queue::of_partition(self.reading.client().native_ptr(), &open.partition, &self.bell)?);
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&open.partition.topic, open.partition.partition, Offset::Offset(open.next))?;
+        list.add_partition_offset(&open.partition.topic, open.partition.partition, Offset::Offset(next))?;
         self.reading.assign(&list)?;
         Ok(nothing)
+    }
+
+    fn fetch(&mut self, most: usize, next: i64, until: i64) -> Result<Read> {
+        self.reading.poll(Duration::ZERO);
+        let Some(open) = &mut self.open else { bail!("nothing is open to be read") };
+        let Some(queue) = &open.queue else { bail!("nothing is fetched") };
+        let (mut batch, errors) = queue.batch(&open.partition, most);
+        if let Some(code) = errors.into_iter().find(|code| !is_passing(*code)) {
+            return Err(KafkaError::MessageConsumption(code).into());
+        }
+        let next = batch.last_offset().map_or(next, |last| last.saturating_add(1));
+        open.range = Some((next, until));
+        open.is_finished = next >= until;
+        if !batch.is_empty() {
+            open.progressed = Stopwatch::start();
+            batch.cut_at(until);
+        } else if batch.end && !open.is_finished {
+            // The records before `until` may be markers of transactions, which are never handed out.
+            if stable_end(&self.reading, &open.partition).is_ok_and(|stable| stable >= until) {
+                open.range = Some((until, until));
+                open.is_finished = true;
+            } else {
+                // A new leader that has not caught up with what the old one said: from here on again.
+                open.queue = None;
+                self.reading.unassign()?;
+            }
+        } else if !open.is_finished {
+            self.bell.wait(PAUSE);
+        }
+        Ok(Read::Records(batch))
     }
 
     /// # Errors
