@@ -43,35 +43,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# What the others' events are to us. The job is sums by team and minute and needs no more than team, model and tokens; the field of
-# the provider stands for the source, which these events do not name. What is not named here is passed over, as the others do.
-cat > "$folder/team_minute.avsc" <<'AVSC'
-{"type":"record","name":"Usage","fields":[
-  {"name":"event_id","type":"string"},{"name":"event_time","type":{"type":"long","logicalType":"timestamp-micros"}},
-  {"name":"team","type":"string"},{"name":"x_project","type":"string"},{"name":"model","type":"string"},
-  {"name":"source","type":"string"},{"name":"x_region","type":"string"},{"name":"x_user","type":"string"},
-  {"name":"x_resource","type":"string"},{"name":"input_tokens","type":"long"},{"name":"output_tokens","type":"long"},
-  {"name":"cached_input_tokens","type":"long"},{"name":"x_latency","type":"long"},{"name":"x_environment","type":"string"},
-  {"name":"x_status","type":["null","string"]},{"name":"tags","type":{"type":"map","values":"string"}}]}
-AVSC
-{
-  printf 'version = 1\nas_of = 2026-01-01\ncurrency = "USD"\nproviders = [""]\n'
-  for model in $(seq 0 29); do
-    k=$((model + 1))
-    printf '[[model]]\nnames = ["model-%02d"]\neffective_from = 2020-01-01\n' "$model"
-    # 100 k, 500 k and 10 k nano-dollars a token.
-    printf 'input = "%d.%d"\noutput = "%d.%d"\ncached_input = "%d.%02d"\n' $((k / 10)) $((k % 10)) $((k * 5 / 10)) $((k * 5 % 10)) $((k / 100)) $((k % 100))
-  done
-} > "$folder/prices.toml"
-{
-  printf 'version = 1\n[kafka]\nbootstrap_servers = "127.0.0.1:29192"\napplication_id = "tollgate"\ninstance_id = "bench"\nreplication_factor = 1\n'
-  printf '[schemas]\ndir = "%s"\n[schemas.ids]\n7 = "team_minute"\n[prices]\nbuilt_in = []\nfiles = ["%s"]\n' "$folder" "$folder/prices.toml"
-  printf '[[sources]]\nsource = "*"\ninput_includes_cached = false\ninput_includes_cache_write = true\noutput_includes_reasoning = true\n'
-  # Ten rules, so that what names no team would be checked against ten.
-  for rule in $(seq 1 10); do
-    printf '[[attribution]]\nproject = "p%d-*"\nteam = "t%d"\n' "$rule" "$rule"
-  done
-} > "$folder/tollgate.toml"
+printf 'version = 1\n[kafka]\nbootstrap_servers = "127.0.0.1:29192"\ninstance_id = "bench"\nreplication_factor = 1\n' > "$folder/tollgate.toml"
 
 # Theirs are built where their scripts look for them.
 unset CARGO_TARGET_DIR
@@ -98,7 +70,7 @@ for system in $only; do
     flink) ./run.sh flink 1000 ;;
     streams) ./run.sh streams rocksdb 100 1 ;;
     tollgate)
-      "$binary" bench end-to-end --config "$folder/tollgate.toml" --topic usage --own-events --format json --log-level error \
+      "$binary" bench end-to-end --config "$folder/tollgate.toml" --topic usage --team-minute --format json --log-level error \
         | tee results/tollgate.json ;;
     *) echo "scripts/bench-compare.sh: ONLY names '$system'; it may name floor, rustjob, flink, streams, tollgate" >&2; exit 2 ;;
   esac

@@ -150,7 +150,14 @@ impl Memory {
         // Where it names no meter, its numbers decide which.
         quick_key.push(u8::from(event.has_tokens) | u8::from(event.usage.quantity.is_some()) << 1);
         if event.team.is_empty() {
-            write_unattributed(quick_key, user, followed, |name| event.tag(name));
+            quick_key.extend_from_slice(&user.matches.to_le_bytes());
+            // As they come, in one walk over them: another order is another key, and the same answer.
+            event.each_tag(|name, value| {
+                if let Some(place) = followed.reads_tags.iter().position(|read| read.as_bytes() == name) {
+                    write(quick_key, &place.to_le_bytes());
+                    write(quick_key, value);
+                }
+            });
         }
         inputs.find(quick_key)
     }
@@ -167,7 +174,7 @@ impl Memory {
             let stated = [team, project, model, provider, region, environment, account].map(stated);
             [source.as_ref(), meter, currency].iter().chain(&stated).for_each(|text| write(&mut key, text.as_bytes()));
             if team.is_none() {
-                write_unattributed(&mut key, user, followed, |name| tag(event, name));
+                write_unattributed(&mut key, user, followed, event);
             }
         }
         let number = match self.inputs.find(&key) {
@@ -332,10 +339,6 @@ fn stated<'a>(text: &'a Option<Cow<'_, str>>) -> &'a str {
     text.as_deref().unwrap_or_default()
 }
 
-fn tag<'e>(event: &'e UsageEvent<'_>, name: &[u8]) -> Option<&'e [u8]> {
-    std::str::from_utf8(name).ok().and_then(|name| event.tag(name)).map(str::as_bytes)
-}
-
 /// Every text is of legal length, so that two bytes say how long it is.
 fn write(key: &mut Vec<u8>, text: &[u8]) {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
@@ -344,11 +347,11 @@ fn write(key: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// What else decides who pays, where an event names no team.
-fn write_unattributed<'t>(key: &mut Vec<u8>, user: User, followed: &Followed, tag: impl Fn(&[u8]) -> Option<&'t [u8]>) {
+fn write_unattributed(key: &mut Vec<u8>, user: User, followed: &Followed, event: &UsageEvent<'_>) {
     key.extend_from_slice(&user.matches.to_le_bytes());
     for name in &followed.reads_tags {
-        match tag(name.as_bytes()) {
-            Some(value) => write(key, value),
+        match event.tag(name) {
+            Some(value) => write(key, value.as_bytes()),
             None => key.extend_from_slice(&u16::MAX.to_le_bytes()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::events::{self, Events, SCHEMA, SCHEMA_ID};
+use super::events::{self, Events, SCHEMA, SCHEMA_ID, TEAM_MINUTE_ID, TEAM_MINUTE_SCHEMA};
 use super::measure::{Measured, Meter, Of, process_cpu};
 use crate::cli::assemble;
 use crate::clock::{self, Stopwatch};
@@ -25,6 +25,15 @@ const PARTITIONS: i32 = 8;
 const LOOK: Duration = Duration::from_millis(500);
 /// No progress for so long: it has failed, and its log says why.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whose events are in the topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    Ours,
+    /// The other systems' of scripts/bench-compare.sh.
+    TeamMinute,
+    AsConfigured,
+}
 
 type Bounds = BTreeMap<i32, (i64, i64)>;
 
@@ -83,20 +92,24 @@ impl Run {
     ///
     /// # Errors
     /// A role that ended, or no progress.
-    pub fn end_to_end(mut self, bounds: &Bounds, own_events: bool) -> Result<Measured> {
+    pub fn end_to_end(mut self, bounds: &Bounds, job: Job) -> Result<Measured> {
         let stamp = clock::now().0;
         let names = assemble::topic_names(&self.loaded.settings);
         let settings = &mut self.loaded.settings;
         set_apart(settings, &self.topic, &names.usage_events, stamp);
-        if own_events {
-            self.loaded.intake = events::rules(self.loaded.intake.clone());
-        }
+        let rules = self.loaded.intake.clone();
+        self.loaded.intake = match job {
+            Job::Ours => events::rules(rules),
+            Job::TeamMinute => events::team_minute_rules(rules),
+            Job::AsConfigured => rules,
+        };
         let connection = assemble::connection(&self.loaded.settings);
         let plans: Vec<TopicPlan> =
             assemble::topic_plans(&self.loaded.settings).into_iter().filter(|plan| plan.name != self.topic).collect();
         self.runtime.block_on(topics::create(&connection, &plans, self.loaded.settings.kafka.replication_factor))?;
         let mut setup = assemble::setup(&self.loaded, Arc::new(Metrics::new()), Arc::new(HealthBoard::default()))?;
-        setup.schemas.ids.entry(SCHEMA_ID).or_insert_with(|| SCHEMA.to_owned());
+        let (id, schema) = if job == Job::TeamMinute { (TEAM_MINUTE_ID, TEAM_MINUTE_SCHEMA) } else { (SCHEMA_ID, SCHEMA) };
+        setup.schemas.ids.entry(id).or_insert_with(|| schema.to_owned());
         let measured = measure(&Arc::new(setup), self.loaded.settings.intake.threads, &connection, &self.topic, bounds);
         let made: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
         self.runtime.block_on(floor::delete(&connection, &made)).context("topics of this run are left behind")?;

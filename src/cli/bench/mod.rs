@@ -76,6 +76,10 @@ struct OnBroker {
     /// The topic holds your own events: attribution, prices and schemas are those of the config
     #[arg(long)]
     own_events: bool,
+
+    /// The topic holds the events of scripts/bench-compare.sh: the job is theirs
+    #[arg(long, conflicts_with = "own_events")]
+    team_minute: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -133,7 +137,12 @@ fn on_broker(what: &What, options: &OnBroker, logging: &Logging) -> Result<Optio
     let bounds = run.prepare(&Events { leaves: options.leaves, form: Form::Avro }, options.events)?;
     let mut measured = vec![run.floor(&bounds)?];
     if let What::EndToEnd(_) = what {
-        let mut whole = run.end_to_end(&bounds, !options.own_events)?;
+        let job = match (options.own_events, options.team_minute) {
+            (true, _) => broker::Job::AsConfigured,
+            (false, true) => broker::Job::TeamMinute,
+            (false, false) => broker::Job::Ours,
+        };
+        let mut whole = run.end_to_end(&bounds, job)?;
         let floor = measured.first().and_then(Measured::cpu_per_million);
         if let Some((own, floor)) = whole.cpu_per_million().zip(floor).filter(|(_, floor)| *floor > 0.0) {
             whole.more.push(("ratio to floor", own / floor));

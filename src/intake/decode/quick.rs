@@ -25,16 +25,12 @@ pub struct QuickEvent<'a> {
 }
 
 impl<'a> QuickEvent<'a> {
-    /// Of a name that comes twice the last holds.
-    pub fn tag(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let mut found = None;
+    /// Name and value, as they come.
+    pub fn each_tag(&self, mut take: impl FnMut(&'a [u8], &'a [u8])) {
         let mut pairs = Pairs { ..self.tags };
-        while let Some((known, value)) = pairs.next() {
-            if known == name {
-                found = Some(value);
-            }
+        while let Some((name, value)) = pairs.next() {
+            take(name, value);
         }
-        found
     }
 }
 
@@ -202,7 +198,7 @@ fn end_run(run: &mut Option<&[u8]>, rest: &[u8], key: &mut Vec<u8>) -> Option<()
 }
 
 fn is_text(bytes: &[u8]) -> bool {
-    bytes.len() <= LONGEST_TEXT && std::str::from_utf8(bytes).is_ok()
+    bytes.len() <= LONGEST_TEXT && (bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
 /// The variant of a union; inside, `None` for null.
@@ -273,6 +269,16 @@ struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
+    fn are_text(&self) -> bool {
+        let mut pairs = Pairs { ..*self };
+        while let Some((name, value)) = pairs.next() {
+            if std::str::from_utf8(name).is_err() || std::str::from_utf8(value).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let mut bytes = Bytes::new(self.rest);
         if self.left_in_block == 0 {
@@ -302,10 +308,12 @@ fn tags<'a>(bytes: &mut Bytes<'a>, read: &Read) -> Option<Pairs<'a>> {
         }
         count = count.checked_add(items).filter(|count| *count <= MOST_TAGS)?;
         for _ in 0..items {
-            if !is_text(bytes.prefixed()?) || !is_text(bytes.prefixed()?) {
+            if bytes.prefixed()?.len() > LONGEST_TEXT || bytes.prefixed()?.len() > LONGEST_TEXT {
                 return None;
             }
         }
     }
-    Some(Pairs { rest: start.get(..start.len() - bytes.rest.len())?, left_in_block: 0 })
+    let pairs = Pairs { rest: start.get(..start.len() - bytes.rest.len())?, left_in_block: 0 };
+    // One look at all of it, lengths included, instead of one at each text.
+    (pairs.rest.is_ascii() || pairs.are_text()).then_some(pairs)
 }

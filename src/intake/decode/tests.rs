@@ -243,10 +243,10 @@ fn quick_agrees(bytes: &[u8], plan: &plan::Plan) -> bool {
     }
     assert_eq!(Ok(quick.usage.cost), crate::intake::validate::cost(event.take(Field::Cost)));
     assert_eq!(Ok(quick.usage.quantity), crate::intake::validate::quantity(event.take(Field::Quantity)));
-    for (name, value) in &event.tags {
-        let last = event.tags.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_bytes());
-        assert_eq!(quick.tag(name.as_bytes()), last, "{name}: {value}");
-    }
+    let mut tags = Vec::new();
+    quick.each_tag(|name, value| tags.push((name, value)));
+    let expected: Vec<_> = event.tags.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    assert_eq!(tags, expected);
     true
 }
 
