@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Caught up and empty for this long: the partition is idle and does not hold the watermark.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 /// Records of one transaction, whatever the time.
-const LARGEST_BATCH: u64 = 50_000;
+const LARGEST_BATCH: u64 = 200_000;
 /// Partials packed into one shard-log record: some 100 KB.
 const PARTIALS_PER_RECORD: usize = 500;
 /// ... and never more than this, long names and many users included.
