@@ -2,10 +2,10 @@
 # Python as well. scripts/setup.sh checks both and says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fmt clippy unit parts compose chaos
+.PHONY: help demo run test check fmt clippy unit parts compose chaos bench-compare
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 demo: ## The whole thing on an in-process broker with made-up teams; needs no Kafka
 	@scripts/setup.sh demo
@@ -44,3 +44,6 @@ clippy: ## Lints, warnings denied
 
 compose: ## Checks docker-compose.yml
 	scripts/check-compose.sh
+
+bench-compare: ## Floor, bare loop, Flink, Streams and Tollgate on one broker; ANCHORS=folder, EVENTS=12000000
+	scripts/bench-compare.sh "$(ANCHORS)" $(EVENTS)

@@ -45,9 +45,10 @@
 //!
 //! A gateway writes "120 million tokens of gpt-4o, team search" to `usage-events`.
 //!
-//! 1. `runtime::intake` polls it and hands it to [`intake::process`], whose body is the stages in order: `decode` the bytes, `validate`
-//!    the fields, `PartitionState::enter` its id (a second one ends here), `attribute` a team, `price` it: 500 USD. `Batch::combine`
-//!    adds it to the partial of its leaf and minute. What cannot be read becomes a [`model::record::Reject`] and a dead letter.
+//! 1. `runtime::intake` polls it and hands it to [`intake::process`], which goes through the stages in order: `decode` the bytes,
+//!    `validate` the fields, `PartitionState::enter` its id (a second one ends here), `attribute` a team, `price` it: 500 USD; or `Memory`
+//!    knows what came out for texts like these. `Batch::combine` adds it to the sum of its leaf and minute. What cannot be read becomes a
+//!    [`model::record::Reject`] and a dead letter.
 //! 2. Milliseconds later the loop calls `Batch::drain_into_shards`, adds markers (how far event time has come), turns effects into
 //!    records with [`runtime::encode::effect`], and [`runtime::commit::commit`] makes partials, dead letters and offsets visible.
 //! 3. `runtime::watch` reads the shard log and hands the record to [`watch::Shard::apply`]. `merge` adds the partial to the open hour of
@@ -55,10 +56,11 @@
 //!    the runaway guard, which fires. `select` finds the node that explains it, `episode::open` begins an episode, `record::alert`
 //!    writes it up with causes, burn rate and next steps: an `Effect::Alert`, revision 1, provisional.
 //! 4. The loop commits at once, since an alert waits: alert, changed state (`Shard::take_changes`) and offsets in one transaction. A
-//!    crash before it has done nothing, a crash after it has lost nothing: `Shard::restore` reads the changelog.
+//!    crash before it has done nothing, a crash after it has lost nothing: [`watch::Restorer`] reads the changelog, and from the log
+//!    the last amounts, which are written with a delay.
 //! 5. [`deliver::worker`] reads `alerts`. `plan::plan` asks routes and receipts who is to hear of it, `Renderer::render` makes the mail,
 //!    `Channel::send` sends it, `Receipt::record_sent` notes it; receipts and offsets are committed together.
-//! 6. When the watermark has passed the hour, `close::close_due_hours` gives the final verdict (the alert is confirmed, amended or
+//! 6. When the watermark has passed the hour, `Shard::close_slice` gives the final verdict (the alert is confirmed, amended or
 //!    retracted under the same id), writes the hour's roll-ups, and only then do baselines learn from it.
 pub mod cli;
 pub mod clock;

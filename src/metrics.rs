@@ -41,7 +41,7 @@ pub struct Metrics {
     dead_letter_ratio: Fractions,
     series: Family<Labels, Gauge>,
     state_bytes: Family<Labels, Gauge>,
-    capped_leaves: Family<Labels, Gauge>,
+    capped: Counter,
     open_alerts: Family<Labels, Gauge>,
     watermark_lag: Gauge,
     loops: LoopMetrics,
@@ -100,8 +100,6 @@ pub struct StateSize {
     pub series: usize,
     /// Estimated, in RAM.
     pub bytes: usize,
-    /// Leaves that were refused a series of their own, because their team has too many.
-    pub capped_leaves: usize,
     pub open_alerts: usize,
 }
 
@@ -142,7 +140,7 @@ impl Metrics {
             dead_letter_ratio: fractions(r, "intake_dead_letter_ratio", "Share of the last sample that could not be read, by thread"),
             series: gauges(r, "watch_series", "Series with a baseline, by thread"),
             state_bytes: gauges(r, "watch_state_bytes", "Estimated size of the state in memory, by thread"),
-            capped_leaves: gauges(r, "watch_capped_leaves", "Leaves without a series of their own: their team has too many, by thread"),
+            capped: counter(r, "watch_capped_partials", "Partials counted in their team's '(other)': the team has too many series"),
             open_alerts: gauges(r, "watch_open_alerts", "Alerts that are open, by thread"),
             watermark_lag: gauge(
                 r,
@@ -222,8 +220,12 @@ impl Metrics {
         let labels = vec![("thread", thread.to_string())];
         self.series.get_or_create(&labels).set(whole(size.series));
         self.state_bytes.get_or_create(&labels).set(whole(size.bytes));
-        self.capped_leaves.get_or_create(&labels).set(whole(size.capped_leaves));
         self.open_alerts.get_or_create(&labels).set(whole(size.open_alerts));
+    }
+
+    /// Partials that found no room for a series of their own.
+    pub fn capped(&self, partials: u64) {
+        self.capped.inc_by(partials);
     }
 
     /// Of all shards of this process.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decode::Scratch;
-use super::memory::{Dimensions, Memory};
+use super::memory::{Dimensions, Memory, User};
 use super::price::{Priced, Usage};
 use super::rules::IntakeRules;
 use super::slots::Slots;
@@ -127,11 +127,11 @@ impl Batch {
         self.counts.duplicates += 1;
     }
 
-    /// `known` and `user` are numbers that `Memory` gave.
+    /// `known` and `user` are what `Memory` gave.
     pub(super) fn combine(
         &mut self,
         known: usize,
-        user: Option<usize>,
+        user: User,
         usage: &Usage,
         event_time: Timestamp,
         ingest_time: Timestamp,
@@ -139,36 +139,46 @@ impl Batch {
     ) {
         let priced = self.memory.price(known, usage, event_time, rules);
         assert!(priced.is_some(), "what was just found or remembered is there");
-        let Some((leaf, priced)) = priced else { return };
+        let Some((leaf, priced, last)) = priced else { return };
         self.counts.read += 1;
         self.counts.combined += 1;
         self.counts.unpriced += u64::from(priced.unpriced);
         self.counts.inconsistent_tokens += u64::from(priced.inconsistent);
         self.summed += 1;
         let key = Key { leaf, currency: priced.currency, minute: event_time.minute() };
-        let hash = key.hash();
-        let found = self.places.find(hash, |place| self.sums.get(index(place)).is_some_and(|sum| sum.key == key));
-        let fits =
-            found.and_then(|place| self.sums.get_mut(index(place))).is_some_and(|sum| sum.add(usage, &priced, event_time, ingest_time));
-        let place = match found {
-            Some(place) if fits => place,
-            full_or_none => {
-                // New, or the sum is full: then a second one of the same leaf and minute goes on, and nothing is refused or lost.
-                let mut sum = Sum::empty(key);
-                let added = sum.add(usage, &priced, event_time, ingest_time);
-                assert!(added, "one event fits into an empty sum");
-                let new = number(self.sums.len());
-                self.sums.push(sum);
-                match full_or_none {
-                    Some(full) => self.places.replace(hash, full, new),
-                    None => self.places.insert(hash, new),
-                }
-                new
-            }
+        let add = |sum: &mut Sum| sum.add(usage, &priced, event_time, ingest_time);
+        let place = if self.sums.get_mut(index(last)).is_some_and(|sum| sum.key == key && add(sum)) {
+            last
+        } else {
+            let place = self.find_and_add(key, add);
+            self.memory.note_sum(known, place);
+            place
         };
-        if let (Some(user), Some(sum)) = (user, self.sums.get_mut(index(place))) {
+        if let (Some(user), Some(sum)) = (user.number, self.sums.get_mut(index(place))) {
             sum.users = Some(self.users.add(place, number(user), priced.cost, sum.users));
         }
+    }
+
+    /// Adds to the sum of a key; where that is.
+    fn find_and_add(&mut self, key: Key, add: impl Fn(&mut Sum) -> bool) -> u32 {
+        let hash = key.hash();
+        let found = self.places.find(hash, |place| self.sums.get(index(place)).is_some_and(|sum| sum.key == key));
+        if let Some(place) = found
+            && self.sums.get_mut(index(place)).is_some_and(&add)
+        {
+            return place;
+        }
+        // New, or the sum is full: then a second one of the same leaf and minute goes on, and nothing is refused or lost.
+        let mut sum = Sum::empty(key);
+        let added = add(&mut sum);
+        assert!(added, "one event fits into an empty sum");
+        let new = number(self.sums.len());
+        self.sums.push(sum);
+        match found {
+            Some(full) => self.places.replace(hash, full, new),
+            None => self.places.insert(hash, new, |place| self.sums.get(index(place)).map(|sum| sum.key.hash())),
+        }
+        new
     }
 
     /// The sums by shard, sorted by leaf and minute: the same records give the same bytes.
@@ -315,7 +325,7 @@ impl Sum {
 impl Users {
     /// Adds to what a user cost within a sum; answers the sum's latest user.
     fn add(&mut self, sum: u32, user: u32, cost: Nanos, latest: Option<u32>) -> u32 {
-        let hash = (u64::from(sum) << 32 | u64::from(user)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let hash = hash_of(sum, user);
         let found =
             self.places.find(hash, |place| self.costs.get(index(place)).is_some_and(|known| known.sum == sum && known.user == user));
         if let Some(known) = found.and_then(|place| self.costs.get_mut(index(place))) {
@@ -324,7 +334,7 @@ impl Users {
         }
         let new = number(self.costs.len());
         self.costs.push(UserCostOf { cost, sum, user, next: latest });
-        self.places.insert(hash, new);
+        self.places.insert(hash, new, |place| self.costs.get(index(place)).map(|known| hash_of(known.sum, known.user)));
         new
     }
 
@@ -339,6 +349,10 @@ impl Users {
         by_cost.sort_unstable_by(|(cost, user), (other_cost, other)| other_cost.cmp(cost).then_with(|| user.cmp(other)));
         by_cost.iter().take(USERS_PER_PARTIAL).map(|(cost, user)| UserCost { user: Text::clone(user), cost: *cost }).collect()
     }
+}
+
+fn hash_of(sum: u32, user: u32) -> u64 {
+    (u64::from(sum) << 32 | u64::from(user)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 fn index(place: u32) -> usize {

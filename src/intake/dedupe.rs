@@ -11,7 +11,7 @@ const KEPT_FOR_ROLLBACK: i64 = 100_000;
 /// Slots that are swept for each record: forgotten items are gone from the index after an eighth of its size in records.
 const SWEPT: usize = 8;
 /// Items are numbered in a ring, far larger than any window.
-const RING: u32 = 0x7fff_ffff;
+const RING: u32 = 1 << 31;
 pub const LARGEST_WINDOW: u64 = 1 << 30;
 
 /// The identity of an event within its partition.
@@ -31,7 +31,7 @@ pub struct Window {
     next: i64,
 }
 
-/// 24 bytes; with its slots 34 to 44.
+/// 24 bytes; with its slots 30 to 37.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: [u32; 4],
@@ -42,6 +42,11 @@ struct Entry {
 }
 
 impl Entry {
+    fn new(identity: u128, offset: i64) -> Entry {
+        let hash = [96, 64, 32, 0].map(|shift| low32(identity >> shift));
+        Entry { hash, offset: low32(offset.cast_unsigned().into()), back: 0 }
+    }
+
     fn slot_hash(&self) -> u64 {
         let [a, b, c, d] = self.hash;
         u64::from(a ^ c) << 32 | u64::from(b ^ d)
@@ -54,21 +59,27 @@ impl Window {
         Window { offsets, entries: VecDeque::new(), first: 0, latest: Slots::default(), next: 0 }
     }
 
+    /// Says which record will be entered next. The index is larger than any cache, so that the way there takes a while; other work can be
+    /// done meanwhile.
+    pub fn approach(&self, identity: u128) {
+        self.latest.approach(Entry::new(identity, 0).slot_hash());
+    }
+
     /// Enters an accepted record; whether it is a duplicate. Offsets only grow.
     pub fn enter(&mut self, identity: u128, offset: i64) -> bool {
         assert!(offset >= self.next, "offset {offset} after {}: a partition is read in order", self.next - 1);
         self.forget_before(offset.saturating_sub(self.offsets).saturating_sub(KEPT_FOR_ROLLBACK), offset);
         self.next = offset + 1;
-        let hash = [96, 64, 32, 0].map(|shift| low32(identity >> shift));
-        let entry = Entry { hash, offset: low32(offset.cast_unsigned().into()), back: 0 };
+        let entry = Entry::new(identity, offset);
         let item = self.item(self.entries.len());
         let (entries, first) = (&self.entries, self.first);
         let entry_of = |item: u32| entries.get(place_of(first, item));
-        let known = self.latest.find(entry.slot_hash(), |item| entry_of(item).is_some_and(|known| known.hash == hash));
-        self.latest.sweep(SWEPT, |item| entry_of(item).is_none());
+        let known = self.latest.find(entry.slot_hash(), |item| entry_of(item).is_some_and(|known| known.hash == entry.hash));
+        self.latest.sweep(SWEPT, |item| place_of(first, item) >= entries.len());
         let Some(known) = known else {
             self.push(entry);
-            self.latest.insert(entry.slot_hash(), item);
+            let (entries, first) = (&self.entries, self.first);
+            self.latest.insert(entry.slot_hash(), item, |item| entries.get(place_of(first, item)).map(Entry::slot_hash));
             return false;
         };
         let distance =
@@ -143,7 +154,7 @@ fn place_of(first: u32, item: u32) -> usize {
 }
 
 fn ring_distance(from: u32, to: u32) -> u32 {
-    (to + RING - from) % RING
+    to.wrapping_sub(from) % RING
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the lowest bits are what is asked for")]

@@ -32,7 +32,9 @@ impl Interner {
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         assert!(end < u32::MAX, "an interner is emptied long before it holds four gigabytes");
         self.ends.push(end);
-        self.slots.insert(hash(key), u32::try_from(number).unwrap_or(u32::MAX));
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.insert(hash(key), u32::try_from(number).unwrap_or(u32::MAX), |item| self.get(item).map(hash));
+        self.slots = slots;
         number
     }
 

@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 
 use super::attribute::attribute;
-use super::decode::Field;
 use super::decode::quick::QuickEvent;
 use super::interner::Interner;
+use super::pattern;
 use super::price::{Convention, Counted, Priced, Usage, price_by, query};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
-use super::validate::{LONGEST_TEXT, clean, default_meter};
+use super::validate::{LONGEST_TEXT, clean};
 use crate::model::Text;
 use crate::model::money::Currency;
 use crate::model::time::Timestamp;
@@ -33,6 +33,8 @@ pub struct Known {
     convention: Convention,
     currency: Option<Currency>,
     tariff: Tariff,
+    /// Where the last event like this was summed: most likely the next one belongs there too.
+    sum: u32,
 }
 
 /// A leaf's team, project, model, provider, region, environment and meter.
@@ -48,13 +50,24 @@ pub struct Memory {
     leaf_numbers: Interner,
     leaves: Vec<Dimensions>,
     user_spellings: Interner,
-    /// By spelling; `None` where nothing is left of it.
-    users: Vec<Option<usize>>,
+    /// By spelling.
+    users: Vec<User>,
     user_numbers: Interner,
     user_names: Vec<Text>,
+    /// Which patterns of the rules users match.
+    matching: Interner,
     key: Vec<u8>,
-    /// The last quick event's, when it was not known.
-    missed: Vec<u8>,
+    /// The last quick event's.
+    quick_key: Vec<u8>,
+}
+
+/// Who used something, as far as sums and rules ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// `None` where the event names nobody, or nothing is left of the name.
+    pub number: Option<usize>,
+    /// Users with the same number match the same patterns of the rules.
+    matches: usize,
 }
 
 /// The rules that the answers come from.
@@ -64,7 +77,7 @@ struct Followed {
     /// Where they lay, since they were last compared.
     address: Option<usize>,
     /// What the rules of attribution read besides source, account and project, where an event names no team.
-    reads_user: bool,
+    user_patterns: Vec<Text>,
     reads_tags: Vec<Text>,
 }
 
@@ -78,6 +91,7 @@ impl Memory {
             _ => {
                 self.forget_inputs();
                 self.rules = Some(Followed::new(rules, address));
+                self.match_users();
             }
         }
     }
@@ -125,43 +139,36 @@ impl Memory {
         self.user_names.get(user)
     }
 
-    /// What is known of an event that was read quickly: all its texts have then been judged before. `None`: read it thoroughly.
-    pub fn find_quick(&mut self, event: &QuickEvent<'_>) -> Option<usize> {
-        let Memory { rules: Some(followed), inputs, key, missed, .. } = self else { return None };
-        missed.clear();
-        key.clear();
-        let text = |field| event.text(field);
-        let meter = match text(Field::Meter) {
-            [] => default_meter(event.has_tokens, event.usage.quantity.is_some()).as_bytes(),
-            meter => meter,
-        };
-        let project_to_environment = [Field::Project, Field::Model, Field::Provider, Field::Region, Field::Environment];
-        let [project, model, provider, region, environment] = project_to_environment.map(text);
-        let (team, account, currency) = (text(Field::Team), text(Field::Account), text(Field::Currency));
-        let texts = [text(Field::Source), meter, team, project, model, provider, region, environment, account, currency];
-        let user = text(Field::User);
-        if texts.iter().any(|text| text.len() > LONGEST_TEXT) || user.len() > LONGEST_TEXT {
-            return None;
+    /// For `decode::quick` to fill.
+    pub fn quick_key(&mut self) -> &mut Vec<u8> {
+        &mut self.quick_key
+    }
+
+    /// What is known of the event that the quick key was filled by: all its texts have then been judged before. `None`: read it thoroughly.
+    pub fn find_quick(&mut self, event: &QuickEvent<'_>, user: User) -> Option<usize> {
+        let Memory { rules: Some(followed), inputs, quick_key, .. } = self else { return None };
+        // Where it names no meter, its numbers decide which.
+        quick_key.push(u8::from(event.has_tokens) | u8::from(event.usage.quantity.is_some()) << 1);
+        if event.team.is_empty() {
+            write_unattributed(quick_key, user, followed, |name| event.tag(name));
         }
-        write_key(key, texts, user, followed, |name| event.tag(name));
-        let known = inputs.find(key);
-        if known.is_none() {
-            std::mem::swap(key, missed);
-        }
-        known
+        inputs.find(quick_key)
     }
 
     /// What is known of an event that was read thoroughly, worked out if need be.
-    pub fn of(&mut self, event: &UsageEvent<'_>, rules: &IntakeRules) -> usize {
+    pub fn of(&mut self, event: &UsageEvent<'_>, user: User, rules: &IntakeRules) -> usize {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
+        // Quick keys begin with a zero.
+        key.push(1);
         if let Some(followed) = &self.rules {
             let currency = event.currency.as_ref().map_or("", Currency::as_str);
-            let UsageEvent { source, meter, team, project, model, provider, region, environment, account, user, .. } = event;
-            let [team, project, model, provider, region, environment, account, user] =
-                [team, project, model, provider, region, environment, account, user].map(stated);
-            let own = [source.as_ref(), meter, team, project, model, provider, region, environment, account, currency];
-            write_key(&mut key, own.map(str::as_bytes), user.as_bytes(), followed, |name| tag(event, name));
+            let UsageEvent { source, meter, team, project, model, provider, region, environment, account, .. } = event;
+            let stated = [team, project, model, provider, region, environment, account].map(stated);
+            [source.as_ref(), meter, currency].iter().chain(&stated).for_each(|text| write(&mut key, text.as_bytes()));
+            if team.is_none() {
+                write_unattributed(&mut key, user, followed, |name| tag(event, name));
+            }
         }
         let number = match self.inputs.find(&key) {
             Some(number) => number,
@@ -175,14 +182,12 @@ impl Memory {
     }
 
     /// The event that was just read thoroughly is the one that was not found: the next one like it will be.
-    pub fn remember_missed(&mut self, number: usize, event: &UsageEvent<'_>, stated: MissedTexts<'_>) -> usize {
-        let missed = std::mem::take(&mut self.missed);
-        // Where nothing is left of a team or a meter, other things decide than those in this key.
-        let vanished = (!stated.team.is_empty() && event.team.is_none()) || (!stated.meter.is_empty() && is_blank(stated.meter));
-        let known = self.known.get(number).copied().filter(|_| !missed.is_empty() && !vanished);
+    pub fn remember_missed(&mut self, number: usize) -> usize {
+        let Some(known) = self.known.get(number).copied() else { return number };
+        let key = std::mem::take(&mut self.quick_key);
         // To remember it, everything else may have to be forgotten, the one it is like included.
-        let number = known.map_or(number, |known| self.remember(&missed, known));
-        self.missed = missed;
+        let number = self.remember(&key, known);
+        self.quick_key = key;
         number
     }
 
@@ -205,6 +210,7 @@ impl Memory {
             convention: Convention::of(&event.source, &rules.sources),
             currency: event.currency,
             tariff: rules.prices.tariff(&query(event)),
+            sum: u32::MAX,
         }
     }
 
@@ -220,8 +226,8 @@ impl Memory {
         }
     }
 
-    /// What the event costs, and its leaf.
-    pub fn price(&mut self, known: usize, usage: &Usage, time: Timestamp, rules: &IntakeRules) -> Option<(usize, Priced)> {
+    /// What the event costs, its leaf, and where the last one like it was summed.
+    pub fn price(&mut self, known: usize, usage: &Usage, time: Timestamp, rules: &IntakeRules) -> Option<(usize, Priced, u32)> {
         let known = self.known.get_mut(known)?;
         if !known.tariff.holds_at(time) {
             let [_, _, model, provider, region, _, meter] = self.leaves.get(known.leaf)?;
@@ -229,16 +235,22 @@ impl Memory {
         }
         let usage = Usage { currency: known.currency, ..*usage };
         let find = |kind| known.tariff.rate(kind);
-        Some((known.leaf, price_by(&usage, known.counted, known.convention, rules.reporting_currency, find)))
+        Some((known.leaf, price_by(&usage, known.counted, known.convention, rules.reporting_currency, find), known.sum))
     }
 
-    /// The number of a user, in whatever spelling; `Err` where it is no legal text, `Ok(None)` where nothing is left of it.
-    pub fn user(&mut self, spelling: &[u8]) -> Result<Option<usize>, NoText> {
+    pub fn note_sum(&mut self, known: usize, sum: u32) {
+        if let Some(known) = self.known.get_mut(known) {
+            known.sum = sum;
+        }
+    }
+
+    /// A user, in whatever spelling.
+    pub fn user(&mut self, spelling: &[u8]) -> Result<User, NoText> {
         if spelling.is_empty() {
-            return Ok(None);
+            return Ok(User::default());
         }
         if let Some(number) = self.user_spellings.find(spelling) {
-            return Ok(self.users.get(number).copied().flatten());
+            return Ok(self.users.get(number).copied().unwrap_or_default());
         }
         let text = std::str::from_utf8(spelling).ok().filter(|text| text.len() <= LONGEST_TEXT).ok_or(NoText)?;
         let name = clean(text.into());
@@ -250,9 +262,32 @@ impl Memory {
                 Some(self.user_numbers.add(name.as_bytes()))
             }
         };
+        let user = User { number, matches: self.matches_of(number) };
         self.user_spellings.add(spelling);
-        self.users.push(number);
-        Ok(number)
+        self.users.push(user);
+        Ok(user)
+    }
+
+    fn matches_of(&mut self, number: Option<usize>) -> usize {
+        let Some((name, followed)) = number.and_then(|number| self.user_names.get(number)).zip(self.rules.as_ref()) else { return 0 };
+        let matches: Vec<u8> = followed.user_patterns.iter().map(|pattern| u8::from(pattern::matches(pattern, name))).collect();
+        // Nobody matches nothing, as they do who match no pattern.
+        if !matches.contains(&1) {
+            return 0;
+        }
+        1 + self.matching.find(&matches).unwrap_or_else(|| self.matching.add(&matches))
+    }
+
+    /// Again, by other rules.
+    fn match_users(&mut self) {
+        self.matching.clear();
+        for place in 0..self.users.len() {
+            let number = self.users.get(place).and_then(|user| user.number);
+            let matches = self.matches_of(number);
+            if let Some(user) = self.users.get_mut(place) {
+                user.matches = matches;
+            }
+        }
     }
 }
 
@@ -260,11 +295,13 @@ impl Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoText;
 
-/// What a quick event said before it was cleaned.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MissedTexts<'a> {
-    pub team: &'a [u8],
-    pub meter: &'a [u8],
+/// Whether something is said that may be nothing once it is cleaned: other texts would decide then than those that a key holds.
+pub fn is_doubtful(event: &QuickEvent<'_>) -> bool {
+    let is_blank = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| clean(text.into()).is_empty());
+    [event.team, event.meter].iter().any(|text| {
+        let is_seen = text.first().is_none_or(|byte| byte.is_ascii_graphic());
+        !is_seen && is_blank(text)
+    })
 }
 
 impl Followed {
@@ -276,8 +313,10 @@ impl Followed {
         }
         reads_tags.sort();
         reads_tags.dedup();
-        let reads_user = rules.attribution.iter().any(|rule| rule.user.is_some());
-        Followed { rules: rules.clone(), address, reads_user, reads_tags }
+        let mut user_patterns: Vec<Text> = rules.attribution.iter().filter_map(|rule| rule.user.clone()).collect();
+        user_patterns.sort();
+        user_patterns.dedup();
+        Followed { rules: rules.clone(), address, user_patterns, reads_tags }
     }
 }
 
@@ -287,10 +326,6 @@ fn is_same(one: &IntakeRules, other: &IntakeRules) -> bool {
         && one.reporting_currency == other.reporting_currency
         && one.sources == other.sources
         && one.attribution == other.attribution
-}
-
-fn is_blank(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| clean(text.into()).is_empty())
 }
 
 fn stated<'a>(text: &'a Option<Cow<'_, str>>) -> &'a str {
@@ -308,19 +343,13 @@ fn write(key: &mut Vec<u8>, text: &[u8]) {
     key.extend_from_slice(text);
 }
 
-/// The third text is the team: without one, user and tags may decide who pays.
-fn write_key<'t>(key: &mut Vec<u8>, texts: [&[u8]; 10], user: &[u8], followed: &Followed, tag: impl Fn(&[u8]) -> Option<&'t [u8]>) {
-    texts.iter().for_each(|text| write(key, text));
-    let [_, _, team, ..] = texts;
-    if team.is_empty() {
-        if followed.reads_user {
-            write(key, user);
-        }
-        for name in &followed.reads_tags {
-            match tag(name.as_bytes()) {
-                Some(value) => write(key, value),
-                None => key.extend_from_slice(&u16::MAX.to_le_bytes()),
-            }
+/// What else decides who pays, where an event names no team.
+fn write_unattributed<'t>(key: &mut Vec<u8>, user: User, followed: &Followed, tag: impl Fn(&[u8]) -> Option<&'t [u8]>) {
+    key.extend_from_slice(&user.matches.to_le_bytes());
+    for name in &followed.reads_tags {
+        match tag(name.as_bytes()) {
+            Some(value) => write(key, value),
+            None => key.extend_from_slice(&u16::MAX.to_le_bytes()),
         }
     }
 }

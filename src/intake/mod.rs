@@ -21,8 +21,7 @@ pub use combine::{Batch, Counts};
 pub use decode::SchemaTable;
 pub use partition::PartitionState;
 
-use decode::{Field, Scratch, Stop};
-use memory::MissedTexts;
+use decode::{Scratch, Stop};
 use price::Usage;
 use rules::IntakeRules;
 
@@ -57,39 +56,38 @@ pub fn process(
     batch.memory.follow(rules);
     match quickly(record, now, rules, schemas, partition, batch) {
         Attempt::Done(outcome) => outcome,
-        Attempt::Unknown(stated) => thoroughly(record, now, rules, schemas, partition, batch, Some(stated)),
-        Attempt::NotPlain => thoroughly(record, now, rules, schemas, partition, batch, None),
+        Attempt::Unknown => thoroughly(record, now, rules, schemas, partition, batch, true),
+        Attempt::NotPlain => thoroughly(record, now, rules, schemas, partition, batch, false),
     }
 }
 
 /// How far the quick way has led.
-enum Attempt<'a> {
+enum Attempt {
     Done(Outcome),
     /// Plain, but texts like these are new.
-    Unknown(MissedTexts<'a>),
+    Unknown,
     NotPlain,
 }
 
 /// Nearly all events of a busy topic: framed Avro, legal, and like others that were here before. Nothing has happened where it does not end.
-fn quickly<'a>(
-    record: &InputRecord<'a>,
+fn quickly(
+    record: &InputRecord<'_>,
     now: Timestamp,
     rules: &IntakeRules,
-    schemas: &'a SchemaTable,
+    schemas: &SchemaTable,
     partition: &mut PartitionState,
     batch: &mut Batch,
-) -> Attempt<'a> {
-    let Some(event) = decode::quick(record, rules.largest_record, schemas) else { return Attempt::NotPlain };
+) -> Attempt {
+    let Some(event) = decode::quick(record, rules.largest_record, schemas, batch.memory.quick_key()) else { return Attempt::NotPlain };
     let time = Timestamp(event.time_ms);
-    if time < validate::EARLIEST || time > latest(record, Some(now), rules) {
+    if time < validate::EARLIEST || time > latest(record, Some(now), rules) || memory::is_doubtful(&event) {
         return Attempt::NotPlain;
     }
-    let text = |field| event.text(field);
-    let Some(known) = batch.memory.find_quick(&event) else {
-        return Attempt::Unknown(MissedTexts { team: text(Field::Team), meter: text(Field::Meter) });
-    };
-    let Ok(user) = batch.memory.user(text(Field::User)) else { return Attempt::NotPlain };
-    if partition.enter(dedupe::identity(text(Field::Source), text(Field::EventId), attempt(record)), record.offset) {
+    let identity = dedupe::identity(event.source, event.event_id, attempt(record));
+    partition.approach(identity);
+    let Ok(user) = batch.memory.user(event.user) else { return Attempt::NotPlain };
+    let Some(known) = batch.memory.find_quick(&event, user) else { return Attempt::Unknown };
+    if partition.enter(identity, record.offset) {
         batch.duplicate();
         return Attempt::Done(Outcome::Duplicate);
     }
@@ -98,7 +96,7 @@ fn quickly<'a>(
     Attempt::Done(Outcome::Combined)
 }
 
-/// Any record, stage by stage.
+/// Any record, stage by stage. `was_missed`: the quick way would have led on if it had known what comes out here.
 fn thoroughly(
     record: &InputRecord<'_>,
     now: Timestamp,
@@ -106,7 +104,7 @@ fn thoroughly(
     schemas: &SchemaTable,
     partition: &mut PartitionState,
     batch: &mut Batch,
-    missed: Option<MissedTexts<'_>>,
+    was_missed: bool,
 ) -> Outcome {
     let mut scratch = std::mem::take(&mut batch.scratch);
     let event = match accept(record, Some(now), rules, schemas, &mut scratch) {
@@ -121,9 +119,9 @@ fn thoroughly(
     if is_duplicate {
         batch.duplicate();
     } else {
-        let known = batch.memory.of(&event, rules);
-        let known = missed.map_or(known, |stated| batch.memory.remember_missed(known, &event, stated));
-        let user = batch.memory.user(event.user.as_deref().unwrap_or_default().as_bytes()).ok().flatten();
+        let user = batch.memory.user(event.user.as_deref().unwrap_or_default().as_bytes()).unwrap_or_default();
+        let known = batch.memory.of(&event, user, rules);
+        let known = if was_missed { batch.memory.remember_missed(known) } else { known };
         batch.combine(known, user, &Usage::of(&event), event.event_time, stamp(record).unwrap_or(now), rules);
         partition.advance(event.event_time, rules.out_of_orderness_ms);
     }

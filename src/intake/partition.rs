@@ -39,6 +39,11 @@ impl PartitionState {
         self.window.rollback_to(next)
     }
 
+    /// See `Window::approach`.
+    pub(super) fn approach(&self, identity: u128) {
+        self.window.approach(identity);
+    }
+
     pub(super) fn enter(&mut self, identity: u128, offset: i64) -> bool {
         self.window.enter(identity, offset)
     }

@@ -29,6 +29,11 @@ pub fn key(topic: &str, partition: i32) -> Vec<u8> {
     format!("partition/{topic}/{partition}").into_bytes()
 }
 
+/// The partition of intake's changelog that holds an input partition's key: a start reads few of others'.
+pub fn changelog_partition(input: i32, partitions: i32) -> i32 {
+    input % partitions.max(1)
+}
+
 pub fn encode(topic_id: &str, next: i64, watermark: Option<Timestamp>) -> Vec<u8> {
     // Text: an operator who has to repair an offset can read it.
     let stored = serde_json::json!({ "topic_id": topic_id, "next": next, "watermark_ms": watermark.map(|watermark| watermark.0) });

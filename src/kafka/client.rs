@@ -85,7 +85,7 @@ impl Connection {
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error");
-        config.set("enable.partition.eof", "true");
+        config.set("enable.partition.eof", "false");
         config.set("check.crcs", "true");
         config
     }

@@ -29,6 +29,8 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Consumer {
     /// Before `inner`: queues go before their client does.
     queues: BTreeMap<Partition, Queue>,
+    /// Where fetching began.
+    starts: BTreeMap<Partition, i64>,
     group: Option<Queue>,
     bell: Bell,
     inner: BaseConsumer<Events>,
@@ -105,7 +107,7 @@ impl Consumer {
         inner.subscribe(topics).with_context(|| format!("cannot subscribe to {topics:?}"))?;
         let bell = Bell::default();
         let group = Queue::of_group(inner.client().native_ptr(), &bell)?;
-        Ok(Consumer { queues: BTreeMap::new(), group: Some(group), bell, inner })
+        Ok(Consumer { queues: BTreeMap::new(), starts: BTreeMap::new(), group: Some(group), bell, inner })
     }
 
     /// What the group has decided since the last call. Never waits.
@@ -138,14 +140,38 @@ impl Consumer {
     /// The partition's offset is gone, or what the consumer cannot go on from.
     pub fn fetch(&self, partition: &Partition, most: usize) -> Result<Batch> {
         let Some(queue) = self.queues.get(partition) else { return Ok(Batch::empty(partition.clone())) };
-        let (batch, errors) = queue.batch(partition, most);
-        for code in errors {
-            judge(&KafkaError::MessageConsumption(code)).with_context(|| format!("{}[{}]", partition.topic, partition.partition))?;
+        let (mut batch, errors) = queue.batch(partition, most);
+        let place = || format!("{}[{}]", partition.topic, partition.partition);
+        if let Some(code) = errors.into_iter().next() {
+            judge(&KafkaError::MessageConsumption(code)).with_context(place)?;
+            // An error among records moves the client's position past a record (librdkafka #4844): only a new start is safe.
+            bail!("{}: error among records: {code}", place());
         }
+        batch.end = batch.len() < most && self.is_at_end(partition);
         Ok(batch)
     }
 
-    /// The end of an assigned partition (its last stable offset) as the last fetch told it, without asking anybody.
+    /// Whether everything that the last fetch told of has been handed out, markers of transactions included. The library's own word for it
+    /// (`enable.partition.eof`) must not be used together with batches: it moves the position past the record that comes next, and after
+    /// the next rebalance that record is skipped (librdkafka #4844).
+    fn is_at_end(&self, partition: &Partition) -> bool {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&partition.topic, partition.partition);
+        // SAFETY: client and list are alive; the position is written into the list.
+        let answer = unsafe { sys::rd_kafka_position(self.inner.client().native_ptr(), list.ptr()) };
+        let position = match list.find_partition(&partition.topic, partition.partition).map(|element| element.offset()) {
+            Some(Offset::Offset(position)) if answer == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Some(position),
+            _ => None,
+        };
+        match (position, self.end_seen(partition)) {
+            (Some(position), Some(end)) => position >= end,
+            // Nothing was read yet: there may be nothing.
+            (None, Some(end)) => self.starts.get(partition).is_some_and(|start| *start >= end),
+            (_, None) => false,
+        }
+    }
+
+    /// The end of an assigned partition as the last fetch told it, without asking anybody.
     pub fn end_seen(&self, partition: &Partition) -> Option<i64> {
         let topic = CString::new(partition.topic.as_str()).ok()?;
         let (mut low, mut high) = (0, 0);
@@ -171,6 +197,7 @@ impl Consumer {
         for (partition, offset) in starts {
             let queue = Queue::of_partition(self.inner.client().native_ptr(), partition, &self.bell)?;
             self.queues.insert(partition.clone(), queue);
+            self.starts.insert(partition.clone(), *offset);
             list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))?;
         }
         self.inner.incremental_assign(&list).context("cannot take over assigned partitions")
@@ -181,6 +208,7 @@ impl Consumer {
     pub fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
         let answered = self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions");
         self.queues.retain(|known, _| !partitions.contains(known));
+        self.starts.retain(|known, _| !partitions.contains(known));
         answered
     }
 

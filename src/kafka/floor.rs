@@ -33,11 +33,25 @@ pub fn bounds(connection: &Connection, topic: &str) -> Result<BTreeMap<i32, (i64
     let metadata = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT).context("cannot read topic metadata")?;
     let mut bounds = BTreeMap::new();
     for partition in metadata.topics().iter().filter(|found| found.name() == topic).flat_map(|found| found.partitions()) {
-        let found = client.fetch_watermarks(topic, partition.id(), REQUEST_TIMEOUT);
-        bounds.insert(partition.id(), found.with_context(|| format!("cannot ask for the offsets of {topic}[{}]", partition.id()))?);
+        bounds.insert(partition.id(), bounds_of(&client, topic, partition.id())?);
     }
     ensure!(!bounds.is_empty(), "topic '{topic}' does not exist");
     Ok(bounds)
+}
+
+/// A new partition has no leader yet, and is asked again.
+fn bounds_of(client: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64)> {
+    let started = Stopwatch::start();
+    loop {
+        match client.fetch_watermarks(topic, partition, REQUEST_TIMEOUT) {
+            Ok(bounds) => return Ok(bounds),
+            Err(error) if started.elapsed() < REQUEST_TIMEOUT => {
+                tracing::debug!(%error, topic, partition, "asking again");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot ask for the offsets of {topic}[{partition}]")),
+        }
+    }
 }
 
 fn client(connection: &Connection, role: &str) -> Result<BaseConsumer> {

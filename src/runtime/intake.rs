@@ -152,7 +152,7 @@ impl<'a> Intake<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.sums.counts().read >= LARGEST_BATCH
+        self.sums.counts().read >= LARGEST_BATCH || self.sums.is_full()
     }
 
     fn is_tick(&self, moment: Moment) -> bool {
@@ -192,9 +192,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Where the key of an input partition stands.
     fn changelog_of(&self, partition: i32) -> i32 {
-        partition % self.sizes.changelog.max(1)
+        intake::state::changelog_partition(partition, self.sizes.changelog)
     }
 
     /// Offset and key are written in one transaction: where they disagree somebody reset one of them, and guessing would lose or repeat.
@@ -208,12 +207,12 @@ impl<'a> Intake<'a> {
             (Some(committed), Some(stored)) if committed == stored => Ok(committed),
             (committed, Some(stored)) if exactly_once => bail!(Unrecoverable(format!(
                 "the group '{group}' stands at {} of {topic}[{number}], but intake's own key says {stored}: somebody reset the one without \
-                 the other. `tollgate reset --repair --only intake` sets the group's offset to {stored}",
+                 the other. `tollgate reset --repair` sets the group's offset to {stored}",
                 committed.map_or("nothing".to_string(), |offset| offset.to_string()),
             ))),
             (Some(committed), None) if exactly_once => bail!(Unrecoverable(format!(
                 "the group '{group}' stands at {committed} of {topic}[{number}], but intake has no key for it in '{}'. \
-                 `tollgate reset --repair --only intake` deletes the group's offset, and intake begins at the beginning",
+                 `tollgate reset --repair --only intake` writes it from the group's offsets",
                 self.setup.topics.intake_changelog,
             ))),
             (committed, stored) => Ok(committed.or(stored).unwrap_or(opening.low)),
@@ -266,7 +265,7 @@ impl Role for Intake<'_> {
         if next < low {
             bail!(Unrecoverable(format!(
                 "{topic}[{number}] begins at {low}, but {next} is the next to read: retention has removed {} records that were never \
-                 counted. `tollgate reset --only intake --to-earliest` goes on from what is left; nothing is skipped silently",
+                 counted. `tollgate reset --repair --skip-lost` goes on with the first record that is left; nothing is skipped silently",
                 low - next,
             )));
         }

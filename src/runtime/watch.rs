@@ -14,9 +14,9 @@ use crate::kafka::session::Session;
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
-use crate::watch::Shard;
-use crate::watch::restore::Restorer;
+
 use crate::watch::rules::WatchRules;
+use crate::watch::{Restorer, Shard};
 
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
@@ -142,15 +142,16 @@ impl<'a> Watch<'a> {
             (Some(shard), Some(committed)) if shard.header().position == committed => Ok(shard),
             (Some(shard), committed) if self.setup.delivery == Delivery::ExactlyOnce => bail!(Unrecoverable(format!(
                 "state and committed offset of shard {number} disagree: the changelog was written at offset {position}, the group '{group}' \
-                 stands at {} of {topic}[{number}]. Somebody reset the one without the other; `tollgate reset --repair --only watch` sets the \
-                 group's offset to {position}",
+                 stands at {} of {topic}[{number}]. Somebody reset the one without the other; `tollgate reset --repair` sets the group's \
+                 offset to {position}",
                 committed.map_or("nothing".to_string(), |offset| offset.to_string()),
                 position = shard.header().position,
             ))),
             (Some(shard), _) => Ok(shard),
             (None, Some(committed)) if committed > opening.low => bail!(Unrecoverable(format!(
                 "the group '{group}' stands at offset {committed} of {topic}[{number}], but its changelog '{changelog}' is empty: the state \
-                 is gone. Restore that topic, or `tollgate reset --only watch --to-earliest` rebuilds the state from what the log still holds",
+                 is gone. Restore that topic, or `tollgate reset --only watch --to-earliest` rebuilds the state from what the log still holds, or \
+                 `tollgate reset --to-earliest` computes all anew from the input",
             ))),
             (None, _) => Ok(Shard::starting_at(u32::try_from(number)?, self.setup.shard_count, opening.low, &self.rules)),
         }

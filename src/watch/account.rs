@@ -2,7 +2,7 @@
 //!
 //! Whatever walks over series does so in the order of their names, so that results do not depend on who came first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::episode::Episode;
 use super::series::{Grain, HourList, LeafState, Node};
@@ -141,6 +141,16 @@ impl AccountState {
     /// First hour of which anything is known of this account.
     pub fn born(&self) -> Option<Hour> {
         self.get(&Scope::Team).map(|node| node.closed.born)
+    }
+
+    /// Hours that any episode holds, open or over.
+    pub fn hours_of_episodes(&self) -> BTreeSet<Hour> {
+        self.episodes.values().flat_map(|episode| episode.hours.keys().copied()).collect()
+    }
+
+    /// Onset of the open episode that began first.
+    pub fn first_onset(&self) -> Option<Hour> {
+        self.open_episodes().map(|episode| episode.onset.hour()).min()
     }
 
     /// Episodes that are not over.

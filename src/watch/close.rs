@@ -3,9 +3,11 @@
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
 use super::baseline::{Learn, LocalHour};
+use super::history::Point;
 use super::judge::{self, Judged};
+use super::recent::Held;
 use super::rules::WatchRules;
-use super::series::{AMENDABLE_HOURS, Grain, PackedPoint};
+use super::series::{AMENDABLE_HOURS, Grain};
 use super::shard::{Closing, Place, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::Scope;
@@ -63,6 +65,10 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
     let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, &account, scope, hour, local, rules)).collect();
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
     let mut changed: Vec<NodeId> = judged.iter().filter_map(|judged| learn(state, judged, hour, local)).collect();
+    let in_episodes = state.hours_of_episodes();
+    let held =
+        Held { holds: &|hour| in_episodes.contains(&hour), onset: state.first_onset().map_or(hour.next(), |onset| onset.min(hour.next())) };
+    let oldest = Hour(hour.0 - AMENDABLE_HOURS);
     let mut forgotten = Vec::new();
     for id in state.ids().to_vec() {
         let Some(node) = state.node_mut(id) else { continue };
@@ -70,15 +76,12 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
         let Grain::Leaf(leaf) = &mut node.grain else { continue };
         if let (Some(mut totals), Scope::Leaf(dimensions)) = (leaf.hours.remove(hour), &node.scope) {
             effects.push(Effect::Rollup(Box::new(totals.roll_up(&dimensions.leaf_of(&account), hour))));
-            leaf.recent.insert(hour, totals);
+            leaf.recent.put(hour, totals, oldest, &held);
+            changed.push(id);
+        } else if leaf.recent.forget(oldest, &held) {
             changed.push(id);
         }
-        let oldest = Hour(hour.0 - AMENDABLE_HOURS);
-        if leaf.recent.keys().next().is_some_and(|first| *first <= oldest) {
-            leaf.recent.retain(|kept, _| *kept > oldest);
-            changed.push(id);
-        }
-        if hour.0 - usage.0 > FORGET_AFTER_HOURS && leaf.recent.is_empty() && leaf.hours.iter().next().is_none() {
+        if hour.0 - usage.0 > FORGET_AFTER_HOURS && leaf.recent.is_empty() && leaf.hours.first().is_none() {
             forgotten.push(id);
         }
     }
@@ -99,6 +102,7 @@ fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>) {
     if let Some(state) = shard.accounts.get_mut(account) {
         state.add_up();
     }
+    shard.forget_names();
 }
 
 /// Buckets that belong to an alert stay out of the tail, else the next incident would look normal.
@@ -111,7 +115,7 @@ fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour
     let known = judged.expectation.hours_seen > 0;
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
     node.closed.baseline.observe(hour, local, judged.actual, if alarmed { Learn::Alarmed } else { Learn::Normal });
-    node.remember(PackedPoint { hour, actual: judged.actual as f32, band });
+    node.closed.history.push(Point { hour, actual: judged.actual as f32, band });
     if let Grain::Sum(sum) = &mut node.grain {
         sum.hours.remove(hour);
     }

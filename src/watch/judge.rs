@@ -70,16 +70,14 @@ pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour
     if sum.has_negative {
         return false;
     }
-    let fresh = node.bound.filter(|cached| {
-        cached.hour == hour && cached.closed_through == moment.closed_through && cached.rules_revision == moment.rules.revision
-    });
-    let cached = fresh.unwrap_or_else(|| {
+    let closed = moment.closed_through.map_or(0, |closed| closed.0.saturating_add(1)) as u64;
+    let stamp = (moment.rules.revision << 32 | (closed & 0xffff_ffff)).wrapping_add(1);
+    if node.bound.hour != hour || node.bound.stamp != stamp {
         let expectation = node.closed.baseline.expect(hour, local);
-        let bound = spike::bound(&node.closed.baseline, &expectation, limits, series);
-        CachedBound { hour, closed_through: moment.closed_through, rules_revision: moment.rules.revision, bound }
-    });
-    node.bound = Some(cached);
-    cached.bound.is_some_and(|bound| to_units(sum.cost) >= bound)
+        let bound = spike::bound(&node.closed.baseline, &expectation, limits, series).unwrap_or(f64::INFINITY);
+        node.bound = CachedBound { hour, stamp, bound };
+    }
+    to_units(sum.cost) >= node.bound.bound
 }
 
 /// The guard on minutes, which needs no closed hour to speak.

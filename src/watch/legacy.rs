@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::detect::runaway::MinuteRing;
+use super::baseline::Baseline1;
+use super::detect::ring::MinuteRing;
+use super::history::Point;
+use super::recent::Recent;
 use super::restore::ReadOpen;
 use super::series::{HourTotals, NodeClosed};
 use super::shard::Header;
 use super::state::{StateError, from_payload};
-use super::watermark::Watermarks;
+use super::watermark::Watermarks1;
 use crate::model::time::Hour;
 
 #[derive(Deserialize)]
@@ -18,9 +21,16 @@ struct Header1 {
     shard_count: u32,
     position: i64,
     rules_revision: u64,
-    watermarks: Watermarks,
+    watermarks: Watermarks1,
     closed_through: Option<Hour>,
     late_partials: u64,
+}
+
+#[derive(Deserialize)]
+struct NodeClosed1 {
+    born: Hour,
+    baseline: Baseline1,
+    history: Vec<Point>,
 }
 
 #[derive(Deserialize)]
@@ -36,7 +46,7 @@ pub(super) fn header(payload: &[u8]) -> Result<Header, StateError> {
         position: old.position,
         replay_from: old.position,
         rules_revision: old.rules_revision,
-        watermarks: old.watermarks,
+        watermarks: old.watermarks.into(),
         closed_through: old.closed_through,
         late_partials: old.late_partials,
         ..Header::new(old.shard, old.shard_count)
@@ -44,11 +54,13 @@ pub(super) fn header(payload: &[u8]) -> Result<Header, StateError> {
 }
 
 pub(super) fn closed(payload: &[u8]) -> Result<NodeClosed, StateError> {
-    from_payload(payload)
+    let old: NodeClosed1 = from_payload(payload)?;
+    Ok(NodeClosed { born: old.born, baseline: old.baseline.into(), history: old.history.into_iter().collect() })
 }
 
-pub(super) fn recent(payload: &[u8]) -> Result<BTreeMap<Hour, HourTotals>, StateError> {
-    from_payload(payload)
+pub(super) fn recent(payload: &[u8]) -> Result<Recent, StateError> {
+    let old: BTreeMap<Hour, HourTotals> = from_payload(payload)?;
+    Ok(old.into_iter().collect())
 }
 
 pub(super) fn open(payload: &[u8]) -> Result<ReadOpen, StateError> {

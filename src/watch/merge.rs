@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Shard;
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
+use super::recent::Held;
 use super::rules::WatchRules;
 use super::series::{AMENDABLE_HOURS, HourTotals, NodeClosed};
 use super::shard::Place;
@@ -85,14 +86,18 @@ fn late(shard: &mut Shard, partial: &Partial, hour: Hour, closed: Hour, offset: 
     shard.changed(place.account, place.node);
     let Some(state) = shard.accounts.get_mut(place.account) else { return };
     let account = state.account.clone();
+    let in_episodes = state.hours_of_episodes();
+    let onset = state.first_onset().map_or(closed.next(), |onset| onset.min(closed.next()));
+    let held = Held { holds: &|hour| in_episodes.contains(&hour), onset };
     let Some(node) = state.node_mut(place.node) else { return };
     let scope = node.scope.clone();
     let Some(leaf) = node.leaf_mut() else { return };
-    let totals = leaf.recent.entry(hour).or_default();
+    let mut totals = leaf.recent.get(hour).unwrap_or_default();
     totals.add(partial);
     if let Scope::Leaf(dimensions) = &scope {
         effects.push(Effect::Rollup(Box::new(totals.roll_up(&dimensions.leaf_of(&account), hour))));
     }
+    leaf.recent.put(hour, totals, Hour(closed.0 - AMENDABLE_HOURS), &held);
     let changed = episode::amend(state, &account, &scope, hour, partial, moment, effects);
     shard.episodes_changed(place.account, changed);
 }

@@ -11,13 +11,16 @@ mod close;
 pub mod detect;
 mod early;
 pub mod explain;
+mod history;
 mod judge;
 mod legacy;
 mod merge;
+mod recent;
 pub mod restore;
 pub mod rules;
 pub mod series;
 mod shard;
+mod small;
 pub mod state;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! What is kept of one series: closed part (baseline, history, recent hours) and open part (hours not yet closed, minutes).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::account::NodeId;
 use super::baseline::Baseline;
-use super::detect::runaway::MinuteRing;
+use super::detect::ring::MinuteRing;
+use super::history::History;
+use super::recent::Recent;
 use crate::model::alert::HistoryPoint;
 use crate::model::leaf::{Leaf, Scope};
 use crate::model::money::Nanos;
@@ -14,8 +14,6 @@ use crate::model::partial::{Partial, UserCost};
 use crate::model::rollup::SpendRollup;
 use crate::model::time::{Hour, Timestamp};
 
-/// Hours of history that alerts carry for their picture.
-pub const HISTORY_HOURS: usize = 48;
 /// Hours in which late data still amends an hour that is closed.
 pub const AMENDABLE_HOURS: i64 = 48;
 const USERS_PER_HOUR: usize = 32;
@@ -27,8 +25,8 @@ pub struct Node {
     pub closed: NodeClosed,
     pub minutes: Option<MinuteRing>,
     pub grain: Grain,
-    /// The smallest sum of an hour that fires, as computed when the shard was closed through `closed_through`. Not a part of the state.
-    pub bound: Option<CachedBound>,
+    /// The smallest sum of an hour that fires. Not a part of the state.
+    pub bound: CachedBound,
     /// Waits to be written with the next transaction. Not a part of the state.
     pub changed: bool,
 }
@@ -38,7 +36,7 @@ pub struct Node {
 pub struct NodeClosed {
     pub born: Hour,
     pub baseline: Baseline,
-    pub history: Vec<PackedPoint>,
+    pub history: History,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +67,7 @@ pub struct LeafState {
     /// Hours not closed yet.
     pub hours: HourList<HourTotals>,
     /// Totals of the closed hours that late data may still amend.
-    pub recent: BTreeMap<Hour, HourTotals>,
+    pub recent: Recent,
 }
 
 /// A few hours, oldest first: as good as a map and a fraction of its size.
@@ -77,12 +75,14 @@ pub struct LeafState {
 #[serde(transparent)]
 pub struct HourList<T>(Vec<(Hour, T)>);
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Good for one hour, until the next close or the next rules.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct CachedBound {
     pub hour: Hour,
-    pub closed_through: Option<Hour>,
-    pub rules_revision: u64,
-    pub bound: Option<f64>,
+    /// Made from the last closed hour and the rules' revision; 0 = there is none yet.
+    pub stamp: u64,
+    /// Infinite where nothing fires.
+    pub bound: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -91,14 +91,6 @@ pub struct NodeHour {
     pub has_negative: bool,
     pub last_event_time: Timestamp,
     pub last_ingest_time: Timestamp,
-}
-
-/// One hour of history in 20 bytes or so; NaN never occurs, unknown is `None`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PackedPoint {
-    pub hour: Hour,
-    pub actual: f32,
-    pub band: Option<(f32, f32)>,
 }
 
 /// Everything one leaf used in one hour.
@@ -148,6 +140,7 @@ impl HourTotals {
         if let Some(known) = self.users.iter_mut().find(|known| known.user == user.user) {
             known.cost = known.cost.saturating_add(user.cost);
         } else if self.users.len() < USERS_PER_HOUR {
+            self.users.reserve_exact(1);
             self.users.push(user.clone());
         } else if let Some(smallest) = self.users.iter_mut().min_by(|a, b| a.cost.cmp(&b.cost).then_with(|| b.user.cmp(&a.user))) {
             smallest.user = user.user.clone();
@@ -180,13 +173,13 @@ impl HourTotals {
 
 impl NodeClosed {
     pub fn new(born: Hour) -> NodeClosed {
-        NodeClosed { born, baseline: Baseline::new(born), history: Vec::new() }
+        NodeClosed { born, baseline: Baseline::new(born), history: History::default() }
     }
 }
 
 impl Node {
     pub fn new(scope: Scope, born: Hour, grain: Grain) -> Node {
-        Node { scope, closed: NodeClosed::new(born), minutes: None, grain, bound: None, changed: false }
+        Node { scope, closed: NodeClosed::new(born), minutes: None, grain, bound: CachedBound::default(), changed: false }
     }
 
     /// Adds to an hour that is not closed yet.
@@ -227,13 +220,6 @@ impl Node {
         }
     }
 
-    pub fn remember(&mut self, point: PackedPoint) {
-        if self.closed.history.len() >= HISTORY_HOURS {
-            self.closed.history.remove(0);
-        }
-        self.closed.history.push(point);
-    }
-
     pub fn hour(&self, hour: Hour) -> NodeHour {
         match &self.grain {
             Grain::Leaf(leaf) => leaf.hours.get(hour).map(NodeHour::of),
@@ -252,13 +238,13 @@ impl Node {
 
     /// Closed hours, then the open ones up to `through`, with nothing known about what was normal for those.
     pub fn history(&self, through: Hour) -> Vec<HistoryPoint> {
-        let closed = self.closed.history.iter().map(|point| HistoryPoint {
+        let closed = self.closed.history.points().map(|point| HistoryPoint {
             time: point.hour.start(),
             actual: f64::from(point.actual),
             expected: point.band.map(|band| f64::from(band.0)),
             upper: point.band.map(|band| f64::from(band.1)),
         });
-        let last = self.closed.history.last().map(|point| point.hour);
+        let last = self.closed.history.last();
         let open = self
             .open_hours()
             .into_iter()
@@ -286,12 +272,12 @@ impl PartialEq for Node {
 
 impl LeafState {
     pub fn new(parents: [NodeId; 3], born_at: i64) -> LeafState {
-        LeafState { parents, born_at, as_of: 0, unsaved_from: None, hours: HourList::default(), recent: BTreeMap::new() }
+        LeafState { parents, born_at, as_of: 0, unsaved_from: None, hours: HourList::default(), recent: Recent::default() }
     }
 
     /// Totals of an hour, open or still amendable.
-    pub fn totals(&self, hour: Hour) -> Option<&HourTotals> {
-        self.hours.get(hour).or_else(|| self.recent.get(&hour))
+    pub fn totals(&self, hour: Hour) -> Option<HourTotals> {
+        self.hours.get(hour).cloned().or_else(|| self.recent.get(hour))
     }
 }
 

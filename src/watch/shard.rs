@@ -12,6 +12,7 @@ use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
 use super::watermark::Watermarks;
 use super::{Moment, close, early};
+use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
@@ -27,6 +28,7 @@ pub struct Shard {
     /// What the next transaction has to write.
     pub(super) pending: Pending,
     pub(super) unsaved: UnsavedQueue,
+    names: Names,
     pub(super) series: usize,
     open_alerts: usize,
 }
@@ -82,6 +84,10 @@ pub(crate) struct Accounts {
 #[derive(Clone, Debug, Default)]
 struct Places(HashMap<u64, Place, foldhash::fast::FixedState>);
 
+/// Names of projects, models, ... once each: thousands of leaves share a handful.
+#[derive(Clone, Debug, Default)]
+struct Names(BTreeSet<Text>);
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     pub nodes: Vec<(u32, NodeId)>,
@@ -112,6 +118,7 @@ impl Shard {
             places: Places::default(),
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),
+            names: Names::default(),
             series: 0,
             open_alerts: 0,
         }
@@ -225,6 +232,7 @@ impl Shard {
     }
 
     fn create(&mut self, account: u32, dimensions: LeafDimensions, born: Hour, offset: i64) -> Place {
+        let dimensions = self.names.share(dimensions);
         let project = Scope::Project(dimensions.project.clone());
         let model = Scope::Model(dimensions.model.clone());
         let parents = [Scope::Team, project, model].map(|scope| self.sum_for(account, scope, born));
@@ -296,6 +304,21 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// A scope in the shard's own names.
+    pub(super) fn shared(&mut self, scope: Scope) -> Scope {
+        match scope {
+            Scope::Team => Scope::Team,
+            Scope::Project(project) => Scope::Project(self.names.one(project)),
+            Scope::Model(model) => Scope::Model(self.names.one(model)),
+            Scope::Leaf(dimensions) => Scope::Leaf(self.names.share(dimensions)),
+        }
+    }
+
+    /// Lets go of names that no series has any more.
+    pub(super) fn forget_names(&mut self) {
+        self.names.0.retain(|name| Text::strong_count(name) > 1);
     }
 
     /// Ids of a leaf and its sums, coarsest first.
@@ -370,6 +393,28 @@ impl Header {
 
     pub(super) fn is_open(&self, account: &Account, hour: Hour) -> bool {
         self.closed_for(account).is_none_or(|closed| hour > closed)
+    }
+}
+
+impl Names {
+    fn one(&mut self, name: Text) -> Text {
+        if let Some(known) = self.0.get(&name) {
+            return known.clone();
+        }
+        self.0.insert(name.clone());
+        name
+    }
+
+    fn share(&mut self, dimensions: LeafDimensions) -> LeafDimensions {
+        let LeafDimensions { project, model, provider, region, environment, meter } = dimensions;
+        LeafDimensions {
+            project: self.one(project),
+            model: self.one(model),
+            provider: self.one(provider),
+            region: self.one(region),
+            environment: self.one(environment),
+            meter: self.one(meter),
+        }
     }
 }
 

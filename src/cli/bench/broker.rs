@@ -51,7 +51,7 @@ impl Run {
     ///
     /// # Errors
     /// The broker refuses.
-    pub fn prepare(&self, events: &Events) -> Result<Bounds> {
+    pub fn prepare(&self, events: &Events, count: u64) -> Result<Bounds> {
         let connection = self.connection();
         let config = vec![("retention.ms", "-1".to_owned())];
         let plan = TopicPlan { name: self.topic.clone(), partitions: PARTITIONS, exact_partitions: false, config, required: &[] };
@@ -60,9 +60,9 @@ impl Run {
         if bounds.values().any(|(low, high)| low < high) {
             return Ok(bounds);
         }
-        eprintln!("filling topic '{}' with {} events, once", self.topic, events.count);
+        eprintln!("filling topic '{}' with {count} events, once", self.topic);
         let partitions = bounds.len() as u64;
-        floor::fill(&connection, &self.topic, events.count, |number, value| events.write(number, partitions, value))?;
+        floor::fill(&connection, &self.topic, count, |number, value| events.write(number, partitions, value))?;
         floor::bounds(&connection, &self.topic)
     }
 

@@ -21,8 +21,10 @@ pub const SCHEMA: &str = r#"{"type":"record","name":"GatewayUsage","namespace":"
 
 /// 2025-06-01T00:00:00Z: the past, so that no clock takes it for the future.
 pub const BEGINNING: Timestamp = Timestamp(1_748_736_000_000);
-/// Event time that all events of one run are spread over.
-pub const SPAN_MS: i64 = 180 * 60_000;
+/// Event time that a run may reach; from there on time stands still.
+pub const SPAN_MS: i64 = 1_000 * 60_000;
+/// 12 million events are three hours.
+const EVENTS_PER_MINUTE: u64 = 66_667;
 
 const TEAMS: u64 = 200;
 const PROJECTS: u64 = 1_000;
@@ -42,7 +44,6 @@ pub enum Form {
 /// The events of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Events {
-    pub count: u64,
     /// Different leaves; the first ones are met most.
     pub leaves: u64,
     pub form: Form,
@@ -70,8 +71,14 @@ fn mixed(number: u64) -> u64 {
 impl Events {
     /// Writes the value of event `number` into `value`; answers the partition, out of `partitions`, that its key goes to.
     pub fn write(&self, number: u64, partitions: u64, value: &mut Vec<u8>) -> i32 {
+        let passed = (number.saturating_mul(60_000_000) / EVENTS_PER_MINUTE).min(SPAN_MS.unsigned_abs() * 1_000);
+        self.write_at(number, passed, partitions, value)
+    }
+
+    /// So many microseconds after the beginning, less up to a second.
+    pub fn write_at(&self, number: u64, passed_us: u64, partitions: u64, value: &mut Vec<u8>) -> i32 {
         value.clear();
-        let event = self.event(number);
+        let event = self.event(number, passed_us);
         match self.form {
             Form::Avro => event.write_avro(value),
             Form::Json => value.extend_from_slice(event.json().as_bytes()),
@@ -79,14 +86,13 @@ impl Events {
         i32::try_from(event.id.0 % partitions.max(1)).unwrap_or_default()
     }
 
-    fn event(&self, number: u64) -> Event {
+    fn event(&self, number: u64, passed_us: u64) -> Event {
         let dice = [mixed(number), mixed(number ^ 0xa5a5_a5a5), mixed(number ^ 0x5a5a_5a5a_0000)];
         let [first, second, third] = dice;
         let leaves = self.leaves.max(1);
         let leaf = (first % leaves).min((second >> 8) % leaves);
         // Some milliseconds out of order, as gateways are.
-        let passed = u128::from(number) * u128::from(SPAN_MS.unsigned_abs()) * 1_000 / u128::from(self.count.max(1));
-        let passed = i64::try_from(passed).unwrap_or_default() - i64::try_from(third % 1_000_000).unwrap_or_default();
+        let passed = i64::try_from(passed_us).unwrap_or_default() - i64::try_from(third % 1_000_000).unwrap_or_default();
         Event {
             id: (first, second),
             time_us: BEGINNING.0 * 1_000 + passed.max(0),
@@ -112,7 +118,7 @@ impl Event {
         let pick =
             |of: &[&str], by: u64| of.get(usize::try_from(by).unwrap_or_default() % of.len()).copied().unwrap_or_default().to_owned();
         let model = leaf / 7 % MODELS;
-        let team = if leaf % 2 == 0 { format!("team-{:03}", leaf % TEAMS) } else { String::new() };
+        let team = if leaf.is_multiple_of(2) { format!("team-{:03}", leaf % TEAMS) } else { String::new() };
         [
             team,
             format!("project-{:04}", leaf % PROJECTS),
@@ -261,10 +267,10 @@ mod tests {
         schemas.insert(SCHEMA_ID, SCHEMA);
         let rules = rules(crate::config::load_text("", "", std::path::Path::new(""), std::iter::empty()).unwrap().intake);
         let sums = [Form::Avro, Form::Json].map(|form| {
-            let events = Events { count: 3_000, leaves: 40, form };
+            let events = Events { leaves: 40, form };
             let mut partition = PartitionState::new(Source { topic: "t".into(), partition: 0 }, 10_000);
             let (mut batch, mut value, mut bytes) = (Batch::default(), Vec::new(), 0);
-            for number in 0..events.count {
+            for number in 0..3_000 {
                 let partition_number = events.write(number, 8, &mut value);
                 assert!((0..8).contains(&partition_number));
                 bytes += value.len();

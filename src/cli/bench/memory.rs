@@ -65,13 +65,13 @@ fn schemas() -> SchemaTable {
 }
 
 /// Runs over all events; only what comes after the warm-up counts.
-fn over(events: &Events, name: &'static str, mut work: impl FnMut(&Chunk)) -> Measured {
-    let warm_up = WARM_UP.min(events.count / 4);
-    let all = Events { count: events.count + warm_up, ..*events };
+fn over(events: &Events, count: u64, name: &'static str, mut work: impl FnMut(&Chunk)) -> Measured {
+    let warm_up = WARM_UP.min(count / 4);
+    let all = count + warm_up;
     let (mut chunk, mut meter, mut number) = (Chunk::default(), Meter::new(Of::Thread), 0);
-    while number < all.count {
-        let end = (number + AT_ONCE).min(if number < warm_up { warm_up } else { all.count });
-        chunk.fill(&all, number..end);
+    while number < all {
+        let end = (number + AT_ONCE).min(if number < warm_up { warm_up } else { all });
+        chunk.fill(events, number..end);
         if number < warm_up {
             work(&chunk);
         } else {
@@ -79,14 +79,14 @@ fn over(events: &Events, name: &'static str, mut work: impl FnMut(&Chunk)) -> Me
         }
         number = end;
     }
-    meter.finish(name, events.count)
+    meter.finish(name, count)
 }
 
 /// From bytes to fields: the thorough reader, and for Avro the quick one that takes nearly all of them.
-pub fn decode(events: &Events, largest: usize) -> Result<Vec<Measured>> {
+pub fn decode(events: &Events, count: u64, largest: usize) -> Result<Vec<Measured>> {
     let (schemas, mut scratch) = (schemas(), Scratch::default());
-    let (mut refused, mut slow) = (0_u64, 0_u64);
-    let thorough = over(events, "decode", |chunk| {
+    let (mut refused, mut slow, mut key) = (0_u64, 0_u64, Vec::new());
+    let thorough = over(events, count, "decode", |chunk| {
         chunk.each(|value, partition| match decode::decode(&record(value, partition, 0), largest, &schemas, &mut scratch) {
             Ok(event) => {
                 let tags = decode::emptied(event.tags);
@@ -100,8 +100,10 @@ pub fn decode(events: &Events, largest: usize) -> Result<Vec<Measured>> {
     }
     let mut measured = vec![thorough];
     if events.form == events::Form::Avro {
-        measured.push(over(events, "decode-quick", |chunk| {
-            chunk.each(|value, partition| slow += u64::from(decode::quick(&record(value, partition, 0), largest, &schemas).is_none()));
+        measured.push(over(events, count, "decode-quick", |chunk| {
+            chunk.each(|value, partition| {
+                slow += u64::from(decode::quick(&record(value, partition, 0), largest, &schemas, &mut key).is_none());
+            });
         }));
     }
     if slow > 0 {
@@ -111,7 +113,7 @@ pub fn decode(events: &Events, largest: usize) -> Result<Vec<Measured>> {
 }
 
 /// From bytes to partials: every stage, the sums of each transaction and their records included.
-pub fn intake(events: &Events, rules: IntakeRules, batch_size: u64, shard_count: u32) -> Result<Vec<Measured>> {
+pub fn intake(events: &Events, count: u64, rules: IntakeRules, batch_size: u64, shard_count: u32) -> Result<Vec<Measured>> {
     let (rules, schemas, mut batch) = (events::rules(rules), schemas(), Batch::default());
     let window = rules.dedupe_window;
     let state = |partition: i32| PartitionState::new(Source { topic: TOPIC.into(), partition }, window);
@@ -120,7 +122,7 @@ pub fn intake(events: &Events, rules: IntakeRules, batch_size: u64, shard_count:
     let (mut other, mut partials, mut bytes) = (0_u64, 0_u64, 0_u64);
     let mut transactions = Meter::new(Of::Thread);
     let mut commits = 0_u64;
-    let mut measured = over(events, "intake", |chunk| {
+    let mut measured = over(events, count, "intake", |chunk| {
         chunk.each(|value, partition| {
             let Some((state, offset)) = usize::try_from(partition).ok().and_then(|partition| partitions.get_mut(partition)) else { return };
             let outcome = process(&record(value, partition, *offset), now, &rules, &schemas, state, &mut batch);
@@ -138,7 +140,7 @@ pub fn intake(events: &Events, rules: IntakeRules, batch_size: u64, shard_count:
         bail!("{other} events of our own were not combined");
     }
     let drains = transactions.finish("drain", commits);
-    let per_event = |number: u64| number as f64 / (events.count + WARM_UP.min(events.count / 4)) as f64;
+    let per_event = |number: u64| number as f64 / (count + WARM_UP.min(count / 4)) as f64;
     measured.more.push((
         "of it for partials and their records, CPU s per million",
         per_event(1) * drains.cpu.unwrap_or_default().as_secs_f64() * 1e6,

@@ -99,7 +99,7 @@ struct InMemory {
 
 impl InMemory {
     fn events(&self) -> Events {
-        Events { count: self.events, leaves: self.leaves, form: self.form }
+        Events { leaves: self.leaves, form: self.form }
     }
 }
 
@@ -119,9 +119,9 @@ fn in_memory(what: &What, options: &InMemory) -> Result<Vec<Measured>> {
     let loaded = config::load_text("", "", std::path::Path::new(""), std::iter::empty());
     let loaded = loaded.map_err(|problems| anyhow!("{problems:?}"))?;
     match what {
-        What::Decode(_) => memory::decode(&options.events(), loaded.intake.largest_record),
+        What::Decode(_) => memory::decode(&options.events(), options.events, loaded.intake.largest_record),
         What::Watch(_) => memory::watch(options.events, options.leaves, &loaded.watch),
-        _ => memory::intake(&options.events(), loaded.intake, options.batch, loaded.settings.shard_count),
+        _ => memory::intake(&options.events(), options.events, loaded.intake, options.batch, loaded.settings.shard_count),
     }
 }
 
@@ -130,7 +130,7 @@ fn on_broker(what: &What, options: &OnBroker, logging: &Logging) -> Result<Optio
     let Some(loaded) = options.config.load_or_say() else { return Ok(None) };
     telemetry::start(logging, &loaded.settings.log)?;
     let run = broker::Run::new(loaded, &options.topic)?;
-    let bounds = run.prepare(&Events { count: options.events, leaves: options.leaves, form: Form::Avro })?;
+    let bounds = run.prepare(&Events { leaves: options.leaves, form: Form::Avro }, options.events)?;
     let mut measured = vec![run.floor(&bounds)?];
     if let What::EndToEnd(_) = what {
         let mut whole = run.end_to_end(&bounds, !options.own_events)?;

@@ -96,7 +96,9 @@ pub fn repair_intake(place: &Place, stored: Option<i64>, skip_lost: bool) -> Rep
 pub fn repair_watch(place: &Place, stored: Option<i64>) -> Repair {
     let Bounds { low, high, .. } = place.bounds;
     match (stored, place.committed) {
-        (None, None | Some(0)) => Repair::Agrees,
+        (None, None) => Repair::Agrees,
+        // It has read nothing yet.
+        (None, Some(committed)) if committed <= low => Repair::Agrees,
         (None, Some(_)) => Repair::Cannot(
             "its changelog is empty, the state is gone; `tollgate reset --to-earliest` computes all anew, `tollgate reset --only watch --to-earliest` from what the shard log still holds"
                 .to_string(),
@@ -175,7 +177,7 @@ mod tests {
     fn repairs_of_watch() {
         let cases = [
             (None, None, Repair::Agrees),
-            (Some(0), None, Repair::Agrees),
+            (Some(10), None, Repair::Agrees),
             (Some(50), Some(50), Repair::Agrees),
             (Some(20), Some(50), Repair::Offset(50)),
             (None, Some(50), Repair::Offset(50)),

@@ -171,7 +171,7 @@ impl Steps {
 
     fn plan_intake(&mut self, target: Target, anew: bool) -> Result<Vec<String>> {
         let partitions = self.partitions(&self.names.usage_events.clone())?;
-        let keys = self.live_keys(&self.names.intake_changelog, 0)?;
+        let keys = self.intake_keys()?;
         let mut problems = Vec::new();
         for (partition, place) in self.places(INTAKE, partitions, Some(target))? {
             let to = match plan::target(target, &place) {
@@ -211,7 +211,7 @@ impl Steps {
     fn repair_intake(&mut self, skip_lost: bool) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         let partitions = self.partitions(&self.names.usage_events.clone())?;
-        let keys = self.live_keys(&self.names.intake_changelog, 0)?;
+        let keys = self.intake_keys()?;
         for (partition, place) in self.places(INTAKE, partitions, None)? {
             let stored = stored(&keys, &partition)?;
             let (to, note) = match plan::repair_intake(&place, stored.as_ref().map(|stored| stored.next), skip_lost) {
@@ -258,7 +258,7 @@ impl Steps {
         let (topic_id, watermark) = stored.map_or(("", None), |stored| (stored.topic_id.as_str(), stored.watermark));
         let key = Parcel {
             topic: self.names.intake_changelog.clone(),
-            partition: Some(0),
+            partition: Some(self.changelog_of(partition.partition)),
             key: Some(intake::state::key(&partition.topic, partition.partition)),
             value: Some(intake::state::encode(topic_id, to, watermark)),
             headers: Vec::new(),
@@ -284,6 +284,23 @@ impl Steps {
             places.push((partition, Place { bounds, committed: committed.map(|committed| committed.offset), at_time }));
         }
         Ok(places)
+    }
+
+    /// All of them, whichever partition of the changelog they stand in.
+    fn intake_keys(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let topic = &self.names.intake_changelog;
+        let mut keys = BTreeMap::new();
+        for partition in 0..self.partition_counts.get(topic).copied().unwrap_or_default() {
+            keys.extend(self.live_keys(topic, partition)?);
+        }
+        Ok(keys)
+    }
+
+    /// Where the key of an input partition stands: input and changelog have as many partitions, or the changelog has fewer.
+    fn changelog_of(&self, partition: i32) -> i32 {
+        let topic = &self.names.intake_changelog;
+        let planned = self.plans.iter().find(|plan| plan.name == *topic && self.emptied.contains(topic)).map(|plan| plan.partitions);
+        intake::state::changelog_partition(partition, planned.or(self.partition_counts.get(topic).copied()).unwrap_or(1))
     }
 
     /// Empty where the topic does not exist.

@@ -12,7 +12,7 @@ use crate::model::wire::confluent_unframe;
 /// Nesting of skipped values; a recursive writer type could otherwise exhaust the stack.
 const DEEPEST: u32 = 64;
 /// Items that a record may claim beyond one for each of its bytes: an array of nulls takes no bytes at all.
-const SPARE_ITEMS: usize = 4_096;
+pub(super) const SPARE_ITEMS: usize = 4_096;
 
 /// `blank` is the event that is filled.
 pub fn decode<'a>(value: &'a [u8], schemas: &'a SchemaTable, blank: RawEvent<'a>) -> Result<RawEvent<'a>, Stop> {
@@ -49,7 +49,7 @@ fn ends_early() -> Reject {
 
 pub(super) struct Bytes<'a> {
     pub(super) rest: &'a [u8],
-    items_left: usize,
+    pub(super) items_left: usize,
 }
 
 impl<'a> Bytes<'a> {
@@ -57,12 +57,14 @@ impl<'a> Bytes<'a> {
         Bytes { rest: datum, items_left: datum.len().saturating_add(SPARE_ITEMS) }
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Reject> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(ends_early)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Reject> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or_else(ends_early)?;
         self.rest = rest;
@@ -70,6 +72,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// A zigzag varint of at most 64 bits; most are lengths and take one byte.
+    #[inline]
     pub(super) fn long(&mut self) -> Result<i64, Reject> {
         if let [byte @ 0..0x80, rest @ ..] = self.rest {
             self.rest = rest;
@@ -99,6 +102,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn prefixed(&mut self) -> Result<&'a [u8], Reject> {
         let length = self.long()?;
         self.take(usize::try_from(length).map_err(|_| invalid("a negative length"))?)
@@ -109,6 +113,7 @@ impl<'a> Bytes<'a> {
         std::str::from_utf8(bytes).map_err(|_| Reject::new(RejectReason::InvalidUtf8, format!("'{}' is no UTF-8", field.name())))
     }
 
+    #[inline]
     pub(super) fn variant<'r, T>(&mut self, variants: &'r [T]) -> Result<&'r T, Reject> {
         let index = self.long()?;
         let variant = usize::try_from(index).ok().and_then(|index| variants.get(index));
@@ -163,6 +168,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Items of the next block of an array or map, and its size in bytes where it is stated; `None` at the end.
+    #[inline]
     pub(super) fn block(&mut self) -> Result<Option<(usize, Option<usize>)>, Reject> {
         let count = self.long()?;
         if count == 0 {

@@ -9,6 +9,8 @@ mod plan;
 pub mod quick;
 mod schemas;
 #[cfg(test)]
+mod second;
+#[cfg(test)]
 mod tests;
 
 pub use field::{Field, MOST_TAGS, RawEvent, Scratch, Tag, Value, emptied, wrong_type};
@@ -66,8 +68,9 @@ pub fn decode<'a>(
     }
 }
 
-/// The quick way for a plain record: framed Avro of a known schema. `None`: take the other one.
-pub fn quick<'a>(record: &InputRecord<'a>, largest: usize, schemas: &'a SchemaTable) -> Option<quick::QuickEvent<'a>> {
+/// The quick way for a plain record: framed Avro of a known schema. `None`: take the other one. `key` becomes a zero, the schema's id
+/// and the texts that `quick::read` appends.
+pub fn quick<'a>(record: &InputRecord<'a>, largest: usize, schemas: &'a SchemaTable, key: &mut Vec<u8>) -> Option<quick::QuickEvent<'a>> {
     let value = record.value.filter(|value| value.len() <= largest)?;
     // A content type or an attribute of CloudEvents may say otherwise.
     let speaks =
@@ -76,7 +79,10 @@ pub fn quick<'a>(record: &InputRecord<'a>, largest: usize, schemas: &'a SchemaTa
         return None;
     }
     let (id, datum) = confluent_unframe(value)?;
-    quick::read(datum, schemas.known(id.cast_unsigned())?)
+    key.clear();
+    key.push(0);
+    key.extend_from_slice(&id.to_le_bytes());
+    quick::read(datum, schemas.known(id.cast_unsigned())?, key)
 }
 
 fn payload<'a>(form: Form, value: &'a [u8], schemas: &'a SchemaTable, blank: RawEvent<'a>) -> Result<RawEvent<'a>, Stop> {

@@ -8,7 +8,8 @@ use apache_avro::{Decimal, Schema};
 use serde_json::{Value as Json, json};
 
 use super::field::Kind;
-use super::{Field, RawEvent, Value, avro, plan};
+use super::second::{self, Loose};
+use super::{Field, RawEvent, Value, avro, plan, quick};
 use crate::intake::tests::Dice;
 use crate::model::record::RejectReason;
 
@@ -150,6 +151,7 @@ fn written(fields: &[Written]) -> (String, Vec<u8>) {
 
 #[test]
 fn reads_what_apache_avro_writes_whatever_the_writer_schema() {
+    let mut quick = 0;
     for seed in 0..1_500 {
         let mut dice = Dice(seed);
         let fields = shuffled(&mut dice);
@@ -164,8 +166,88 @@ fn reads_what_apache_avro_writes_whatever_the_writer_schema() {
         found.sort();
         let expected = fields.iter().find(|written| written.name == "tags").map_or(Vec::new(), |written| written.tags.clone());
         assert_eq!(found, expected, "{seed}");
+        quick += u32::from(quick_agrees(&bytes, &plan));
         damage(&mut dice, &bytes, &plan);
     }
+    // Few have an id, a source, a time in a number, and no number that is negative or a float; `tests/memory.rs` has many.
+    assert!(quick >= 5, "{quick}");
+}
+
+/// The same by an implementation that shares no code with apache-avro, and none with ours.
+#[test]
+fn reads_what_a_second_implementation_reads() {
+    let mut compared = 0;
+    for seed in 10_000..11_000 {
+        let mut dice = Dice(seed);
+        let fields = shuffled(&mut dice);
+        let (text, bytes) = written(&fields);
+        let plan = plan::compile(&text).unwrap();
+        let mut event = avro::read_datum(&bytes, &plan, RawEvent::default()).unwrap_or_else(|reject| panic!("{seed}: {reject:?}\n{text}"));
+        let theirs = second::read(&text, &bytes).unwrap_or_else(|error| panic!("{seed}: {error}\n{text}"));
+        for field in fields.iter().filter_map(|written| Field::named(&written.name)).filter(|field| *field != Field::Tags) {
+            let is_micros = fields.iter().any(|written| written.name == field.name() && written.kind.to_string().contains("micros"));
+            let seen = (event.take(field), theirs[field.name()].clone());
+            compared += 1;
+            match &seen {
+                (Value::Null, Loose::Null) => {}
+                (Value::Text(ours), Loose::Bytes(theirs)) => assert_eq!(ours.as_bytes(), theirs, "{seed}: {}", field.name()),
+                (Value::Int(ours), Loose::Int(theirs)) => {
+                    let theirs = if is_micros { theirs.div_euclid(1_000) } else { *theirs };
+                    assert_eq!(i128::from(*ours), theirs, "{seed}: {}", field.name());
+                }
+                (Value::Float(ours), Loose::Float(theirs)) => assert_eq!(ours, theirs, "{seed}: {}", field.name()),
+                // It gives a decimal as its text, or rounds it to a float where nobody says what is wanted.
+                (Value::Decimal(digits, scale), theirs) => {
+                    let start: i128 = if digits[0] & 0x80 != 0 { -1 } else { 0 };
+                    let unscaled = digits.iter().fold(start, |value, byte| value << 8 | i128::from(*byte));
+                    let ours = unscaled as f64 / 10_f64.powi(i32::try_from(*scale).unwrap());
+                    let theirs = match theirs {
+                        Loose::Bytes(text) => std::str::from_utf8(text).unwrap().parse().unwrap(),
+                        Loose::Float(value) => *value,
+                        other => panic!("{seed}: {other:?} for a decimal"),
+                    };
+                    assert!((ours - theirs).abs() <= ours.abs() * 1e-12, "{seed}: {ours} {theirs}");
+                }
+                other => panic!("{seed}: {}: {other:?}", field.name()),
+            }
+        }
+        let mut ours: Vec<_> = event.tags.iter().map(|(name, value)| (name.to_string(), Loose::Bytes(value.as_bytes().to_vec()))).collect();
+        ours.sort_by(|a, b| a.0.cmp(&b.0));
+        if let Some(Loose::Map(theirs)) = theirs.get("tags") {
+            assert_eq!(ours, theirs.clone().into_iter().collect::<Vec<_>>(), "{seed}");
+        }
+    }
+    assert!(compared > 10_000, "{compared}");
+}
+
+/// The quick reader reads the same, or leaves it to the thorough one; `true`: it has read.
+fn quick_agrees(bytes: &[u8], plan: &plan::Plan) -> bool {
+    let Some(quick) = quick::read(bytes, plan, &mut Vec::new()) else { return false };
+    let mut event = avro::read_datum(bytes, plan, RawEvent::default()).unwrap();
+    let texts = [
+        (Field::EventId, quick.event_id),
+        (Field::Source, quick.source),
+        (Field::Team, quick.team),
+        (Field::Meter, quick.meter),
+        (Field::User, quick.user),
+    ];
+    for (field, text) in texts {
+        let expected = if let Value::Text(text) = event.take(field) { text.into_owned() } else { String::new() };
+        assert_eq!(text, expected.as_bytes(), "{}", field.name());
+    }
+    assert_eq!(event.take(Field::EventTime), Value::Int(quick.time_ms));
+    let counts = [(Field::InputTokens, quick.usage.tokens.input), (Field::ReasoningTokens, quick.usage.tokens.reasoning)];
+    for (field, count) in counts {
+        let expected = if let Value::Int(count) = event.take(field) { count } else { 0 };
+        assert_eq!(i128::from(count), i128::from(expected), "{}", field.name());
+    }
+    assert_eq!(Ok(quick.usage.cost), crate::intake::validate::cost(event.take(Field::Cost)));
+    assert_eq!(Ok(quick.usage.quantity), crate::intake::validate::quantity(event.take(Field::Quantity)));
+    for (name, value) in &event.tags {
+        let last = event.tags.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_bytes());
+        assert_eq!(quick.tag(name.as_bytes()), last, "{name}: {value}");
+    }
+    true
 }
 
 /// Every record that is cut short or prolonged is refused; a damaged one is refused or read as something else.
@@ -181,7 +263,12 @@ fn damage(dice: &mut Dice, bytes: &[u8], plan: &plan::Plan) {
         if let Some(byte) = damaged.get_mut(dice.roll(bytes.len())) {
             *byte = u8::try_from(dice.roll(256)).unwrap();
         }
-        let _ = avro::read_datum(&damaged, plan, RawEvent::default());
+        let thorough = avro::read_datum(&damaged, plan, RawEvent::default());
+        // What the quick reader takes, the thorough one takes; only it looks into every text.
+        if quick::read(&damaged, plan, &mut Vec::new()).is_some() {
+            let reason = thorough.err().map(|reject| reject.reason);
+            assert!(matches!(reason, None | Some(RejectReason::InvalidUtf8)), "{reason:?}: {damaged:?}");
+        }
     }
 }
 

@@ -226,8 +226,11 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
         let event = some_event(&mut dice, offset);
         let value = if dice.once_in(3) { as_json(&event) } else { as_avro(&schema, &event) };
         let record = InputRecord { offset, ..record(Some(&value)) };
-        let plain = decode::quick(&record, 1_000_000, &schemas);
-        quick += u32::from(plain.is_some_and(|event| batch.memory.find_quick(&event).is_some()));
+        batch.memory.follow(&rules);
+        if let Some(event) = decode::quick(&record, 1_000_000, &schemas, batch.memory.quick_key()) {
+            let user = batch.memory.user(event.user).unwrap();
+            quick += u32::from(batch.memory.find_quick(&event, user).is_some());
+        }
         let expected = worked_out(&record, &rules, &schemas);
         assert_eq!(process(&record, NOW, &rules, &schemas, &mut partition, &mut batch), Outcome::Combined);
         let found: Vec<Partial> = batch.drain_into_shards(1).into_values().flatten().collect();

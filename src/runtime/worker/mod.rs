@@ -213,6 +213,11 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
                 Ok(())
             }
             Rebalance::Revoke { partitions, lost } => {
+                // Taken away before we could say where to begin: then it must not be begun.
+                if let Some(waiting) = &mut self.unanswered {
+                    waiting.retain(|partition| !partitions.contains(partition));
+                }
+                self.unanswered.take_if(|waiting| waiting.is_empty());
                 let numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition).collect();
                 let (event, what) =
                     if lost { (Event::Lost(numbers), Rebalanced::Lost) } else { (Event::Revoked(numbers), Rebalanced::Revoked) };

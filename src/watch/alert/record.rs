@@ -7,6 +7,7 @@ use super::super::account::AccountState;
 use super::super::baseline::NEW_HOURS;
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
+use super::super::recent::USUAL_HOURS;
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, LeafState, to_units};
 use super::episode::Episode;
@@ -20,8 +21,6 @@ use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
 /// Excess in multiples of the money gate (the guard's floor for a runaway) from which an alert is critical.
 const CRITICAL_SPIKE: f64 = 10.0;
 const CRITICAL_RUNAWAY: f64 = 4.0;
-/// Hours of a user's past that say what is usual for them.
-const USER_PAST_HOURS: usize = 24;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
@@ -45,9 +44,9 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         // What was new when it began has learnt nothing but the episode.
         let known = Some(node).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
         let expected = known.map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
-        let actual = totals.map_or(0.0, |totals| to_units(totals.cost));
+        let actual = totals.as_ref().map_or(0.0, |totals| to_units(totals.cost));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
-        users.add(&dimensions.project, leaf, totals, onset.min(hour));
+        users.add(&dimensions.project, leaf, totals.as_ref(), onset.min(hour));
     }
     let explanation = explain::causes(&leaves, &users.deviations());
     if let Some(episode) = state.episodes.get_mut(id) {
@@ -71,7 +70,7 @@ impl Users {
             *self.now.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);
         }
         let mut hours = 0;
-        for (_, totals) in leaf.recent.range(..onset).rev().take(USER_PAST_HOURS) {
+        for (_, totals) in leaf.recent.hours().iter().rev().filter(|(hour, _)| *hour < onset).take(USUAL_HOURS) {
             hours += 1;
             for user in &totals.users {
                 *self.past.entry((user.user.clone(), project.clone())).or_default() += to_units(user.cost);

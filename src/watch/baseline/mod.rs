@@ -11,7 +11,7 @@ pub mod words;
 
 use serde::{Deserialize, Serialize};
 
-use self::slots::Slots;
+use self::slots::{Slots, WeekSlots};
 use self::tail::{Tail, TailFit};
 use crate::model::alert::Stage;
 use crate::model::time::Hour;
@@ -99,7 +99,7 @@ pub struct Expectation {
     pub hours_seen: u32,
 }
 
-/// See the module. Serialises to about 1.3 KB, a third of that in its first day.
+/// See the module. Serialises to about 0.9 KB, half of that in its first day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     born: Hour,
@@ -111,7 +111,7 @@ pub struct Baseline {
     recent: [f32; RECENT],
     day: Slots<24>,
     /// Allocated with the second day: most short-lived series never need it.
-    week: Option<Box<Slots<168>>>,
+    week: Option<Box<WeekSlots>>,
     /// Discounted absolute error and its weight, by expert.
     losses: [(f32, f32); EXPERTS],
     /// Discounted mean absolute residual of the believed forecast, and its weight.
@@ -125,6 +125,33 @@ pub struct Baseline {
     /// Largest normal hour, fading.
     largest: f32,
     tail: Tail,
+}
+
+/// A baseline as format version 1 wrote it.
+#[derive(Deserialize)]
+pub struct Baseline1 {
+    born: Hour,
+    next: Hour,
+    hours_seen: u32,
+    #[serde(with = "packed")]
+    recent: [f32; RECENT],
+    day: Slots<24>,
+    week: Option<Box<Slots<168>>>,
+    losses: [(f32, f32); EXPERTS],
+    pooled_noise: (f32, f32),
+    noise: Slots<24>,
+    size: (f32, f32),
+    allowance: f32,
+    largest: f32,
+    tail: Tail,
+}
+
+impl From<Baseline1> for Baseline {
+    fn from(old: Baseline1) -> Baseline {
+        let Baseline1 { born, next, hours_seen, recent, day, losses, pooled_noise, noise, size, allowance, largest, tail, .. } = old;
+        let week = old.week.map(|week| Box::new(WeekSlots::from_slots(&week)));
+        Baseline { born, next, hours_seen, recent, day, week, losses, pooled_noise, noise, size, allowance, largest, tail }
+    }
 }
 
 impl LocalHour {
@@ -241,7 +268,7 @@ impl Baseline {
         let day_value = self.day.get(day_slot).map_or(kept, clipped);
         self.day.learn(day_slot, day_value, DAY_RATE);
         if self.hours_seen >= FIRST_DAY_HOURS {
-            let week = self.week.get_or_insert_with(|| Box::new(Slots::new()));
+            let week = self.week.get_or_insert_with(|| Box::new(WeekSlots::new()));
             let week_value = week.get(local.week_slot()).map_or(kept, clipped);
             week.learn(local.week_slot(), week_value, WEEK_RATE);
         }

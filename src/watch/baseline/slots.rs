@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::small::{pack, unpack};
 use super::packed;
 
 /// `N` = 24 (hours of the day) or 168 (hours of the week, Monday 00:00 first).
@@ -37,5 +38,64 @@ impl<const N: usize> Slots<N> {
         *visits = visits.saturating_add(1);
         let weight = rate.max(1.0 / f64::from(*visits));
         *centre += (weight * (value - f64::from(*centre))) as f32;
+    }
+}
+
+const WEEK: usize = 168;
+
+/// Hours of the week as [`Slots`], in two bytes and two bits each: their centres move slowly, and after the fourth visit all weights
+/// are the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeekSlots {
+    #[serde(with = "packed")]
+    centres: [u8; 2 * WEEK],
+    #[serde(with = "packed")]
+    visits: [u8; WEEK / 4],
+}
+
+impl WeekSlots {
+    pub fn new() -> WeekSlots {
+        WeekSlots { centres: [0; 2 * WEEK], visits: [0; WEEK / 4] }
+    }
+
+    /// The usual value of a slot; `None` before its first visit.
+    pub fn get(&self, slot: usize) -> Option<f64> {
+        (self.visits(slot) > 0).then(|| f64::from(self.centre(slot)))
+    }
+
+    /// As [`Slots::learn`], with rates of a quarter and above.
+    pub fn learn(&mut self, slot: usize, value: f64, rate: f64) {
+        let visits = self.visits(slot) + 1;
+        let centre = f64::from(self.centre(slot));
+        let weight = rate.max(1.0 / f64::from(visits));
+        self.set(slot, (centre + weight * (value - centre)) as f32, visits.min(3));
+    }
+
+    pub fn from_slots(slots: &Slots<WEEK>) -> WeekSlots {
+        let mut week = WeekSlots::new();
+        for (slot, (centre, visits)) in slots.centres.iter().zip(slots.visits).enumerate() {
+            week.set(slot, *centre, visits.min(3));
+        }
+        week
+    }
+
+    fn visits(&self, slot: usize) -> u8 {
+        self.visits.get(slot / 4).map_or(0, |four| four >> (slot % 4 * 2) & 3)
+    }
+
+    fn centre(&self, slot: usize) -> f32 {
+        match self.centres.get(2 * slot..2 * slot + 2) {
+            Some(&[low, high]) => unpack(u16::from_le_bytes([low, high])),
+            _ => 0.0,
+        }
+    }
+
+    fn set(&mut self, slot: usize, centre: f32, visits: u8) {
+        if let Some(bytes) = self.centres.get_mut(2 * slot..2 * slot + 2) {
+            bytes.copy_from_slice(&pack(centre).to_le_bytes());
+        }
+        if let Some(four) = self.visits.get_mut(slot / 4) {
+            *four = *four & !(3 << (slot % 4 * 2)) | visits << (slot % 4 * 2);
+        }
     }
 }

@@ -1,15 +1,12 @@
 //! The runaway guard: minutes that cost more than whole hours used to. It needs no season and hardly any history, so it is the first
 //! to see an agent in a loop or a leaked key (DETECTION.md, section 6).
 
-use serde::{Deserialize, Serialize};
-
+use super::ring::{MINUTES, MinuteRing};
 use crate::model::alert::Stage;
 use crate::model::money::Nanos;
-use crate::model::time::{Hour, Minute};
-use crate::watch::baseline::packed;
+use crate::model::time::Minute;
 use crate::watch::rules::Thresholds;
 
-const MINUTES: usize = 60;
 /// Window lengths in minutes, and how many usual worst hours (in `runaway_factor`s) each may take. A window's factor goes with the
 /// square root of its length, as fluctuation does: a factor of 3 lets 5 minutes take 0.87, 15 minutes 1.5, an hour 3 worst hours.
 const WINDOWS: [(u32, f64); 3] = [(5, 0.289), (15, 0.5), (60, 1.0)];
@@ -19,19 +16,6 @@ const FIRST_DAY_CAUTION: f64 = 2.0;
 const LEAST_OWN_MINUTES: u32 = 30;
 /// With nothing at all to compare with, five minutes must take this many floors.
 const UNKNOWN_FLOORS: f64 = 10.0;
-
-/// Sums of the last 60 minutes in which the series took anything. Whole nanos, so that adding leaves up again in any order gives
-/// the parent's very ring.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MinuteRing {
-    /// The first minute ever added, or the oldest that is kept.
-    first: Minute,
-    /// The latest minute added.
-    newest: Minute,
-    /// Nanos, at (minute) modulo 60.
-    #[serde(with = "packed")]
-    sums: [i64; MINUTES],
-}
 
 /// What a series' minutes are compared with. Money per hour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,75 +44,10 @@ pub struct Runaway {
     pub score: f64,
 }
 
-impl MinuteRing {
-    /// An empty ring; `first` = the minute of the first usage.
-    pub fn new(first: Minute) -> MinuteRing {
-        MinuteRing { first, newest: first, sums: [0; MINUTES] }
-    }
-
-    pub fn newest(&self) -> Minute {
-        self.newest
-    }
-
-    /// Adds to a minute; one that is an hour or more behind the newest changes nothing.
-    pub fn add(&mut self, minute: Minute, amount: Nanos) {
-        self.first = self.first.min(minute);
-        self.advance(minute);
-        self.add_known(minute, amount.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
-    }
-
-    /// Adds all of another ring, of a leaf to its parent's.
-    pub fn add_ring(&mut self, other: &MinuteRing) {
-        self.first = self.first.min(other.first);
-        self.advance(other.newest);
-        for back in 0..MINUTES as i64 {
-            let minute = Minute(other.newest.0.saturating_sub(back));
-            self.add_known(minute, other.sums[slot(minute.0)]);
-        }
-    }
-
-    /// The series had its first usage in this hour, whoever is left to tell of it.
-    pub fn known_since(&mut self, born: Hour) {
-        let last_minute_of_birth = born.end().minute().0.saturating_sub(1);
-        if last_minute_of_birth <= self.oldest().0 {
-            self.first = self.oldest();
-        }
-    }
-
-    /// Sum of the `minutes` up to and with `last`.
-    pub fn sum(&self, last: Minute, minutes: u32) -> Nanos {
-        let oldest_kept = self.newest.0.saturating_sub(MINUTES as i64 - 1);
-        let from = last.0.saturating_sub(i64::from(minutes) - 1).max(oldest_kept);
-        let to = last.0.min(self.newest.0);
-        Nanos((from..=to).map(|minute| i128::from(self.sums[slot(minute)])).sum())
-    }
-
-    fn add_known(&mut self, minute: Minute, amount: i64) {
-        if minute.0 > self.newest.0.saturating_sub(MINUTES as i64) {
-            let sum = &mut self.sums[slot(minute.0)];
-            *sum = sum.saturating_add(amount);
-        }
-    }
-
-    /// Makes `minute` the newest if it is, and clears the slots of the minutes in between.
-    fn advance(&mut self, minute: Minute) {
-        let cleared_from = self.newest.0.saturating_add(1).max(minute.0.saturating_sub(MINUTES as i64 - 1));
-        for cleared in cleared_from..=minute.0 {
-            self.sums[slot(cleared)] = 0;
-        }
-        self.newest = self.newest.max(minute);
-        self.first = self.first.max(self.oldest());
-    }
-
-    fn oldest(&self) -> Minute {
-        Minute(self.newest.0.saturating_sub(MINUTES as i64 - 1))
-    }
-}
-
 /// Judges the windows that end with the ring's newest minute; of several that fire, the one with the most money over its limit.
 pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Option<Runaway> {
     let floor = units(thresholds.runaway_floor);
-    let last = ring.newest;
+    let last = ring.newest();
     // The hour holds every window (unless amounts were taken back within it): the common case ends here.
     if units(ring.sum(last, MINUTES as u32)) <= floor {
         return None;
@@ -147,7 +66,7 @@ pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Optio
             continue;
         }
         let expected = expected_of(ring, usual, minutes);
-        let onset = Minute(last.0.saturating_sub(i64::from(minutes) - 1)).max(ring.first);
+        let onset = Minute(last.0.saturating_sub(i64::from(minutes) - 1)).max(ring.first());
         let score = (1.0 - 0.05 * limit / money).clamp(0.0, 1.0);
         worst = Some(Runaway { window_minutes: minutes, onset, actual, expected, limit, score });
     }
@@ -169,8 +88,8 @@ fn reference_hour(ring: &MinuteRing, usual: &Usual, window: u32) -> Option<f64> 
 
 /// Mean money per minute before the window, if enough of its own minutes lie there.
 fn own_rate(ring: &MinuteRing, window: u32) -> Option<f64> {
-    let before = Minute(ring.newest.0.saturating_sub(i64::from(window)));
-    let oldest = ring.first.0.max(ring.newest.0.saturating_sub(MINUTES as i64 - 1));
+    let before = Minute(ring.newest().0.saturating_sub(i64::from(window)));
+    let oldest = ring.first().0.max(ring.newest().0.saturating_sub(MINUTES as i64 - 1));
     let known = before.0.saturating_sub(oldest).saturating_add(1);
     if known < i64::from(LEAST_OWN_MINUTES) {
         return None;
@@ -187,18 +106,12 @@ fn expected_of(ring: &MinuteRing, usual: &Usual, window: u32) -> f64 {
     per_minute * f64::from(window)
 }
 
-fn slot(minute: i64) -> usize {
-    minute.rem_euclid(MINUTES as i64) as usize
-}
-
 fn units(amount: Nanos) -> f64 {
     amount.0 as f64 / 1e9
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn thresholds() -> Thresholds {
@@ -252,39 +165,5 @@ mod tests {
         let within_big_team = Usual { team_worst_hour: Some(1_000.0), ..usual(Stage::New, 0.0) };
         assert_eq!(first_alarm(&[100.0; 5], &within_big_team), None, "a new project of a team that spends 1,000 an hour");
         assert_eq!(first_alarm(&[300.0; 5], &within_big_team), Some((3, 5)));
-    }
-
-    proptest! {
-        #[test]
-        fn adding_leaves_up_again_gives_the_parents_ring(adds in prop::collection::vec((0_usize..3, 0_i64..200, -5_i128..1_000), 1..60)) {
-            let first = Minute(adds[0].1);
-            let mut parent = MinuteRing::new(first);
-            let mut leaves: Vec<Option<MinuteRing>> = vec![None; 3];
-            for (leaf, minute, amount) in &adds {
-                parent.add(Minute(*minute), Nanos(*amount));
-                leaves[*leaf].get_or_insert_with(|| MinuteRing::new(Minute(*minute))).add(Minute(*minute), Nanos(*amount));
-            }
-            for order in [[0, 1, 2], [2, 0, 1]] {
-                let mut sum: Option<MinuteRing> = None;
-                for leaf in order.into_iter().filter_map(|leaf| leaves[leaf].as_ref()) {
-                    sum.get_or_insert_with(|| MinuteRing::new(leaf.first)).add_ring(leaf);
-                }
-                prop_assert_eq!(sum.as_ref(), Some(&parent));
-            }
-            let bytes = postcard::to_stdvec(&parent).unwrap();
-            prop_assert_eq!(postcard::from_bytes::<MinuteRing>(&bytes).unwrap(), parent);
-        }
-
-        #[test]
-        fn sums_are_those_of_a_plain_list(adds in prop::collection::vec((0_i64..120, 0_i128..1_000), 1..60), window in 1_u32..=60) {
-            let mut ring = MinuteRing::new(Minute(0));
-            let newest = adds.iter().map(|add| add.0).max().unwrap();
-            ring.add(Minute(newest), Nanos::ZERO);
-            for (minute, amount) in &adds {
-                ring.add(Minute(*minute), Nanos(*amount));
-            }
-            let wanted: i128 = adds.iter().filter(|add| add.0 > newest - i64::from(window)).map(|add| add.1).sum();
-            prop_assert_eq!(ring.sum(Minute(newest), window), Nanos(wanted));
-        }
     }
 }

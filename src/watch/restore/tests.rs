@@ -6,10 +6,10 @@ use super::*;
 use crate::model::effect::{Effect, StateChange};
 use crate::model::leaf::Leaf;
 use crate::model::partial::{Marker, Partial, Source, UserCost};
-use crate::model::time::{MINUTE_MS, Minute, Timestamp};
+use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
 use crate::watch::tests::{START, partial, rules};
 
-const RECORDS: usize = 260;
+const RECORDS: u64 = 200;
 
 /// Seeded: the same seed plays the same log.
 pub(crate) struct Dice(pub u64);
@@ -49,12 +49,16 @@ fn log(seed: u64) -> Vec<Logged> {
     let mut offset = dice.below(100) as i64;
     let (mut newest, mut spiking) = (None, 0_u64);
     let mut log = Vec::new();
-    for _ in 0..RECORDS {
+    for number in 0..RECORDS {
         let hurried = dice.one_in(3);
         let steps: &[i64] = if hurried { &[3_000, 11_000, 29_000] } else { &[61_000, 5 * MINUTE_MS, 17 * MINUTE_MS, 50 * MINUTE_MS] };
         now = now.plus_ms(*dice.of(steps));
-        if dice.one_in(150) {
-            now = now.plus_ms(*dice.of(&[7, 50, 36 * 24]) * 60 * MINUTE_MS);
+        if dice.one_in(100) {
+            now = now.plus_ms(*dice.of(&[7, 50]) * 60 * MINUTE_MS);
+        }
+        // So long that series are forgotten; it costs 900 closes, so once is enough.
+        if seed == 0 && number == RECORDS / 2 {
+            now = now.plus_ms(37 * DAY_MS);
         }
         offset += 1 + i64::from(dice.one_in(5));
         if dice.one_in(25) {
@@ -194,7 +198,7 @@ fn commit(seed: u64, shard: &mut Shard, changelog: &mut Changelog, log: &[Logged
 #[test]
 fn a_restored_shard_is_the_one_that_was_running_and_goes_on_alike() {
     let mut seen = Seen::default();
-    for seed in 0..6 {
+    for seed in 0..5 {
         play(seed, &mut seen);
     }
     assert!(
@@ -204,7 +208,7 @@ fn a_restored_shard_is_the_one_that_was_running_and_goes_on_alike() {
         seen.within_close,
         seen.with_replay
     );
-    assert!(seen.alerts > 20 && seen.late > 100 && seen.capped > 100, "{} {} {}", seen.alerts, seen.late, seen.capped);
+    assert!(seen.alerts > 10 && seen.late > 100 && seen.capped > 100, "{} {} {}", seen.alerts, seen.late, seen.capped);
     assert!(seen.tombstones > 20, "{} series and episodes were forgotten", seen.tombstones);
 }
 

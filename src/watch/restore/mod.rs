@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::AccountState;
-use super::detect::runaway::MinuteRing;
+use super::detect::ring::MinuteRing;
 use super::legacy;
+use super::recent::Recent;
 use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
 use super::shard::{Header, Place, Shard};
@@ -42,8 +43,6 @@ struct LeafClosed<'a> {
     born_at: i64,
     recent: &'a Recent,
 }
-
-type Recent = std::collections::BTreeMap<Hour, HourTotals>;
 
 /// The same, as it is read.
 #[derive(Deserialize)]
@@ -112,6 +111,9 @@ impl Restorer {
             StateKey::Header => self.header = Some(if is_old { legacy::header(payload)? } else { from_payload(payload)? }),
             StateKey::Node(account, scope) => {
                 let read = if is_old { ReadClosed { closed: legacy::closed(payload)?, leaf: None } } else { from_payload(payload)? };
+                if read.leaf.as_ref().is_some_and(|leaf| !leaf.recent.is_readable()) {
+                    return Err(StateError::Damaged("recent hours"));
+                }
                 self.put_closed(account, scope, read);
             }
             StateKey::LeafClosed(account, dimensions) => self.put_recent(account, dimensions, legacy::recent(payload)?),
@@ -182,6 +184,7 @@ impl Restorer {
     }
 
     fn node_for(&mut self, account: Account, scope: Scope) -> (Place, &mut Node) {
+        let scope = self.shard.shared(scope);
         let (account, state) = self.shard.accounts.entry(account);
         let id = state.id_of(&scope).unwrap_or_else(|| {
             let grain = match scope {
