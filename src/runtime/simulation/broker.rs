@@ -149,10 +149,7 @@ impl Broker {
                 State::Preparing { .. } | State::Ongoing | State::Empty | State::Complete { .. } => {}
             }
         }
-        if !self.strays.is_empty() && self.dice.chance(100) {
-            let stray = self.strays.remove(self.dice.roll(self.strays.len()));
-            self.arrive(stray);
-        }
+        self.race();
         let now_ms = self.uptime_ms;
         self.groups.values_mut().for_each(|group| group.pass_time(now_ms));
     }
@@ -160,6 +157,14 @@ impl Broker {
     pub fn delay(&mut self, stray: Stray) {
         self.note("delayed", || format!("{stray:?}"));
         self.strays.push(stray);
+    }
+
+    /// A stray may arrive.
+    pub fn race(&mut self) {
+        if !self.strays.is_empty() && self.dice.chance(100) {
+            let stray = self.strays.remove(self.dice.roll(self.strays.len()));
+            self.arrive(stray);
+        }
     }
 
     fn arrive(&mut self, stray: Stray) {

@@ -131,6 +131,8 @@ impl SimLink {
     }
 
     fn step_point(&mut self, step: &'static str) -> Step {
+        // What is under way does not wait for a quiet moment.
+        self.broker.borrow_mut().race();
         self.point(step).map_err(|error| ProduceError::Rebuild { step, reason: error.to_string() })
     }
 
