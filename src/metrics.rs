@@ -40,7 +40,7 @@ pub struct Metrics {
     decision_delay: Histogram,
     dead_letter_ratio: Fractions,
     series: Family<Labels, Gauge>,
-    state_bytes: Family<Labels, Gauge>,
+    resident_memory: Gauge,
     capped: Counter,
     open_alerts: Family<Labels, Gauge>,
     watermark_lag: Gauge,
@@ -98,8 +98,6 @@ pub struct Spent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateSize {
     pub series: usize,
-    /// Estimated, in RAM.
-    pub bytes: usize,
     pub open_alerts: usize,
 }
 
@@ -139,7 +137,7 @@ impl Metrics {
             decision_delay: histogram(r, "alert_delay", "From the latest input record of an alert's revision to its decision"),
             dead_letter_ratio: fractions(r, "intake_dead_letter_ratio", "Share of the last sample that could not be read, by thread"),
             series: gauges(r, "watch_series", "Series with a baseline, by thread"),
-            state_bytes: gauges(r, "watch_state_bytes", "Estimated size of the state in memory, by thread"),
+            resident_memory: gauge(r, "resident_memory_bytes", "Resident memory of the process"),
             capped: counter(r, "watch_capped_partials", "Partials counted in their team's '(other)': the team has too many series"),
             open_alerts: gauges(r, "watch_open_alerts", "Alerts that are open, by thread"),
             watermark_lag: gauge(
@@ -211,15 +209,13 @@ impl Metrics {
         self.failures.get_or_create(&by_role(role)).inc();
     }
 
-    pub fn shards(&self, series: usize, open_alerts: usize, watermark: Option<Timestamp>, now: Timestamp) {
-        self.state(0, &StateSize { series, open_alerts, ..StateSize::default() });
-        self.slowest_watermark(watermark, now);
+    pub fn resident_memory(&self, bytes: usize) {
+        self.resident_memory.set(whole(bytes));
     }
 
     pub fn state(&self, thread: usize, size: &StateSize) {
         let labels = vec![("thread", thread.to_string())];
         self.series.get_or_create(&labels).set(whole(size.series));
-        self.state_bytes.get_or_create(&labels).set(whole(size.bytes));
         self.open_alerts.get_or_create(&labels).set(whole(size.open_alerts));
     }
 

@@ -102,6 +102,11 @@ pub trait Link {
 
     fn read(&mut self, most: usize) -> Result<Read>;
 
+    /// Next offset and end of what is open to be read, once they are known.
+    fn reading(&self) -> Option<(i64, i64)> {
+        None
+    }
+
     /// Ends reading before it is finished. Without an open reader it does nothing.
     fn close(&mut self) -> Result<()>;
 

@@ -113,6 +113,11 @@ impl Reader {
         }
     }
 
+    /// Next offset and end of what is being read, once they are known.
+    pub fn range(&self) -> Option<(i64, i64)> {
+        self.open.as_ref()?.range
+    }
+
     fn find_range(&mut self) -> Result<Read> {
         let Some(open) = &mut self.open else { bail!("nothing is open to be read") };
         let (low, high) = self.asking.fetch_watermarks(&open.partition.topic, open.partition.partition, REQUEST_TIMEOUT)?;

@@ -111,6 +111,10 @@ impl Link for Session {
         }
     }
 
+    fn reading(&self) -> Option<(i64, i64)> {
+        self.reader.as_ref()?.range()
+    }
+
     fn close(&mut self) -> Result<()> {
         self.reader.as_mut().map_or(Ok(()), Reader::close)
     }

@@ -62,6 +62,9 @@ pub fn run(setup: &Setup, stop: &Stop) -> Result<()> {
     while !stop.asked() {
         setup.health.beat(NAME, 0, clock::now());
         look_for_lag(setup, &keeper);
+        if let Some(bytes) = clock::resident_memory() {
+            setup.metrics.resident_memory(bytes);
+        }
         if last_trim.elapsed() >= TRIM {
             last_trim = clock::Stopwatch::start();
             if let Err(error) = trim(setup, &keeper, &mut trimmed, clock::now()) {

@@ -270,7 +270,10 @@ impl Role for Intake<'_> {
             )));
         }
         if next > high {
-            bail!("{topic}[{number}] ends at {high}, but {next} is committed: the topic was recreated or truncated");
+            bail!(Unrecoverable(format!(
+                "{topic}[{number}] ends at {high}, but {next} is committed: the topic was recreated or truncated. `tollgate reset --repair \
+                 --skip-lost` goes on with what is there now"
+            )));
         }
         let source = Source { topic: topic.as_str().into(), partition: number };
         let watermark = stored.as_ref().and_then(|stored| stored.watermark);

@@ -11,6 +11,7 @@ use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, Link as _, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
+use crate::metrics::StateSize;
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
@@ -20,6 +21,8 @@ use crate::watch::{Restorer, Shard};
 
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
+/// Metrics of the state are told this often.
+const REPORT: Duration = Duration::from_secs(1);
 /// Series that are closed within one transaction, of all shards of a thread together: some tens of milliseconds. Few in tests, whose
 /// shards are small: a close is to be cut in the middle there too.
 const CLOSED_AT_ONCE: usize = if cfg!(test) { 12 } else { 5_000 };
@@ -27,11 +30,14 @@ const CLOSED_AT_ONCE: usize = if cfg!(test) { 12 } else { 5_000 };
 /// What all shards of a thread share.
 pub struct Watch<'a> {
     setup: &'a Setup,
+    thread: usize,
     rules: Arc<WatchRules>,
     /// When the oldest record that is not staged was taken.
     since: Option<Duration>,
     /// Somebody waits for an alert that is not committed.
     is_urgent: bool,
+    /// When metrics were last told.
+    reported: Duration,
     /// Records that wait to be staged.
     waiting: usize,
     /// Shards that close hours, slice by slice.
@@ -78,12 +84,21 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
         );
     }
     tracing::debug!(uptime_ms = link.uptime().as_millis(), thread, "joined");
-    Worker::new(link, Watch::new(setup), setup, thread, setup.incarnation(Watch::NAME, thread)).run(stop)
+    Worker::new(link, Watch::new(setup, thread), setup, thread, setup.incarnation(Watch::NAME, thread)).run(stop)
 }
 
 impl<'a> Watch<'a> {
-    pub fn new(setup: &'a Setup) -> Watch<'a> {
-        Watch { setup, rules: setup.watch_rules.load_full(), since: None, is_urgent: false, waiting: 0, closing: BTreeSet::new() }
+    pub fn new(setup: &'a Setup, thread: usize) -> Watch<'a> {
+        Watch {
+            setup,
+            thread,
+            rules: setup.watch_rules.load_full(),
+            since: None,
+            is_urgent: false,
+            reported: Duration::ZERO,
+            waiting: 0,
+            closing: BTreeSet::new(),
+        }
     }
 
     fn take_record(&mut self, watched: &mut Watched, record: &Record<'_>, moment: Moment) -> Result<()> {
@@ -93,7 +108,9 @@ impl<'a> Watch<'a> {
         let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
         let decoded = decode_shard_record(record.value.unwrap_or_default()).with_context(place)?;
         let append_time = Timestamp(record.timestamp.0.max(0));
+        let capped = watched.shard.capped_leaves();
         let effects = watched.shard.apply(&decoded, record.offset, append_time, &self.rules);
+        self.setup.metrics.capped(watched.shard.capped_leaves() - capped);
         self.setup.metrics.shard_record(decoded.partials.len());
         self.keep(watched, effects, moment)?;
         watched.is_touched = true;
@@ -157,11 +174,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn report(&self, shards: &BTreeMap<i32, Watched>, now: Timestamp) {
-        let series = shards.values().map(|watched| watched.shard.series_count()).sum();
-        let open = shards.values().map(|watched| watched.shard.open_alerts()).sum();
-        let watermark = shards.values().filter_map(|watched| watched.shard.header().watermarks.watermark()).min();
-        self.setup.metrics.shards(series, open, watermark, now);
+    /// What metrics say of the shards of this thread, once a second.
+    fn report(&mut self, shards: &BTreeMap<i32, Watched>, moment: Moment) {
+        if moment.uptime.saturating_sub(self.reported) < REPORT {
+            return;
+        }
+        self.reported = moment.uptime;
+        let metrics = &self.setup.metrics;
+        let of = |count: fn(&Shard) -> usize| shards.values().map(|watched| count(&watched.shard)).sum();
+        let size = StateSize { series: of(Shard::series_count), open_alerts: of(Shard::open_alerts) };
+        metrics.state(self.thread, &size);
+        let watermarks = || shards.iter().map(|(number, watched)| (*number, watched.shard.header().watermarks.watermark()));
+        metrics.slowest_watermark(watermarks().filter_map(|(_, watermark)| watermark).min(), moment.now);
+        for (number, watermark) in watermarks() {
+            metrics.watermark(Watch::NAME, &self.setup.topics.shard_log, number, watermark, moment.now);
+        }
     }
 }
 
@@ -265,7 +292,7 @@ impl Role for Watch<'_> {
         self.since = None;
         self.is_urgent = false;
         self.waiting = 0;
-        self.report(shards, moment.now);
+        self.report(shards, moment);
         // Rules change between two transactions.
         self.rules = self.setup.watch_rules.load_full();
         Ok(staged)

@@ -254,7 +254,7 @@ impl World {
                 let role = Intake::new(setup, 0, Sizes { input: INPUTS, changelog: 1 }).unwrap();
                 Thread::Intake(Box::new(Worker::new(link, role, setup, 0, incarnation)))
             }
-            Kind::Watch => Thread::Watch(Box::new(Worker::new(link, Watch::new(setup), setup, 0, incarnation))),
+            Kind::Watch => Thread::Watch(Box::new(Worker::new(link, Watch::new(setup, 0), setup, 0, incarnation))),
         };
         self.slots.borrow_mut()[slot].seats[seat] = Seat::Ready(thread);
     }

@@ -43,6 +43,20 @@ struct Slot {
     caught_up: Duration,
 }
 
+/// A partition whose state is being read.
+struct Restoring<T> {
+    partition: i32,
+    loading: T,
+    /// What is open to be read; nothing between two sources.
+    reads: Option<Reads>,
+}
+
+struct Reads {
+    source: Source,
+    /// The offset that reading began at, once it has.
+    first: Option<i64>,
+}
+
 pub struct Worker<'a, L: Link, R: Role> {
     pub role: R,
     setup: &'a Setup,
@@ -50,7 +64,7 @@ pub struct Worker<'a, L: Link, R: Role> {
     assignment: Assignment,
     slots: BTreeMap<i32, Slot>,
     parts: BTreeMap<i32, R::Part>,
-    restoring: Option<(i32, R::Loading, bool)>,
+    restoring: Option<Restoring<R::Loading>>,
     restoring_since: Option<Duration>,
     /// Assigned by the group, not answered yet.
     unanswered: Option<Vec<Partition>>,
@@ -316,7 +330,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         let Some(slot) = self.slots.get(&partition) else { return Ok(()) };
         self.restoring_since = Some(self.link.uptime());
         let loading = self.role.begin_loading(slot.opening.clone())?;
-        self.restoring = Some((partition, loading, false));
+        self.restoring = Some(Restoring { partition, loading, reads: None });
         Ok(())
     }
 
@@ -329,28 +343,36 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             }
             self.act(actions)?;
         }
-        let Some((partition, mut loading, mut is_open)) = self.restoring.take() else { return Ok(false) };
+        let Some(Restoring { partition, mut loading, mut reads }) = self.restoring.take() else { return Ok(false) };
         let place = || format!("{}: cannot restore partition {partition}", R::NAME);
-        if !is_open {
+        if reads.is_none() {
             match self.role.next_source(&mut loading).with_context(place)? {
-                Some(source) => self.link.open(&source.partition, source.from, source.until)?,
+                Some(source) => {
+                    self.link.open(&source.partition, source.from, source.until)?;
+                    reads = Some(Reads { source, first: None });
+                }
                 None => {
                     let part = self.role.finish_loading(loading).with_context(place)?;
                     self.restored(partition, part);
                     return Ok(true);
                 }
             }
-            is_open = true;
         }
         match self.link.read(RESTORE)? {
             Read::Records(batch) => {
                 for record in batch.iter() {
                     self.role.load(&mut loading, &record).with_context(place)?;
                 }
+                if let (Some(reads), Some((next, end))) = (&mut reads, self.link.reading()) {
+                    let first = *reads.first.get_or_insert(next);
+                    let whole = |offsets: i64| u64::try_from(offsets).unwrap_or_default();
+                    let Partition { topic, partition } = &reads.source.partition;
+                    self.setup.metrics.restoring(R::NAME, topic, *partition, whole(next - first), whole(end - first));
+                }
             }
-            Read::Finished { .. } => is_open = false,
+            Read::Finished { .. } => reads = None,
         }
-        self.restoring = Some((partition, loading, is_open));
+        self.restoring = Some(Restoring { partition, loading, reads });
         Ok(true)
     }
 
