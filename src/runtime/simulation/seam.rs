@@ -58,7 +58,12 @@ pub fn difference(one: &Shard, other: &Shard) -> Option<String> {
     }
     let (one, other) = (without_caches(one), without_caches(other));
     let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
-    let around = |text: &str| text.chars().skip(same.saturating_sub(200)).take(300).collect::<String>();
+    // From the name of the field on: what differs may stand deep in a list of bytes.
+    let field = one[..one.char_indices().nth(same).map_or(one.len(), |(at, _)| at)].rfind(": [").map_or(0, |at| at.saturating_sub(60));
+    let around = |text: &str| {
+        let start = text.get(field..).map_or(String::new(), |text| text.chars().take(100).collect());
+        start + " ... " + &text.chars().skip(same.saturating_sub(20)).take(200).collect::<String>()
+    };
     Some(format!("{} and {}", around(&one), around(&other)))
 }
 
