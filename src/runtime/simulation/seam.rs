@@ -56,10 +56,22 @@ pub fn difference(one: &Shard, other: &Shard) -> Option<String> {
     if one == other {
         return None;
     }
-    let (one, other) = (format!("{one:?}"), format!("{other:?}"));
+    let (one, other) = (without_caches(one), without_caches(other));
     let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
-    let around = |text: &str| text.chars().skip(same.saturating_sub(200)).take(300).collect::<String>();
+    // From the name of the field on: what differs may stand deep in a list of bytes.
+    let field = one[..one.char_indices().nth(same).map_or(one.len(), |(at, _)| at)].rfind(": [").map_or(0, |at| at.saturating_sub(60));
+    let around = |text: &str| {
+        let start = text.get(field..).map_or(String::new(), |text| text.chars().take(100).collect());
+        start + " ... " + &text.chars().skip(same.saturating_sub(20)).take(200).collect::<String>()
+    };
     Some(format!("{} and {}", around(&one), around(&other)))
+}
+
+fn without_caches(shard: &Shard) -> String {
+    let text = format!("{shard:?}");
+    let mut parts = text.split("CachedBound {");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |all, part| all + part.split_once('}').map_or(part, |(_, rest)| rest))
 }
 
 /// What a shard would say if time went on for some hours: whatever it remembers shows in it, however it is kept.
