@@ -7,7 +7,7 @@ use super::account::{AccountState, NodeId};
 use super::alert::episode;
 use super::recent::Held;
 use super::rules::WatchRules;
-use super::series::{AMENDABLE_HOURS, HourTotals, NodeClosed};
+use super::series::{AMENDABLE_HOURS, HourTotals};
 use super::shard::Place;
 use crate::model::effect::Effect;
 use crate::model::leaf::Scope;
@@ -43,12 +43,10 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules:
     touched
 }
 
-/// An earlier open hour has come second: nothing is closed yet, so nothing is learnt yet either.
+/// An earlier open hour has come second.
 fn begin_earlier(shard: &mut Shard, place: Place, hour: Hour) {
     for id in shard.lineage(place) {
-        let node = shard.accounts.get_mut(place.account).and_then(|state| state.node_mut(id));
-        if let Some(node) = node.filter(|node| hour < node.closed.born) {
-            node.closed = NodeClosed::new(hour);
+        if shard.begin_earlier(place.account, id, hour) {
             shard.changed(place.account, id);
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{AccountState, NodeId};
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
-use super::series::{Grain, LeafState, Node, Sum};
+use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
 use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
 use super::watermark::Watermarks;
@@ -244,10 +244,25 @@ impl Shard {
     fn sum_for(&mut self, account: u32, scope: Scope, born: Hour) -> NodeId {
         let known = self.accounts.get(account).and_then(|state| state.id_of(&scope));
         let id = known.unwrap_or_else(|| self.insert(account, Node::new(scope, born, Grain::Sum(Sum::default()))).node);
+        // A sum is as old as its oldest leaf.
+        if self.begin_earlier(account, id, born) {
+            self.changed(account, id);
+        }
         if let Some(Grain::Sum(sum)) = self.accounts.get_mut(account).and_then(|state| state.node_mut(id)).map(|node| &mut node.grain) {
             sum.leaves += 1;
         }
         id
+    }
+
+    /// A series turns out to have begun earlier; nothing of its hours is closed yet, so nothing is learnt yet either. Whether it did.
+    pub(super) fn begin_earlier(&mut self, account: u32, id: NodeId, hour: Hour) -> bool {
+        let node = self.accounts.get_mut(account).and_then(|state| state.node_mut(id));
+        let Some(node) = node.filter(|node| hour < node.closed.born) else { return false };
+        node.closed = NodeClosed::new(hour);
+        if let Some(minutes) = &mut node.minutes {
+            minutes.known_since(hour);
+        }
+        true
     }
 
     /// Adds a node under a name that is new, and has it written.
