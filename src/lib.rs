@@ -23,7 +23,7 @@
 //! | [`watch`] | merge, judge open hours, close hours, explain, the life of an alert |
 //! | [`config`] | file and environment become rules for the core and settings for the shell |
 //! | [`kafka`] | all of the client library: consumer, transactional producer, topics |
-//! | [`runtime`] | the loops of the roles, the commit routine, who starts them again |
+//! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
 //! | [`deliver`] | who is told of what; mails in text, HTML and a picture; receipts and retries |
 //! | [`http`] | health and metrics |
 //! | [`demo`] | everything in one process, on recorded and invented usage and a broker of its own |
@@ -45,12 +45,12 @@
 //!
 //! A gateway writes "120 million tokens of gpt-4o, team search" to `usage-events`.
 //!
-//! 1. `runtime::intake` polls it and hands it to [`intake::process`], which goes through the stages in order: `decode` the bytes,
-//!    `validate` the fields, `PartitionState::enter` its id (a second one ends here), `attribute` a team, `price` it: 500 USD; or `Memory`
-//!    knows what came out for texts like these. `Batch::combine` adds it to the sum of its leaf and minute. What cannot be read becomes a
-//!    [`model::record::Reject`] and a dead letter.
+//! 1. [`runtime::worker`], the loop of every role, fetches it in a batch; `runtime::intake` hands it to [`intake::process`], which goes
+//!    through the stages in order: `decode` the bytes, `validate` the fields, `PartitionState::enter` its id (a second one ends here),
+//!    `attribute` a team, `price` it: 500 USD; or `Memory` knows what came out for texts like these. `Batch::combine` adds it to the sum
+//!    of its leaf and minute. What cannot be read becomes a [`model::record::Reject`] and a dead letter.
 //! 2. Milliseconds later the loop calls `Batch::drain_into_shards`, adds markers (how far event time has come), turns effects into
-//!    records with [`runtime::encode::effect`], and [`runtime::commit::commit`] makes partials, dead letters and offsets visible.
+//!    records with [`runtime::encode::effect`], and [`runtime::commit::attempt`] makes partials, dead letters and offsets visible.
 //! 3. `runtime::watch` reads the shard log and hands the record to [`watch::Shard::apply`]. `merge` adds the partial to the open hour of
 //!    its leaf and of every sum above it; `early::judge_open_hours` holds these against their baselines and the last minutes against
 //!    the runaway guard, which fires. `select` finds the node that explains it, `episode::open` begins an episode, `record::alert`
