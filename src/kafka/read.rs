@@ -211,7 +211,7 @@ fn stable_end(reading: &BaseConsumer<Quiet>, partition: &Partition) -> Result<i6
     Ok(reading.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)?.1)
 }
 
-fn is_passing(code: RDKafkaErrorCode) -> bool {
+pub(super) fn is_passing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,

@@ -2,10 +2,11 @@
 //!
 //! `supervise` starts and restarts them; `worker` is the loop that all roles share, on `assignment`, the state machine of what is ours, and
 //! `commit`, the one routine in which effects become visible. `intake` and `watch` say what records mean, `encode` turns an effect into
-//! bytes.
+//! bytes. `copy` keeps the local copy of watch's changelog, beside all of them.
 
 mod assignment;
 pub mod commit;
+pub mod copy;
 pub mod encode;
 mod flood;
 pub mod intake;
@@ -43,6 +44,8 @@ pub struct Setup {
     pub dead_letter_ratio: f64,
     pub dead_letter_sample: u32,
     pub output: encode::Output,
+    /// Absent: restarts read the changelog alone.
+    pub copies: Option<copy::Copies>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<HealthBoard>,
 }

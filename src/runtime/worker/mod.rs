@@ -322,6 +322,10 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         }
         let Some((partition, mut loading, mut is_open)) = self.restoring.take() else { return Ok(false) };
         let place = || format!("{}: cannot restore partition {partition}", R::NAME);
+        if !is_open && self.role.load_own(&mut loading).with_context(place)? {
+            self.restoring = Some((partition, loading, false));
+            return Ok(true);
+        }
         if !is_open {
             match self.role.next_source(&mut loading).with_context(place)? {
                 Some(source) => self.link.open(&source.partition, source.from, source.until)?,
