@@ -138,8 +138,20 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let http = with(&mut root, "http", shell::http);
     let log = with(&mut root, "log", shell::log);
     root.finish();
-    let settings =
-        Settings { kafka, topics, shard_count, schemas, intake: intake_settings, watch_threads, state_dir, alerts, mail, deliver, http, log };
+    let settings = Settings {
+        kafka,
+        topics,
+        shard_count,
+        schemas,
+        intake: intake_settings,
+        watch_threads,
+        state_dir,
+        alerts,
+        mail,
+        deliver,
+        http,
+        log,
+    };
     Loaded { settings, intake, watch, price_files, warnings: Vec::new() }
 }
 

@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "rust-rdkafka does not tell the id of a topic")]
 
 use std::ffi::{CStr, CString};
-use std::ptr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -103,8 +102,8 @@ impl Asked {
                 bail!("{}", text(sys::rd_kafka_error_string(error)));
             }
             let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
-            let is_none = id.is_null()
-                || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0);
+            let is_none =
+                id.is_null() || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0);
             ensure!(!is_none, "the cluster gives topics no ids");
             Ok(text(sys::rd_kafka_Uuid_base64str(id)))
         }
@@ -115,7 +114,7 @@ impl Asked {
 /// Null, or a text that ends in a zero byte.
 unsafe fn text(pointer: *const std::ffi::c_char) -> String {
     // SAFETY: by the contract of this function.
-    if pointer == ptr::null() { String::new() } else { unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned() }
+    if pointer.is_null() { String::new() } else { unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned() }
 }
 
 impl Drop for Asked {

@@ -144,10 +144,9 @@ impl Copies {
         let (low, high) = inspector.bounds(&Partition { topic: self.topic.clone(), partition })?;
         let retention = match access.delete_retention_ms {
             Some(known) => known,
-            None => inspector
-                .setting(&self.topic, "delete.retention.ms")?
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(DELETE_RETENTION_MS),
+            None => {
+                inspector.setting(&self.topic, "delete.retention.ms")?.and_then(|text| text.parse().ok()).unwrap_or(DELETE_RETENTION_MS)
+            }
         };
         access.inspector = Some(inspector);
         access.delete_retention_ms = Some(retention);
@@ -194,10 +193,13 @@ impl Copies {
             let bytes = kept.values().map(|kept| kept.copy.length()).sum();
             let current = kept.values().filter(|kept| kept.is_current).count();
             metrics.copies(current, kept.len() - current, bytes);
-            match has_read {
-                true => {}
-                false if current < kept.len() => tail.wait(NAP),
-                false => rest(stop),
+            if has_read {
+                continue;
+            }
+            if current < kept.len() {
+                tail.wait(NAP);
+            } else {
+                rest(stop);
             }
         }
         Ok(())
@@ -320,3 +322,6 @@ fn rest(stop: &Stop) {
         thread::sleep(NAP);
     }
 }
+
+#[cfg(test)]
+mod tests;

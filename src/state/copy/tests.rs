@@ -26,9 +26,10 @@ fn reached(next: i64) -> Reached {
 
 /// Offsets from `first` on; a value of `None` deletes.
 fn append(copy: &mut Copy, first: i64, records: &[(&str, Option<&str>)]) {
-    let entries = records.iter().zip(first..).map(|((key, value), offset)| {
-        (reached(offset + 1), Entry { key: key.as_bytes(), value: value.map(str::as_bytes) })
-    });
+    let entries = records
+        .iter()
+        .zip(first..)
+        .map(|((key, value), offset)| (reached(offset + 1), Entry { key: key.as_bytes(), value: value.map(str::as_bytes) }));
     copy.append(entries).unwrap();
 }
 
