@@ -92,6 +92,22 @@ fn a_torn_end_is_cut_wherever_it_was_torn() {
     }
 }
 
+/// Batches behind damage would otherwise stand right behind what is written over it, without what was between.
+#[test]
+fn nothing_behind_damage_comes_back() {
+    let (_folder, path) = folder();
+    let mut copy = Copy::open(&path, &origin()).unwrap();
+    append(&mut copy, 0, &[("a", Some("1"))]);
+    let damaged = usize::try_from(copy.length()).unwrap() + 20;
+    append(&mut copy, 1, &[("a", Some("2"))]);
+    append(&mut copy, 2, &[("b", Some("3"))]);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[damaged] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    append(&mut Copy::open(&path, &origin()).unwrap(), 1, &[("a", Some("4"))]);
+    assert_eq!(read(&path), (map(&[("a", "4")]), Some(reached(2))));
+}
+
 #[test]
 fn a_copy_of_something_else_is_refused_and_replaced() {
     let (_folder, path) = folder();
