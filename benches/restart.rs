@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench restart -- 100000` starts a real broker, writes a changelog of so many series (default 100,000) and runs
 //! `tollgate run --only watch` of the same profile on it. What is written is what the engine itself writes: some thousand series that have
-//! lived through 16 days of hours, and further teams with the same lives under other names. A measurement, not a test.
+//! lived through 16 days of hours, and further teams with the same lives under other names. A second number says how many teams really
+//! live (default 100). A measurement, not a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a measurement, not the product")]
 
 #[allow(dead_code, unused_imports, reason = "shared with the tests")]
@@ -27,19 +28,20 @@ use tollgate::watch::rules::WatchRules;
 use tollgate::watch::state::{self, StateKey};
 
 const SHARDS: u32 = 32;
-/// Teams that really lived; with [`LEAVES`] leaves each and the sums above them.
-const TEMPLATES: u64 = 100;
+/// Of each team; with the sums above them some 55 series.
 const LEAVES: u64 = 40;
 const HOURS: i64 = 16 * 24;
 const TRANSACTION: usize = 20_000;
 const LIMIT: Duration = Duration::from_secs(1_800);
 
 fn main() {
-    let wanted: usize = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<u64>().ok());
+    let wanted = numbers.next().unwrap_or(100_000) as usize;
+    let living = numbers.next().unwrap_or(100);
     let broker = parts::kafka();
     let bench = Bench::new(broker.bootstrap());
     let started = Instant::now();
-    let templates = templates();
+    let templates = templates(living);
     println!("{} series lived through {HOURS} hours in {:.0?}", templates.series, started.elapsed());
     let started = Instant::now();
     let written = bench.write(&templates, wanted);
@@ -73,7 +75,7 @@ struct Written {
     bytes: u64,
 }
 
-fn templates() -> Templates {
+fn templates(living: u64) -> Templates {
     let rules: WatchRules = tollgate::config::load(None, std::iter::empty()).unwrap().watch;
     let now = Timestamp(i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
     let first = now.minute().0 / 60 * 60 - HOURS * 60;
@@ -81,7 +83,7 @@ fn templates() -> Templates {
     let mut offset = 0;
     for slot in 0..HOURS * 2 {
         let minute = Minute(first + slot * 30);
-        let mut partials: Vec<Partial> = (0..TEMPLATES * LEAVES).filter_map(|leaf| partial(leaf, minute)).collect();
+        let mut partials: Vec<Partial> = (0..living * LEAVES).filter_map(|leaf| partial(leaf, minute)).collect();
         while !partials.is_empty() {
             let rest = partials.split_off(partials.len().min(500));
             let source = Source { topic: "usage-events".into(), partition: 0 };
