@@ -143,7 +143,7 @@ impl Batches {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+    pub fn next_batch(&mut self) -> io::Result<Option<Frame<'_>>> {
         let left = self.length.saturating_sub(self.at);
         if left < BATCH_HEAD as u64 {
             return Ok(None);

@@ -47,7 +47,7 @@ pub(super) struct Survey {
 /// The file cannot be read.
 pub(super) fn survey(batches: &mut Batches) -> io::Result<Survey> {
     let (mut last, mut reached, mut entry) = (LastPlaces::default(), None, 0);
-    while let Some(frame) = batches.next()? {
+    while let Some(frame) = batches.next_batch()? {
         for found in frame.entries() {
             last.note(found.key, entry);
             entry += 1;
@@ -90,7 +90,7 @@ impl CopyReader {
         if self.batches.at >= self.end {
             return Ok(false);
         }
-        let Some(frame) = self.batches.next()? else { bail!("a batch that was valid a moment ago is not any more") };
+        let Some(frame) = self.batches.next_batch()? else { bail!("a batch that was valid a moment ago is not any more") };
         for found in frame.entries() {
             if found.value.is_some() && self.last.is_last(found.key, self.entry) {
                 each(found)?;

@@ -127,7 +127,7 @@ impl Copy {
         let mut old = Batches::open(File::open(&self.path)?)?;
         let mut new = Copy::anew(beside, &self.origin)?;
         let mut entry = 0;
-        while let Some(frame) = old.next()? {
+        while let Some(frame) = old.next_batch()? {
             let live = frame.entries().zip(entry..).filter(|(found, number)| found.value.is_some() && last.is_last(found.key, *number));
             new.append(live.map(|(found, _)| (Reached::UNFINISHED, found)))?;
             entry += frame.entries().count() as u64;
