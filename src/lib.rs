@@ -23,6 +23,7 @@
 //! | [`watch`] | merge, judge open hours, close hours, explain, the life of an alert |
 //! | [`config`] | file and environment become rules for the core and settings for the shell |
 //! | [`kafka`] | all of the client library: consumer, transactional producer, topics |
+//! | [`state`] | a local copy of the changelog, which makes restarts faster |
 //! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
 //! | [`deliver`] | who is told of what; mails in text, HTML and a picture; receipts and retries |
 //! | [`http`] | health and metrics |
@@ -74,4 +75,5 @@ pub mod kafka;
 pub mod metrics;
 pub mod model;
 pub mod runtime;
+pub mod state;
 pub mod watch;

@@ -44,6 +44,9 @@ pub struct Metrics {
     capped: Counter,
     open_alerts: Family<Labels, Gauge>,
     watermark_lag: Gauge,
+    restored_from: Family<Labels, Counter>,
+    copies: Family<Labels, Gauge>,
+    copy_bytes: Gauge,
     loops: LoopMetrics,
 }
 
@@ -92,6 +95,14 @@ pub struct Spent {
     pub restore: Duration,
     /// Waiting for records.
     pub idle: Duration,
+}
+
+/// What the state of a shard was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoredFrom {
+    /// The local copy, and the end of the changelog.
+    Copy,
+    Changelog,
 }
 
 /// State of the shards of one thread.
@@ -145,6 +156,9 @@ impl Metrics {
                 "watch_watermark_lag_milliseconds",
                 "Wall clock less the slowest shard's watermark; -1 = no watermark yet",
             ),
+            restored_from: family(r, "watch_shards_restored", "Shards whose state was read, by what it was read from"),
+            copies: gauges(r, "watch_copies", "Local copies of the changelog by state: current, behind"),
+            copy_bytes: gauge(r, "watch_copy_bytes", "Local copies of the changelog, on disk"),
             loops: LoopMetrics::new(r),
             registry,
         }
@@ -203,6 +217,22 @@ impl Metrics {
 
     pub fn restored(&self, role: &str, took: Duration) {
         self.restores.get_or_create(&by_role(role)).observe(took.as_secs_f64());
+    }
+
+    pub fn restored_from(&self, from: RestoredFrom) {
+        let from = match from {
+            RestoredFrom::Copy => "copy",
+            RestoredFrom::Changelog => "changelog",
+        };
+        self.restored_from.get_or_create(&vec![("from", from.to_string())]).inc();
+    }
+
+    /// Local copies of the changelog: those that have come to its end, those that have not, and their bytes on disk.
+    pub fn copies(&self, current: usize, behind: usize, bytes: u64) {
+        for (state, count) in [("current", current), ("behind", behind)] {
+            self.copies.get_or_create(&vec![("state", state.to_string())]).set(whole(count));
+        }
+        self.copy_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub fn role_failed(&self, role: &str) {

@@ -9,7 +9,7 @@ use clap::Parser as _;
 use tollgate::cli::Arguments;
 use tollgate::config::{self, Loaded};
 use tollgate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
-use tollgate::metrics::{Metrics, Rebalanced, Spent, StateSize, TransactionEnd};
+use tollgate::metrics::{Metrics, Rebalanced, RestoredFrom, Spent, StateSize, TransactionEnd};
 use tollgate::model::effect::Effect;
 use tollgate::model::partial::Source;
 use tollgate::model::record::{InputRecord, RejectReason};
@@ -210,6 +210,8 @@ pub fn full_page() -> String {
     metrics.transaction("watch", TransactionEnd::Committed);
     metrics.spent("watch", 0, &Spent::default());
     metrics.trimmed("tollgate-shard-repartition", 1);
+    metrics.restored_from(RestoredFrom::Copy);
+    metrics.copies(1, 0, 4_096);
     metrics.page()
 }
 

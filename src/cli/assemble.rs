@@ -21,6 +21,7 @@ use crate::kafka::topics::{TopicNames, TopicPlan, TopicSizes};
 use crate::metrics::Metrics;
 use crate::model::wire::{self, OutputForm, SchemaName};
 use crate::runtime::caretaker::Care;
+use crate::runtime::copy::Copies;
 use crate::runtime::{self, Setup, encode, schemas};
 
 /// # Errors
@@ -40,6 +41,7 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         intake_rules: ArcSwap::from_pointee(loaded.intake.clone()),
         watch_rules: ArcSwap::from_pointee(loaded.watch.clone()),
         output: output(settings, &source)?,
+        copies: copies(settings),
         schemas: source,
         dead_letter_ratio: settings.intake.dead_letter_ratio,
         dead_letter_sample: settings.intake.dead_letter_sample,
@@ -48,6 +50,11 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         metrics,
         health,
     })
+}
+
+fn copies(settings: &Settings) -> Option<Copies> {
+    let topic = topic_names(settings).watch_changelog;
+    settings.state_dir.clone().map(|dir| Copies::new(dir, topic, settings.shard_count, connection(settings)))
 }
 
 pub fn connection(settings: &Settings) -> Connection {

@@ -57,7 +57,17 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
         }
     }));
     runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, loaded, reload));
-    let ended = supervise::supervise(&setup, roles, &stop);
+    let ended = std::thread::scope(|scope| {
+        let has_shards = only.is_none_or(|only| only == Only::Watch);
+        if let Some(copies) = setup.copies.as_ref().filter(|_| has_shards) {
+            let side = || copies.run(&setup.metrics, &stop);
+            std::thread::Builder::new().name("copy".to_string()).spawn_scoped(scope, side).context("cannot start a thread")?;
+        }
+        let ended = supervise::supervise(&setup, roles, &stop);
+        // Also where every role has ended by itself.
+        stop.ask();
+        ended
+    });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     tracing::info!("tollgate stopped");
     ended

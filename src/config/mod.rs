@@ -130,6 +130,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let kafka = with(&mut root, "kafka", |section| broker::kafka(section, host_name));
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));
     let schemas = with(&mut root, "schemas", shell::schemas);
+    let state_dir = with(&mut root, "state", |section| section.path("dir"));
     let alerts = with(&mut root, "alerts", |section| shell::alerts(section, &schemas));
     let mail = with(&mut root, "mail", |section| shell::mail(section, &kafka));
     let routes = root.tables("route");
@@ -137,8 +138,20 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let http = with(&mut root, "http", shell::http);
     let log = with(&mut root, "log", shell::log);
     root.finish();
-    let settings =
-        Settings { kafka, topics, shard_count, schemas, intake: intake_settings, watch_threads, alerts, mail, deliver, http, log };
+    let settings = Settings {
+        kafka,
+        topics,
+        shard_count,
+        schemas,
+        intake: intake_settings,
+        watch_threads,
+        state_dir,
+        alerts,
+        mail,
+        deliver,
+        http,
+        log,
+    };
     Loaded { settings, intake, watch, price_files, warnings: Vec::new() }
 }
 

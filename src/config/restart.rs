@@ -26,6 +26,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("intake.dead_letter_ratio and dead_letter_sample", guard(a) != guard(b));
     note("intake.most_shard_lag", a.intake.most_shard_lag != b.intake.most_shard_lag);
     note("watch.threads", a.watch_threads != b.watch_threads);
+    note("state", a.state_dir != b.state_dir);
     note("alerts", a.alerts != b.alerts);
     let password = |settings: &Settings| settings.mail.as_ref().and_then(|mail| mail.password.clone());
     note("mail", mail(a) != mail(b) || differ(password(a).as_ref(), password(b).as_ref()));

@@ -17,6 +17,8 @@ pub struct Settings {
     pub schemas: SchemaSettings,
     pub intake: IntakeSettings,
     pub watch_threads: usize,
+    /// Folder of the local copy of the changelog; absent = there is none.
+    pub state_dir: Option<PathBuf>,
     pub alerts: AlertSettings,
     /// Absent = no mail is sent.
     pub mail: Option<MailSettings>,

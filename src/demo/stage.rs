@@ -154,6 +154,7 @@ fn setup(loaded: Loaded, topics: TopicNames, bootstrap_servers: String) -> Setup
         dead_letter_ratio: loaded.settings.intake.dead_letter_ratio,
         dead_letter_sample: loaded.settings.intake.dead_letter_sample,
         schemas: schemas::Source::default(),
+        copies: None,
         output: encode::Output {
             form: OutputForm::Json,
             source: "/tollgate/demo".to_string(),

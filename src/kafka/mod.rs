@@ -1,6 +1,7 @@
 //! All of rdkafka: `link` says what a worker asks of Kafka, `session` does it with `consumer`, `producer` and `read`; `fetch` and `batch`
-//! are how records come; `groups`, `scan`, `transfer` and `recreate` are what the commands of an operator need; `floor` is
-//! the least that reading a topic costs, for `tollgate bench`; `embedded` is the demo's broker.
+//! are how records come; `tail` and `identity` follow and identify what a local copy is of; `groups`, `scan`, `transfer` and `recreate` are
+//! what the commands of an operator need; `floor` is the least that reading a topic costs, for `tollgate bench`; `embedded` is the
+//! demo's broker.
 
 pub mod batch;
 pub mod client;
@@ -10,11 +11,13 @@ mod fetch;
 pub mod floor;
 pub mod groups;
 pub mod housekeeping;
+pub mod identity;
 pub mod link;
 pub mod producer;
 pub mod read;
 pub mod recreate;
 pub mod scan;
 pub mod session;
+pub mod tail;
 pub mod topics;
 pub mod transfer;

@@ -66,6 +66,9 @@ impl Reader {
     pub fn new(connection: &Connection) -> Result<Reader> {
         let mut config = connection.reader_config("state");
         config.set("enable.partition.eof", "true");
+        // The last record is nearly always a transaction's marker, so that only the answer to an empty fetch says that the end was read;
+        // it is asked for once a partition, and somebody waits.
+        config.set("fetch.wait.max.ms", "1");
         let mut uncommitted = config.clone();
         uncommitted.set("isolation.level", "read_uncommitted");
         let context = "cannot create a Kafka reader";
@@ -227,7 +230,7 @@ fn stable_end(reading: &BaseConsumer<Quiet>, partition: &Partition) -> Result<i6
     Ok(reading.fetch_watermarks(&partition.topic, partition.partition, REQUEST_TIMEOUT)?.1)
 }
 
-fn is_passing(code: RDKafkaErrorCode) -> bool {
+pub(super) fn is_passing(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,

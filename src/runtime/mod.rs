@@ -2,11 +2,12 @@
 //!
 //! `supervise` starts and restarts them; `worker` is the loop that all roles share, on `assignment`, the state machine of what is ours, and
 //! `commit`, the one routine in which effects become visible. `intake` and `watch` say what records mean, `encode` turns an effect into
-//! bytes.
+//! bytes. `copy` keeps the local copy of watch's changelog, beside all of them.
 
 mod assignment;
 pub mod caretaker;
 pub mod commit;
+pub mod copy;
 pub mod encode;
 mod flood;
 pub mod intake;
@@ -49,6 +50,8 @@ pub struct Setup {
     /// Shard-log records that a shard may be behind before intake waits.
     pub most_shard_lag: i64,
     pub care: caretaker::Care,
+    /// Absent: restarts read the changelog alone.
+    pub copies: Option<copy::Copies>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<HealthBoard>,
 }

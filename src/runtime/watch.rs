@@ -11,11 +11,11 @@ use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, Link as _, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
-use crate::metrics::StateSize;
+use crate::metrics::{RestoredFrom, StateSize};
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
-
+use crate::state::CopyReader;
 use crate::watch::rules::WatchRules;
 use crate::watch::{Restorer, Shard};
 
@@ -51,11 +51,15 @@ pub struct Watched {
     is_touched: bool,
 }
 
-/// A shard that is being put together: its changelog, then what the shard log has that the changelog lacks.
+/// A shard that is being put together: its changelog (the local copy of its beginning first, where there is one), then what the shard
+/// log has that the changelog lacks.
 pub struct Loading {
     opening: Opening,
     restorer: Restorer,
     stage: Stage,
+    copy: Option<CopyReader>,
+    /// The copy led to nothing.
+    is_copy_bad: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +178,16 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Begins again with the changelog alone.
+    fn without_copy(&self, loading: &mut Loading, error: &anyhow::Error) {
+        let partition = loading.opening.partition;
+        tracing::warn!(partition, error = format!("{error:#}"), "local copy not used, the changelog is read");
+        loading.restorer = Restorer::new(self.setup.shard_count);
+        loading.stage = Stage::Begun;
+        loading.copy = None;
+        loading.is_copy_bad = true;
+    }
+
     /// What metrics say of the shards of this thread, once a second.
     fn report(&mut self, shards: &BTreeMap<i32, Watched>, moment: Moment) {
         if moment.uptime.saturating_sub(self.reported) < REPORT {
@@ -207,7 +221,20 @@ impl Role for Watch<'_> {
     }
 
     fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
-        Ok(Loading { opening, restorer: Restorer::new(self.setup.shard_count), stage: Stage::Begun })
+        let copy = self.setup.copies.as_ref().and_then(|copies| copies.open(opening.partition));
+        Ok(Loading { opening, restorer: Restorer::new(self.setup.shard_count), stage: Stage::Begun, copy, is_copy_bad: false })
+    }
+
+    fn load_own(&mut self, loading: &mut Loading) -> Result<bool> {
+        let (Stage::Begun, Some(copy)) = (loading.stage, &mut loading.copy) else { return Ok(false) };
+        let restorer = &mut loading.restorer;
+        match copy.read(|entry| Ok(restorer.put(entry.key, entry.value)?)) {
+            Ok(more) => Ok(more),
+            Err(error) => {
+                self.without_copy(loading, &error);
+                Ok(false)
+            }
+        }
     }
 
     fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
@@ -216,10 +243,19 @@ impl Role for Watch<'_> {
             Stage::Begun => {
                 loading.stage = Stage::Changelog;
                 let partition = Partition { topic: self.setup.topics.watch_changelog.clone(), partition };
-                Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
+                let from = loading.copy.as_ref().map_or(From::Beginning, |copy| From::Offset(copy.reached().next));
+                Ok(Some(Source { partition, from, until: Until::End }))
             }
             Stage::Changelog => {
-                let Some(replay) = loading.restorer.changelog_read(&self.rules)? else {
+                let replay = match loading.restorer.changelog_read(&self.rules) {
+                    // Whatever is wrong, the changelog itself decides.
+                    Err(error) if loading.copy.is_some() => {
+                        self.without_copy(loading, &error.into());
+                        return self.next_source(loading);
+                    }
+                    read => read?,
+                };
+                let Some(replay) = replay else {
                     loading.stage = Stage::Read { is_empty: true };
                     return Ok(None);
                 };
@@ -250,8 +286,13 @@ impl Role for Watch<'_> {
             _ => Some(loading.restorer.finish()?),
         };
         let shard = self.agree(shard, &loading.opening)?;
+        let partition = loading.opening.partition;
         if shard.is_closing() {
-            self.closing.insert(loading.opening.partition);
+            self.closing.insert(partition);
+        }
+        self.setup.metrics.restored_from(if loading.copy.is_some() { RestoredFrom::Copy } else { RestoredFrom::Changelog });
+        if let Some(copies) = &self.setup.copies {
+            copies.keep(partition, loading.is_copy_bad);
         }
         Ok(Watched { shard, effects: Vec::new(), is_touched: false })
     }
@@ -309,6 +350,9 @@ impl Role for Watch<'_> {
         self.closing.retain(|number| !partitions.contains(number));
         for partition in partitions {
             self.setup.care.forget(*partition);
+            if let Some(copies) = &self.setup.copies {
+                copies.leave(*partition);
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ pub mod parts;
 
 mod broker;
 mod chaos;
+mod copy;
 mod deliver;
 mod inputs;
 mod mail;

@@ -158,7 +158,7 @@ pub fn usage(id: &str, at_ms: i64, team: &str, user: &str, cost: &str) -> Value 
 }
 
 /// Some days of steady spend: six events an hour of about 0.50 USD for each team, ending at `end_ms`.
-fn history(teams: &[&str], hours: i64, end_ms: i64) -> Vec<Value> {
+pub fn history(teams: &[&str], hours: i64, end_ms: i64) -> Vec<Value> {
     let start = end_ms / HOUR_MS * HOUR_MS - hours * HOUR_MS;
     let mut events = Vec::new();
     for slot in 0..hours * 6 {
@@ -172,7 +172,7 @@ fn history(teams: &[&str], hours: i64, end_ms: i64) -> Vec<Value> {
 }
 
 /// Sum of a field over events, exactly, in nanos.
-fn sum(values: impl Iterator<Item = String>) -> i128 {
+pub fn sum(values: impl Iterator<Item = String>) -> i128 {
     values.map(|text| text.parse::<tollgate::model::money::Nanos>().unwrap().0).sum()
 }
 

@@ -95,6 +95,7 @@ pub fn setups() -> &'static [Setup] {
         },
         most_shard_lag: i64::MAX,
         care: Care::default(),
+        copies: None,
         metrics: Arc::new(Metrics::new()),
         health: Arc::new(HealthBoard::default()),
     };

@@ -345,6 +345,10 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         }
         let Some(Restoring { partition, mut loading, mut reads }) = self.restoring.take() else { return Ok(false) };
         let place = || format!("{}: cannot restore partition {partition}", R::NAME);
+        if reads.is_none() && self.role.load_own(&mut loading).with_context(place)? {
+            self.restoring = Some(Restoring { partition, loading, reads });
+            return Ok(true);
+        }
         if reads.is_none() {
             match self.role.next_source(&mut loading).with_context(place)? {
                 Some(source) => {

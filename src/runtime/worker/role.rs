@@ -26,6 +26,14 @@ pub trait Role {
 
     fn begin_loading(&mut self, opening: Opening) -> Result<Self::Loading>;
 
+    /// Loads a stretch of what the role keeps outside of Kafka, before anything is read from there; whether there was any.
+    ///
+    /// # Errors
+    /// What the worker cannot go on from.
+    fn load_own(&mut self, _loading: &mut Self::Loading) -> Result<bool> {
+        Ok(false)
+    }
+
     /// What has to be read next, until there is nothing more.
     fn next_source(&mut self, loading: &mut Self::Loading) -> Result<Option<Source>>;
 
