@@ -172,7 +172,9 @@ impl Reader {
         if !batch.is_empty() {
             open.progressed = Stopwatch::start();
             batch.cut_at(until);
-        } else if batch.end && !open.is_finished {
+        }
+        // The end is told once, also behind the last records of a batch.
+        if batch.end && !open.is_finished {
             // The records before `until` may be markers of transactions, which are never handed out.
             if stable_end(&self.reading, &open.partition).is_ok_and(|stable| stable >= until) {
                 open.range = Some((until, until));
@@ -182,7 +184,8 @@ impl Reader {
                 open.queue = None;
                 self.reading.unassign()?;
             }
-        } else if !open.is_finished {
+        }
+        if batch.is_empty() && !open.is_finished {
             self.bell.wait(PAUSE);
         }
         Ok(Read::Records(batch))

@@ -5,6 +5,7 @@
 //! `merge`, `early`, `close`, then `alert/`; `state` and `restore` are how a shard outlives its process.
 
 mod account;
+mod accounts;
 pub mod alert;
 pub mod baseline;
 mod close;

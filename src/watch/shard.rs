@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{AccountState, NodeId};
+use super::account::NodeId;
+use super::accounts::Accounts;
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
@@ -71,13 +72,6 @@ pub struct Closing {
 pub(crate) struct Place {
     pub account: u32,
     pub node: NodeId,
-}
-
-/// Accounts by number and by name. They are few, and stay.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Accounts {
-    states: Vec<AccountState>,
-    by_name: BTreeMap<Account, u32>,
 }
 
 /// Leaves by a hash of their names. Asked, never walked: its order is nobody's business.
@@ -430,49 +424,6 @@ impl Names {
             environment: self.one(environment),
             meter: self.one(meter),
         }
-    }
-}
-
-impl Accounts {
-    pub fn get(&self, number: u32) -> Option<&AccountState> {
-        self.states.get(number as usize)
-    }
-
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut AccountState> {
-        self.states.get_mut(number as usize)
-    }
-
-    /// The number of an account, given if it has none yet.
-    pub fn number(&mut self, account: Account) -> u32 {
-        if let Some(number) = self.by_name.get(&account) {
-            return *number;
-        }
-        let number = self.states.len() as u32;
-        self.states.push(AccountState::new(account.clone()));
-        self.by_name.insert(account, number);
-        number
-    }
-
-    pub fn entry(&mut self, account: Account) -> (u32, &mut AccountState) {
-        let number = self.number(account);
-        (number, &mut self.states[number as usize])
-    }
-
-    /// The account behind one in order; the first one behind none.
-    pub fn after(&self, done: Option<&Account>) -> Option<(&Account, u32)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = done.map_or(Unbounded, Excluded);
-        self.by_name.range((from, Unbounded)).next().map(|(account, number)| (account, *number))
-    }
-
-    /// In the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &AccountState)> {
-        self.by_name.values().filter_map(|number| Some((*number, self.get(*number)?)))
-    }
-
-    /// Those of which anything is left.
-    fn used(&self) -> impl Iterator<Item = &AccountState> {
-        self.iter().map(|(_, state)| state).filter(|state| state.len() > 0 || !state.episodes.is_empty())
     }
 }
 
