@@ -32,6 +32,10 @@ impl Accounts {
         number
     }
 
+    pub fn number_of(&self, account: &Account) -> Option<u32> {
+        self.by_name.get(account).copied()
+    }
+
     pub fn entry(&mut self, account: Account) -> (u32, &mut AccountState) {
         let number = self.number(account);
         (number, &mut self.states[number as usize])

@@ -220,7 +220,7 @@ impl Shard {
         }
         // Nobody has this hash, or another leaf has.
         place?;
-        let account = *self.accounts.by_name.get(&leaf.account())?;
+        let account = self.accounts.number_of(&leaf.account())?;
         let node = self.accounts.get(account)?.id_of(&Scope::Leaf(leaf.dimensions()))?;
         Some(Place { account, node })
     }
