@@ -191,13 +191,20 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         }
     }
 
-    /// Commits what was taken and gives everything up.
+    /// Commits what was taken and gives everything up. What cannot be committed within the budget is done again by the next owner: no reason
+    /// to end with an error.
     ///
     /// # Errors
-    /// The last transaction did not go through.
+    /// librdkafka refuses to stop reading.
     pub fn finish_all(&mut self) -> Result<()> {
         let actions = self.assignment.on(Event::Closing);
-        self.act(actions)?;
+        if let Err(error) = self.act(actions) {
+            tracing::warn!(
+                role = R::NAME,
+                error = format!("{error:#}"),
+                "stopped before everything was committed; the next start does it again"
+            );
+        }
         self.link.close()
     }
 
