@@ -10,7 +10,7 @@ use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
 use super::interner::Interner;
 use super::pattern;
-use super::price::{Convention, Counted, Priced, Usage, price_by, query};
+use super::price::{Convention, Counted, PerToken, Priced, Usage, price_by, query};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
 use super::validate::{LONGEST_TEXT, clean};
 use crate::model::Text;
@@ -33,6 +33,8 @@ pub struct Known {
     convention: Convention,
     currency: Option<Currency>,
     tariff: Tariff,
+    /// Of this tariff.
+    per_token: Option<PerToken>,
     /// Where the last event like this was summed: most likely the next one belongs there too.
     sum: u32,
 }
@@ -154,8 +156,10 @@ impl Memory {
             // As they come, in one walk over them: another order is another key, and the same answer.
             event.each_tag(|name, value| {
                 if let Some(place) = followed.reads_tags.iter().position(|read| read.as_bytes() == name) {
-                    write(quick_key, &place.to_le_bytes());
-                    write(quick_key, value);
+                    let [place, length] = [place, value.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+                    quick_key.extend_from_slice(&place);
+                    quick_key.extend_from_slice(&length);
+                    quick_key.extend_from_slice(value);
                 }
             });
         }
@@ -211,12 +215,14 @@ impl Memory {
         let UsageEvent { project, model, provider, region, environment, meter, .. } = event;
         let [project, model, provider, region, environment] = [project, model, provider, region, environment].map(stated);
         let dimensions = [team.as_ref(), project, model, provider, region, environment, meter].map(Text::from);
+        let tariff = rules.prices.tariff(&query(event));
         Known {
             leaf: self.leaf(dimensions),
             counted: Counted::by(meter),
             convention: Convention::of(&event.source, &rules.sources),
             currency: event.currency,
-            tariff: rules.prices.tariff(&query(event)),
+            per_token: PerToken::of(&tariff),
+            tariff,
             sum: u32::MAX,
         }
     }
@@ -239,10 +245,15 @@ impl Memory {
         if !known.tariff.holds_at(time) {
             let [_, _, model, provider, region, _, meter] = self.leaves.get(known.leaf)?;
             known.tariff = rules.prices.tariff(&PriceQuery { provider, meter, model, region, token_kind: None, at: time });
+            known.per_token = PerToken::of(&known.tariff);
         }
         let usage = Usage { currency: known.currency, ..*usage };
         let find = |kind| known.tariff.rate(kind);
-        Some((known.leaf, price_by(&usage, known.counted, known.convention, rules.reporting_currency, find), known.sum))
+        Some((
+            known.leaf,
+            price_by(&usage, known.counted, known.convention, rules.reporting_currency, known.per_token.as_ref(), find),
+            known.sum,
+        ))
     }
 
     pub fn note_sum(&mut self, known: usize, sum: u32) {

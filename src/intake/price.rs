@@ -4,7 +4,7 @@
 use super::pattern::matches;
 #[cfg(test)]
 use super::rules::IntakeRules;
-use super::rules::{PriceQuery, Rate, SourceRule, TokenKind};
+use super::rules::{PriceQuery, Rate, SourceRule, Tariff, TokenKind};
 use super::validate::{LLM_TOKENS, REQUEST};
 use crate::model::money::{Currency, Nanos};
 use crate::model::usage::{Tokens, UsageEvent};
@@ -87,15 +87,63 @@ pub fn price(event: &UsageEvent<'_>, rules: &IntakeRules) -> Priced {
         rules.prices.find(&query).map(super::rules::Price::rate)
     };
     let convention = Convention::of(&event.source, &rules.sources);
-    price_by(&Usage::of(event), Counted::by(&event.meter), convention, rules.reporting_currency, find)
+    price_by(&Usage::of(event), Counted::by(&event.meter), convention, rules.reporting_currency, None, find)
 }
 
-/// `find` is the price book, for this usage at this time.
+/// Prices of a token that are whole numbers of nanos, as nearly all are: nothing is rounded where they are used, so that no division is
+/// needed, and the sum is the same.
+#[derive(Clone, Copy, Debug)]
+pub struct PerToken {
+    /// In nanos, in the order of `TokenKind::ALL`; `None` where there is no price.
+    prices: [Option<u64>; TokenKind::ALL.len()],
+    currency: Currency,
+}
+
+impl PerToken {
+    /// `None` where a price is none of these, or where they have two currencies.
+    pub fn of(tariff: &Tariff) -> Option<PerToken> {
+        let rates = TokenKind::ALL.map(|kind| tariff.rate(Some(kind)).or_else(|| tariff.rate(Some(instead_of(kind)?))));
+        let currency = rates.iter().flatten().next()?.currency;
+        let mut prices = [None; TokenKind::ALL.len()];
+        for (price, rate) in prices.iter_mut().zip(rates) {
+            let Some(Rate { amount, per, currency: other }) = rate else { continue };
+            let per = i128::from(per.max(1));
+            *price = Some(u64::try_from(amount.0 / per).ok().filter(|_| amount.0 % per == 0 && other == currency)?);
+        }
+        Some(PerToken { prices, currency })
+    }
+
+    /// `None` where it is not that simple: without tokens or prices, or beyond 64 bits.
+    #[inline]
+    fn price(&self, apart: &Tokens) -> Option<Amount> {
+        let Tokens { input, output, cached_input, cache_write, reasoning } = *apart;
+        let counts = [input, output, cached_input, cache_write, reasoning];
+        let mut cost = None;
+        for (count, price) in counts.into_iter().zip(self.prices) {
+            if count > 0 {
+                cost = Some(price?.checked_mul(count)?.checked_add(cost.unwrap_or(0))?);
+            }
+        }
+        Some(Amount { cost: Nanos(i128::from(cost?)), currency: self.currency })
+    }
+}
+
+/// The kind whose price holds where one has none of its own.
+fn instead_of(kind: TokenKind) -> Option<TokenKind> {
+    match kind {
+        TokenKind::Input | TokenKind::Output => None,
+        TokenKind::CachedInput | TokenKind::CacheWrite => Some(TokenKind::Input),
+        TokenKind::Reasoning => Some(TokenKind::Output),
+    }
+}
+
+/// `find` is the price book, for this usage at this time; `per_token` what it comes to.
 pub fn price_by(
     usage: &Usage,
     counted: Counted,
     convention: Convention,
     reporting_currency: Currency,
+    per_token: Option<&PerToken>,
     find: impl Fn(Option<TokenKind>) -> Option<Rate>,
 ) -> Priced {
     let (apart, inconsistent) = each_token_once(&usage.tokens, convention);
@@ -106,7 +154,9 @@ pub fn price_by(
     };
     let own = usage.cost.map(|cost| Amount { cost, currency: usage.currency.unwrap_or(reporting_currency) });
     let amount = own.or_else(|| match counted {
-        Counted::Tokens => price_of_tokens(usage, &apart, reporting_currency, find),
+        Counted::Tokens => {
+            per_token.and_then(|per_token| per_token.price(&apart)).or_else(|| price_of_tokens(usage, &apart, reporting_currency, find))
+        }
         Counted::Requests => price_of_count(find(None)?, i128::from(usage.requests), 1),
         Counted::Quantity => price_of_count(find(None)?, usage.quantity?.0, NANOS_PER_UNIT),
     });
@@ -143,16 +193,16 @@ fn price_of_tokens(
     find: impl Fn(Option<TokenKind>) -> Option<Rate>,
 ) -> Option<Amount> {
     let counts = [
-        (TokenKind::Input, apart.input, None),
-        (TokenKind::CachedInput, apart.cached_input, Some(TokenKind::Input)),
-        (TokenKind::CacheWrite, apart.cache_write, Some(TokenKind::Input)),
-        (TokenKind::Output, apart.output, None),
-        (TokenKind::Reasoning, apart.reasoning, Some(TokenKind::Output)),
+        (TokenKind::Input, apart.input),
+        (TokenKind::CachedInput, apart.cached_input),
+        (TokenKind::CacheWrite, apart.cache_write),
+        (TokenKind::Output, apart.output),
+        (TokenKind::Reasoning, apart.reasoning),
     ];
     let find = |kind| find(Some(kind));
     let mut sum: Option<Amount> = None;
-    for (kind, count, instead) in counts.into_iter().filter(|(_, count, _)| *count > 0) {
-        let rate = find(kind).or_else(|| find(instead?))?;
+    for (kind, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let rate = find(kind).or_else(|| find(instead_of(kind)?))?;
         let part = times(rate, i128::from(count), 1)?;
         sum = Some(match sum {
             None => Amount { cost: part, currency: rate.currency },

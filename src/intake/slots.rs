@@ -6,6 +6,8 @@ const EMPTY: u8 = 0;
 /// Was taken, and searches go on behind it.
 const GONE: u8 = 1;
 const FEWEST: usize = 64;
+/// Slots of a sweep that are looked at before any is removed: a bit for each.
+const AT_ONCE: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct Slots {
@@ -76,12 +78,18 @@ impl Slots {
         if length == 0 {
             return;
         }
-        for _ in 0..steps {
-            self.broom &= length - 1;
-            if self.tags[self.broom] > GONE && is_gone(self.items[self.broom]) {
-                self.remove_at(self.broom);
+        let mut left = steps;
+        while left > 0 {
+            let start = self.broom & (length - 1);
+            let end = length.min(start + left.min(AT_ONCE));
+            (left, self.broom) = (left - (end - start), end);
+            let slots = self.tags[start..end].iter().zip(&self.items[start..end]);
+            // Without a branch for each of them.
+            let mut gone = slots.rev().fold(0_u64, |gone, (tag, item)| gone << 1 | u64::from((*tag > GONE) & is_gone(*item)));
+            while gone != 0 {
+                self.remove_at(start + gone.trailing_zeros() as usize);
+                gone &= gone - 1;
             }
-            self.broom += 1;
         }
     }
 

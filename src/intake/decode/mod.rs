@@ -6,6 +6,7 @@ pub mod cloudevents;
 mod field;
 pub mod json;
 mod plan;
+mod program;
 pub mod quick;
 mod schemas;
 #[cfg(test)]

@@ -7,11 +7,14 @@ use apache_avro::schema::{InnerDecimalSchema, RecordField, ResolvedSchema, UuidS
 
 use super::Field;
 use super::field::Kind;
+use super::program::{self, Act};
 
 /// Fields of one writer schema, in its order.
 #[derive(Debug)]
 pub struct Plan {
     pub steps: Vec<Step>,
+    /// The same for the quick reader.
+    pub acts: Vec<Act>,
     /// Shapes that are skipped; they refer to each other by place, so that recursive types stay finite.
     pub shapes: Vec<Shape>,
 }
@@ -63,8 +66,9 @@ pub fn compile(text: &str) -> Result<Plan, String> {
     let names = ResolvedSchema::new(&schema).map_err(|error| error.to_string())?;
     let Schema::Record(record) = &schema else { return Err("not a record".to_owned()) };
     let mut compiler = Compiler { names: &names, shapes: Vec::new(), known: BTreeMap::new() };
-    let steps = record.fields.iter().map(|field| compiler.step(field)).collect();
-    Ok(Plan { steps, shapes: compiler.shapes })
+    let steps: Vec<Step> = record.fields.iter().map(|field| compiler.step(field)).collect();
+    let acts = program::straighten(&steps, &compiler.shapes);
+    Ok(Plan { steps, acts, shapes: compiler.shapes })
 }
 
 struct Compiler<'s> {

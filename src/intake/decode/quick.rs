@@ -5,9 +5,12 @@ use std::borrow::Cow;
 
 use super::avro::{Bytes as Thorough, SPARE_ITEMS};
 use super::plan::{Plan, Read, Shape, Step};
+use super::program::{Act, Counted, Kept};
 use super::{Field, MOST_TAGS, Value};
 use crate::intake::price::Usage;
 use crate::intake::validate::{self, LARGEST, LONGEST_TEXT};
+use crate::model::money::Nanos;
+use crate::model::usage::Tokens;
 
 /// A decoded event. Id, resource and tags are UTF-8 and of legal length, numbers are legal; the other texts are still to be judged. Null,
 /// absent and empty are one to the contract.
@@ -21,20 +24,22 @@ pub struct QuickEvent<'a> {
     pub time_ms: i64,
     pub usage: Usage,
     pub has_tokens: bool,
-    tags: Pairs<'a>,
+    /// Blocks of names and values, as they stand in the datum; known to be whole.
+    tags: &'a [u8],
 }
 
 impl<'a> QuickEvent<'a> {
     /// Name and value, as they come.
-    pub fn each_tag(&self, mut take: impl FnMut(&'a [u8], &'a [u8])) {
-        let mut pairs = Pairs { ..self.tags };
-        while let Some((name, value)) = pairs.next() {
-            take(name, value);
-        }
+    #[inline]
+    pub fn each_tag(&self, take: impl FnMut(&'a [u8], &'a [u8])) {
+        each_pair(self.tags, take);
     }
 }
 
 /// Bytes without reasons: what is wrong with them is told by the thorough reader, and returning no text for it makes this one quick.
+///
+/// What is not inlined takes and gives it by value, so that it can stay in registers.
+#[derive(Clone, Copy)]
 struct Bytes<'a> {
     rest: &'a [u8],
     /// As the thorough reader counts them, so that both take the same records.
@@ -52,37 +57,29 @@ impl<'a> Bytes<'a> {
             self.rest = rest;
             return Some(i64::from(byte >> 1) ^ -i64::from(byte & 1));
         }
-        self.longer()
+        let value;
+        (value, self.rest) = longer(self.rest)?;
+        Some(value)
     }
 
-    /// A number of 64 bits or more is left to the thorough reader.
-    fn longer(&mut self) -> Option<i64> {
-        let (mut value, mut shift) = (0_u64, 0_u32);
-        loop {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed()));
-            }
-            shift += 7;
-            if shift >= 63 {
-                return None;
-            }
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn prefixed(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.long()?).ok()?;
-        self.take(length)
+        if let [byte @ 0..0x80, rest @ ..] = self.rest
+            && byte & 1 == 0
+        {
+            self.rest = rest;
+            return self.take(usize::from(byte >> 1));
+        }
+        let text;
+        (text, self.rest) = prefixed_by_more(self.rest)?;
+        Some(text)
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -91,11 +88,13 @@ impl<'a> Bytes<'a> {
         Some(*taken)
     }
 
+    #[inline(always)]
     fn variant<'r, T>(&mut self, variants: &'r [T]) -> Option<&'r T> {
         variants.get(usize::try_from(self.long()?).ok()?)
     }
 
     /// Items of the next block; 0 at the end. A block that states its size is left to the thorough reader.
+    #[inline(always)]
     fn block(&mut self) -> Option<usize> {
         let items = usize::try_from(self.long()?).ok()?;
         self.items_left = self.items_left.checked_sub(items)?;
@@ -123,78 +122,154 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// A number of up to eight bytes at once: every byte's lowest seven bits are moved together, first in pairs, then these in pairs, then these.
+#[inline(always)]
+fn longer(rest: &[u8]) -> Option<(i64, &[u8])> {
+    let Some(next) = rest.first_chunk() else { return longest(rest) };
+    let word = u64::from_le_bytes(*next);
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return longest(rest);
+    }
+    let bits = ends.trailing_zeros() + 1;
+    let bytes = word & (u64::MAX >> (64 - bits));
+    let sevens = (bytes & 0x007f_007f_007f_007f) | (bytes & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fourteens = (sevens & 0x0000_3fff_0000_3fff) | (sevens & 0x3fff_0000_3fff_0000) >> 2;
+    let value = (fourteens & 0x0fff_ffff) | (fourteens & 0x0fff_ffff_0000_0000) >> 4;
+    let rest = rest.get(usize::try_from(bits / 8).ok()?..)?;
+    Some(((value >> 1).cast_signed() ^ -((value & 1).cast_signed()), rest))
+}
+
+fn prefixed_by_more(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = longer(rest)?;
+    rest.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// A number of 64 bits or more is left to the thorough reader.
+#[cold]
+fn longest(mut rest: &[u8]) -> Option<(i64, &[u8])> {
+    let (mut value, mut shift) = (0_u64, 0_u32);
+    loop {
+        let (byte, behind) = rest.split_first()?;
+        rest = behind;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(((value >> 1).cast_signed() ^ -((value & 1).cast_signed()), rest));
+        }
+        shift += 7;
+        if shift >= 63 {
+            return None;
+        }
+    }
+}
+
+/// What has been read of an event.
+#[derive(Default)]
+struct Reading<'a> {
+    kept: [&'a [u8]; 6],
+    counts: [u64; 6],
+    has_tokens: bool,
+    time_ms: Option<i64>,
+    quantity: Option<Nanos>,
+    cost: Option<Nanos>,
+    tags: &'a [u8],
+}
+
 /// `None`: nothing is known, not even that it is wrong.
 ///
 /// All texts that may decide who pays and what it costs, but for user and tags, are appended to `key` as they stand in the datum: equal
 /// bytes of one schema are equal texts.
+#[inline]
 pub fn read<'a>(datum: &'a [u8], plan: &'a Plan, key: &mut Vec<u8>) -> Option<QuickEvent<'a>> {
     let mut bytes = Bytes::new(datum);
-    let mut event = QuickEvent { usage: Usage { requests: 1, ..Usage::default() }, ..QuickEvent::default() };
-    let (mut has_time, mut resource) = (false, &[][..]);
-    // Fields of the key that follow on each other are copied at once.
-    let mut run: Option<&[u8]> = None;
-    for step in &plan.steps {
-        let Step::Take(field, read) = step else {
-            let Step::Skip(shape) = step else { return None };
-            end_run(&mut run, bytes.rest, key)?;
-            bytes.skip(plan, *shape)?;
-            continue;
-        };
-        if is_in_key(*field) {
-            run.get_or_insert(bytes.rest);
-        } else {
-            end_run(&mut run, bytes.rest, key)?;
+    let mut reading = Reading { counts: [0, 0, 0, 0, 0, 1], ..Reading::default() };
+    let (mut run, mut acts) = (datum, plan.acts.iter());
+    while let Some(act) = acts.next() {
+        match *act {
+            Act::KeyBegins => run = bytes.rest,
+            // Fields of the key that follow on each other are copied at once.
+            Act::KeyEnds => key.extend_from_slice(run.get(..run.len() - bytes.rest.len())?),
+            Act::Optional { null, value } => {
+                let (variant, rest) = bytes.rest.split_first()?;
+                bytes.rest = rest;
+                if *variant == null {
+                    acts.next();
+                } else if *variant != value {
+                    return None;
+                }
+            }
+            Act::Keep(kept) => reading.kept[kept as usize] = bytes.prefixed()?,
+            Act::Pass(times) => {
+                for _ in 0..times {
+                    bytes.prefixed()?;
+                }
+            }
+            Act::PassLong => drop(bytes.long()?),
+            Act::PassFixed(size) => drop(bytes.take(size)?),
+            Act::Millis => reading.time_ms = Some(bytes.long()?),
+            Act::Micros => reading.time_ms = Some(bytes.long()?.div_euclid(1_000)),
+            Act::Count(counted) => reading.count(counted, &mut bytes)?,
+            Act::Tags => reading.tags = tags(&mut bytes)?,
+            Act::Step(place) => bytes = reading.step(bytes, plan, place)?,
         }
-        let Some(read) = chosen(&mut bytes, read)? else { continue };
+    }
+    if bytes.rest.is_empty() { reading.finish() } else { None }
+}
+
+impl<'a> Reading<'a> {
+    #[inline(always)]
+    fn count(&mut self, counted: Counted, bytes: &mut Bytes<'a>) -> Option<()> {
+        // What is negative is larger than the largest.
+        let count = bytes.long()?.cast_unsigned();
+        self.counts[counted as usize] = Some(count).filter(|count| *count <= LARGEST)?;
+        self.has_tokens |= counted != Counted::Requests;
+        Some(())
+    }
+
+    #[cold]
+    fn step(&mut self, mut bytes: Bytes<'a>, plan: &'a Plan, place: usize) -> Option<Bytes<'a>> {
+        let (field, read) = match plan.steps.get(place)? {
+            Step::Take(field, read) => (*field, read),
+            Step::Skip(shape) => {
+                bytes.skip(plan, *shape)?;
+                return Some(bytes);
+            }
+        };
+        let Some(read) = chosen(&mut bytes, read)? else { return Some(bytes) };
         match field {
             Field::EventTime => {
                 let Read::Time(units) = read else { return None };
-                event.time_ms = bytes.long()?.div_euclid(*units);
-                has_time = true;
+                self.time_ms = Some(bytes.long()?.div_euclid(*units));
             }
-            Field::EventId => event.event_id = text(&mut bytes, read)?,
-            Field::Source => event.source = text(&mut bytes, read)?,
-            Field::Team => event.team = text(&mut bytes, read)?,
-            Field::Meter => event.meter = text(&mut bytes, read)?,
-            Field::User => event.user = text(&mut bytes, read)?,
-            Field::ResourceId => resource = text(&mut bytes, read)?,
-            Field::Tags => event.tags = tags(&mut bytes, read)?,
-            Field::Quantity => event.usage.quantity = validate::quantity(number(&mut bytes, read)?).ok()?,
-            Field::Cost => event.usage.cost = validate::cost(money(&mut bytes, read)?).ok()?,
-            field => match count_of(&mut event, *field) {
-                Some(count) => *count = self::count(&mut bytes, read)?,
-                None => drop(text(&mut bytes, read)?),
+            Field::Tags => {
+                let Read::Map(values) = read else { return None };
+                let Read::Text = **values else { return None };
+                self.tags = tags(&mut bytes)?;
+            }
+            Field::Quantity => self.quantity = validate::quantity(number(&mut bytes, read)?).ok()?,
+            Field::Cost => self.cost = validate::cost(money(&mut bytes, read)?).ok()?,
+            field => match (Kept::of(field), Counted::of(field)) {
+                (Some(kept), _) => self.kept[kept as usize] = text(&mut bytes, read)?,
+                (None, Some(counted)) => {
+                    let Read::Long = read else { return None };
+                    self.count(counted, &mut bytes)?;
+                }
+                (None, None) => drop(text(&mut bytes, read)?),
             },
         }
+        Some(bytes)
     }
-    end_run(&mut run, bytes.rest, key)?;
-    let whole = bytes.rest.is_empty() && has_time && !event.event_id.is_empty() && !event.source.is_empty();
-    (whole && is_text(event.event_id) && is_text(resource)).then_some(event)
-}
 
-fn is_in_key(field: Field) -> bool {
-    match field {
-        Field::Source
-        | Field::Meter
-        | Field::Team
-        | Field::Project
-        | Field::Model
-        | Field::Provider
-        | Field::Region
-        | Field::Environment
-        | Field::Account
-        | Field::Currency => true,
-        Field::EventId | Field::EventTime | Field::User | Field::ResourceId | Field::Quantity | Field::Cost | Field::Tags => false,
-        Field::InputTokens | Field::OutputTokens | Field::CachedInputTokens | Field::CacheWriteTokens | Field::ReasoningTokens => false,
-        Field::Requests => false,
+    #[inline(always)]
+    fn finish(self) -> Option<QuickEvent<'a>> {
+        let [event_id, source, team, meter, user, resource] = self.kept;
+        let [input, output, cached_input, cache_write, reasoning, requests] = self.counts;
+        let tokens = Tokens { input, output, cached_input, cache_write, reasoning };
+        let is_whole = !event_id.is_empty() && !source.is_empty() && is_text(event_id) && is_text(resource);
+        let usage = Usage { tokens, quantity: self.quantity, requests, cost: self.cost, currency: None };
+        let (time_ms, has_tokens, tags) = (self.time_ms?, self.has_tokens, self.tags);
+        is_whole.then_some(QuickEvent { event_id, source, team, meter, user, time_ms, usage, has_tokens, tags })
     }
-}
-
-fn end_run(run: &mut Option<&[u8]>, rest: &[u8], key: &mut Vec<u8>) -> Option<()> {
-    if let Some(start) = run.take() {
-        key.extend_from_slice(start.get(..start.len() - rest.len())?);
-    }
-    Some(())
 }
 
 fn is_text(bytes: &[u8]) -> bool {
@@ -208,26 +283,6 @@ fn chosen<'p>(bytes: &mut Bytes<'_>, read: &'p Read) -> Option<Option<&'p Read>>
         read => read,
     };
     Some(if matches!(read, Read::Null) { None } else { Some(read) })
-}
-
-fn count_of<'e>(event: &'e mut QuickEvent<'_>, field: Field) -> Option<&'e mut u64> {
-    let tokens = &mut event.usage.tokens;
-    let count = match field {
-        Field::Requests => return Some(&mut event.usage.requests),
-        Field::InputTokens => &mut tokens.input,
-        Field::OutputTokens => &mut tokens.output,
-        Field::CachedInputTokens => &mut tokens.cached_input,
-        Field::CacheWriteTokens => &mut tokens.cache_write,
-        Field::ReasoningTokens => &mut tokens.reasoning,
-        _ => return None,
-    };
-    event.has_tokens = true;
-    Some(count)
-}
-
-fn count(bytes: &mut Bytes<'_>, read: &Read) -> Option<u64> {
-    let Read::Long = read else { return None };
-    u64::try_from(bytes.long()?).ok().filter(|count| *count <= LARGEST)
 }
 
 fn text<'a>(bytes: &mut Bytes<'a>, read: &'a Read) -> Option<&'a [u8]> {
@@ -261,45 +316,8 @@ fn money<'a>(bytes: &mut Bytes<'a>, read: &Read) -> Option<Value<'a>> {
     }
 }
 
-/// Names and values of a map, in their order; known to be whole.
-#[derive(Debug, Default)]
-struct Pairs<'a> {
-    rest: &'a [u8],
-    left_in_block: usize,
-}
-
-impl<'a> Pairs<'a> {
-    fn are_text(&self) -> bool {
-        let mut pairs = Pairs { ..*self };
-        while let Some((name, value)) = pairs.next() {
-            if std::str::from_utf8(name).is_err() || std::str::from_utf8(value).is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
-        let mut bytes = Bytes::new(self.rest);
-        if self.left_in_block == 0 {
-            if self.rest.is_empty() {
-                return None;
-            }
-            self.left_in_block = bytes.block()?;
-            if self.left_in_block == 0 {
-                return None;
-            }
-        }
-        self.left_in_block -= 1;
-        let pair = (bytes.prefixed()?, bytes.prefixed()?);
-        self.rest = bytes.rest;
-        Some(pair)
-    }
-}
-
-fn tags<'a>(bytes: &mut Bytes<'a>, read: &Read) -> Option<Pairs<'a>> {
-    let Read::Map(values) = read else { return None };
-    let Read::Text = **values else { return None };
+#[inline(always)]
+fn tags<'a>(bytes: &mut Bytes<'a>) -> Option<&'a [u8]> {
     let (start, mut count) = (bytes.rest, 0_usize);
     loop {
         let items = bytes.block()?;
@@ -313,7 +331,25 @@ fn tags<'a>(bytes: &mut Bytes<'a>, read: &Read) -> Option<Pairs<'a>> {
             }
         }
     }
-    let pairs = Pairs { rest: start.get(..start.len() - bytes.rest.len())?, left_in_block: 0 };
+    let pairs = start.get(..start.len() - bytes.rest.len())?;
     // One look at all of it, lengths included, instead of one at each text.
-    (pairs.rest.is_ascii() || pairs.are_text()).then_some(pairs)
+    (pairs.is_ascii() || are_texts(pairs)).then_some(pairs)
+}
+
+#[inline(always)]
+fn each_pair<'a>(pairs: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8])) {
+    let mut bytes = Bytes::new(pairs);
+    while let Some(items @ 1..) = bytes.block() {
+        for _ in 0..items {
+            let (Some(name), Some(value)) = (bytes.prefixed(), bytes.prefixed()) else { return };
+            take(name, value);
+        }
+    }
+}
+
+#[cold]
+fn are_texts(pairs: &[u8]) -> bool {
+    let mut are = true;
+    each_pair(pairs, |name, value| are &= std::str::from_utf8(name).is_ok() && std::str::from_utf8(value).is_ok());
+    are
 }

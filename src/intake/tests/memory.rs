@@ -63,7 +63,8 @@ fn prices(at: Timestamp) -> Vec<Price> {
         price("gpt-4o", TokenKind::Input, "7", minutes(-2), Some(minutes(-1)), None),
         price("gpt-*", TokenKind::Input, "5", minutes(-4), None, Some("eu")),
         price("gpt-*", TokenKind::Output, "10", minutes(-9_000), None, None),
-        price("gpt-*", TokenKind::CachedInput, "1", minutes(-2), None, None),
+        // No whole number of nanos for a token.
+        price("gpt-*", TokenKind::CachedInput, "0.3333333", minutes(-2), None, None),
     ];
     prices.push(Price { meter: "gpu.seconds".into(), token_kind: None, model: "".into(), per: 3_600, ..prices[0].clone() });
     prices.push(Price { meter: "request".into(), token_kind: None, model: "".into(), per: 7, effective_to: None, ..prices[0].clone() });
