@@ -324,7 +324,9 @@ impl Role for Deliver<'_> {
         if !self.due.is_empty() || self.round.len() >= LARGEST_ROUND || moment.uptime.saturating_sub(self.looked) >= LOOK {
             return Demand::Now;
         }
-        self.since.map_or(Demand::Nothing, Demand::Since)
+        // Without anybody to tell, offsets can wait for the next look: each transaction costs the broker as much as one of watch's.
+        let since = self.since.filter(|_| self.delivery.channel.is_some());
+        since.map_or(Demand::Nothing, Demand::Since)
     }
 
     /// Sends some mails, and gives their receipts. The offsets wait for the last mail, so that a crash repeats the others only.
