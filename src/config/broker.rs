@@ -24,7 +24,7 @@ const RESERVED: [(&str, &str); 37] = [
     ("auto.commit.interval.ms", "offsets are committed with the results, in one transaction"),
     ("enable.auto.offset.store", "offsets are committed with the results, in one transaction"),
     ("auto.offset.reset", "a lost position is an error, never a silent jump"),
-    ("enable.partition.eof", "tells when a partition is caught up"),
+    ("enable.partition.eof", "beside batches it makes the client skip a record after a rebalance"),
     ("check.crcs", "a damaged record must be found"),
     ("transactional.id", "it is made of application_id, role and instance_id"),
     ("transaction.timeout.ms", "set kafka.transaction_timeout"),

@@ -3,8 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::clock::Stopwatch;
 
@@ -28,6 +30,28 @@ impl ErrorLog {
         }
     }
 }
+
+/// What a client outside of any group reports. The end of a partition comes as an error too; whoever waits for it reads it from the queue.
+pub(super) struct Quiet {
+    client: &'static str,
+    errors: ErrorLog,
+}
+
+impl Quiet {
+    pub fn named(client: &'static str) -> Quiet {
+        Quiet { client, errors: ErrorLog::default() }
+    }
+}
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            self.errors.report(self.client, &error, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 /// Where the brokers are and who we are to them.
 #[derive(Clone, Debug, Default)]

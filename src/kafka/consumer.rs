@@ -81,10 +81,6 @@ impl Events {
 
 impl ClientContext for Events {
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is news for the poll loop, not an error; it is reported here too.
-        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            return;
-        }
         self.errors.report("consumer", &error, reason);
     }
 }

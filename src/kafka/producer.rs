@@ -69,10 +69,8 @@ impl ClientContext for Deliveries {
 fn is_broken_connection(error: &KafkaError, reason: &str) -> bool {
     use RDKafkaErrorCode as Code;
     let is_transport = matches!(error.rdkafka_error_code(), Some(Code::BrokerTransportFailure | Code::OperationTimedOut | Code::Resolve));
-    is_transport
-        && !["INIT", "DOWN", "TRY_CONNECT", "CONNECT"]
-            .iter()
-            .any(|state| reason.ends_with(&format!("in state {state})")) || reason.contains(&format!("in state {state},")))
+    let was_in = |state: &str| [")", ","].iter().any(|end| reason.contains(&format!("in state {state}{end}")));
+    is_transport && !["INIT", "DOWN", "TRY_CONNECT", "CONNECT"].into_iter().any(was_in)
 }
 
 impl ProducerContext for Deliveries {

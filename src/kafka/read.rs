@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::batch::Batch;
-use super::client::{Connection, ErrorLog};
+use super::client::{Connection, Quiet};
 use super::fetch::{Bell, Queue};
 use super::link::{From, Partition, Read, Until};
 use crate::clock::Stopwatch;
@@ -46,20 +45,6 @@ struct Open {
     progressed: Stopwatch,
 }
 
-/// The end of a partition is reported as an error; it is what we wait for.
-#[derive(Default)]
-struct Quiet(ErrorLog);
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            self.0.report("reader", &error, reason);
-        }
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
 impl Reader {
     /// # Errors
     /// A property that librdkafka refuses.
@@ -72,8 +57,8 @@ impl Reader {
         let mut uncommitted = config.clone();
         uncommitted.set("isolation.level", "read_uncommitted");
         let context = "cannot create a Kafka reader";
-        let asking = uncommitted.create_with_context(Quiet::default()).context(context)?;
-        let reading = config.create_with_context(Quiet::default()).context(context)?;
+        let asking = uncommitted.create_with_context(Quiet::named("reader")).context(context)?;
+        let reading = config.create_with_context(Quiet::named("reader")).context(context)?;
         Ok(Reader { open: None, bell: Bell::default(), asking, reading })
     }
 

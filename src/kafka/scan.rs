@@ -4,12 +4,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Connection, ErrorLog};
+use super::client::{Connection, Quiet};
 use super::link::{From, Partition, Read, Record, Until};
 use super::read::Reader;
 
@@ -34,31 +32,16 @@ pub struct Bounds {
     pub high: i64,
 }
 
-/// The end of a partition is reported as an error; it is what we wait for.
-#[derive(Default)]
-struct Quiet(ErrorLog);
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            self.0.report("scanner", &error, reason);
-        }
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
 impl Scanner {
     /// # Errors
     /// A property that librdkafka refuses.
     pub fn new(connection: &Connection) -> Result<Scanner> {
-        let mut config = connection.reader_config("scan");
-        config.set("enable.partition.eof", "true");
+        let config = connection.reader_config("scan");
         let mut uncommitted = config.clone();
         uncommitted.set("isolation.level", "read_uncommitted");
         let context = "cannot create a Kafka reader";
-        let asking = uncommitted.create_with_context(Quiet::default()).context(context)?;
-        let reading = config.create_with_context(Quiet::default()).context(context)?;
+        let asking = uncommitted.create_with_context(Quiet::named("scanner")).context(context)?;
+        let reading = config.create_with_context(Quiet::named("scanner")).context(context)?;
         Ok(Scanner { asking, reading, reader: RefCell::new(Reader::new(connection)?) })
     }
 

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::batch::Batch;
-use super::client::{Connection, ErrorLog};
+use super::client::{Connection, Quiet};
 use super::fetch::{Bell, Queue};
 use super::link::Partition;
 
@@ -20,19 +19,6 @@ pub struct Tail {
     bell: Bell,
     consumer: BaseConsumer<Quiet>,
 }
-
-#[derive(Default)]
-struct Quiet(ErrorLog);
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            self.0.report("tail", &error, reason);
-        }
-    }
-}
-
-impl ConsumerContext for Quiet {}
 
 impl Tail {
     /// # Errors
@@ -46,7 +32,7 @@ impl Tail {
         config.set("fetch.min.bytes", "65536");
         config.set("fetch.message.max.bytes", "1048576");
         config.set("queued.max.messages.kbytes", "1024");
-        let consumer = config.create_with_context(Quiet::default()).context("cannot create a Kafka reader")?;
+        let consumer = config.create_with_context(Quiet::named("tail")).context("cannot create a Kafka reader")?;
         Ok(Tail { queues: BTreeMap::new(), bell: Bell::default(), consumer })
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use super::commit::{Share, Staged};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
-use crate::kafka::link::{Batch, Committed, From, Link as _, OutRecord, Partition, Record, Until};
+use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
 use crate::metrics::{RestoredFrom, StateSize};
 use crate::model::effect::Effect;
@@ -87,7 +87,6 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
             setup.shard_count
         );
     }
-    tracing::debug!(uptime_ms = link.uptime().as_millis(), thread, "joined");
     Worker::new(link, Watch::new(setup, thread), setup, thread, setup.incarnation(Watch::NAME, thread)).run(stop)
 }
 
