@@ -63,7 +63,7 @@ const STUCK: Duration = Duration::from_secs(60);
 /// At the end: nothing new for so long, and not longer than that.
 const SETTLED: Duration = Duration::from_millis(1_500);
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Plays the story; whether every incident was found.
 ///
@@ -159,7 +159,7 @@ struct Player<'a> {
 
 impl<'a> Player<'a> {
     fn new(story: &'a Story, stage: &'a Stage, view: &'a Shared, speed: f64) -> Result<Player<'a>> {
-        let producer = Producer::start(&stage.setup.connection.producer_config("demo-source", None), DRAIN_TIMEOUT)?;
+        let producer = Producer::start(&stage.setup.connection.producer_config("demo-source", None), START_TIMEOUT)?;
         let mut teams: Vec<&str> = cast::PROJECTS.iter().map(|project| project.team).collect();
         teams.dedup();
         Ok(Player {
@@ -206,7 +206,7 @@ impl<'a> Player<'a> {
             })?;
         }
         self.handed += parcels.len() as u64;
-        Ok(self.producer.drain(DRAIN_TIMEOUT)?)
+        Ok(self.producer.drain()?)
     }
 
     /// Until it is time for what happens `at`, and what came before has got through; draws meanwhile.

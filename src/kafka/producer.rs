@@ -3,7 +3,8 @@
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::bindings as sys;
@@ -42,8 +43,13 @@ pub enum ProduceError {
     Rebuild { step: &'static str, reason: String },
 }
 
+/// A call of the client library gets this long: longer than any healthy broker needs, shorter than the shortest transaction timeout that
+/// config allows. Waiting longer would gain nothing: whoever replaces this producer finds out what became of its transaction.
+const MOST: Duration = Duration::from_secs(8);
+
 pub struct Producer {
-    inner: BaseProducer<Deliveries>,
+    /// Shared with a call that does not return, for as long as it does not.
+    inner: Arc<BaseProducer<Deliveries>>,
     transactional: bool,
 }
 
@@ -99,7 +105,7 @@ impl Producer {
         // Requests before the first transaction leave nothing behind that could hit it.
         inner.poll(Duration::ZERO);
         inner.context().tainted.store(false, Ordering::SeqCst);
-        Ok(Producer { inner, transactional })
+        Ok(Producer { inner: Arc::new(inner), transactional })
     }
 
     /// Whether a connection broke since the start: a request of an ended transaction may then still be under way.
@@ -146,15 +152,15 @@ impl Producer {
     /// linger does not count, and returns as soon as it can.
     ///
     /// # Errors
-    /// A record that could not be delivered, or the time is over.
-    pub fn drain(&self, timeout: Duration) -> Result<(), ProduceError> {
+    /// A record that could not be delivered, or that is not acknowledged after 8 seconds.
+    pub fn drain(&self) -> Result<(), ProduceError> {
         let started = Stopwatch::start();
         while self.inner.in_flight_count() > 0 {
             // SAFETY: the pointer is the live producer's own.
             unsafe { sys::rd_kafka_flush(self.inner.client().native_ptr(), 1) };
             self.inner.poll(Duration::ZERO);
-            if started.elapsed() > timeout {
-                return Err(ProduceError::Rebuild { step: "drain", reason: format!("records not acknowledged within {timeout:?}") });
+            if started.elapsed() > MOST {
+                return Err(ProduceError::Rebuild { step: "drain", reason: format!("records not acknowledged within {MOST:?}") });
             }
         }
         match self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -165,7 +171,7 @@ impl Producer {
 
     /// # Errors
     /// As librdkafka classifies them; a time-out means that nobody knows.
-    pub fn send_offsets(&self, offsets: &[(Partition, i64)], metadata: &str, group: &GroupMetadata) -> Result<(), ProduceError> {
+    pub fn send_offsets(&self, offsets: &[(Partition, i64)], metadata: &str, group: GroupMetadata) -> Result<(), ProduceError> {
         let step = "send offsets";
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {
@@ -173,35 +179,47 @@ impl Producer {
             element.set_metadata(metadata);
             element.set_offset(Offset::Offset(*offset)).map_err(|error| ProduceError::Abort { step, reason: error.to_string() })?;
         }
-        // SAFETY: all three live beyond the call, which copies what it keeps; the error is destroyed below.
-        let error = unsafe { sys::rd_kafka_send_offsets_to_transaction(self.inner.client().native_ptr(), list.ptr(), group.pointer, -1) };
-        if error.is_null() {
-            return Ok(());
-        }
-        // SAFETY: `error` is a valid, owned error object until it is destroyed.
-        let (reason, abort) = unsafe {
-            let reason = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
-            let abort = sys::rd_kafka_error_txn_requires_abort(error) != 0 || sys::rd_kafka_error_is_retriable(error) != 0;
-            sys::rd_kafka_error_destroy(error);
-            (reason, abort)
-        };
-        Err(if abort { ProduceError::Abort { step, reason } } else { ProduceError::Rebuild { step, reason } })
+        // The library minds no timeout here, and where the group's coordinator goes away it may wait for ever (librdkafka #5456, #5511): so it
+        // gets a thread of its own. A call that is given up keeps its client until it returns; the next producer has fenced that by then.
+        let (answer, answered) = sync_channel(1);
+        let inner = Arc::clone(&self.inner);
+        let call = move || drop(answer.send(send_offsets_of(&inner, &list, &group)));
+        let rebuild = |reason: String| ProduceError::Rebuild { step, reason };
+        std::thread::Builder::new().name("send offsets".to_string()).spawn(call).map_err(|error| rebuild(error.to_string()))?;
+        answered.recv_timeout(MOST).map_err(|_| rebuild(format!("no answer within {MOST:?}")))?
     }
 
     /// # Errors
     /// As librdkafka classifies them.
     pub fn commit(&self) -> Result<(), ProduceError> {
-        self.inner.commit_transaction(rdkafka::util::Timeout::Never).map_err(|error| classify("commit transaction", &error))
+        self.inner.commit_transaction(MOST).map_err(|error| classify("commit transaction", &error))
     }
 
     /// # Errors
     /// As librdkafka classifies them.
     pub fn abort(&self) -> Result<(), ProduceError> {
-        let result = self.inner.abort_transaction(rdkafka::util::Timeout::Never).map_err(|error| classify("abort transaction", &error));
+        let result = self.inner.abort_transaction(MOST).map_err(|error| classify("abort transaction", &error));
         self.inner.poll(Duration::ZERO);
         self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         result
     }
+}
+
+fn send_offsets_of(producer: &BaseProducer<Deliveries>, list: &TopicPartitionList, group: &GroupMetadata) -> Result<(), ProduceError> {
+    let step = "send offsets";
+    // SAFETY: all three live beyond the call, which copies what it keeps; the error is destroyed below.
+    let error = unsafe { sys::rd_kafka_send_offsets_to_transaction(producer.client().native_ptr(), list.ptr(), group.pointer, -1) };
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: `error` is a valid, owned error object until it is destroyed.
+    let (reason, abort) = unsafe {
+        let reason = CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned();
+        let abort = sys::rd_kafka_error_txn_requires_abort(error) != 0 || sys::rd_kafka_error_is_retriable(error) != 0;
+        sys::rd_kafka_error_destroy(error);
+        (reason, abort)
+    };
+    Err(if abort { ProduceError::Abort { step, reason } } else { ProduceError::Rebuild { step, reason } })
 }
 
 fn classify(step: &'static str, error: &KafkaError) -> ProduceError {
@@ -216,6 +234,9 @@ fn classify(step: &'static str, error: &KafkaError) -> ProduceError {
 pub struct GroupMetadata {
     pointer: *mut sys::rd_kafka_consumer_group_metadata_t,
 }
+
+// SAFETY: an object of its own on the heap, bound to no thread and changed by nobody.
+unsafe impl Send for GroupMetadata {}
 
 impl GroupMetadata {
     pub fn of(consumer: &Consumer) -> GroupMetadata {

@@ -14,8 +14,6 @@ use super::read::Reader;
 use crate::clock::{self, Stopwatch};
 use crate::model::time::Timestamp;
 
-/// Longer than any healthy broker needs to acknowledge a batch, shorter than the transaction timeout that config allows.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// For fencing what stood open under our transactional id; the broker's transaction timeout bounds it.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -132,7 +130,7 @@ impl Link for Session {
     }
 
     fn drain(&mut self) -> Result<(), ProduceError> {
-        self.producer()?.drain(DRAIN_TIMEOUT)
+        self.producer()?.drain()
     }
 
     fn send_offsets(&mut self, offsets: &[(Partition, i64)], metadata: &str) -> Result<(), ProduceError> {
@@ -141,7 +139,7 @@ impl Link for Session {
             let reason = "this consumer is no longer a member of its group; committing would not be fenced".to_string();
             return Err(ProduceError::Abort { step: "check membership", reason });
         }
-        self.producer()?.send_offsets(offsets, metadata, &group)
+        self.producer()?.send_offsets(offsets, metadata, group)
     }
 
     fn commit(&mut self) -> Result<(), ProduceError> {

@@ -2,7 +2,7 @@
 //!
 //! The short run belongs to `make test`, the long one is `make chaos`. Environment: TOLLGATE_CHAOS_SEED, TOLLGATE_CHAOS_SCALE (per cent of
 //! the faults of the long run), TOLLGATE_CHAOS_RATE (records a second), TOLLGATE_CHAOS_DIR (where results and logs are left),
-//! TOLLGATE_CHAOS_BINARY (another build than this one).
+//! TOLLGATE_CHAOS_BINARY (another build than this one), TOLLGATE_CHAOS_ONLY (a part of a class's name: of the long run this class alone).
 
 mod dice;
 mod faults;
@@ -61,10 +61,12 @@ fn the_long_one() {
     ];
     Dice::new(seed).shuffle(&mut plan);
     plan.push((Class::Mixed, of(60), 4));
+    let only = std::env::var("TOLLGATE_CHAOS_ONLY").ok();
+    plan.retain(|(class, ..)| only.as_deref().is_none_or(|part| class.name().contains(part)));
     let planned = Duration::from_secs(3_000 * scale / 100);
     let shape = Shape { seed, events_per_second: setting("TOLLGATE_CHAOS_RATE", 100), hour: Duration::from_secs(2), planned };
     let outcome = campaign("long", shape, &plan);
-    if scale >= 100 {
+    if scale >= 100 && only.is_none() {
         for class in Class::ALL.into_iter().filter(|class| *class != Class::Mixed) {
             assert!(table::of_class(&outcome.cells, class) >= 10, "at least ten of each class: {}", class.name());
         }
