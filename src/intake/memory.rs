@@ -18,25 +18,37 @@ use crate::model::money::Currency;
 use crate::model::time::Timestamp;
 use crate::model::usage::UsageEvent;
 
-/// Different texts of events, far more than a large company has within some minutes, and what they may take.
-const MOST_INPUTS: usize = 32_768;
-const MOST_INPUT_BYTES: usize = 8 * 1024 * 1024;
+/// Different texts of events, far more than a large company has within some minutes, and what they may take. Tests have more than that.
+const MOST_INPUTS: usize = if cfg!(test) { 3_000 } else { 262_144 };
+const MOST_INPUT_BYTES: usize = 32 * 1024 * 1024;
 /// Of leaves and of users, kept from one transaction to the next: some 40,000 leaves, 100,000 users.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Everything about an event that its texts decide.
+/// Everything about an event that its texts decide. Small: of tens of thousands, each event looks at another one.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+struct Known {
     /// Number of its dimensions, in `Memory::leaves`.
-    pub leaf: usize,
+    leaf: u32,
+    /// In `Memory::tariffs`.
+    tariff: u32,
+    /// Where the last event like this was summed: most likely the next one belongs there too.
+    sum: u32,
     counted: Counted,
     convention: Convention,
     currency: Option<Currency>,
+}
+
+/// What some provider, meter, model and region cost, at the time that was last asked for.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
     tariff: Tariff,
-    /// Of this tariff.
     per_token: Option<PerToken>,
-    /// Where the last event like this was summed: most likely the next one belongs there too.
-    sum: u32,
+}
+
+impl Remembered {
+    fn new(tariff: Tariff) -> Remembered {
+        Remembered { per_token: PerToken::of(&tariff), tariff }
+    }
 }
 
 /// A leaf's team, project, model, provider, region, environment and meter.
@@ -47,8 +59,11 @@ pub struct Memory {
     rules: Option<Followed>,
     /// Texts of events, in either of two spellings: as they stood in the record, and cleaned.
     inputs: Interner,
-    /// By input.
+    /// By input, the number of what is known: several spellings may be one.
+    meanings: Vec<u32>,
     known: Vec<Known>,
+    tariff_numbers: Interner,
+    tariffs: Vec<Remembered>,
     leaf_numbers: Interner,
     leaves: Vec<Dimensions>,
     user_spellings: Interner,
@@ -130,7 +145,10 @@ impl Memory {
 
     fn forget_inputs(&mut self) {
         self.inputs.clear();
+        self.meanings.clear();
         self.known.clear();
+        self.tariff_numbers.clear();
+        self.tariffs.clear();
     }
 
     pub fn dimensions(&self, leaf: usize) -> Option<&Dimensions> {
@@ -148,7 +166,7 @@ impl Memory {
 
     /// What is known of the event that the quick key was filled by: all its texts have then been judged before. `None`: read it thoroughly.
     pub fn find_quick(&mut self, event: &QuickEvent<'_>, user: User) -> Option<usize> {
-        let Memory { rules: Some(followed), inputs, quick_key, .. } = self else { return None };
+        let Memory { rules: Some(followed), inputs, quick_key, .. } = &mut *self else { return None };
         // Where it names no meter, its numbers decide which.
         quick_key.push(u8::from(event.has_tokens) | u8::from(event.usage.quantity.is_some()) << 1);
         if event.team.is_empty() {
@@ -163,7 +181,8 @@ impl Memory {
                 }
             });
         }
-        inputs.find(quick_key)
+        let input = inputs.find(quick_key)?;
+        self.meanings.get(input).copied().map(index)
     }
 
     /// What is known of an event that was read thoroughly, worked out if need be.
@@ -181,33 +200,38 @@ impl Memory {
                 write_unattributed(&mut key, user, followed, event);
             }
         }
-        let number = match self.inputs.find(&key) {
-            Some(number) => number,
+        self.make_room();
+        let known = match self.inputs.find(&key).and_then(|input| self.meanings.get(input)) {
+            Some(known) => index(*known),
             None => {
                 let known = self.work_out(event, rules);
-                self.remember(&key, known)
+                self.known.push(known);
+                self.remember(&key, self.known.len() - 1)
             }
         };
         self.key = key;
-        number
+        known
     }
 
     /// The event that was just read thoroughly is the one that was not found: the next one like it will be.
-    pub fn remember_missed(&mut self, number: usize) -> usize {
-        let Some(known) = self.known.get(number).copied() else { return number };
+    pub fn remember_missed(&mut self, known: usize) {
         let key = std::mem::take(&mut self.quick_key);
-        // To remember it, everything else may have to be forgotten, the one it is like included.
-        let number = self.remember(&key, known);
+        self.remember(&key, known);
         self.quick_key = key;
-        number
     }
 
-    fn remember(&mut self, key: &[u8], known: Known) -> usize {
-        if self.inputs.len() >= MOST_INPUTS || self.inputs.bytes() > MOST_INPUT_BYTES {
+    /// Before the event at hand is looked for: then what is known of it stays, and its spelling can be added.
+    fn make_room(&mut self) {
+        let size = self.inputs.bytes() + self.known.len() * size_of::<Known>() + self.tariffs.len() * size_of::<Remembered>();
+        if self.inputs.len() >= MOST_INPUTS || size > MOST_INPUT_BYTES {
             self.forget_inputs();
         }
-        self.known.push(known);
-        self.inputs.add(key)
+    }
+
+    fn remember(&mut self, key: &[u8], known: usize) -> usize {
+        self.meanings.push(number(known));
+        self.inputs.add(key);
+        known
     }
 
     fn work_out(&mut self, event: &UsageEvent<'_>, rules: &IntakeRules) -> Known {
@@ -215,45 +239,54 @@ impl Memory {
         let UsageEvent { project, model, provider, region, environment, meter, .. } = event;
         let [project, model, provider, region, environment] = [project, model, provider, region, environment].map(stated);
         let dimensions = [team.as_ref(), project, model, provider, region, environment, meter].map(Text::from);
-        let tariff = rules.prices.tariff(&query(event));
         Known {
+            tariff: self.tariff(&query(event), rules),
             leaf: self.leaf(dimensions),
             counted: Counted::by(meter),
             convention: Convention::of(&event.source, &rules.sources),
             currency: event.currency,
-            per_token: PerToken::of(&tariff),
-            tariff,
             sum: u32::MAX,
         }
     }
 
-    fn leaf(&mut self, dimensions: Dimensions) -> usize {
+    fn tariff(&mut self, query: &PriceQuery<'_>, rules: &IntakeRules) -> u32 {
+        let mut key = Vec::new();
+        [query.provider, query.meter, query.model, query.region].iter().for_each(|text| write(&mut key, text.as_bytes()));
+        number(match self.tariff_numbers.find(&key) {
+            Some(number) => number,
+            None => {
+                self.tariffs.push(Remembered::new(rules.prices.tariff(query)));
+                self.tariff_numbers.add(&key)
+            }
+        })
+    }
+
+    fn leaf(&mut self, dimensions: Dimensions) -> u32 {
         let mut key = Vec::new();
         dimensions.iter().for_each(|text| write(&mut key, text.as_bytes()));
-        match self.leaf_numbers.find(&key) {
+        number(match self.leaf_numbers.find(&key) {
             Some(number) => number,
             None => {
                 self.leaves.push(dimensions);
                 self.leaf_numbers.add(&key)
             }
-        }
+        })
     }
 
     /// What the event costs, its leaf, and where the last one like it was summed.
     pub fn price(&mut self, known: usize, usage: &Usage, time: Timestamp, rules: &IntakeRules) -> Option<(usize, Priced, u32)> {
-        let known = self.known.get_mut(known)?;
-        if !known.tariff.holds_at(time) {
-            let [_, _, model, provider, region, _, meter] = self.leaves.get(known.leaf)?;
-            known.tariff = rules.prices.tariff(&PriceQuery { provider, meter, model, region, token_kind: None, at: time });
-            known.per_token = PerToken::of(&known.tariff);
+        let known = self.known.get(known)?;
+        let remembered = self.tariffs.get_mut(index(known.tariff))?;
+        if !remembered.tariff.holds_at(time) {
+            let [_, _, model, provider, region, _, meter] = self.leaves.get(index(known.leaf))?;
+            let query = PriceQuery { provider, meter, model, region, token_kind: None, at: time };
+            *remembered = Remembered::new(rules.prices.tariff(&query));
         }
         let usage = Usage { currency: known.currency, ..*usage };
-        let find = |kind| known.tariff.rate(kind);
-        Some((
-            known.leaf,
-            price_by(&usage, known.counted, known.convention, rules.reporting_currency, known.per_token.as_ref(), find),
-            known.sum,
-        ))
+        let Remembered { tariff, per_token } = &*remembered;
+        let find = |kind| tariff.rate(kind);
+        let priced = price_by(&usage, known.counted, known.convention, rules.reporting_currency, per_token.as_ref(), find);
+        Some((index(known.leaf), priced, known.sum))
     }
 
     pub fn note_sum(&mut self, known: usize, sum: u32) {
@@ -344,6 +377,15 @@ fn is_same(one: &IntakeRules, other: &IntakeRules) -> bool {
         && one.reporting_currency == other.reporting_currency
         && one.sources == other.sources
         && one.attribution == other.attribution
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// There are as many of anything as there were different events, which are forgotten long before that.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 fn stated<'a>(text: &'a Option<Cow<'_, str>>) -> &'a str {

@@ -121,7 +121,9 @@ fn thoroughly(
     } else {
         let user = batch.memory.user(event.user.as_deref().unwrap_or_default().as_bytes()).unwrap_or_default();
         let known = batch.memory.of(&event, user, rules);
-        let known = if was_missed { batch.memory.remember_missed(known) } else { known };
+        if was_missed {
+            batch.memory.remember_missed(known);
+        }
         batch.combine(known, user, &Usage::of(&event), event.event_time, stamp(record).unwrap_or(now), rules);
         partition.advance(event.event_time, rules.out_of_orderness_ms);
     }
