@@ -16,6 +16,13 @@ pub struct Stored {
     pub watermark: Option<Timestamp>,
 }
 
+impl Stored {
+    /// Whether it was written about another topic of the same name. Not known where one of them has no id: older states, older brokers.
+    pub fn is_of_another(&self, topic_id: &str) -> bool {
+        !self.topic_id.is_empty() && !topic_id.is_empty() && self.topic_id != topic_id
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     #[error("intake state of version {0}; this program reads version {VERSION}: upgrade tollgate")]

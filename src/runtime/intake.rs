@@ -14,6 +14,7 @@ use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::intake::rules::IntakeRules;
 use crate::intake::state::Stored;
 use crate::intake::{self, Batch as Sums, Counts, Outcome, PartitionState, SchemaTable};
+use crate::kafka::identity::Inspector;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
 use crate::model::effect::{Effect, StateChange};
@@ -40,7 +41,7 @@ pub struct Intake<'a> {
     registry: Client,
     schemas: SchemaTable,
     rules: Arc<IntakeRules>,
-    sizes: Sizes,
+    topics: Topics,
     sums: Sums,
     dead: Vec<DeadLetter>,
     guard: Guard,
@@ -52,11 +53,13 @@ pub struct Intake<'a> {
     partitions: usize,
 }
 
-/// Partition counts that the brokers have.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
+/// What the brokers say of its topics: partition counts, and which topic the input's name stands for now.
+#[derive(Clone, Debug)]
+pub struct Topics {
     pub input: i32,
     pub changelog: i32,
+    /// `None`: brokers before Kafka 2.8 give topics no id.
+    pub input_id: Option<String>,
 }
 
 /// One input partition that takes records.
@@ -86,25 +89,35 @@ pub struct Loading {
 /// What this thread cannot go on from: no broker, a state that contradicts the committed offsets, transactions that do not go through.
 pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let link = Session::join(&setup.connection, Intake::NAME, thread, &setup.topics.usage_events, setup.is_exactly_once())?;
-    let sizes = Sizes {
+    let topics = Topics {
         input: link.partition_count(&setup.topics.usage_events)?,
         changelog: link.partition_count(&setup.topics.intake_changelog)?,
+        input_id: topic_id(setup)?,
     };
-    let role = Intake::new(setup, thread, sizes)?;
+    let role = Intake::new(setup, thread, topics)?;
     Worker::new(link, role, setup, thread, setup.incarnation(Intake::NAME, thread)).run(stop)
+}
+
+/// A topic that was recreated is noticed by its id. Without one it is still noticed where it is shorter than what was read of it.
+fn topic_id(setup: &Setup) -> Result<Option<String>> {
+    if !setup.is_exactly_once() {
+        return Ok(None);
+    }
+    let asked = Inspector::new(&setup.connection)?.topic_id(&setup.topics.usage_events);
+    Ok(asked.inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "a recreated topic may go unnoticed")).ok())
 }
 
 impl<'a> Intake<'a> {
     /// # Errors
     /// A registry client that cannot be made.
-    pub fn new(setup: &'a Setup, thread: usize, sizes: Sizes) -> Result<Intake<'a>> {
+    pub fn new(setup: &'a Setup, thread: usize, topics: Topics) -> Result<Intake<'a>> {
         Ok(Intake {
             setup,
             thread,
             registry: Client::new(&setup.schemas)?,
             schemas: SchemaTable::default(),
             rules: setup.intake_rules.load_full(),
-            sizes,
+            topics,
             sums: Sums::default(),
             dead: Vec::new(),
             guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
@@ -188,12 +201,12 @@ impl<'a> Intake<'a> {
             source: Source { topic: self.setup.topics.usage_events.as_str().into(), partition: input.number },
             watermark: input.state.watermark(),
             idle: input.caught_up && input.held_since.is_none() && quiet,
-            partitions_of_topic: self.sizes.input,
+            partitions_of_topic: self.topics.input,
         }
     }
 
     fn changelog_of(&self, partition: i32) -> i32 {
-        intake::state::changelog_partition(partition, self.sizes.changelog)
+        intake::state::changelog_partition(partition, self.topics.changelog)
     }
 
     /// Offset and key are written in one transaction: where they disagree somebody reset one of them, and guessing would lose or repeat.
@@ -261,6 +274,15 @@ impl Role for Intake<'_> {
     fn finish_loading(&mut self, loading: Loading) -> Result<Input> {
         let Loading { opening, stored, .. } = loading;
         let (topic, number, low, high) = (&self.setup.topics.usage_events, opening.partition, opening.low, opening.high);
+        if let (Some(stored), Some(id)) = (&stored, &self.topics.input_id)
+            && stored.is_of_another(id)
+        {
+            bail!(Unrecoverable(format!(
+                "{topic}[{number}] was read up to {}, but the topic was recreated since (its id was {}, it is {id} now). `tollgate reset \
+                 --repair --skip-lost` goes on with what is there now",
+                stored.next, stored.topic_id,
+            )));
+        }
         let next = self.next_offset(&opening, stored.as_ref().map(|stored| stored.next))?;
         if next < low {
             bail!(Unrecoverable(format!(
@@ -286,7 +308,7 @@ impl Role for Intake<'_> {
             caught_up: next == high,
             quiet_since: Duration::ZERO,
             held_since: None,
-            topic_id: String::new(),
+            topic_id: self.topics.input_id.clone().or(stored.map(|stored| stored.topic_id)).unwrap_or_default(),
         })
     }
 

@@ -178,6 +178,30 @@ fn what_a_reset_elsewhere_broke_is_repaired() {
     stop(&deployment, deployment.start());
 }
 
+/// A second topic under the same name, and as long: its offsets fit, and mean other records.
+#[test]
+fn a_recreated_topic_is_not_taken_for_the_one_before() {
+    let deployment = deployment("reset-recreated", NAMELESS);
+    let usage_topic = deployment.topic("usage-events");
+    deployment.produce_usage(&events("a", 40, now_ms() - 60_000));
+    let process = deployment.start();
+    read(&deployment, 40);
+    stop(&deployment, process);
+
+    topic_tool(&deployment, &["--delete", "--topic", &usage_topic]);
+    deployment.command(&["topics", "create"]);
+    deployment.produce_usage(&events("b", 60, now_ms() - 60_000));
+    let refused = refusal(&deployment);
+    assert!(refused.contains("recreated since") && refused.contains("tollgate reset --repair --skip-lost"), "{refused}");
+    let cannot = reset(&deployment, &["--repair", "--yes", "--wait"]);
+    assert_eq!(cannot.code, Some(2), "{cannot:?}");
+    assert!(cannot.stderr.contains("recreated since it was read up to"), "{cannot:?}");
+    reset(&deployment, &["--repair", "--skip-lost", "--yes", "--wait"]).expect_success();
+    let process = deployment.start();
+    read(&deployment, 60);
+    stop(&deployment, process);
+}
+
 #[test]
 fn one_role_alone_goes_where_it_may() {
     let deployment = deployment("reset-one", NAMELESS);

@@ -21,6 +21,8 @@ pub struct Place {
     pub committed: Option<i64>,
     /// Answer to `Target::At`; `None` = no record so young.
     pub at_time: Option<i64>,
+    /// The name stands for another topic than the one that was read: offsets from before mean nothing.
+    pub is_recreated: bool,
 }
 
 /// An offset that is in the log, or its end.
@@ -48,7 +50,9 @@ pub fn target(target: Target, place: &Place) -> Result<i64, String> {
 /// It would count records twice.
 pub fn may_intake_move(place: &Place, to: i64) -> Result<(), String> {
     match place.committed {
-        // Beyond the end: the topic was recreated, and what is in it now was never read.
+        // What is in it now was never read.
+        _ if place.is_recreated => Ok(()),
+        // Beyond the end: recreated, too.
         Some(from) if from > place.bounds.high => Ok(()),
         Some(from) if to < from => Err(format!(
             "would count {} records a second time; without --only all is computed anew from there",
@@ -78,6 +82,10 @@ pub fn repair_intake(place: &Place, stored: Option<i64>, skip_lost: bool) -> Rep
     let Bounds { low, high, .. } = place.bounds;
     match stored.or(place.committed) {
         None => Repair::Agrees,
+        Some(_) if place.is_recreated && skip_lost => Repair::Skip(low),
+        Some(next) if place.is_recreated => Repair::Cannot(format!(
+            "the topic was recreated since it was read up to {next}; `tollgate reset --repair --skip-lost` goes on with what is in it now"
+        )),
         Some(next) if next < low && !skip_lost => Repair::Cannot(format!(
             "retention has removed {} records that were never counted; `tollgate reset --repair --skip-lost` goes on behind them",
             low - next
@@ -117,7 +125,7 @@ mod tests {
 
     /// A log that holds 10..100, with a transaction open at 90.
     fn place(committed: Option<i64>, at_time: Option<i64>) -> Place {
-        Place { bounds: Bounds { low: 10, stable: 90, high: 100 }, committed, at_time }
+        Place { bounds: Bounds { low: 10, stable: 90, high: 100 }, committed, at_time, is_recreated: false }
     }
 
     #[test]
@@ -171,6 +179,15 @@ mod tests {
             assert!(why.contains(says) && why.contains("tollgate reset --repair --skip-lost"), "{why}");
             assert_eq!(repair_intake(&place(committed, None), stored, true), Repair::Skip(10));
         }
+    }
+
+    #[test]
+    fn offsets_of_a_topic_that_is_gone_mean_nothing() {
+        let place = Place { is_recreated: true, ..place(Some(50), None) };
+        let Repair::Cannot(why) = repair_intake(&place, Some(50), false) else { panic!("it agrees by chance only") };
+        assert!(why.contains("recreated since it was read up to 50") && why.contains("tollgate reset --repair --skip-lost"), "{why}");
+        assert_eq!(repair_intake(&place, Some(50), true), Repair::Skip(10));
+        assert_eq!(may_intake_move(&place, 10), Ok(()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::Loaded;
 use crate::intake;
 use crate::kafka::client::Connection;
+use crate::kafka::identity::Inspector;
 use crate::kafka::link::Partition;
 use crate::kafka::scan::Scanner;
 use crate::kafka::topics::{TopicNames, TopicPlan};
@@ -50,6 +51,8 @@ pub struct Steps {
     scope: Scope,
     scanner: Scanner,
     partition_counts: BTreeMap<String, i32>,
+    /// Of the usage topic; `None` where it cannot be had.
+    input_id: Option<String>,
     moves: Vec<Move>,
     /// Topics that are deleted and created anew.
     emptied: Vec<String>,
@@ -73,8 +76,10 @@ impl Steps {
     /// No broker answers.
     pub fn new(loaded: &Loaded, scope: Scope) -> Result<Steps> {
         let connection = assemble::connection(&loaded.settings);
+        let names = assemble::topic_names(&loaded.settings);
         Ok(Steps {
-            names: assemble::topic_names(&loaded.settings),
+            input_id: Inspector::new(&connection)?.topic_id(&names.usage_events).ok(),
+            names,
             plans: assemble::topic_plans(&loaded.settings),
             replication_factor: loaded.settings.kafka.replication_factor,
             scope,
@@ -173,7 +178,9 @@ impl Steps {
         let partitions = self.partitions(&self.names.usage_events.clone())?;
         let keys = self.intake_keys()?;
         let mut problems = Vec::new();
-        for (partition, place) in self.places(INTAKE, partitions, Some(target))? {
+        for (partition, mut place) in self.places(INTAKE, partitions, Some(target))? {
+            let stored = stored(&keys, &partition)?;
+            place.is_recreated = self.is_recreated(stored.as_ref());
             let to = match plan::target(target, &place) {
                 Ok(to) => to,
                 Err(problem) => {
@@ -186,7 +193,7 @@ impl Steps {
                 continue;
             }
             // Anew, time begins anew; on the way forward it never goes back.
-            let stored = if anew { None } else { stored(&keys, &partition)? };
+            let stored = stored.filter(|_| !anew);
             self.moves.push(self.intake_move(partition, place.committed, to, stored.as_ref(), ""));
         }
         if !anew {
@@ -212,8 +219,9 @@ impl Steps {
         let mut problems = Vec::new();
         let partitions = self.partitions(&self.names.usage_events.clone())?;
         let keys = self.intake_keys()?;
-        for (partition, place) in self.places(INTAKE, partitions, None)? {
+        for (partition, mut place) in self.places(INTAKE, partitions, None)? {
             let stored = stored(&keys, &partition)?;
+            place.is_recreated = self.is_recreated(stored.as_ref());
             let (to, note) = match plan::repair_intake(&place, stored.as_ref().map(|stored| stored.next), skip_lost) {
                 Repair::Agrees => continue,
                 Repair::Offset(to) => (to, "as intake's own key says"),
@@ -247,6 +255,10 @@ impl Steps {
         Ok(problems)
     }
 
+    fn is_recreated(&self, stored: Option<&intake::state::Stored>) -> bool {
+        stored.zip(self.input_id.as_ref()).is_some_and(|(stored, id)| stored.is_of_another(id))
+    }
+
     fn intake_move(
         &self,
         partition: Partition,
@@ -255,7 +267,8 @@ impl Steps {
         stored: Option<&intake::state::Stored>,
         note: &'static str,
     ) -> Move {
-        let (topic_id, watermark) = stored.map_or(("", None), |stored| (stored.topic_id.as_str(), stored.watermark));
+        let topic_id = self.input_id.as_deref().or(stored.map(|stored| stored.topic_id.as_str())).unwrap_or_default();
+        let watermark = stored.and_then(|stored| stored.watermark);
         let key = Parcel {
             topic: self.names.intake_changelog.clone(),
             partition: Some(self.changelog_of(partition.partition)),
@@ -281,7 +294,8 @@ impl Steps {
         let mut places = Vec::new();
         for ((partition, committed), at_time) in partitions.into_iter().zip(committed).zip(at_time) {
             let bounds = self.scanner.bounds(&partition)?;
-            places.push((partition, Place { bounds, committed: committed.map(|committed| committed.offset), at_time }));
+            places
+                .push((partition, Place { bounds, committed: committed.map(|committed| committed.offset), at_time, is_recreated: false }));
         }
         Ok(places)
     }

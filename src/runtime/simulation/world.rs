@@ -8,7 +8,7 @@ use anyhow::{Error, Result};
 
 use super::broker::Broker;
 use super::link::{Faults, Process, SimLink};
-use crate::runtime::intake::{Intake, Sizes};
+use crate::runtime::intake::{Intake, Topics};
 use crate::runtime::watch::Watch;
 use crate::runtime::worker::Worker;
 use crate::runtime::{Setup, Unrecoverable};
@@ -251,7 +251,8 @@ impl World {
         let link = SimLink::join(self.broker.clone(), process, name, self.is_static.then(|| id.clone()), id);
         let thread = match kind {
             Kind::Intake => {
-                let role = Intake::new(setup, 0, Sizes { input: INPUTS, changelog: 1 }).unwrap();
+                let role =
+                    Intake::new(setup, 0, Topics { input: INPUTS, changelog: 1, input_id: Some("of the simulation".to_owned()) }).unwrap();
                 Thread::Intake(Box::new(Worker::new(link, role, setup, 0, incarnation)))
             }
             Kind::Watch => Thread::Watch(Box::new(Worker::new(link, Watch::new(setup, 0), setup, 0, incarnation))),
