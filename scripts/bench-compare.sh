@@ -77,14 +77,18 @@ for system in $only; do
 done
 python3 - <<'PY'
 import glob, json, os
+from decimal import Decimal
 rows = []
 for name in ('floor', 'rustjob', 'flink', 'streams'):
     if os.path.exists(f'results/{name}.jsonl'):
         rows += [json.loads(line) for line in open(f'results/{name}.jsonl')]
 rows = [(r['sys'], r.get('ev_s'), r.get('cpu_per_M'), r.get('rss_mb'), r.get('other_cores'), r.get('ok', True)) for r in rows]
 if os.path.exists('results/tollgate.json'):
+    # To the nano-dollar: what the generator counted while it wrote, and as many events.
+    made = json.load(open('results/input-usage.json'))['cost']
     for r in json.load(open('results/tollgate.json')):
-        rows.append(('tollgate ' + r['name'], r['events_per_s'], r['cpu_s_per_million'], r['peak_rss_bytes'] / 2**20, None, True))
+        right = 'cost_in_output' not in r or (int(Decimal(r['cost_in_output']) * 10**9) == made and r['events_in_output'] == r['events'])
+        rows.append(('tollgate ' + r['name'], r['events_per_s'], r['cpu_s_per_million'], r['peak_rss_bytes'] / 2**20, None, right))
 base = next((r[2] for r in rows if r[0].startswith('floor') or 'batch' in r[0]), None)
 base = base or next((r[2] for r in rows if r[0] == 'tollgate floor'), None)
 print(f'\n{"system":<40} {"events/s":>12} {"CPU s/M":>9} {"x floor":>8} {"RSS MiB":>8} {"foreign cores":>14}  sums')

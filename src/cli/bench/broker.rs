@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::commit;
 use super::events::{self, Events, SCHEMA, SCHEMA_ID, TEAM_MINUTE_ID, TEAM_MINUTE_SCHEMA};
-use super::measure::{Measured, Meter, Of, process_cpu};
+use super::measure::{Measured, Meter, Of, Sums, process_cpu};
 use crate::cli::assemble;
 use crate::clock::{self, Stopwatch};
 use crate::config::Loaded;
@@ -15,8 +16,12 @@ use crate::config::settings::Settings;
 use crate::health::HealthBoard;
 use crate::kafka::client::Connection;
 use crate::kafka::floor;
+use crate::kafka::link::{From, Partition, Read, Until};
+use crate::kafka::read::Reader;
 use crate::kafka::topics::{self, TopicPlan};
 use crate::metrics::Metrics;
+use crate::model::money::Nanos;
+use crate::model::wire::decode_shard_record;
 use crate::runtime::supervise::{self, Role};
 use crate::runtime::{Setup, Stop, intake};
 
@@ -110,11 +115,38 @@ impl Run {
         let mut setup = assemble::setup(&self.loaded, Arc::new(Metrics::new()), Arc::new(HealthBoard::default()))?;
         let (id, schema) = if job == Job::TeamMinute { (TEAM_MINUTE_ID, TEAM_MINUTE_SCHEMA) } else { (SCHEMA_ID, SCHEMA) };
         setup.schemas.ids.entry(id).or_insert_with(|| schema.to_owned());
-        let measured = measure(&Arc::new(setup), self.loaded.settings.intake.threads, &connection, &self.topic, bounds);
+        let shard_log = setup.topics.shard_log.clone();
+        let measured =
+            measure(&Arc::new(setup), self.loaded.settings.intake.threads, &connection, &self.topic, bounds).and_then(|mut measured| {
+                measured.sums = Some(sums(&connection, &shard_log)?);
+                Ok(measured)
+            });
         let made: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
         self.runtime.block_on(floor::delete(&connection, &made)).context("topics of this run are left behind")?;
         measured
     }
+}
+
+/// Transactions back to back, between topics that are made for them.
+///
+/// # Errors
+/// The broker does not answer, or a transaction does not go through.
+pub fn commits(loaded: &Loaded, transactions: u64, records: u64) -> Result<Measured> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the Kafka admin client")?;
+    let mut connection = assemble::connection(&loaded.settings);
+    connection.application_id = format!("{}-bench-{}", connection.application_id, clock::now().0);
+    let [input, output] = ["input", "output"].map(|name| format!("{}-{name}", connection.application_id));
+    let plans = [&input, &output].map(|name| TopicPlan {
+        name: name.clone(),
+        partitions: PARTITIONS,
+        exact_partitions: true,
+        config: Vec::new(),
+        required: &[],
+    });
+    runtime.block_on(topics::create(&connection, &plans, loaded.settings.kafka.replication_factor))?;
+    let measured = commit::measure(&connection, &input, &output, PARTITIONS, transactions, records);
+    runtime.block_on(floor::delete(&connection, &[&input, &output])).context("topics of this run are left behind")?;
+    measured
 }
 
 /// A run has its own group, its own internal topics and outputs, so that it begins at the beginning and touches nothing of anybody's.
@@ -167,6 +199,26 @@ fn measure(setup: &Arc<Setup>, threads: usize, connection: &Connection, topic: &
         meter.add(wall, after.zip(cpu).map(|(after, before)| after.saturating_sub(before)));
         Ok(meter.finish("end-to-end", total.unsigned_abs()))
     })
+}
+
+/// What the partials of a run add up to: whoever made the input can say what is right.
+fn sums(connection: &Connection, shard_log: &str) -> Result<Sums> {
+    let mut reader = Reader::new(connection)?;
+    let mut sums = Sums { events: 0, cost: Nanos(0) };
+    let shards = floor::bounds(connection, shard_log)?;
+    for shard in shards.into_keys() {
+        reader.open(&Partition { topic: shard_log.to_owned(), partition: shard }, From::Beginning, Until::End)?;
+        while let Read::Records(batch) = reader.read(10_000)? {
+            for record in batch.iter() {
+                let Some(value) = record.value else { continue };
+                for partial in decode_shard_record(value)?.partials {
+                    sums.events += partial.events;
+                    sums.cost = sums.cost.checked_add(partial.cost).context("more money than there is")?;
+                }
+            }
+        }
+    }
+    Ok(sums)
 }
 
 /// Time from the first look at which something was committed until all is, made longer by what was done before it.

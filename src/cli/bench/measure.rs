@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Stopwatch;
+use crate::model::money::Nanos;
 
 /// CPU time of the process, threads that have ended included, in steps of 10 ms.
 fn cpu_of_process() -> Option<Duration> {
@@ -76,7 +77,7 @@ impl Meter {
     }
 
     pub fn finish(self, name: &'static str, events: u64) -> Measured {
-        Measured { name, events, wall: self.wall, cpu: self.cpu, peak_memory: peak_memory(), load: load(), more: Vec::new() }
+        Measured { name, events, wall: self.wall, cpu: self.cpu, peak_memory: peak_memory(), load: load(), more: Vec::new(), sums: None }
     }
 }
 
@@ -96,6 +97,15 @@ pub struct Measured {
     load: Option<f64>,
     /// Further figures, by name.
     pub more: Vec<(&'static str, f64)>,
+    /// What came out, where the run has an output.
+    pub sums: Option<Sums>,
+}
+
+/// What stands in the output.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    pub events: u64,
+    pub cost: Nanos,
 }
 
 impl Measured {
@@ -122,6 +132,9 @@ impl Measured {
         for (name, value) in &self.more {
             text.push_str(&format!("\n{:<12} {name}: {value:.3}", ""));
         }
+        if let Some(Sums { events, cost }) = self.sums {
+            text.push_str(&format!("\n{:<12} in the output: {events} events, {cost}", ""));
+        }
         text
     }
 
@@ -134,6 +147,10 @@ impl Measured {
         json.insert("cpu_s_per_million".to_owned(), json!(self.cpu_per_million()));
         json.insert("peak_rss_bytes".to_owned(), json!(self.peak_memory));
         json.insert("load".to_owned(), json!(self.load));
+        if let Some(Sums { events, cost }) = self.sums {
+            json.insert("events_in_output".to_owned(), json!(events));
+            json.insert("cost_in_output".to_owned(), json!(cost.to_string()));
+        }
         json.extend(self.more.iter().map(|(name, value)| (name.replace(' ', "_"), json!(value))));
         Value::Object(json)
     }

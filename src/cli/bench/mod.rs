@@ -1,6 +1,7 @@
 //! `tollgate bench`: how fast it is here, on this machine and this broker.
 
 mod broker;
+mod commit;
 pub mod events;
 mod measure;
 mod memory;
@@ -54,6 +55,25 @@ enum What {
     /// after it. `ratio to floor` is CPU time for an event, intake's to the floor's.
     #[command(after_help = "Example:\n  tollgate bench end-to-end --config tollgate.toml --events 12000000")]
     EndToEnd(OnBroker),
+    /// How long a transaction takes: the commit routine of all roles, back to back, and nothing else on our side
+    ///
+    /// Topics are made for the run and removed after it.
+    #[command(after_help = "Example:\n  tollgate bench commit --config tollgate.toml --transactions 2000")]
+    Commit(Transactions),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Transactions {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// How many transactions
+    #[arg(long, value_name = "N", default_value = "1000")]
+    transactions: u64,
+
+    /// Records of each
+    #[arg(long, value_name = "N", default_value = "20")]
+    records: u64,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -110,6 +130,11 @@ impl InMemory {
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let measured = match &arguments.what {
         What::Decode(options) | What::Intake(options) | What::Watch(options) => in_memory(&arguments.what, options)?,
+        What::Commit(options) => {
+            let Some(loaded) = options.config.load_or_say() else { return Ok(Ended::Unusable) };
+            telemetry::start(logging, &loaded.settings.log)?;
+            vec![broker::commits(&loaded, options.transactions, options.records)?]
+        }
         What::Floor(options) | What::EndToEnd(options) => {
             let Some(measured) = on_broker(&arguments.what, options, logging)? else { return Ok(Ended::Unusable) };
             measured
