@@ -19,6 +19,7 @@
 //! | room | is |
 //! |---|---|
 //! | [`model`] | the nouns: money, time, leaf, partial, alert; how they stand in records |
+//! | [`policy`] | conditions over events: parse, type-check, compile, evaluate, explain; who may loosen what |
 //! | [`intake`] | decode, validate, dedupe, attribute, price, combine |
 //! | [`watch`] | merge, judge open hours, close hours, explain, the life of an alert |
 //! | [`config`] | file and environment become rules for the core and settings for the shell |
@@ -74,6 +75,7 @@ pub mod intake;
 pub mod kafka;
 pub mod metrics;
 pub mod model;
+pub mod policy;
 pub mod runtime;
 pub mod state;
 pub mod watch;

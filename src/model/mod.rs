@@ -5,6 +5,7 @@ pub mod effect;
 pub mod hash;
 pub mod leaf;
 pub mod money;
+pub mod near;
 pub mod partial;
 pub mod record;
 pub mod rollup;
