@@ -7,6 +7,7 @@ mod config;
 mod confirm;
 mod demo;
 mod moment;
+mod policy;
 mod redrive;
 mod report;
 mod reset;
@@ -61,6 +62,7 @@ enum Command {
     Topics(TopicsArguments),
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
+    Policy(policy::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
     Bench(bench::Arguments),
@@ -134,6 +136,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
+        Command::Policy(arguments) => policy::run(arguments)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,

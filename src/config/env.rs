@@ -53,14 +53,14 @@ fn set(table: &mut Table, keys: &[String], name: &str, value: &str, notes: &Note
         let value = typed(value, table.get(key).map(|item| &item.value));
         match value {
             Some(value) => {
-                table.insert(key.clone(), Item { place, value });
+                table.insert(key.clone(), Item::at(place, value));
             }
             None => notes
                 .problem(Problem::new(&place, "a table cannot be set from the environment").hint("set its keys, or write it in the file")),
         }
         return;
     }
-    let item = table.entry(key.clone()).or_insert_with(|| Item { place: place.clone(), value: Value::Table(Table::new()) });
+    let item = table.entry(key.clone()).or_insert_with(|| Item::at(place.clone(), Value::Table(Table::new())));
     match &mut item.value {
         Value::Table(inner) => set(inner, rest, name, value, notes),
         _ => notes.problem(
@@ -79,7 +79,7 @@ fn typed(text: &str, default: Option<&Value>) -> Option<Value> {
         Some(Value::List(_)) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             let place = Place::whole("environment");
-            Value::List(parts.map(|part| Item { place: place.clone(), value: Value::Text(part.to_string()) }).collect())
+            Value::List(parts.map(|part| Item::at(place.clone(), Value::Text(part.to_string()))).collect())
         }
         Some(Value::Table(_)) => return None,
         Some(Value::Text(_) | Value::Date(_)) | None => as_text(),

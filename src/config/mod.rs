@@ -5,6 +5,7 @@
 
 mod broker;
 mod env;
+pub mod policies;
 pub mod prices;
 pub mod problem;
 mod read;

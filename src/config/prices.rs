@@ -257,7 +257,7 @@ fn meter(mut section: Section, head: &Head) -> Vec<Placed> {
 }
 
 /// A day, as midnight UTC, or an instant; and as it was written.
-fn date(item: &Item) -> Result<Option<(Timestamp, String)>, Complaint> {
+pub fn date(item: &Item) -> Result<Option<(Timestamp, String)>, Complaint> {
     let written = match &item.value {
         Value::Date(written) => written.as_str(),
         Value::Text(_) => text(item)?,

@@ -12,6 +12,8 @@ pub struct Place {
     pub file: Arc<str>,
     pub line: u32,
     pub column: u32,
+    /// The column is shown too: inside of a text it says more than the line.
+    pub is_exact: bool,
 }
 
 /// One thing that keeps a file from being used, or (as a warning) is probably not meant.
@@ -24,7 +26,7 @@ pub struct Problem {
 
 impl Place {
     pub fn whole(file: &str) -> Place {
-        Place { file: file.into(), line: 0, column: 0 }
+        Place { file: file.into(), line: 0, column: 0, is_exact: false }
     }
 }
 
@@ -43,6 +45,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.file),
+            line if self.is_exact => write!(f, "{}:{line}:{}", self.file, self.column),
             line => write!(f, "{}:{line}", self.file),
         }
     }

@@ -123,7 +123,7 @@ fn address(item: &Item) -> Result<String, Complaint> {
 fn addresses(section: &mut Section, key: &'static str) -> Vec<String> {
     let written = section.texts(key);
     for (place, text) in &written {
-        let item = Item { place: place.clone(), value: super::tree::Value::Text(text.clone()) };
+        let item = Item::at(place.clone(), super::tree::Value::Text(text.clone()));
         if let Err(complaint) = address(&item) {
             // The line of the address, not of the list.
             let place = if place.line == 0 { section.place_of(key) } else { place.clone() };

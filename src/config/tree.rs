@@ -13,7 +13,30 @@ pub type Table = BTreeMap<String, Item>;
 #[derive(Clone)]
 pub struct Item {
     pub place: Place,
+    /// Of a text: where its first character stands, behind the quotes.
+    pub content: Place,
     pub value: Value,
+}
+
+impl Item {
+    /// Written in no file, or not as a text.
+    pub fn at(place: Place, value: Value) -> Item {
+        Item { content: place.clone(), place, value }
+    }
+
+    /// Where a byte of a text stands in the file; in a text with escapes, where about.
+    pub fn place_in(&self, text: &str, byte: usize) -> Place {
+        let before = text.get(..byte).unwrap_or(text);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let Place { file, line, column, .. } = self.content.clone();
+        match before.rsplit_once('\n') {
+            None => Place { file, line, column: column.saturating_add(number(before.len())), is_exact: true },
+            Some((lines, rest)) => {
+                let lines = number(lines.matches('\n').count() + 1);
+                Place { file, line: line.saturating_add(lines), column: number(rest.len() + 1), is_exact: true }
+            }
+        }
+    }
 }
 
 /// No `Debug`: a value may be a password.
@@ -67,7 +90,7 @@ pub fn parse(file: &str, text: &str) -> Result<Table, Vec<Problem>> {
 pub fn overlay(lower: &mut Table, upper: Table) {
     for (key, item) in upper {
         match (lower.get_mut(&key), item) {
-            (Some(Item { value: Value::Table(below), place }), Item { value: Value::Table(above), place: at }) => {
+            (Some(Item { value: Value::Table(below), place, .. }), Item { value: Value::Table(above), place: at, .. }) => {
                 *place = at;
                 overlay(below, above);
             }
@@ -79,23 +102,34 @@ pub fn overlay(lower: &mut Table, upper: Table) {
 }
 
 /// Turns byte offsets of one file into places.
-struct Lines {
+struct Lines<'t> {
+    text: &'t str,
     file: Arc<str>,
     /// Offset of the first byte of each line.
     starts: Vec<usize>,
 }
 
-impl Lines {
-    fn new(file: &str, text: &str) -> Lines {
+impl<'t> Lines<'t> {
+    fn new(file: &str, text: &'t str) -> Lines<'t> {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Lines { file: file.into(), starts }
+        Lines { text, file: file.into(), starts }
     }
 
     fn place(&self, offset: usize) -> Place {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        Place { file: self.file.clone(), line: number(line), column: number(offset - start + 1) }
+        Place { file: self.file.clone(), line: number(line), column: number(offset - start + 1), is_exact: false }
+    }
+
+    /// Behind the quotes; a line break right behind three of them is not part of the text.
+    fn content(&self, offset: usize) -> Place {
+        let raw = self.text.get(offset..).unwrap_or_default();
+        let quotes = if raw.starts_with("'''") || raw.starts_with("\"\"\"") { 3 } else { 1 };
+        let rest = raw.get(quotes..).unwrap_or_default();
+        let line_break =
+            if quotes == 3 { rest.len() - rest.strip_prefix("\r\n").or(rest.strip_prefix('\n')).unwrap_or(rest).len() } else { 0 };
+        self.place(offset + quotes + line_break)
     }
 
     fn table(&self, table: DeTable<'_>) -> Result<Table, Vec<Problem>> {
@@ -103,9 +137,10 @@ impl Lines {
         let mut problems = Vec::new();
         for (key, value) in table {
             let place = self.place(key.span().start);
+            let content = self.content(value.span().start);
             match self.value(&place, value) {
                 Ok(value) => {
-                    entries.insert(key.into_inner().into_owned(), Item { place, value });
+                    entries.insert(key.into_inner().into_owned(), Item { place, content, value });
                 }
                 Err(found) => problems.extend(found),
             }
@@ -128,8 +163,8 @@ impl Lines {
                 let mut list = Vec::new();
                 for item in items {
                     // An element's own place: a list may run over many lines, and each [[table]] starts its own.
-                    let place = self.place(item.span().start);
-                    list.push(Item { value: self.value(&place, item)?, place });
+                    let (place, content) = (self.place(item.span().start), self.content(item.span().start));
+                    list.push(Item { value: self.value(&place, item)?, place, content });
                 }
                 Value::List(list)
             }
@@ -152,6 +187,18 @@ mod tests {
         assert_eq!(list[1].place.line, 6);
         let Value::List(tables) = &table["t"].value else { panic!() };
         assert_eq!(tables.iter().map(|table| table.place.line).collect::<Vec<_>>(), [7, 9]);
+    }
+
+    #[test]
+    fn a_byte_of_a_text_has_its_place() {
+        let file = "a = \"xyz\"\nb = '''\nfirst\n  second'''\n";
+        let Ok(table) = parse("a.toml", file) else { panic!() };
+        let place = |key: &str, text: &str, byte| {
+            let Place { line, column, .. } = table[key].place_in(text, byte);
+            (line, column)
+        };
+        assert_eq!((place("a", "xyz", 0), place("a", "xyz", 2)), ((1, 6), (1, 8)));
+        assert_eq!((place("b", "first\n  second", 1), place("b", "first\n  second", 8)), ((3, 2), (4, 3)));
     }
 
     #[test]

@@ -426,7 +426,7 @@ pub(super) fn parts_of<'t>(tree: &'t Tree, sign: &str) -> Vec<&'t Tree> {
 }
 
 /// Sorted, each once.
-pub(super) fn set(mut texts: Vec<Text>) -> TextSet {
+pub fn set(mut texts: Vec<Text>) -> TextSet {
     texts.sort();
     texts.dedup();
     texts.into()

@@ -13,16 +13,19 @@ mod judge;
 mod lex;
 mod nodes;
 mod parse;
+pub mod regions;
 mod rules;
+mod sample;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
-pub use self::check::{Condition, Sets};
+pub use self::check::{Condition, Sets, set as text_set};
 pub use self::eval::{Facts, Unknown, Value};
 pub use self::judge::{Answer, Clause, Judged, Verdict};
-pub use self::rules::{Domain, Mode, Policies, Policy, Severity};
+pub use self::rules::{Conflict, Domain, Exemption, Message, Mode, Policies, Policy, Severity};
+pub use self::sample::{Given, Sample};
 
 /// What is wrong with a condition, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

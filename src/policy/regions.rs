@@ -1,0 +1,133 @@
+//! Which country a cloud region lies in, and which blocs that country belongs to.
+
+use std::collections::BTreeMap;
+
+/// The 27 members of the European Union.
+const EU: [&str; 27] = [
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL",
+    "PT", "RO", "SE", "SI", "SK",
+];
+/// Of the European Economic Area, beside the Union.
+const EEA_BESIDE: [&str; 3] = ["IS", "LI", "NO"];
+/// Asia as the United Nations count it (M49, region 142), as far as clouds have regions there; HK and TW are counted by themselves.
+const ASIA: [&str; 16] = ["AE", "BH", "CN", "HK", "ID", "IL", "IN", "JP", "KR", "MY", "PH", "QA", "SA", "SG", "TH", "TW"];
+
+/// Where data in a region lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Land {
+    /// ISO 3166-1 alpha-2.
+    pub country: String,
+    pub blocs: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Regions {
+    /// `None`: it spans several countries.
+    by_region: BTreeMap<String, Option<Land>>,
+}
+
+impl Regions {
+    /// From lines `provider,region,country`; `#` begins a comment.
+    ///
+    /// # Errors
+    /// The number of the line and what is wrong with it.
+    pub fn parse(table: &str) -> Result<Regions, (usize, String)> {
+        let mut by_region = BTreeMap::new();
+        for (number, line) in table.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') || line == "provider,region,country" {
+                continue;
+            }
+            let wrong = |what: &str| (number + 1, format!("{what}; a line is provider,region,country: aws,eu-central-1,DE"));
+            let [_, region, country] = line.split(',').map(str::trim).collect::<Vec<_>>()[..] else {
+                return Err(wrong("not three values"));
+            };
+            let is_country = country.len() == 2 && country.bytes().all(|letter| letter.is_ascii_uppercase());
+            if region.is_empty() || !(country.is_empty() || is_country) {
+                return Err(wrong("no region, or a country that is not two capital letters"));
+            }
+            let land = is_country.then(|| Land { country: country.to_string(), blocs: blocs(country) });
+            if by_region.insert(key(region), land.clone()).is_some_and(|before| before != land) {
+                return Err(wrong("the region stands here twice, in different countries"));
+            }
+        }
+        Ok(Regions { by_region })
+    }
+
+    /// `None`: unknown, or in several countries.
+    pub fn land(&self, region: &str) -> Option<&Land> {
+        self.by_region.get(&key(region))?.as_ref()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_region.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_region.is_empty()
+    }
+}
+
+/// "West Europe" is westeurope, and a zone lies in its region: eu-central-1a, europe-west3-c.
+fn key(region: &str) -> String {
+    let mut key: String = region.chars().filter(|letter| !letter.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    let zone = match key.as_bytes() {
+        [.., digit, b'-', zone] if digit.is_ascii_digit() && zone.is_ascii_lowercase() => 2,
+        [.., digit, zone] if digit.is_ascii_digit() && zone.is_ascii_lowercase() && key.contains('-') => 1,
+        _ => 0,
+    };
+    key.truncate(key.len() - zone);
+    key
+}
+
+fn blocs(country: &str) -> Vec<&'static str> {
+    let is_eu = EU.contains(&country);
+    let is_in = [("ASIA", ASIA.contains(&country)), ("EEA", is_eu || EEA_BESIDE.contains(&country)), ("EU", is_eu)];
+    is_in.into_iter().filter(|(_, is)| *is).map(|(bloc, _)| bloc).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> Regions {
+        Regions::parse(crate::config::policies::REGIONS).unwrap()
+    }
+
+    #[test]
+    fn regions_lie_where_they_lie_and_not_where_their_names_say() {
+        let regions = shipped();
+        for (region, country, blocs) in [
+            ("eu-central-1", "DE", &["EEA", "EU"][..]),
+            ("eu-central-1a", "DE", &["EEA", "EU"]),
+            ("europe-west3-c", "DE", &["EEA", "EU"]),
+            ("eu-west-2", "GB", &[]),
+            ("eu-central-2", "CH", &[]),
+            ("europe-west6", "CH", &[]),
+            ("norwayeast", "NO", &["EEA"]),
+            ("Norway East", "NO", &["EEA"]),
+            ("eusc-de-east-1", "DE", &["EEA", "EU"]),
+            ("ap-southeast-6", "NZ", &[]),
+            ("ap-east-1", "HK", &["ASIA"]),
+            ("westeurope", "NL", &["EEA", "EU"]),
+            ("me-central2", "SA", &["ASIA"]),
+            ("us-gov-west-1", "US", &[]),
+        ] {
+            let land = regions.land(region).unwrap_or_else(|| panic!("{region}"));
+            assert_eq!((land.country.as_str(), land.blocs.as_slice()), (country, blocs), "{region}");
+        }
+        for several in ["global", "aws-global", "eu", "us", "asia"] {
+            assert_eq!(regions.land(several), None, "{several} is in several countries");
+        }
+        assert_eq!(regions.land("eu-centrall-1"), None);
+        assert!(regions.len() >= 170);
+    }
+
+    #[test]
+    fn a_line_that_says_nothing_is_named() {
+        for (table, line) in [("aws,x", 1), ("#\naws,x,Germany", 2), ("aws,,DE", 1), ("aws,x,DE\ngcp,x,FR", 2)] {
+            assert_eq!(Regions::parse(table).unwrap_err().0, line, "{table}");
+        }
+        assert!(Regions::parse("aws,x,DE\nother,x,DE").is_ok());
+    }
+}
