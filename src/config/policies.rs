@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::prices::date;
 use super::problem::{Place, Problem};
-use super::read::{Notes, Section, text, wrong_kind};
+use super::read::{Notes, Section, integer, text, wrong_kind};
 use super::tree::{self, Item, Table, Value};
 use super::units::Complaint;
 use crate::model::Text;
@@ -70,10 +70,11 @@ pub fn load(folder: &Path) -> Result<PolicyFolder, Vec<Problem>> {
 
 /// Sorted by name: the same folder gives the same order everywhere.
 fn files(folder: &Path, notes: &Notes) -> Vec<File> {
-    let mut files = Vec::new();
+    let (mut files, mut is_empty) = (Vec::new(), true);
     for domain in listed(folder, notes).into_iter().filter(|path| path.is_dir()) {
         let name = domain.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         for path in listed(&domain, notes).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
+            is_empty = false;
             let shown = path.display().to_string();
             let content = match std::fs::read_to_string(&path) {
                 Ok(content) => content,
@@ -88,7 +89,7 @@ fn files(folder: &Path, notes: &Notes) -> Vec<File> {
             }
         }
     }
-    if files.is_empty() {
+    if is_empty {
         let hint = "policies stand in global/*.toml, and in a folder for each domain";
         notes.problem(Problem::new(&Place::whole(&folder.display().to_string()), "holds no policy file").hint(hint));
     }
@@ -114,11 +115,10 @@ fn read(files: &[File], notes: &Notes) -> PolicyFolder {
     let mut roots: Vec<(&File, Section)> = Vec::new();
     for file in files {
         let mut root = Section::root(notes, Path::new(""), &file.shown, &file.table);
-        let version = root.integer("version", 0..=i64::MAX);
-        if version != FORMAT_VERSION && root.has("version") {
-            let hint = format!("this tollgate reads policies of version {FORMAT_VERSION}");
-            root.complain("version", Complaint::new(format!("is {version}"), hint));
-        }
+        root.required("version", |item| match integer(item, &(0..=i64::MAX))? {
+            FORMAT_VERSION => Ok(()),
+            other => Err(Complaint::new(format!("is {other}"), format!("this tollgate reads policies of version {FORMAT_VERSION}"))),
+        });
         // For people; nothing depends on it.
         root.optional_text("note");
         roots.push((file, root));
@@ -393,7 +393,7 @@ fn exemption(mut section: Section, file: &File, policies: &Policies) -> Option<E
             }
         }
     }
-    if only.is_empty() {
+    if conditions.entries().next().is_none() {
         let problem = Problem::new(&section.place, "this exemption is for everybody");
         section.notes().problem(problem.hint("name whom it is for: only = { team = \"search\" }"));
     }

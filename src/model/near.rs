@@ -3,6 +3,12 @@
 /// "did you mean 'x'?" if one of the known words is near enough.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let lower = word.to_lowercase();
+    let known: Vec<&str> = known.into_iter().collect();
+    // Cut short: "deploy" for "deployment".
+    let mut longer = known.iter().filter(|candidate| lower.len() > 2 && candidate.to_lowercase().starts_with(&lower));
+    if let (Some(only), None) = (longer.next(), longer.next()) {
+        return Some(format!("did you mean '{only}'?"));
+    }
     let nearest = known.into_iter().map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate)).min()?;
     let near_enough = nearest.0 <= (word.chars().count() / 3).max(1);
     near_enough.then(|| format!("did you mean '{}'?", nearest.1))
@@ -47,5 +53,7 @@ mod tests {
         assert_eq!(did_you_mean("treshold", known).as_deref(), Some("did you mean 'thresholds'?"));
         assert_eq!(did_you_mean("prot", known).as_deref(), Some("did you mean 'port'?"));
         assert_eq!(did_you_mean("colour", known), None);
+        assert_eq!(did_you_mean("late", known).as_deref(), Some("did you mean 'lateness'?"));
+        assert_eq!(did_you_mean("late", ["lateness", "latency"]), None, "either could be meant");
     }
 }

@@ -180,6 +180,10 @@ impl Checker<'_> {
     fn select(&mut self, tree: &Tree, of: &Tree, name: &str) -> Checked<Typed> {
         match &of.node {
             Node::Name(root) if root == self.subject.name() => self.field(tree, name),
+            Node::Name(root) if let Some(other) = Subject::ALL.into_iter().find(|other| other.name() == root) => {
+                let wrong = Wrong::new(of.at.clone(), format!("the policy is for {}, not for {root}", self.subject.name()));
+                Err(wrong.hint(format!("write {}.{name}, or applies_to = \"{}\"", self.subject.name(), other.name())))
+            }
             Node::Name(root) if root == "sets" => match self.sets.plain.get(name) {
                 Some(set) => Ok(Typed::Set(set.clone())),
                 None if self.sets.by_key.contains_key(name) => {
@@ -367,8 +371,14 @@ impl Checker<'_> {
         let typed = self.typed(field)?;
         match (&typed, self.reads.get(start..)) {
             (Typed::Text(TextNode::Tag(id, name)), _) => Ok(BoolNode::HasTag(*id, name.clone())),
-            (_, Some([id])) if matches!(field.node, Node::Name(_) | Node::Select(..)) => Ok(BoolNode::Has(*id)),
-            _ => Err(Wrong::new(field.at.clone(), "has asks whether a field or a tag is there").hint("has(team), has(tags.owner)")),
+            (_, Some([id])) if matches!(field.node, Node::Select(..)) => Ok(BoolNode::Has(*id)),
+            // As CEL has it: `has` takes a member of something.
+            (_, Some([_])) if matches!(field.node, Node::Name(_)) => {
+                let name = self.subject.fields().get(self.reads.last().copied().unwrap_or_default()).map_or("team", |field| field.name);
+                let wrong = Wrong::new(field.at.clone(), "has asks whether something is a part of something");
+                Err(wrong.hint(format!("write has({}.{name})", self.subject.name())))
+            }
+            _ => Err(Wrong::new(field.at.clone(), "has asks whether a field or a tag is there").hint("has(usage.team), has(tags.owner)")),
         }
     }
 }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn shipped() -> Regions {
-        Regions::parse(crate::config::policies::REGIONS).unwrap()
+        Regions::parse(include_str!("../../config/regions.csv")).unwrap()
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Policies {
         let mut said: BTreeMap<(Subject, String), usize> = BTreeMap::new();
         for (place, policy) in self.policies.iter().enumerate() {
             let mut conflict = |what: String, hint: &str| conflicts.push(Conflict { policy: place, what, hint: hint.to_string() });
-            if ids.insert(&policy.id, place).is_some() {
+            let is_twice = ids.insert(&policy.id, place).is_some();
+            if is_twice {
                 conflict(format!("there are two policies '{}'", policy.id), "ids are unique among all files: rename one");
             }
             if policy.since.zip(policy.until).is_some_and(|(since, until)| until <= since) {
@@ -170,7 +171,7 @@ impl Policies {
             let key = (policy.when.subject, policy.form());
             let earlier = said.get(&key).and_then(|earlier| self.policies.get(*earlier));
             match earlier.filter(|earlier| earlier.domain.is_none() || earlier.domain == policy.domain) {
-                Some(earlier) if policy.replaces.as_ref() != Some(&earlier.id) => {
+                Some(earlier) if !is_twice && policy.replaces.as_ref() != Some(&earlier.id) => {
                     conflict(format!("'{}' says the same as '{}'", policy.id, earlier.id), "remove one of them, or change its conditions");
                 }
                 _ => drop(said.insert(key, place)),

@@ -75,9 +75,13 @@ impl Sample {
         }
     }
 
+    pub fn given(&self, name: &str) -> Option<&Given> {
+        self.values.get(self.subject.field(name)?)?.as_ref()
+    }
+
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.values.get(self.subject.field(name)?)? {
-            Some(Given::Text(text)) => Some(text),
+        match self.given(name)? {
+            Given::Text(text) => Some(text),
             _ => None,
         }
     }

@@ -65,7 +65,7 @@ fn conditions_are_true_false_or_unknown() {
         ("has(tags.owner) && !has(tags.app)", Ok(true)),
         ("'owner' in tags && size(tags) == 2", Ok(true)),
         ("tags.app == 'x'", Err(Unknown::MissingTag(field("tags")))),
-        ("has(region)", Ok(false)),
+        ("has(usage.region)", Ok(false)),
         ("has(usage.team)", Ok(true)),
         ("region == 'eu'", missing("region")),
         // One that decides, decides, on whichever side it stands.
@@ -75,7 +75,7 @@ fn conditions_are_true_false_or_unknown() {
         ("region == 'eu' && team == 'search'", missing("region")),
         ("!(region == 'eu')", missing("region")),
         ("region == 'eu' ? true : team == 'search'", missing("region")),
-        ("has(region) ? region == 'eu' : team == 'search'", Ok(true)),
+        ("has(usage.region) ? region == 'eu' : team == 'search'", Ok(true)),
         ("input_tokens * 2 - 400 == 2000 && input_tokens % 7 in [3, -3]", Ok(true)),
         ("input_tokens / 0 == 1", Err(Unknown::Arithmetic)),
         ("input_tokens * 9223372036854775807 > 0", Err(Unknown::Arithmetic)),
@@ -120,12 +120,13 @@ fn what_does_not_fit_is_told_with_its_place_and_what_would() {
         ("team.startWith('x')", 0..19, "no function 'startWith'", "did you mean 'startsWith'?"),
         ("tags.exists(t, t == 'x')", 0..24, "no function 'exists'", "no loops"),
         ("has(team, model)", 0..16, "called with 2 arguments", "takes one"),
-        ("has(1)", 4..5, "has asks whether", "has(team)"),
+        ("has(1)", 4..5, "has asks whether", "has(usage.team)"),
+        ("has(region)", 4..10, "a part of something", "write has(usage.region)"),
         ("team.matches('(')", 13..16, "no pattern", ""),
         ("1 == 1", 0..6, "asks for no field", ""),
         ("-team == 'x'", 1..5, "wants a number", ""),
-        ("has(team) ? 1 : 'x'", 0..19, "have to be alike", ""),
-        ("has(team) < has(model)", 0..22, "no order", ""),
+        ("has(usage.team) ? 1 : 'x'", 0..25, "have to be alike", ""),
+        ("has(usage.team) < has(usage.model)", 0..34, "no order", ""),
     ] {
         let wrong = Condition::compile(source, Subject::Usage, &sets()).expect_err(source);
         assert_eq!(wrong.at, at, "{source}: {}", wrong.what);
@@ -216,7 +217,7 @@ fn a_domain_is_for_its_teams_and_loosens_nothing() {
 #[test]
 fn policies_that_nobody_could_want_are_refused() {
     let p = |id: &str, when: &str| policy(id, when, None);
-    let never = Policy { since: Some(Timestamp(5)), until: Some(Timestamp(5)), ..p("window", "has(team)") };
+    let never = Policy { since: Some(Timestamp(5)), until: Some(Timestamp(5)), ..p("window", "has(usage.team)") };
     for (all, at, what) in [
         (vec![p("a", "team == 'x'"), p("a", "team == 'y'")], 1, "two policies 'a'"),
         (vec![p("a", "team == 'x'"), p("b", "( team==\"x\" )")], 1, "'b' says the same as 'a'"),
@@ -236,14 +237,14 @@ fn policies_that_nobody_could_want_are_refused() {
 fn an_answer_is_explained_clause_by_clause() {
     let event = event();
     let condition = compile("provider in sets.approved && (has(tags.app) || region == 'eu')");
-    let shown: Vec<(String, Option<bool>, Vec<(&str, String)>)> =
-        condition.clauses(&Facts(&event), &sets()).into_iter().map(|clause| (clause.source, clause.holds, clause.values)).collect();
+    let clauses = condition.clauses(&Facts(&event), &sets());
+    let clause = |source: &str, holds, name, value: &str| Clause { source: source.into(), holds, values: vec![(name, value.into())] };
     assert_eq!(
-        shown,
+        clauses,
         [
-            ("provider in sets.approved".to_owned(), Some(true), vec![("provider", "aws".to_owned())]),
-            ("has(tags.app)".to_owned(), Some(false), vec![("tags", "owner=ann, cost center=cc-1".to_owned())]),
-            ("region == 'eu'".to_owned(), None, vec![("region", "(not stated)".to_owned())]),
+            clause("provider in sets.approved", Some(true), "provider", "aws"),
+            clause("has(tags.app)", Some(false), "tags", "owner=ann, cost center=cc-1"),
+            clause("region == 'eu'", None, "region", "(not stated)"),
         ]
     );
 }

@@ -164,11 +164,12 @@ fn list(read: &PolicyFolder, format: Format) {
         return;
     }
     let width = policies.iter().map(|policy| policy.id.len()).max().unwrap_or_default().max(6);
-    println!("{:<width$}  {:<8}  {:<7}  {:<8}  {:<12}  owner", "policy", "severity", "mode", "of", "domain");
+    let wide = policies.iter().filter_map(|policy| policy.domain.as_ref()).map(|domain| domain.len()).max().unwrap_or_default().max(6);
+    println!("{:<width$}  {:<8}  {:<7}  {:<8}  {:<wide$}  owner", "policy", "severity", "mode", "of", "domain");
     for policy in policies {
         let domain = policy.domain.as_deref().unwrap_or("global");
         let (severity, mode) = (severity(policy.severity), mode(policy.mode));
-        println!("{:<width$}  {severity:<8}  {mode:<7}  {:<8}  {domain:<12}  {}", policy.id, policy.when.subject.name(), policy.owner);
+        println!("{:<width$}  {severity:<8}  {mode:<7}  {:<8}  {domain:<wide$}  {}", policy.id, policy.when.subject.name(), policy.owner);
     }
 }
 
