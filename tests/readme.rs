@@ -97,9 +97,26 @@ fn make_targets_exist() {
 
 #[test]
 fn configs_load() {
-    for text in blocks(README, "toml") {
+    for text in blocks(README, "toml").into_iter().filter(|text| !text.starts_with("[[policy]]")) {
         let loaded = load(&text, Vec::new());
         assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
+    }
+}
+
+/// Beside the shipped ones, whose sets it names, in the place of its namesake.
+#[test]
+fn policies_are_right() {
+    let shipped = include_str!("../config/policies/global/approved.toml");
+    let sets = &shipped[..shipped.find("[[policy]]").unwrap()];
+    for text in blocks(README, "toml").into_iter().filter(|text| text.starts_with("[[policy]]")) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("global")).unwrap();
+        std::fs::write(folder.path().join("global/readme.toml"), format!("{sets}\n{text}")).unwrap();
+        let read = config::policies::load(folder.path()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let wrong = |test: &&config::policies::PolicyTest| {
+            test.event.with_facts(|facts| read.policies.policies[test.policy].answer(facts)) != tollgate::policy::Answer::Violates
+        };
+        assert!(read.tests.len() == 1 && !read.tests.iter().any(|test| wrong(&test)));
     }
 }
 
