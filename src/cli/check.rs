@@ -87,6 +87,10 @@ fn files(report: &mut Report, name: &str, loaded: &Loaded) {
     for file in &loaded.price_files {
         report.add(Verdict::Ok, "prices", format!("{}: {} as of {}", file.name, count(file.prices, "price"), file.as_of));
     }
+    if let Some(folder) = &loaded.policies {
+        let policies = count(folder.policies.policies.len(), "policy").replace("policys", "policies");
+        report.add(Verdict::Ok, "policies", format!("{policies} of {}", count(folder.files, "file")));
+    }
     report.add(Verdict::Ok, "schemas", format!("{} built in", wire::schemas().len()));
     if let Some(dir) = &loaded.settings.schemas.dir {
         schema_files(report, dir);

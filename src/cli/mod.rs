@@ -1,5 +1,6 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
+mod ask;
 pub mod assemble;
 pub mod bench;
 mod check;
@@ -28,6 +29,7 @@ use crate::config::{self as settings, Loaded};
 
 /// Exit code for files and settings that cannot be used; 1 is for everything that fails while running.
 const UNUSABLE: u8 = 2;
+const REVIEW: u8 = 3;
 
 /// Tollgate watches cloud and AI usage on Kafka and tells the right person, within seconds, when spend leaves its normal.
 #[derive(Debug, Parser)]
@@ -63,6 +65,7 @@ enum Command {
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
     Policy(policy::Arguments),
+    Ask(ask::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
     Bench(bench::Arguments),
@@ -121,6 +124,8 @@ pub enum Ended {
     Unusable,
     /// It did its work, and the answer is no.
     No,
+    /// Neither yes nor no: somebody has to look.
+    Review,
 }
 
 /// Parses the command line and does what it says.
@@ -137,6 +142,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Policy(arguments) => policy::run(arguments)?,
+        Command::Ask(arguments) => ask::run(arguments)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,
@@ -145,6 +151,7 @@ pub fn main() -> Result<ExitCode> {
         Ended::Well => ExitCode::SUCCESS,
         Ended::Unusable => ExitCode::from(UNUSABLE),
         Ended::No => ExitCode::FAILURE,
+        Ended::Review => ExitCode::from(REVIEW),
     })
 }
 

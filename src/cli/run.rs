@@ -51,12 +51,13 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     let stopping = stop.clone();
-    runtime.spawn(http::serve(listener, health, metrics, clock::now, async move {
+    let desk = Arc::new(http::Desk::new(&loaded));
+    runtime.spawn(http::serve(listener, health, metrics, clock::now, desk.clone(), async move {
         while !stopping.asked() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     }));
-    runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, loaded, reload));
+    runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, desk, loaded, reload));
     let ended = std::thread::scope(|scope| {
         let has_shards = only.is_none_or(|only| only == Only::Watch);
         if let Some(copies) = setup.copies.as_ref().filter(|_| has_shards) {
@@ -103,6 +104,7 @@ async fn on_signals(
     stop: Stop,
     setup: Arc<Setup>,
     delivery: Arc<deliver::worker::Delivery>,
+    desk: Arc<http::Desk>,
     mut current: Loaded,
     reload: impl Fn() -> Result<Loaded, Vec<Problem>>,
 ) {
@@ -115,7 +117,7 @@ async fn on_signals(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => take_over(&setup, &delivery, &mut current, reload()),
+            _ = hangup.recv() => take_over(&setup, &delivery, &desk, &mut current, reload()),
         }
     }
     tracing::info!("stopping: what is begun is finished first");
@@ -123,7 +125,13 @@ async fn on_signals(
 }
 
 /// All or nothing: a file with a problem changes nothing.
-fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut Loaded, new: Result<Loaded, Vec<Problem>>) {
+fn take_over(
+    setup: &Setup,
+    delivery: &deliver::worker::Delivery,
+    desk: &http::Desk,
+    current: &mut Loaded,
+    new: Result<Loaded, Vec<Problem>>,
+) {
     let new = match new {
         Ok(new) => new,
         Err(problems) => {
@@ -148,6 +156,7 @@ fn take_over(setup: &Setup, delivery: &deliver::worker::Delivery, current: &mut 
     setup.intake_rules.store(Arc::new(new.intake.clone()));
     setup.watch_rules.store(Arc::new(new.watch.clone()));
     delivery.rules.store(Arc::new(assemble::deliver_rules(&new.settings)));
+    desk.reload(&new);
     tracing::info!(rules_revision = new.watch.revision, "config reloaded");
     *current = new;
 }

@@ -18,8 +18,10 @@ mod tree;
 mod units;
 
 use std::path::Path;
+use std::sync::Arc;
 
 pub use self::env::variables;
+use self::policies::PolicyFolder;
 use self::prices::PriceFile;
 use self::problem::Place;
 pub use self::problem::Problem;
@@ -48,6 +50,8 @@ pub struct Loaded {
     pub intake: IntakeRules,
     pub watch: WatchRules,
     pub price_files: Vec<PriceFile>,
+    /// `None`: `policies.dir` is not set.
+    pub policies: Option<Arc<PolicyFolder>>,
     /// Probably not meant, but usable.
     pub warnings: Vec<Problem>,
 }
@@ -128,6 +132,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     watch_section.finish();
     let (book, price_files) = with(&mut root, "prices", prices::prices);
     let (intake, intake_settings) = rules::intake(&mut root, &common, book);
+    let policies = with(&mut root, "policies", policies::of_section);
     let kafka = with(&mut root, "kafka", |section| broker::kafka(section, host_name));
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));
     let schemas = with(&mut root, "schemas", shell::schemas);
@@ -153,7 +158,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
         http,
         log,
     };
-    Loaded { settings, intake, watch, price_files, warnings: Vec::new() }
+    Loaded { settings, intake, watch, price_files, policies, warnings: Vec::new() }
 }
 
 /// Reads one section to its end.

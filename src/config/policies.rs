@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::prices::date;
 use super::problem::{Place, Problem};
@@ -56,6 +57,18 @@ struct File {
     shown: String,
     domain: Option<Text>,
     table: Table,
+}
+
+/// `[policies]`. What is wrong with a policy is a problem of the config: nobody goes on with other policies than are written.
+pub fn of_section(section: &mut Section) -> Option<Arc<PolicyFolder>> {
+    let folder = section.path("dir")?;
+    match load(&folder) {
+        Ok(read) => Some(Arc::new(read)),
+        Err(problems) => {
+            problems.into_iter().for_each(|problem| section.notes().problem(problem));
+            None
+        }
+    }
 }
 
 /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::alert::Severity;
 
@@ -196,9 +196,20 @@ pub struct RouteSettings {
     pub go_on: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HttpSettings {
     pub listen: SocketAddr,
+    /// Names and tokens of those who may ask.
+    pub tokens: Vec<(String, SecretString)>,
+}
+
+impl PartialEq for HttpSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |settings: &HttpSettings| -> Vec<(String, String)> {
+            settings.tokens.iter().map(|(name, token)| (name.clone(), token.expose_secret().to_string())).collect()
+        };
+        self.listen == other.listen && shown(self) == shown(other)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

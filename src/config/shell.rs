@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use secrecy::SecretString;
+
 use super::broker::{credentials, one_of, url};
 use super::problem::Problem;
 use super::read::{Section, text};
@@ -196,6 +198,9 @@ fn route(section: &mut Section) -> RouteSettings {
     }
 }
 
+/// Shorter ones can be guessed.
+const SHORTEST_TOKEN: usize = 20;
+
 pub fn http(section: &mut Section) -> HttpSettings {
     let parse = |item: &Item| {
         let written = text(item)?;
@@ -203,7 +208,26 @@ pub fn http(section: &mut Section) -> HttpSettings {
             || Complaint::new(format!("is '{written}'"), "write address:port, \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for every interface");
         written.parse::<SocketAddr>().map(Some).map_err(|_| bad())
     };
-    HttpSettings { listen: section.required("listen", parse).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))) }
+    let listen = section.required("listen", parse).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    HttpSettings { listen, tokens: tokens(section) }
+}
+
+/// A name and a token on each line; `#` begins a comment.
+fn tokens(section: &mut Section) -> Vec<(String, SecretString)> {
+    let Some(content) = section.file("tokens_file") else { return Vec::new() };
+    let mut tokens = Vec::new();
+    for (number, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [name, token] if token.len() >= SHORTEST_TOKEN => tokens.push((name.to_string(), SecretString::from(token.to_string()))),
+            _ => {
+                // Never the line itself: it may be a token.
+                let what = format!("names a file whose line {} is no name and token of at least {SHORTEST_TOKEN} characters", number + 1);
+                section
+                    .complain("tokens_file", Complaint::new(what, "write: ci 6f1c..., with a token like that of `openssl rand -hex 32`"));
+            }
+        }
+    }
+    tokens
 }
 
 pub fn log(section: &mut Section) -> LogSettings {

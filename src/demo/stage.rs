@@ -198,7 +198,8 @@ fn serve(listen: SocketAddr, setup: &Arc<Setup>, stop: &Stop) -> Result<(SocketA
     let listener = listener.context("cannot listen on any port of this machine")?;
     let address = listener.local_addr().context("cannot tell the port")?;
     let stopping = stop.clone();
-    server.spawn(http::serve(listener, setup.health.clone(), setup.metrics.clone(), clock::now, async move {
+    let desk = Arc::new(http::Desk::closed());
+    server.spawn(http::serve(listener, setup.health.clone(), setup.metrics.clone(), clock::now, desk, async move {
         while !stopping.asked() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

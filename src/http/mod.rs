@@ -1,25 +1,41 @@
-//! HTTP: health for orchestrators, metrics for Prometheus. Read-only, no secrets, no login; it listens on loopback unless told otherwise.
+//! HTTP: health for orchestrators, metrics for Prometheus, and the compliance check for who asks before acting. It changes nothing. Health
+//! and metrics ask for no password; the check wants a token, and is there on loopback only.
+
+pub mod compliance;
+mod desk;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
+pub use self::desk::Desk;
 use crate::health::{HealthBoard, Report};
 use crate::metrics::Metrics;
 use crate::model::time::Timestamp;
 
-const INDEX: &str = "Tollgate\n\n/health/live   is the process alive\n/health/ready  has every role joined its group and restored its state\n/metrics       OpenMetrics\n";
+const INDEX: &str = "Tollgate
+
+/health/live               is the process alive
+/health/ready              has every role joined its group and restored its state
+/metrics                   OpenMetrics
+/v1/compliance/check       POST a plan: would it be allowed? With a token of http.tokens_file
+";
+
+/// A plan is a few hundred bytes.
+const LARGEST_PLAN: usize = 64 * 1024;
 
 #[derive(Clone)]
 struct Pages {
     health: Arc<HealthBoard>,
     metrics: Arc<Metrics>,
     now: fn() -> Timestamp,
+    desk: Arc<Desk>,
 }
 
 /// Serves until `shutdown` is ready.
@@ -28,6 +44,7 @@ pub async fn serve(
     health: Arc<HealthBoard>,
     metrics: Arc<Metrics>,
     now: fn() -> Timestamp,
+    desk: Arc<Desk>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let pages = Router::new()
@@ -35,7 +52,9 @@ pub async fn serve(
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(page))
-        .with_state(Pages { health, metrics, now });
+        .route("/v1/compliance/check", post(check))
+        .layer(DefaultBodyLimit::max(LARGEST_PLAN))
+        .with_state(Pages { health, metrics, now, desk });
     if let Err(error) = axum::serve(listener, pages).with_graceful_shutdown(shutdown).await {
         tracing::error!(%error, "HTTP server ended; health and metrics are no longer served");
     }
@@ -53,6 +72,13 @@ fn report(report: &Report) -> Response {
     let status = if report.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = serde_json::to_string_pretty(report).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], body + "\n").into_response()
+}
+
+async fn check(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> Response {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (status, answer) = pages.desk.answer(bearer, &body, (pages.now)());
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{answer:#}\n")).into_response()
 }
 
 async fn page(State(pages): State<Pages>) -> Response {

@@ -2,10 +2,12 @@
 //! loaded, compiled to a tree of typed nodes that is evaluated without an allocation.
 //!
 //! In the order in which a policy comes to a verdict: `lex` and `parse` make a tree of the text, `fields` says what there is to ask about,
-//! `check` finds the types and compiles, `eval` answers true, false or unknown, `judge` makes a verdict of it and says why.
+//! `check` finds the types and compiles, `eval` answers true, false or unknown, `judge` makes a verdict of it and says why, `ask` an
+//! answer to who asks before.
 //!
 //! A field that is not there is no false: the answer is unknown, and an unknown condition never passes silently.
 
+mod ask;
 mod check;
 mod eval;
 pub mod fields;
@@ -21,6 +23,7 @@ mod tests;
 
 use std::ops::Range;
 
+pub use self::ask::{Advice, Alternative, Decision, Reason};
 pub use self::check::{Condition, Sets, set as text_set};
 pub use self::eval::{Facts, Unknown, Value};
 pub use self::judge::{Answer, Clause, Judged, Verdict};

@@ -24,7 +24,13 @@ pub struct Land {
 pub struct Regions {
     /// `None`: it spans several countries.
     by_region: BTreeMap<String, Option<Land>>,
+    /// Provider and name of each region, in the order of the table.
+    names: Vec<(String, String)>,
 }
+
+/// Services that run in the regions of a cloud under another name.
+const CLOUD_OF: [(&str, &str); 6] =
+    [("bedrock", "aws"), ("amazon", "aws"), ("vertex", "gcp"), ("google", "gcp"), ("microsoft", "azure"), ("foundry", "azure")];
 
 impl Regions {
     /// From lines `provider,region,country`; `#` begins a comment.
@@ -32,31 +38,52 @@ impl Regions {
     /// # Errors
     /// The number of the line and what is wrong with it.
     pub fn parse(table: &str) -> Result<Regions, (usize, String)> {
-        let mut by_region = BTreeMap::new();
+        let (mut by_region, mut names) = (BTreeMap::new(), Vec::new());
         for (number, line) in table.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') || line == "provider,region,country" {
                 continue;
             }
             let wrong = |what: &str| (number + 1, format!("{what}; a line is provider,region,country: aws,eu-central-1,DE"));
-            let [_, region, country] = line.split(',').map(str::trim).collect::<Vec<_>>()[..] else {
+            let [provider, region, country] = line.split(',').map(str::trim).collect::<Vec<_>>()[..] else {
                 return Err(wrong("not three values"));
             };
             let is_country = country.len() == 2 && country.bytes().all(|letter| letter.is_ascii_uppercase());
             if region.is_empty() || !(country.is_empty() || is_country) {
                 return Err(wrong("no region, or a country that is not two capital letters"));
             }
+            names.push((provider.to_string(), region.to_string()));
             let land = is_country.then(|| Land { country: country.to_string(), blocs: blocs(country) });
             if by_region.insert(key(region), land.clone()).is_some_and(|before| before != land) {
                 return Err(wrong("the region stands here twice, in different countries"));
             }
         }
-        Ok(Regions { by_region })
+        Ok(Regions { by_region, names })
     }
 
     /// `None`: unknown, or in several countries.
     pub fn land(&self, region: &str) -> Option<&Land> {
         self.by_region.get(&key(region))?.as_ref()
+    }
+
+    /// Other regions of the same cloud, the nearest first: of the same country, then of a bloc that both belong to, then all others.
+    /// Where the cloud is not known, it is told by the region.
+    pub fn nearest(&self, provider: &str, region: &str) -> Vec<String> {
+        let cloud = CLOUD_OF.iter().find(|(service, _)| *service == provider).map_or(provider, |(_, cloud)| cloud);
+        let is_cloud = |cloud: &str| self.names.iter().any(|(known, _)| known == cloud);
+        let by_region = self.names.iter().find(|(_, name)| key(name) == key(region)).map(|(cloud, _)| cloud.as_str());
+        let Some(cloud) = Some(cloud).filter(|cloud| is_cloud(cloud)).or(by_region) else { return Vec::new() };
+        let here = self.land(region);
+        let distance = |name: &str| match (here, self.land(name)) {
+            (Some(here), Some(there)) if here.country == there.country => 0,
+            (Some(here), Some(there)) if there.blocs.iter().any(|bloc| here.blocs.contains(bloc)) => 1,
+            (_, Some(_)) => 2,
+            (_, None) => 3,
+        };
+        let mut others: Vec<&str> =
+            self.names.iter().filter(|(of, name)| of == cloud && name != region).map(|(_, name)| name.as_str()).collect();
+        others.sort_by_key(|name| (distance(name), *name));
+        others.into_iter().map(str::to_string).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -121,6 +148,16 @@ mod tests {
         }
         assert_eq!(regions.land("eu-centrall-1"), None);
         assert!(regions.len() >= 170);
+    }
+
+    #[test]
+    fn the_nearest_other_region_comes_first() {
+        let regions = shipped();
+        assert_eq!(regions.nearest("aws", "eu-central-1")[..2], ["eusc-de-east-1", "eu-north-1"]);
+        assert_eq!(regions.nearest("vertex", "europe-west3")[0], "europe-west10");
+        assert_eq!(regions.nearest("openai", "westeurope")[0], "austriaeast", "told by the region");
+        assert_eq!(regions.nearest("openai", "nowhere"), [""; 0]);
+        assert!(!regions.nearest("aws", "eu-central-1").contains(&"eu-central-1".to_owned()));
     }
 
     #[test]

@@ -16,6 +16,23 @@ pub enum Given {
     Tags(BTreeMap<String, String>),
 }
 
+impl Given {
+    /// `None`: it is no value of this kind.
+    pub fn of_json(kind: Kind, value: &serde_json::Value) -> Option<Given> {
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_string);
+        Some(match kind {
+            Kind::Text => Given::Text(text(value)?),
+            Kind::Int => Given::Int(value.as_i64()?),
+            Kind::Double => Given::Double(value.as_f64()?),
+            Kind::Texts => Given::Texts(value.as_array()?.iter().map(text).collect::<Option<_>>()?),
+            Kind::Tags => {
+                let tags = value.as_object()?.iter().map(|(name, value)| Some((name.clone(), text(value)?)));
+                Given::Tags(tags.collect::<Option<_>>()?)
+            }
+        })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub subject: Subject,
@@ -73,6 +90,16 @@ impl Sample {
                 }
             }
         }
+    }
+
+    /// After its region became another one.
+    pub fn relocate(&mut self, regions: &Regions) {
+        for name in ["country", "blocs"] {
+            if let Some(value) = self.subject.field(name).and_then(|field| self.values.get_mut(field)) {
+                *value = None;
+            }
+        }
+        self.locate(regions);
     }
 
     pub fn given(&self, name: &str) -> Option<&Given> {

@@ -255,3 +255,35 @@ fn a_message_names_fields_that_are_there() {
     assert!(Message::parse("{team spends", Subject::Usage).unwrap_err().0.contains("does not close"));
     assert_eq!(Message::parse("{region}!", Subject::Usage).unwrap().with(&Facts(&event())), "(not stated)!");
 }
+
+#[test]
+fn who_asks_before_gets_reasons_and_ways_out() {
+    let regions = regions::Regions::parse(include_str!("../../config/regions.csv")).unwrap();
+    let in_europe = Policy { mode: Mode::Enforce, ..policy("in-europe", "!('EEA' in blocs)", None) };
+    let dear = Policy { mode: Mode::Warn, ..policy("dear", "model == 'gpt-4'", None) };
+    let tried = Policy { mode: Mode::DryRun, ..policy("tried", "team == 'search'", None) };
+    let all = policies(vec![dear, in_europe, tried]);
+    let plan = |fields: &[(&str, &str)]| {
+        let mut plan = Sample::new(Subject::Usage);
+        fields.iter().for_each(|(name, value)| plan.set(name, Given::Text((*value).to_owned())).unwrap());
+        plan.locate(&regions);
+        plan
+    };
+    let models = [("model", vec!["gpt-4".to_owned(), "gpt-4o-mini".to_owned()])];
+    let advise = |fields: &[(&str, &str)]| all.advise(&plan(fields), &regions, &models, Timestamp(0));
+
+    let denied = advise(&[("team", "search"), ("model", "gpt-4"), ("provider", "bedrock"), ("region", "us-east-1")]);
+    assert_eq!(denied.decision, Decision::Deny);
+    let reasons: Vec<(&str, Decision)> = denied.reasons.iter().map(|reason| (&*reason.policy, reason.decision)).collect();
+    assert_eq!(reasons, [("in-europe", Decision::Deny), ("dear", Decision::Review)], "the gravest first, a dry run never");
+    let [region] = denied.alternatives.as_slice() else { panic!("{:?}", denied.alternatives) };
+    assert!(region.field == "region" && region.decision == Decision::Review && region.values.len() == 5, "{region:?}");
+    assert!(region.values.contains(&"eu-central-1".to_owned()));
+
+    let reviewed = advise(&[("team", "search"), ("model", "gpt-4"), ("region", "eu-central-1")]);
+    let better = Alternative { field: "model", values: vec!["gpt-4o-mini".to_owned()], decision: Decision::Allow };
+    assert_eq!((reviewed.decision, reviewed.alternatives), (Decision::Review, vec![better]));
+    let unsaid = advise(&[("team", "search"), ("model", "o1")]);
+    assert_eq!((unsaid.decision, unsaid.reasons[0].missing.as_slice()), (Decision::Review, &["region"][..]));
+    assert_eq!(advise(&[("model", "o1"), ("region", "eu-north-1")]).decision, Decision::Allow);
+}

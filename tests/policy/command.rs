@@ -7,8 +7,12 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 fn tollgate(arguments: &[&str], input: &str) -> Output {
+    run(&[&["policy"], arguments].concat(), input)
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.arg("policy").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
@@ -74,4 +78,23 @@ fn a_test_that_fails_says_why() {
     }
     assert!(shown.contains("untested 'a': no test violates it") && shown.contains("0 of 1 tests pass"), "{shown}");
     assert!(Path::new(&folder).exists());
+}
+
+/// Exit codes are what a pipeline asks for.
+#[test]
+fn who_asks_before_is_told_by_the_exit_code() {
+    let ask = |plan: &str| run(&["ask", "-", "--policies", "config/policies", "--format", "json"], plan);
+    for (plan, code, decision) in [
+        (r#"{"team":"search","provider":"openai","model":"gpt-4o","environment":"dev"}"#, 0, "allow"),
+        (r#"{"team":"search","provider":"deepseek","environment":"dev"}"#, 1, "deny"),
+        (r#"{"team":"search","provider":"openai","model":"gpt-4","environment":"dev"}"#, 3, "review"),
+    ] {
+        let asked = ask(plan);
+        let answer: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+        assert_eq!((asked.status.code(), &answer["decision"]), (Some(code), &decision.into()), "{plan}: {}", text(&asked.stderr));
+    }
+    let wrong = ask(r#"{"tema":"search"}"#);
+    assert!(wrong.status.code() == Some(2) && text(&wrong.stderr).contains("did you mean 'team'?"), "{}", text(&wrong.stderr));
+    let nothing = run(&["ask", "-"], "{}");
+    assert!(nothing.status.code() == Some(2) && text(&nothing.stderr).contains("--policies FOLDER"), "{}", text(&nothing.stderr));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::policy::fields::{Kind, Subject};
+use crate::policy::fields::Subject;
 use crate::policy::{Given, Sample};
 
 /// # Errors
@@ -28,22 +28,8 @@ pub fn read(path: &Path, subject: Subject) -> Result<Sample, String> {
             continue;
         }
         let wrong = || format!("{shown}: '{name}' is {value}, it should be {}", field.kind.shown());
-        let given = given(field.kind, &value).ok_or_else(wrong)?;
+        let given = Given::of_json(field.kind, &value).ok_or_else(wrong)?;
         sample.set(&name, given).map_err(|_| wrong())?;
     }
     Ok(sample)
-}
-
-fn given(kind: Kind, value: &Value) -> Option<Given> {
-    let text = |value: &Value| value.as_str().map(str::to_string);
-    Some(match kind {
-        Kind::Text => Given::Text(text(value)?),
-        Kind::Int => Given::Int(value.as_i64()?),
-        Kind::Double => Given::Double(value.as_f64()?),
-        Kind::Texts => Given::Texts(value.as_array()?.iter().map(text).collect::<Option<_>>()?),
-        Kind::Tags => {
-            let tags = value.as_object()?.iter().map(|(name, value)| Some((name.clone(), text(value)?)));
-            Given::Tags(tags.collect::<Option<_>>()?)
-        }
-    })
 }

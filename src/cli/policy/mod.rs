@@ -13,7 +13,7 @@ use super::{Ended, moment};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::policy::fields::Subject;
-use crate::policy::{Clause, Judged, Mode, Policy, Sample, Severity, Unknown, Verdict};
+use crate::policy::{Clause, Judged, Mode, Policy, Sample, Unknown, Verdict};
 
 /// Check, test, list and explain policies
 ///
@@ -155,7 +155,7 @@ fn list(read: &PolicyFolder, format: Format) {
     if format == Format::Json {
         let each = policies.iter().zip(&read.places).map(|(policy, place)| {
             json!({
-                "id": *policy.id, "domain": policy.domain.as_deref(), "owner": *policy.owner, "severity": severity(policy.severity),
+                "id": *policy.id, "domain": policy.domain.as_deref(), "owner": *policy.owner, "severity": policy.severity.as_str(),
                 "mode": mode(policy.mode), "applies_to": policy.when.subject.name(), "when": policy.when.source,
                 "unless": policy.unless.as_ref().map(|unless| &unless.source), "place": place.to_string(),
             })
@@ -168,7 +168,7 @@ fn list(read: &PolicyFolder, format: Format) {
     println!("{:<width$}  {:<8}  {:<7}  {:<8}  {:<wide$}  owner", "policy", "severity", "mode", "of", "domain");
     for policy in policies {
         let domain = policy.domain.as_deref().unwrap_or("global");
-        let (severity, mode) = (severity(policy.severity), mode(policy.mode));
+        let (severity, mode) = (policy.severity.as_str(), mode(policy.mode));
         println!("{:<width$}  {severity:<8}  {mode:<7}  {:<8}  {domain:<wide$}  {}", policy.id, policy.when.subject.name(), policy.owner);
     }
 }
@@ -229,7 +229,7 @@ fn clauses(policy: &Policy, read: &PolicyFolder, sample: &Sample) -> [Vec<Clause
 
 fn as_text(policy: &Policy, verdict: &Verdict<'_>, parts: &[Vec<Clause>; 2], message: &str, remedy: Option<&str>) -> String {
     let mut text = match verdict {
-        Verdict::Violates => format!("VIOLATED  {} ({}, {}): {message}", policy.id, severity(policy.severity), mode(policy.mode)),
+        Verdict::Violates => format!("VIOLATED  {} ({}, {}): {message}", policy.id, policy.severity.as_str(), mode(policy.mode)),
         Verdict::Passes => format!("kept      {}", policy.id),
         Verdict::Exempt(exemption) => format!(
             "exempt    {}: {message}; until {}, approved by {}: {}",
@@ -265,7 +265,7 @@ fn as_json(policy: &Policy, verdict: &Verdict<'_>, parts: &[Vec<Clause>; 2], mes
     };
     let [when, unless] = parts.each_ref().map(|clauses| clauses.iter().map(clause).collect::<Vec<_>>());
     json!({
-        "policy": *policy.id, "verdict": word, "severity": severity(policy.severity), "mode": mode(policy.mode), "owner": *policy.owner,
+        "policy": *policy.id, "verdict": word, "severity": policy.severity.as_str(), "mode": mode(policy.mode), "owner": *policy.owner,
         "message": message, "exemption": exemption, "when": when, "unless": unless,
     })
 }
@@ -277,14 +277,6 @@ fn unknown(why: Unknown, subject: Subject) -> String {
         Unknown::MissingTag(field) => format!("the event's {} lack the one that is asked for", name(field)),
         Unknown::NoSet => "no set is given for this key, and none for \"*\"".to_string(),
         Unknown::Arithmetic => "a number became too large, or was divided by zero".to_string(),
-    }
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
     }
 }
 

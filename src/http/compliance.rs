@@ -1,0 +1,172 @@
+//! Ask before you act: a plan in JSON, the answer of the policies in JSON. The same for the API and for `tollgate ask`.
+
+use serde_json::{Map, Value, json};
+
+use crate::config::policies::PolicyFolder;
+use crate::intake::rules::{PriceBook, PriceQuery, TokenKind};
+use crate::model::money::{Currency, Nanos};
+use crate::model::near::did_you_mean;
+use crate::model::time::Timestamp;
+use crate::policy::fields::Subject;
+use crate::policy::{Advice, Alternative, Given, Reason, Sample};
+
+/// Parts of a plan that are no fields of an event, and what they are.
+const BESIDE: [(&str, &str); 3] = [
+    ("kind", "\"usage\" (the default), \"deployment\" or \"resource\""),
+    ("input_tokens_per_month", "a whole number"),
+    ("output_tokens_per_month", "a whole number"),
+];
+
+/// A plan that was understood.
+pub struct Plan {
+    sample: Sample,
+    tokens: [Option<u64>; 2],
+}
+
+/// What the policies say, and about what it would cost.
+pub struct Answer {
+    pub advice: Advice,
+    /// A month's, by list prices or those of the config.
+    pub cost: Option<(Nanos, Currency)>,
+}
+
+/// # Errors
+/// What is wrong with the plan, and what would be right.
+pub fn plan(json: &Value) -> Result<Plan, String> {
+    let Value::Object(parts) = json else {
+        return Err("a plan is an object: {\"team\": \"search\", \"provider\": \"openai\", \"model\": \"gpt-4o\"}".to_string());
+    };
+    let kind = parts.get("kind").map_or(Some("usage"), Value::as_str);
+    let (subject, action) = match kind {
+        Some("usage") => (Subject::Usage, None),
+        Some("deployment") => (Subject::Activity, Some("deployment")),
+        Some("resource") => (Subject::Resource, None),
+        _ => return Err(format!("'kind' is not one of {}", BESIDE[0].1)),
+    };
+    let mut sample = Sample::new(subject);
+    if let Some(action) = action {
+        sample.set("action", Given::Text(action.to_string())).map_err(|_| "a deployment has no action".to_string())?;
+    }
+    for (name, value) in parts.iter().filter(|(name, value)| !BESIDE.iter().any(|(beside, _)| beside == name) && !value.is_null()) {
+        let Some(field) = subject.field(name).and_then(|id| subject.fields().get(id)) else {
+            let known = subject.fields().iter().map(|field| field.name).chain(BESIDE.map(|(name, _)| name));
+            let hint = did_you_mean(name, known).map(|hint| format!("; {hint}")).unwrap_or_default();
+            return Err(format!("'{name}' is nothing that a plan of this kind has{hint}"));
+        };
+        let wrong = || format!("'{name}' is {value}, it should be {}", field.kind.shown());
+        sample.set(name, Given::of_json(field.kind, value).ok_or_else(wrong)?).map_err(|_| wrong())?;
+    }
+    let number = |name: &str| match parts.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| format!("'{name}' is {value}, it should be a whole number")),
+    };
+    Ok(Plan { sample, tokens: [number("input_tokens_per_month")?, number("output_tokens_per_month")?] })
+}
+
+/// `prices`: for the cost, and for other models and providers to name.
+pub fn answer(mut plan: Plan, folder: &PolicyFolder, prices: &PriceBook, at: Timestamp) -> Answer {
+    plan.sample.locate(&folder.regions);
+    let provider = plan.sample.text("provider").unwrap_or_default();
+    let named = |of: fn(&crate::intake::rules::Price) -> &str, is: &dyn Fn(&crate::intake::rules::Price) -> bool| {
+        let mut names: Vec<String> = prices.prices().iter().filter(|price| is(price)).map(|price| of(price).to_string()).collect();
+        names.retain(|name| !name.is_empty() && !name.contains('*'));
+        names.sort();
+        names.dedup();
+        names
+    };
+    let models = named(|price| &price.model, &|price| &*price.provider == provider);
+    let providers = named(|price| &price.provider, &|_| true);
+    let choices = [("model", models), ("provider", providers)];
+    let cost = cost(&plan, prices, at);
+    Answer { advice: folder.policies.advise(&plan.sample, &folder.regions, &choices, at), cost }
+}
+
+/// `None`: no tokens are planned, or there is no price for them.
+fn cost(plan: &Plan, prices: &PriceBook, at: Timestamp) -> Option<(Nanos, Currency)> {
+    let text = |name: &str| plan.sample.text(name).unwrap_or_default();
+    let [provider, model, region] = ["provider", "model", "region"].map(text);
+    let tariff = prices.tariff(&PriceQuery { provider, meter: "llm.tokens", model, region, token_kind: None, at });
+    let mut sum: Option<(Nanos, Currency)> = None;
+    for (kind, tokens) in [TokenKind::Input, TokenKind::Output].into_iter().zip(plan.tokens) {
+        let Some(tokens) = tokens else { continue };
+        let rate = tariff.rate(Some(kind))?;
+        let amount = Nanos(rate.amount.0.checked_mul(i128::from(tokens))? / i128::from(rate.per.max(1)));
+        sum = match sum {
+            None => Some((amount, rate.currency)),
+            Some((so_far, currency)) if currency == rate.currency => Some((so_far.checked_add(amount)?, currency)),
+            Some(_) => return None,
+        };
+    }
+    sum
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        let reason = |reason: &Reason| {
+            json!({
+                "policy": *reason.policy, "owner": *reason.owner, "severity": reason.severity.as_str(), "decision": reason.decision.as_str(),
+                "message": reason.message, "remedy": reason.remedy, "missing": reason.missing,
+                "exempt_until": reason.exempt.as_ref().map(|(until, _)| until.to_string()),
+                "exempted_by": reason.exempt.as_ref().map(|(_, by)| by.to_string()),
+            })
+        };
+        let alternative = |alternative: &Alternative| json!({"field": alternative.field, "values": alternative.values, "decision": alternative.decision.as_str()});
+        let cost = self.cost.map(|(amount, currency)| json!({"amount": amount.to_string(), "currency": currency.as_str()}));
+        let mut answer = Map::new();
+        answer.insert("decision".to_owned(), json!(self.advice.decision.as_str()));
+        answer.insert("reasons".to_owned(), self.advice.reasons.iter().map(reason).collect());
+        answer.insert("alternatives".to_owned(), self.advice.alternatives.iter().map(alternative).collect());
+        answer.insert("estimated_monthly_cost".to_owned(), json!(cost));
+        Value::Object(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    fn ask(plan_of: Value) -> Value {
+        let folder = config::policies::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies")).unwrap();
+        let loaded = config::load_text("", "", Path::new(""), std::iter::empty()).unwrap();
+        answer(plan(&plan_of).unwrap(), &folder, &loaded.intake.prices, Timestamp::parse("2026-11-25T00:00:00Z").unwrap()).json()
+    }
+
+    #[test]
+    fn a_plan_gets_a_decision_reasons_ways_out_and_a_price() {
+        let plan =
+            json!({"team": "search", "provider": "deepseek", "model": "deepseek-chat", "region": "eu-central-1", "environment": "dev"});
+        let denied = ask(plan);
+        assert_eq!(denied["decision"], "deny");
+        assert_eq!(denied["reasons"][0]["policy"], "approved-provider");
+        let providers = denied["alternatives"].as_array().unwrap().iter().find(|other| other["field"] == "provider").unwrap();
+        assert!(providers["values"].as_array().unwrap().contains(&json!("anthropic")) && providers["decision"] == "allow", "{denied}");
+
+        let tokens = json!({
+            "team": "search", "provider": "openai", "model": "gpt-4o", "environment": "dev",
+            "input_tokens_per_month": 10_000_000, "output_tokens_per_month": 1_000_000,
+        });
+        let allowed = ask(tokens);
+        assert_eq!((&allowed["decision"], &allowed["reasons"]), (&json!("allow"), &json!([])));
+        assert_eq!(allowed["estimated_monthly_cost"]["currency"], "USD");
+        let asia = json!({"kind": "deployment", "model": "m", "origin_region": "eu-central-1", "region": "ap-northeast-1", "team": "x"});
+        let denied = ask(asia);
+        assert_eq!((&denied["decision"], &denied["alternatives"][0]["field"]), (&json!("deny"), &json!("region")));
+    }
+
+    #[test]
+    fn a_plan_that_is_none_is_told_why() {
+        for (json, what) in [
+            (json!([]), "a plan is an object"),
+            (json!({"kind": "party"}), "'kind' is not one of"),
+            (json!({"tema": "x"}), "'tema' is nothing that a plan of this kind has; did you mean 'team'?"),
+            (json!({"team": 3}), "'team' is 3, it should be a text"),
+            (json!({"input_tokens_per_month": "many"}), "it should be a whole number"),
+        ] {
+            let Err(problem) = plan(&json) else { panic!("{json}") };
+            assert!(problem.contains(what), "{problem}");
+        }
+    }
+}
