@@ -28,8 +28,8 @@ async fn main() -> anyhow::Result<()> {
         let rendered = renderer.render(&alert, &context)?;
         let took = start.elapsed();
         let channel = Channel::Folder(Folder::new(&root.join(name), "Tollgate <tollgate@example.com>")?);
-        let letter = Letter { alert: &alert, receiver: &receiver, earlier, rendered: &rendered, date: alert.decided_at };
-        let id = channel.send(&letter).await?;
+        let letter = Letter { alert: &alert, receiver: &receiver, earlier, date: alert.decided_at };
+        let id = channel.send(&letter, &rendered).await?;
         println!(
             "{name:10} {took:8.1?}  html {:5} B  png {:5} B  {}",
             rendered.html.len(),

@@ -46,6 +46,7 @@ if [ "$want" = test ]; then
   need python3-aiosmtpd bash -c '/usr/bin/python3 -c "import aiosmtpd" || python3 -c "import aiosmtpd"'
   need openjdk-17-jdk-headless java_is_17
   need maven command -v mvn
+  need prometheus-alertmanager command -v prometheus-alertmanager
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then

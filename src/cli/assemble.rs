@@ -10,8 +10,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::Loaded;
 use crate::config::settings::{self, Settings};
-use crate::deliver::channels::Channel;
 use crate::deliver::channels::email::Mailer;
+use crate::deliver::channels::forms::Form;
+use crate::deliver::channels::hook::{Hook, HookSettings};
+use crate::deliver::channels::{Channel, Channels};
 use crate::deliver::retry::Backoff;
 use crate::deliver::rules::{DeliverRules, MailSettings, Route, Routes, Tls};
 use crate::deliver::worker::Delivery;
@@ -167,11 +169,34 @@ fn output(settings: &Settings, source: &schemas::Source) -> Result<encode::Outpu
 /// Mail settings that no mail can be sent with.
 pub fn delivery(settings: &Settings) -> Result<Delivery> {
     let rules = deliver_rules(settings);
-    let channel = match &rules.mail {
+    let mail = match &rules.mail {
         Some(mail) => Some(Channel::Smtp(Mailer::new(mail).context("[mail]")?)),
         None => None,
     };
-    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channel })
+    let mut hooks = BTreeMap::new();
+    for webhook in &settings.webhooks {
+        hooks.insert(webhook.name.clone(), Hook::new(hook(settings, webhook)).with_context(|| format!("webhook '{}'", webhook.name))?);
+    }
+    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Channels { mail, hooks } })
+}
+
+fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
+    HookSettings {
+        name: webhook.name.clone(),
+        form: match webhook.form {
+            settings::WebhookForm::CloudEvents => Form::CloudEvents,
+            settings::WebhookForm::Slack => Form::Slack,
+            settings::WebhookForm::Teams => Form::Teams,
+            settings::WebhookForm::Alertmanager => Form::Alertmanager,
+            settings::WebhookForm::PagerDuty => Form::PagerDuty,
+        },
+        url: webhook.url.clone(),
+        secret: webhook.secret.clone(),
+        timeout: Duration::from_millis(webhook.timeout_ms.unsigned_abs()),
+        source: settings.alerts.source.clone(),
+        base_url: settings.mail.as_ref().and_then(|mail| mail.base_url.clone()),
+        repeat_interval_ms: settings.deliver.repeat_interval_ms,
+    }
 }
 
 pub fn deliver_rules(settings: &Settings) -> DeliverRules {

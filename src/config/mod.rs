@@ -16,6 +16,7 @@ mod shell;
 mod timing;
 mod tree;
 mod units;
+mod webhook;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -139,8 +140,10 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let state_dir = with(&mut root, "state", |section| section.path("dir"));
     let alerts = with(&mut root, "alerts", |section| shell::alerts(section, &schemas));
     let mail = with(&mut root, "mail", |section| shell::mail(section, &kafka));
+    let webhooks = webhook::webhooks(root.tables("webhook"));
     let routes = root.tables("route");
-    let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, mail.is_some()));
+    let reach = shell::Reach { mail: mail.is_some(), hooks: webhooks.iter().map(|webhook| webhook.name.clone()).collect() };
+    let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, &reach));
     let http = with(&mut root, "http", shell::http);
     let log = with(&mut root, "log", shell::log);
     root.finish();
@@ -154,6 +157,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
         state_dir,
         alerts,
         mail,
+        webhooks,
         deliver,
         http,
         log,

@@ -30,6 +30,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("alerts", a.alerts != b.alerts);
     let password = |settings: &Settings| settings.mail.as_ref().and_then(|mail| mail.password.clone());
     note("mail", mail(a) != mail(b) || differ(password(a).as_ref(), password(b).as_ref()));
+    note("webhook", webhooks(a) != webhooks(b));
     let retries = |settings: &Settings| (settings.deliver.first_retry_ms, settings.deliver.longest_retry_ms, settings.deliver.attempts);
     note("deliver.first_retry, longest_retry and attempts", retries(a) != retries(b));
     note("http", a.http != b.http);
@@ -68,6 +69,12 @@ fn kafka(settings: &Settings) -> String {
 
 fn schemas(settings: &Settings) -> String {
     format!("{:?}", settings.schemas)
+}
+
+fn webhooks(settings: &Settings) -> Vec<(String, [Option<String>; 2])> {
+    let shown = |secret: Option<&SecretString>| secret.map(|secret| secret.expose_secret().to_string());
+    let each = settings.webhooks.iter();
+    each.map(|hook| (format!("{:?} {}", hook.form, hook.timeout_ms), [shown(Some(&hook.url)), shown(hook.secret.as_ref())])).collect()
 }
 
 fn mail(settings: &Settings) -> String {

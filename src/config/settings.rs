@@ -22,6 +22,7 @@ pub struct Settings {
     pub alerts: AlertSettings,
     /// Absent = no mail is sent.
     pub mail: Option<MailSettings>,
+    pub webhooks: Vec<WebhookSettings>,
     pub deliver: DeliverSettings,
     pub http: HttpSettings,
     pub log: LogSettings,
@@ -173,10 +174,31 @@ pub enum MailTls {
     Implicit,
 }
 
+/// A place that alerts are posted to.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    /// Receivers in routes: `hook:` and this.
+    pub name: String,
+    pub form: WebhookForm,
+    pub url: SecretString,
+    pub secret: Option<SecretString>,
+    pub timeout_ms: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebhookForm {
+    #[default]
+    CloudEvents,
+    Slack,
+    Teams,
+    Alertmanager,
+    PagerDuty,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliverSettings {
     pub routes: Vec<RouteSettings>,
-    /// Mail addresses for teams that no route names.
+    /// Receivers for teams that no route names.
     pub fallback: Vec<String>,
     pub update_growth: f64,
     /// 0 = never.
@@ -190,7 +212,7 @@ pub struct DeliverSettings {
 pub struct RouteSettings {
     /// Names or patterns with `*`; empty = every team.
     pub teams: Vec<String>,
-    /// Mail addresses.
+    /// Mail addresses, and `hook:` with the name of a webhook.
     pub receivers: Vec<String>,
     pub least_severity: Severity,
     pub go_on: bool,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use secrecy::SecretString;
 
 use super::broker::{credentials, one_of, url};
-use super::problem::Problem;
+use super::problem::{Problem, did_you_mean};
 use super::read::{Section, text};
 use super::settings::{
     AlertSettings, DeliverSettings, Form, HttpSettings, KafkaSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls,
@@ -122,11 +122,32 @@ fn address(item: &Item) -> Result<String, Complaint> {
     Ok(written.trim().to_string())
 }
 
-fn addresses(section: &mut Section, key: &'static str) -> Vec<String> {
+/// Who can be told at all.
+pub struct Reach {
+    pub mail: bool,
+    /// Names of webhooks.
+    pub hooks: Vec<String>,
+}
+
+impl Reach {
+    /// A mail address, or `hook:` and the name of a webhook.
+    fn receiver(&self, item: &Item) -> Result<(), Complaint> {
+        let written = text(item)?;
+        let Some(name) = written.trim().strip_prefix("hook:") else { return address(item).map(drop) };
+        if self.hooks.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let hint = did_you_mean(name, self.hooks.iter().map(String::as_str));
+        let hint = hint.unwrap_or_else(|| format!("add a [[webhook]] with name = \"{name}\""));
+        Err(Complaint::new(format!("is '{written}', and there is no such webhook"), hint))
+    }
+}
+
+fn receivers(section: &mut Section, key: &'static str, reach: &Reach) -> Vec<String> {
     let written = section.texts(key);
     for (place, text) in &written {
         let item = Item::at(place.clone(), super::tree::Value::Text(text.clone()));
-        if let Err(complaint) = address(&item) {
+        if let Err(complaint) = reach.receiver(&item) {
             // The line of the address, not of the list.
             let place = if place.line == 0 { section.place_of(key) } else { place.clone() };
             section.notes().problem(Problem { place, what: format!("an entry of '{key}' {}", complaint.what), hint: complaint.hint });
@@ -135,7 +156,7 @@ fn addresses(section: &mut Section, key: &'static str) -> Vec<String> {
     written.into_iter().map(|(_, text)| text).collect()
 }
 
-pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> DeliverSettings {
+pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach) -> DeliverSettings {
     let mut before: Option<String> = None;
     let mut read = Vec::new();
     for mut route in routes {
@@ -145,7 +166,7 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> D
                 Problem::new(&route.place, format!("this route is never reached: the one at {place} holds for every team")).hint(hint),
             );
         }
-        let settings = self::route(&mut route);
+        let settings = self::route(&mut route, reach);
         if settings.teams.is_empty() && !settings.go_on && before.is_none() {
             before = Some(route.place.to_string());
         }
@@ -156,7 +177,7 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> D
         route.finish();
     }
     let settings = DeliverSettings {
-        fallback: addresses(section, "fallback"),
+        fallback: receivers(section, "fallback", reach),
         update_growth: section.number("update_growth", 1.0..=1000.0).unwrap_or_default(),
         repeat_interval_ms: repeat_interval(section),
         first_retry_ms: section.duration("first_retry", "1s", "1h"),
@@ -167,13 +188,14 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, has_mail: bool) -> D
     if settings.first_retry_ms > settings.longest_retry_ms && settings.longest_retry_ms > 0 {
         section.complain("first_retry", Complaint::new("is more than 'longest_retry'", "the wait doubles from the first to the longest"));
     }
-    let told = !settings.routes.is_empty() || !settings.fallback.is_empty();
-    if told && !has_mail {
+    let named = || settings.routes.iter().flat_map(|route| &route.receivers).chain(&settings.fallback);
+    if named().any(|receiver| !receiver.starts_with("hook:")) && !reach.mail {
         let place = read.first().map_or_else(|| section.place_of("fallback"), |(place, _)| place.clone());
         let hint = "add host and from to [mail]";
-        section.notes().warning(Problem::new(&place, "receivers are named, but [mail] has no host: nobody is told").hint(hint));
+        let what = "receivers are named, but [mail] has no host: nobody is told by mail";
+        section.notes().warning(Problem::new(&place, what).hint(hint));
     }
-    if has_mail && !told {
+    if reach.mail && named().next().is_none() {
         let hint = "add a [[route]], or fallback = [\"finops@example.com\"] to [deliver]";
         section.notes().warning(Problem::new(&section.place, "[mail] is set up, but no route and no fallback names a receiver").hint(hint));
     }
@@ -188,11 +210,11 @@ fn repeat_interval(section: &mut Section) -> i64 {
     ms
 }
 
-fn route(section: &mut Section) -> RouteSettings {
+fn route(section: &mut Section, reach: &Reach) -> RouteSettings {
     let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
     RouteSettings {
         teams: section.texts("teams").into_iter().map(|(_, team)| team).collect(),
-        receivers: addresses(section, "receivers"),
+        receivers: receivers(section, "receivers", reach),
         least_severity: section.optional_choice("least_severity", &severities).unwrap_or(Severity::Warning),
         go_on: section.boolean("go_on").unwrap_or(false),
     }

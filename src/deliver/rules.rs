@@ -54,7 +54,7 @@ pub enum Tls {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     pub routes: Vec<Route>,
-    /// Mail addresses for alerts of teams that no route names.
+    /// Receivers of alerts of teams that no route names.
     pub fallback: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct Routes {
 pub struct Route {
     /// Team names; `*` stands for any run of characters. Empty = every team.
     pub teams: Vec<String>,
-    /// Mail addresses.
+    /// Mail addresses, and `hook:` names.
     pub receivers: Vec<String>,
     pub least_severity: Severity,
     /// Whether the routes below are asked too after this one has matched.
@@ -73,18 +73,25 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Receiver {
     Mail(String),
+    /// By its name in the config: the address may be a secret, and may change.
+    Hook(String),
 }
+
+/// In routes, in front of a webhook's name.
+pub const HOOK: &str = "hook:";
 
 impl Receiver {
     pub fn address(&self) -> &str {
         match self {
             Receiver::Mail(address) => address,
+            Receiver::Hook(name) => name,
         }
     }
 
     /// Reads what `Display` writes.
     pub fn parse(text: &str) -> Option<Receiver> {
-        text.strip_prefix("mail:").map(|address| Receiver::Mail(address.to_string()))
+        let hook = || text.strip_prefix(HOOK).map(|name| Receiver::Hook(name.to_string()));
+        text.strip_prefix("mail:").map(|address| Receiver::Mail(address.to_string())).or_else(hook)
     }
 }
 
@@ -93,6 +100,7 @@ impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Receiver::Mail(address) => write!(f, "mail:{address}"),
+            Receiver::Hook(name) => write!(f, "{HOOK}{name}"),
         }
     }
 }
@@ -122,7 +130,7 @@ pub fn route(routes: &Routes, alert: &Alert) -> Vec<Receiver> {
 /// Whether this receiver may hear of the team's alerts at all, be the alert as light as it may: follow-ups go to those who were
 /// told, also after the severity has fallen, but not to those who were taken off the routes.
 pub fn may_hear(routes: &Routes, team: &str, receiver: &Receiver) -> bool {
-    let holds = |addresses: &[String]| addresses.iter().any(|address| mail(address) == *receiver);
+    let holds = |addresses: &[String]| addresses.iter().any(|address| self::receiver(address) == *receiver);
     let mut named = false;
     for route in routes.routes.iter().filter(|route| names_team(route, team)) {
         named = true;
@@ -137,13 +145,17 @@ fn names_team(route: &Route, team: &str) -> bool {
     route.teams.is_empty() || route.teams.iter().any(|pattern| matches(pattern, team))
 }
 
-fn mail(address: &str) -> Receiver {
-    Receiver::Mail(address.trim().to_string())
+/// As routes name them: a mail address, or `hook:` and the name of a webhook.
+fn receiver(written: &str) -> Receiver {
+    match written.trim().strip_prefix(HOOK) {
+        Some(name) => Receiver::Hook(name.to_string()),
+        None => Receiver::Mail(written.trim().to_string()),
+    }
 }
 
 fn without_repeats(addresses: Vec<&String>) -> Vec<Receiver> {
     let mut receivers = Vec::new();
-    for receiver in addresses.into_iter().map(|address| mail(address)) {
+    for receiver in addresses.into_iter().map(|address| receiver(address)) {
         if !receivers.contains(&receiver) {
             receivers.push(receiver);
         }
@@ -200,8 +212,8 @@ mod tests {
     #[test]
     fn those_off_the_routes_hear_no_more() {
         let routes = Routes { routes: vec![to(&[], &["a@x"], Severity::Critical, false)], fallback: vec!["f@x".into()] };
-        assert!(may_hear(&routes, "search", &mail("a@x")));
-        assert!(!may_hear(&routes, "search", &mail("f@x")));
+        assert!(may_hear(&routes, "search", &receiver("a@x")));
+        assert!(!may_hear(&routes, "search", &receiver("f@x")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
 
-use super::channels::{Channel, Letter};
+use super::channels::{Channels, Letter};
 use super::plan::{self, Verdict};
 use super::receipt::{Receipt, Told, repeat_number};
 use super::render::{Context, Renderer};
@@ -36,8 +36,8 @@ const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
 /// What this role needs besides what all roles are given.
 pub struct Delivery {
     pub rules: ArcSwap<DeliverRules>,
-    /// Absent: alerts stay on their topic and nobody is mailed.
-    pub channel: Option<Channel>,
+    /// None set up: alerts stay on their topic and nobody is told.
+    pub channels: Channels,
 }
 
 /// What all partitions of a thread share.
@@ -173,24 +173,16 @@ impl<'a> Deliver<'a> {
     }
 
     fn send_all(&self, due: Vec<Due>, partitions: &mut Partitions) {
-        let Some(channel) = &self.delivery.channel else { return };
+        let channels = &self.delivery.channels;
+        if channels.is_empty() {
+            return;
+        }
         let base_url = self.rules.mail.as_ref().and_then(|mail| mail.base_url.as_deref());
         let (renderer, topic) = (&self.renderer, self.setup.topics.alerts.as_str());
         let sends = futures_util::stream::iter(due).map(|due| async move {
             let context = Context { topic, base_url, earlier: due.earlier.as_ref() };
-            let sent = match renderer.render(&due.alert, &context) {
-                Ok(rendered) => {
-                    let letter = Letter {
-                        alert: &due.alert,
-                        receiver: &due.receiver,
-                        earlier: due.earlier.as_ref(),
-                        rendered: &rendered,
-                        date: clock::now(),
-                    };
-                    channel.send(&letter).await.map_err(|error| (error.to_string(), error.is_worth_retrying()))
-                }
-                Err(error) => Err((error.to_string(), false)),
-            };
+            let letter = Letter { alert: &due.alert, receiver: &due.receiver, earlier: due.earlier.as_ref(), date: clock::now() };
+            let sent = channels.send(&letter, renderer, &context).await.map_err(|error| (error.to_string(), error.is_worth_retrying()));
             (due, sent)
         });
         let results: Vec<_> = self.runtime.block_on(sends.buffer_unordered(IN_FLIGHT).collect());
@@ -212,7 +204,7 @@ impl<'a> Deliver<'a> {
                 } else {
                     self.setup.metrics.mail_sent(due.alert.ingest_time, now);
                 }
-                tracing::info!(alert = due.alert.id, revision = due.alert.revision, receiver = %due.receiver, "mail sent");
+                tracing::info!(alert = due.alert.id, revision = due.alert.revision, receiver = %due.receiver, "told");
             }
             Err((error, retriable)) => {
                 let attempt = receipt.attempts(&due.receiver, due.alert.revision).saturating_add(1);
@@ -221,7 +213,7 @@ impl<'a> Deliver<'a> {
                 receipt.record_failed(&due.alert, &due.receiver, &error, now, next);
                 self.setup.metrics.mail_failed(next.is_some());
                 let next = next.map(|at| at.to_string());
-                tracing::warn!(alert = due.alert.id, receiver = %due.receiver, attempt, next, error, "mail not sent");
+                tracing::warn!(alert = due.alert.id, receiver = %due.receiver, attempt, next, error, "not told");
             }
         }
     }
@@ -325,7 +317,7 @@ impl Role for Deliver<'_> {
             return Demand::Now;
         }
         // Without anybody to tell, offsets can wait for the next look: each transaction costs the broker as much as one of watch's.
-        let since = self.since.filter(|_| self.delivery.channel.is_some());
+        let since = self.since.filter(|_| !self.delivery.channels.is_empty());
         since.map_or(Demand::Nothing, Demand::Since)
     }
 

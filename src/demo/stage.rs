@@ -14,8 +14,8 @@ use super::grade::Waits;
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, Loaded};
 use crate::deliver;
-use crate::deliver::channels::Channel;
 use crate::deliver::channels::folder::Folder;
+use crate::deliver::channels::{Channel, Channels};
 use crate::deliver::retry::Backoff;
 use crate::deliver::rules::{DeliverRules, Route, Routes};
 use crate::health::HealthBoard;
@@ -182,7 +182,10 @@ fn delivery(mails: &Path) -> Result<deliver::worker::Delivery> {
     let routes = Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()] };
     let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 };
     let folder = Folder::new(mails, "Tollgate <tollgate@example.com>").map_err(|error| anyhow!("sender of the mails: {error}"))?;
-    Ok(deliver::worker::Delivery { rules: ArcSwap::from_pointee(rules), channel: Some(Channel::Folder(folder)) })
+    Ok(deliver::worker::Delivery {
+        rules: ArcSwap::from_pointee(rules),
+        channels: Channels { mail: Some(Channel::Folder(folder)), ..Channels::default() },
+    })
 }
 
 /// On the default address, or on any free port where somebody else listens there.

@@ -41,7 +41,7 @@ async fn send(channel: &Channel, alert: &Alert, receipt: &Receipt) -> Result<Str
     let earlier = receipt.told(&receiver);
     let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier };
     let rendered = Renderer::new().unwrap().render(alert, &context).unwrap();
-    channel.send(&Letter { alert, receiver: &receiver, earlier, rendered: &rendered, date: alert.decided_at }).await
+    channel.send(&Letter { alert, receiver: &receiver, earlier, date: alert.decided_at }, &rendered).await
 }
 
 async fn send_once(settings: &MailSettings) -> Result<String, SendError> {

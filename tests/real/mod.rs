@@ -7,6 +7,7 @@ mod broker;
 mod chaos;
 mod copy;
 mod deliver;
+mod hooks;
 mod inputs;
 mod mail;
 mod outage;

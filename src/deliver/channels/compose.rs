@@ -4,13 +4,12 @@ use lettre::Message;
 use lettre::message::header::{ContentType, Date, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartKind, SinglePart};
 
-use crate::deliver::receipt::repeat_number;
 use crate::deliver::render::clean::clean;
-use crate::deliver::render::{Picture, when};
+use crate::deliver::render::{Picture, Rendered, when};
 use crate::model::alert::{Alert, Severity};
 use crate::model::hash::hash128;
 
-use super::Letter;
+use super::{Letter, letter_id};
 
 /// In characters; a header line of a mail has 998 bytes at most, and encoding may make six of one.
 const LONGEST_SUBJECT: usize = 150;
@@ -26,8 +25,8 @@ pub enum ComposeError {
     Header(String),
 }
 
-pub fn compose(from: &Mailbox, letter: &Letter) -> Result<Message, ComposeError> {
-    let Letter { alert, receiver, earlier, rendered, .. } = letter;
+pub fn compose(from: &Mailbox, letter: &Letter, rendered: &Rendered) -> Result<Message, ComposeError> {
+    let Letter { alert, receiver, earlier, .. } = letter;
     let id = message_id(letter, from);
     let mut builder = Message::builder()
         .from(from.clone())
@@ -56,13 +55,7 @@ pub fn compose(from: &Mailbox, letter: &Letter) -> Result<Message, ComposeError>
 /// `<hash.revision@domain of the sender>`: the same for each attempt, so that whoever gets a mail twice can tell. A mail that tells the
 /// same revision again is another one, and is numbered.
 pub fn message_id(letter: &Letter, from: &Mailbox) -> String {
-    let Letter { alert, receiver, earlier, .. } = letter;
-    let hash = hash128(&[alert.id.as_bytes(), receiver.to_string().as_bytes()]);
-    let domain = from.email.domain();
-    match repeat_number(*earlier, alert) {
-        0 => format!("<{hash:032x}.{}@{domain}>", alert.revision),
-        repeat => format!("<{hash:032x}.{}.{repeat}@{domain}>", alert.revision),
-    }
+    format!("<{}@{}>", letter_id(letter), from.email.domain())
 }
 
 pub fn mailbox(address: &str) -> Result<Mailbox, ComposeError> {

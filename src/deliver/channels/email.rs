@@ -20,23 +20,23 @@ const LONGEST_ANSWER: usize = 300;
 /// The mail is the server's by then: its goodbye is not worth waiting for.
 const PATIENCE_FOR_GOODBYE: Duration = Duration::from_secs(1);
 
-/// Why a mail did not go out, and by that, what to do.
+/// Why a message did not go out, and by that, what to do. `server`: what it is and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The server, or the way to it, cannot at the moment: try again later.
-    #[error("mail server {server} did not take the mail for now: {why}")]
+    #[error("{server} did not take it for now: {why}")]
     Temporary { server: String, why: String },
     /// Try again later; a mail of this id may have arrived nevertheless.
-    #[error("mail server {server} did not finish within {} s ({stage}): check that it can be reached and is not overloaded", limit.as_secs_f64())]
+    #[error("{server} did not finish within {} s ({stage}): check that it can be reached and is not overloaded", limit.as_secs_f64())]
     TimedOut { server: String, stage: &'static str, limit: Duration },
     /// No mail will go out until somebody changes the settings; try again later all the same.
-    #[error("mail server {server}: {why}; check the [mail] settings")]
+    #[error("{server}: {why}; check the [mail] settings")]
     Settings { server: String, why: String },
     /// The server will never take this mail for this receiver.
-    #[error("mail server {server} refused the mail for good ({code}): {why}")]
+    #[error("{server} refused it for good ({code}): {why}")]
     Permanent { server: String, code: u16, why: String },
     /// It is no mail at all: a bad address in the routes, for example.
-    #[error("mail cannot be composed: {why}")]
+    #[error("it cannot be composed: {why}")]
     Unsendable { why: String },
 }
 
@@ -132,7 +132,7 @@ impl Mailer {
     }
 
     fn server(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        format!("mail server {}:{}", self.host, self.port)
     }
 
     fn failure(&self, error: &Error, stage: Stage) -> SendError {

@@ -8,7 +8,6 @@ use lettre::message::Mailbox;
 
 use crate::deliver::receipt::repeat_number;
 use crate::deliver::render::{Rendered, when};
-use crate::deliver::rules::Receiver;
 
 use super::email::SendError;
 use super::{Letter, compose};
@@ -25,10 +24,10 @@ impl Folder {
 
     /// Writes `<name>.eml`, and `<name>.html` with the picture inside. The same letter has the same name, so a repetition
     /// replaces it.
-    pub fn write(&self, letter: &Letter, message: &Message) -> io::Result<()> {
+    pub fn write(&self, letter: &Letter, rendered: &Rendered, message: &Message) -> io::Result<()> {
         std::fs::create_dir_all(&self.path)?;
         let name = file_name(letter, &self.from);
-        self.replace(&format!("{name}.html"), standalone(letter.rendered).as_bytes())?;
+        self.replace(&format!("{name}.html"), standalone(rendered).as_bytes())?;
         self.replace(&format!("{name}.eml"), &message.formatted())
     }
 
@@ -49,7 +48,6 @@ fn file_name(letter: &Letter, from: &Mailbox) -> String {
     let alert = letter.alert;
     let team: String = alert.team.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
     let id = compose::message_id(letter, from);
-    let Receiver::Mail(_) = letter.receiver;
     let hash: String = id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
     let again = match repeat_number(letter.earlier, alert) {
         0 => String::new(),

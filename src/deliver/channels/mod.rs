@@ -1,19 +1,27 @@
-//! The ways out: each takes a rendered mail and either got rid of it or says why not.
+//! The ways out: each takes a revision for a receiver and either got rid of it or says why not.
 
 pub mod compose;
 pub mod email;
 pub mod folder;
+pub mod forms;
+pub mod hook;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use crate::model::alert::Alert;
+use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
 
-use super::receipt::Told;
-use super::render::Rendered;
+use super::receipt::{Told, repeat_number};
+use super::render::{Context, RenderError, Rendered, Renderer};
 use super::rules::Receiver;
 
 use compose::{ComposeError, compose};
 use email::{Mailer, SendError};
 use folder::Folder;
+use hook::Hook;
 
 /// One revision for one receiver.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +30,16 @@ pub struct Letter<'a> {
     pub receiver: &'a Receiver,
     /// What he was told before; the letter answers the first mail of that conversation.
     pub earlier: Option<&'a Told>,
-    pub rendered: &'a Rendered,
     pub date: Timestamp,
+}
+
+/// Every way out that is set up.
+#[derive(Default)]
+pub struct Channels {
+    /// Absent: nobody is mailed.
+    pub mail: Option<Channel>,
+    /// By name.
+    pub hooks: BTreeMap<String, Hook>,
 }
 
 pub enum Channel {
@@ -32,13 +48,48 @@ pub enum Channel {
     Folder(Folder),
 }
 
+impl Channels {
+    pub fn is_empty(&self) -> bool {
+        self.mail.is_none() && self.hooks.is_empty()
+    }
+
+    /// Sends the letter and answers its id, which is the same for each attempt.
+    ///
+    /// # Errors
+    /// As the channel has it; a receiver whose channel is not set up waits for it.
+    pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, context: &Context<'_>) -> Result<String, SendError> {
+        let missing = |server: String| SendError::Temporary { server, why: "it is not set up in this process's config".to_string() };
+        match letter.receiver {
+            Receiver::Mail(_) => {
+                let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
+                channel.send(letter, &renderer.render(letter.alert, context)?).await
+            }
+            Receiver::Hook(name) => match self.hooks.get(name) {
+                Some(hook) => hook.send(letter).await,
+                None => Err(missing(format!("webhook '{name}'"))),
+            },
+        }
+    }
+}
+
+/// Of one revision for one receiver; a repetition of the same revision is numbered.
+pub fn letter_id(letter: &Letter<'_>) -> String {
+    let Letter { alert, receiver, earlier, .. } = letter;
+    let hash = hash128(&[alert.id.as_bytes(), receiver.to_string().as_bytes()]);
+    match repeat_number(*earlier, alert) {
+        0 => format!("{hash:032x}.{}", alert.revision),
+        repeat => format!("{hash:032x}.{}.{repeat}", alert.revision),
+    }
+}
+
 impl Channel {
-    /// Sends the letter and answers its Message-ID, which is the same for each attempt.
-    pub async fn send(&self, letter: &Letter<'_>) -> Result<String, SendError> {
-        let message = compose(self.from(), letter)?;
+    /// # Errors
+    /// As the mail server, or the folder, has it.
+    pub async fn send(&self, letter: &Letter<'_>, rendered: &Rendered) -> Result<String, SendError> {
+        let message = compose(self.from(), letter, rendered)?;
         match self {
             Channel::Smtp(mailer) => mailer.send(&message).await?,
-            Channel::Folder(folder) => folder.write(letter, &message).map_err(|error| folder.failure(&error))?,
+            Channel::Folder(folder) => folder.write(letter, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
         Ok(compose::message_id(letter, self.from()))
     }
@@ -48,6 +99,12 @@ impl Channel {
             Channel::Smtp(mailer) => &mailer.from,
             Channel::Folder(folder) => &folder.from,
         }
+    }
+}
+
+impl From<RenderError> for SendError {
+    fn from(error: RenderError) -> SendError {
+        SendError::Unsendable { why: error.to_string() }
     }
 }
 

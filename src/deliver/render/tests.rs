@@ -25,8 +25,8 @@ fn render(alert: &Alert, earlier: Option<&Told>) -> Rendered {
 
 fn mail(alert: &Alert, rendered: &Rendered, earlier: Option<&Told>) -> Vec<u8> {
     let receiver = Receiver::Mail("ada@example.com".into());
-    let letter = Letter { alert, receiver: &receiver, earlier, rendered, date: alert.decided_at };
-    compose(&mailbox("Tollgate <gate@example.com>").unwrap(), &letter).unwrap().formatted()
+    let letter = Letter { alert, receiver: &receiver, earlier, date: alert.decided_at };
+    compose(&mailbox("Tollgate <gate@example.com>").unwrap(), &letter, rendered).unwrap().formatted()
 }
 
 /// Compares with a file of tests/data/mails; `TOLLGATE_BLESS=1` writes it.

@@ -118,7 +118,7 @@ impl Mail {
 }
 
 /// A Python that has aiosmtpd: the system's, or the one on the path.
-fn python() -> &'static PathBuf {
+pub fn python() -> &'static PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         first_that_works(&["/usr/bin/python3", "python3"], &["-c", "import aiosmtpd"])

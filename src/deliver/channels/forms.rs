@@ -1,0 +1,219 @@
+//! What is posted to whom: an alert in the form that each kind of receiver reads.
+
+use serde_json::{Value, json};
+
+use super::Letter;
+use crate::deliver::receipt::is_closed;
+use crate::deliver::render::clean::{clean, name};
+use crate::deliver::render::subject::{kind, subject};
+use crate::deliver::render::{amount, words};
+use crate::model::alert::{Alert, AlertState, Severity};
+use crate::model::time::{DAY_MS, Timestamp};
+
+/// Of a chat message's parts, in characters; Slack takes 3,000 of a section, PagerDuty 1,024 of a summary.
+const LONGEST_LINE: usize = 150;
+const LONGEST_TEXT: usize = 1_000;
+const LONGEST_VALUE: usize = 100;
+/// Causes and steps beyond these would be read by nobody in a chat.
+const MOST_CAUSES: usize = 3;
+const MOST_STEPS: usize = 3;
+/// How long an alert stands at Alertmanager without news: longer than it takes until it is told again.
+const STANDS_FOR_MS: i64 = 2 * DAY_MS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The alert as it stands on its topic, in JSON, with CloudEvents 1.0 headers (HTTP protocol binding, binary mode).
+    CloudEvents,
+    /// Incoming webhook of Slack, or of what speaks like it (Mattermost, Discord's `/slack`).
+    Slack,
+    /// Workflow webhook of Microsoft Teams: an adaptive card.
+    Teams,
+    /// `POST /api/v2/alerts`.
+    Alertmanager,
+    /// Events API v2.
+    PagerDuty,
+}
+
+/// `secret`: PagerDuty's routing key stands in the body. `repeat_interval_ms`: after which an open alert is told again.
+pub fn body(form: Form, letter: &Letter<'_>, secret: Option<&str>, base_url: Option<&str>, repeat_interval_ms: i64) -> Value {
+    match form {
+        Form::CloudEvents => json!(letter.alert),
+        Form::Slack => slack(letter, base_url),
+        Form::Teams => teams(letter, base_url),
+        Form::Alertmanager => alertmanager(letter, base_url, repeat_interval_ms),
+        Form::PagerDuty => pager_duty(letter, secret.unwrap_or_default(), base_url),
+    }
+}
+
+fn title(letter: &Letter<'_>) -> String {
+    clean(&subject(letter.alert, letter.earlier), LONGEST_LINE)
+}
+
+fn summary(alert: &Alert) -> String {
+    clean(&alert.summary, LONGEST_TEXT)
+}
+
+/// Label and value of what a person asks first.
+fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
+    let money = |nanos| amount::brief(nanos, alert.currency);
+    let mut facts =
+        vec![("Team", name(&alert.team, LONGEST_VALUE)), ("Extra so far", money(alert.excess)), ("Normal", money(alert.expected))];
+    if !is_closed(alert) {
+        facts.push(("Now, per hour", money(alert.burn_rate_per_hour)));
+        facts.push(("By the end of the month", money(alert.projected_month_end_excess)));
+    }
+    facts
+}
+
+/// One line for each of the largest causes.
+fn causes(alert: &Alert) -> Vec<String> {
+    let cause = |cause: &crate::model::alert::Cause| {
+        format!("{} % {}", words::percent(cause.share), clean(&words::place(&cause.dimensions), LONGEST_LINE))
+    };
+    alert.causes.iter().take(MOST_CAUSES).map(cause).collect()
+}
+
+fn steps(alert: &Alert) -> Vec<String> {
+    if is_closed(alert) {
+        return Vec::new();
+    }
+    alert.next_steps.iter().take(MOST_STEPS).map(|step| clean(step, LONGEST_TEXT)).collect()
+}
+
+fn link(alert: &Alert, base_url: Option<&str>) -> Option<String> {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    base_url.map(|base| format!("{base}/alerts/{}", alert.id.bytes().map(encode).collect::<String>()))
+}
+
+/// Slack's markup: nothing that stands in a name becomes a link, a mention or bold text.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            // A zero-width space behind the sign keeps it from marking anything up.
+            '*' | '_' | '~' | '`' => escaped.extend([letter, '\u{200b}']),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+fn slack(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
+    let alert = letter.alert;
+    let text = |text: String| json!({"type": "mrkdwn", "text": text});
+    let section = |lines: String| json!({"type": "section", "text": text(lines)});
+    let mut blocks = vec![
+        json!({"type": "header", "text": {"type": "plain_text", "text": title(letter), "emoji": false}}),
+        section(escaped(&summary(alert))),
+        json!({"type": "section", "fields": facts(alert).iter().map(|(label, value)| text(format!("*{label}*\n{}", escaped(value)))).collect::<Vec<_>>()}),
+    ];
+    let lines = |of: Vec<String>| of.iter().map(|line| format!("• {}", escaped(line))).collect::<Vec<_>>().join("\n");
+    for (head, of) in [("Why", causes(alert)), ("What to do next", steps(alert))] {
+        if !of.is_empty() {
+            blocks.push(section(format!("*{head}*\n{}", lines(of))));
+        }
+    }
+    if let Some(link) = link(alert, base_url) {
+        blocks.push(section(format!("<{link}|Open the alert>")));
+    }
+    // What notifications show; also where blocks are not known.
+    json!({"text": escaped(&title(letter)), "blocks": blocks})
+}
+
+/// Markdown of adaptive cards: links and emphasis do not come from names.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '*' | '_' | '[' | ']' | '(' | ')' | '`' | '#' | '\\' | '~') {
+            plain.push('\\');
+        }
+        plain.push(letter);
+    }
+    plain
+}
+
+fn teams(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
+    let alert = letter.alert;
+    let colour = match (is_closed(alert), alert.severity) {
+        (true, _) => "good",
+        (false, Severity::Critical) => "attention",
+        (false, _) => "warning",
+    };
+    let block = |text: String| json!({"type": "TextBlock", "text": text, "wrap": true});
+    let mut body = vec![
+        json!({"type": "TextBlock", "text": plain(&title(letter)), "wrap": true, "weight": "bolder", "size": "medium", "color": colour}),
+        block(plain(&summary(alert))),
+        json!({"type": "FactSet", "facts": facts(alert).iter().map(|(label, value)| json!({"title": label, "value": plain(value)})).collect::<Vec<_>>()}),
+    ];
+    for (head, of) in [("Why", causes(alert)), ("What to do next", steps(alert))] {
+        if !of.is_empty() {
+            body.push(block(format!(
+                "**{head}**\n\n{}",
+                of.iter().map(|line| format!("- {}", plain(line))).collect::<Vec<_>>().join("\n")
+            )));
+        }
+    }
+    let actions: Vec<Value> =
+        link(alert, base_url).map(|url| json!({"type": "Action.OpenUrl", "title": "Open the alert", "url": url})).into_iter().collect();
+    let card = json!({
+        "type": "AdaptiveCard", "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "version": "1.4",
+        "body": body, "actions": actions, "msteams": {"width": "Full"},
+    });
+    let attachment = json!({"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": null, "content": card});
+    json!({"type": "message", "attachments": [attachment]})
+}
+
+/// Labels are the alert's identity there: what changes from revision to revision is an annotation.
+fn alertmanager(letter: &Letter<'_>, base_url: Option<&str>, repeat_interval_ms: i64) -> Value {
+    let alert = letter.alert;
+    let mut labels = serde_json::Map::new();
+    labels.insert("alertname".to_owned(), json!(format!("Tollgate {}", kind(alert))));
+    labels.insert("alert_id".to_owned(), json!(alert.id));
+    for (label, value) in [("team", &alert.team)].into_iter().chain(alert.dimensions.iter().map(|(label, value)| (label.as_str(), value))) {
+        // An empty label is no label.
+        if !value.is_empty() {
+            labels.insert(label.to_owned(), json!(clean(value, LONGEST_VALUE)));
+        }
+    }
+    labels.insert("currency".to_owned(), json!(alert.currency.as_str()));
+    let stands_until = letter.date.plus_ms(STANDS_FOR_MS.max(repeat_interval_ms.saturating_mul(2)));
+    let ends_at: Timestamp = if is_closed(alert) { letter.date } else { stands_until };
+    let annotations = json!({
+        "summary": title(letter), "description": summary(alert), "severity": alert.severity.as_str(), "state": alert.state.as_str(),
+        "excess": alert.excess.to_string(), "expected": alert.expected.to_string(), "actual": alert.actual.to_string(),
+        "burn_rate_per_hour": alert.burn_rate_per_hour.to_string(), "causes": causes(alert).join("; "),
+        "what_to_do": steps(alert).join("; "),
+    });
+    let generator = link(alert, base_url).unwrap_or_default();
+    json!([{
+        "labels": labels, "annotations": annotations, "startsAt": alert.onset.to_string(), "endsAt": ends_at.to_string(),
+        "generatorURL": generator,
+    }])
+}
+
+fn pager_duty(letter: &Letter<'_>, routing_key: &str, base_url: Option<&str>) -> Value {
+    let alert = letter.alert;
+    let action = match alert.state {
+        _ if is_closed(alert) => "resolve",
+        AlertState::Acknowledged | AlertState::Expected => "acknowledge",
+        _ => "trigger",
+    };
+    let links: Vec<Value> = link(alert, base_url).map(|href| json!({"href": href, "text": "Open the alert"})).into_iter().collect();
+    json!({
+        "routing_key": routing_key, "event_action": action, "dedup_key": alert.id, "client": "Tollgate", "links": links,
+        "payload": {
+            "summary": title(letter), "source": name(&alert.team, LONGEST_VALUE), "severity": alert.severity.as_str(),
+            "timestamp": alert.decided_at.to_string(), "group": name(&alert.team, LONGEST_VALUE), "class": alert.kind.as_str(),
+            "custom_details": {
+                "summary": summary(alert), "excess": alert.excess.to_string(), "expected": alert.expected.to_string(),
+                "currency": alert.currency.as_str(), "causes": causes(alert), "what_to_do": steps(alert), "revision": alert.revision,
+            },
+        },
+    })
+}

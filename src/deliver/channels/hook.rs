@@ -1,0 +1,180 @@
+//! Webhooks: an alert posted as JSON, signed, with one time limit over everything, and left alone for a while when nobody answers.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use ring::hmac;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::email::SendError;
+use super::forms::{Form, body};
+use super::{Letter, letter_id};
+use crate::clock::Stopwatch;
+use crate::deliver::render::clean::clean;
+use crate::model::wire::{Envelope, OutputForm, cloud_event_headers_alert};
+
+const LONGEST_ANSWER: usize = 300;
+/// After so many failures in a row a receiver is left alone, so that others are not kept waiting for its time limit.
+const FAILURES: u32 = 3;
+const LEFT_ALONE: Duration = Duration::from_secs(30);
+
+/// How to reach a webhook.
+#[derive(Clone, Debug)]
+pub struct HookSettings {
+    pub name: String,
+    pub form: Form,
+    /// Often a secret itself (Slack, Teams).
+    pub url: SecretString,
+    /// Signs the body; PagerDuty's routing key.
+    pub secret: Option<SecretString>,
+    /// From connecting to the end of the answer.
+    pub timeout: Duration,
+    /// URI reference of this deployment, as in the headers of the topic.
+    pub source: String,
+    pub base_url: Option<String>,
+    pub repeat_interval_ms: i64,
+}
+
+pub struct Hook {
+    settings: HookSettings,
+    /// For logs: without what may be secret.
+    shown: String,
+    client: reqwest::Client,
+    failures: Mutex<(u32, Option<Stopwatch>)>,
+}
+
+impl Hook {
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn new(settings: HookSettings) -> Result<Hook, reqwest::Error> {
+        // Another part of the program may have set it before: the same one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let builder = reqwest::Client::builder().timeout(settings.timeout).redirect(reqwest::redirect::Policy::none());
+        let client = builder.user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION"))).build()?;
+        let host = reqwest::Url::parse(settings.url.expose_secret()).ok().and_then(|url| url.host_str().map(str::to_string));
+        let shown = format!("webhook '{}' at {}", settings.name, host.unwrap_or_default());
+        Ok(Hook { settings, shown, client, failures: Mutex::default() })
+    }
+
+    /// Posts the letter; answers its id, which is the same for each attempt.
+    ///
+    /// # Errors
+    /// Nobody answers, or not with 2xx. What is worth trying again: no answer, 408, 425, 429, 5xx.
+    pub async fn send(&self, letter: &Letter<'_>) -> Result<String, SendError> {
+        if let Some(since) = self.is_left_alone() {
+            let left = LEFT_ALONE.saturating_sub(since).as_secs();
+            let why = format!("left alone for another {left} s after {FAILURES} failures in a row");
+            return Err(SendError::Temporary { server: self.shown.clone(), why });
+        }
+        let sent = self.post(letter).await;
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match &sent {
+            Err(error) if error.is_worth_retrying() => *failures = (failures.0.saturating_add(1), Some(Stopwatch::start())),
+            _ => *failures = (0, None),
+        }
+        sent
+    }
+
+    /// Since when, if it is.
+    fn is_left_alone(&self) -> Option<Duration> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failures.1.as_ref()?.elapsed();
+        (failures.0 >= FAILURES && since < LEFT_ALONE).then_some(since)
+    }
+
+    async fn post(&self, letter: &Letter<'_>) -> Result<String, SendError> {
+        let HookSettings { form, url, secret, base_url, repeat_interval_ms, .. } = &self.settings;
+        let id = letter_id(letter);
+        let secret = secret.as_ref().map(|secret| secret.expose_secret());
+        let body = body(*form, letter, secret, base_url.as_deref(), *repeat_interval_ms).to_string();
+        let headers = self.headers(letter, &id, &body)?;
+        let request = self.client.post(url.expose_secret()).headers(headers).body(body);
+        let temporary = |error: reqwest::Error| {
+            // The address may be a secret.
+            let why = clean(&chain(&error.without_url()), LONGEST_ANSWER);
+            SendError::Temporary { server: self.shown.clone(), why }
+        };
+        let response = request.send().await.map_err(temporary)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(id);
+        }
+        let answer = response.text().await.unwrap_or_default();
+        let (server, why) = (self.shown.clone(), format!("it answered {status}: {}", clean(&answer, LONGEST_ANSWER)));
+        Err(match status.as_u16() {
+            408 | 425 | 429 | 500..=599 => SendError::Temporary { server, why },
+            code => SendError::Permanent { server, code, why },
+        })
+    }
+
+    fn headers(&self, letter: &Letter<'_>, id: &str, body: &str) -> Result<HeaderMap, SendError> {
+        let mut named = vec![("idempotency-key".to_owned(), id.to_owned())];
+        if self.settings.form == Form::CloudEvents {
+            let envelope = Envelope { source: &self.settings.source, form: OutputForm::Json, dataschema: None };
+            // Kafka's headers are HTTP's with another sign in between; texts that are no header values are percent-encoded, as the
+            // binding says.
+            let of_http = |(name, value): (String, String)| (name.replacen("ce_", "ce-", 1), encoded(&value));
+            named.extend(cloud_event_headers_alert(letter.alert, &envelope).into_iter().map(of_http));
+            if let Some(secret) = &self.settings.secret {
+                let sent_at = letter.date.0.div_euclid(1_000);
+                named.push(("tollgate-signature".to_owned(), signature(secret.expose_secret(), sent_at, body)));
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in named {
+            let unsendable = |why: String| SendError::Unsendable { why };
+            let name = HeaderName::try_from(name).map_err(|error| unsendable(error.to_string()))?;
+            headers.insert(name, HeaderValue::try_from(value).map_err(|error| unsendable(error.to_string()))?);
+        }
+        Ok(headers)
+    }
+}
+
+/// `t=<seconds>,v1=<hex of HMAC-SHA256 over "<seconds>.<body>">`: the time is signed too, so that an old message cannot be sent again.
+pub fn signature(secret: &str, seconds: i64, body: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={seconds},v1={hex}")
+}
+
+/// CloudEvents' HTTP binding, 3.1.3.2: what is not printable ASCII, and space, quote and percent, as %XX.
+fn encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'!' | b'#'..=b'$' | b'&'..=b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4231 has the algorithm's own cases; this is the form around it, as computed with `openssl dgst -sha256 -hmac`.
+    #[test]
+    fn a_signature_is_of_time_and_body() {
+        let signed = signature("key", 1_700_000_000, "{}");
+        assert!(signed.starts_with("t=1700000000,v1=") && signed.len() == 16 + 64);
+        assert_ne!(signed, signature("key", 1_700_000_001, "{}"));
+        assert_ne!(signed, signature("kez", 1_700_000_000, "{}"));
+    }
+
+    #[test]
+    fn header_values_are_ascii() {
+        assert_eq!(encoded("a/b#7"), "a/b#7");
+        assert_eq!(encoded("Zoë \"x\"%\r\n"), "Zo%C3%AB%20%22x%22%25%0D%0A");
+    }
+}

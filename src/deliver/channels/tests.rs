@@ -1,0 +1,106 @@
+//! What webhooks are sent: in each form, for each state, and with names that try to be more than names.
+
+use serde_json::Value;
+
+use super::forms::{Form, body};
+use super::*;
+use crate::deliver::receipt::Receipt;
+use crate::deliver::render::sample;
+use crate::model::alert::AlertState;
+
+const FORMS: [Form; 5] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Alertmanager, Form::PagerDuty];
+
+fn posted(form: Form, alert: &Alert) -> Value {
+    let receiver = Receiver::Hook("ops".into());
+    let letter = Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at };
+    body(form, &letter, Some("routing-key"), Some("https://gate.example.com"), 0)
+}
+
+/// Every text in it.
+fn texts<'v>(value: &'v Value, into: &mut Vec<&'v str>) {
+    match value {
+        Value::String(text) => into.push(text),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        Value::Object(fields) => fields.values().for_each(|item| texts(item, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_spike_is_told_in_each_form() {
+    let spike = sample::spike();
+    let slack = posted(Form::Slack, &spike);
+    assert_eq!(slack["text"], "[critical] search: +312 USD in 14 min, 9x normal (ranker / gpt-4o)");
+    assert_eq!(slack["blocks"][0]["type"], "header");
+    let teams = posted(Form::Teams, &spike);
+    let card = &teams["attachments"][0]["content"];
+    assert_eq!((&card["type"], &card["body"][0]["color"]), (&"AdaptiveCard".into(), &"attention".into()));
+    assert_eq!(card["actions"][0]["url"], "https://gate.example.com/alerts/search%2F5b1f0c3a9d2e47f8a6c4be1093d7e215");
+    let manager = &posted(Form::Alertmanager, &spike)[0];
+    assert_eq!((&manager["labels"]["alertname"], &manager["labels"]["project"]), (&"Tollgate spend spike".into(), &"ranker".into()));
+    assert_eq!((&manager["startsAt"], &manager["endsAt"]), (&"2026-11-24T13:00:00Z".into(), &"2026-11-26T13:14:06.48Z".into()));
+    let pager = posted(Form::PagerDuty, &spike);
+    assert_eq!(
+        (&pager["event_action"], &pager["routing_key"], &pager["payload"]["severity"]),
+        (&"trigger".into(), &"routing-key".into(), &"critical".into())
+    );
+    assert_eq!(posted(Form::CloudEvents, &spike), serde_json::to_value(&spike).unwrap());
+}
+
+#[test]
+fn what_is_over_is_resolved_everywhere() {
+    let resolved = sample::resolved();
+    assert_eq!(posted(Form::PagerDuty, &resolved)["event_action"], "resolve");
+    let manager = &posted(Form::Alertmanager, &resolved)[0];
+    assert_eq!(manager["endsAt"], resolved.decided_at.to_string());
+    assert_eq!(posted(Form::Teams, &resolved)["attachments"][0]["content"]["body"][0]["color"], "good");
+    assert!(!posted(Form::Slack, &resolved).to_string().contains("What to do next"));
+    let taken = Alert { state: AlertState::Acknowledged, ..sample::spike() };
+    assert_eq!(posted(Form::PagerDuty, &taken)["event_action"], "acknowledge");
+    // The same alert at Alertmanager whatever its revision: labels are its identity.
+    let labels = |alert: &Alert| posted(Form::Alertmanager, alert)[0]["labels"].clone();
+    assert_eq!(
+        labels(&sample::spike()),
+        labels(&Alert { revision: 9, severity: crate::model::alert::Severity::Warning, ..sample::spike() })
+    );
+}
+
+#[test]
+fn names_are_only_names() {
+    let evil = "<!channel> <https://evil.example|x> *bold* [a](https://evil.example)\r\n@everyone \u{202e}txt ".repeat(120);
+    let mut alert = sample::spike();
+    alert.team = evil.clone();
+    alert.summary = evil.clone();
+    alert.next_steps = vec![evil.clone(); 9];
+    alert.dimensions.insert("project".to_owned(), evil.clone());
+    for cause in &mut alert.causes {
+        cause.dimensions.insert("model".to_owned(), evil.clone());
+    }
+    for form in FORMS.into_iter().filter(|form| *form != Form::CloudEvents) {
+        let posted = posted(form, &alert);
+        let mut all = Vec::new();
+        texts(&posted, &mut all);
+        for text in all {
+            assert!(!text.contains(['\r', '\u{202e}']) && text.chars().count() <= 4_000, "{form:?}: {text}");
+            if form == Form::Slack && !text.starts_with("<https://gate.example.com/") {
+                assert!(!text.contains('<') || posted["blocks"][0]["text"]["text"] == text, "{text}");
+            }
+            if form == Form::Teams {
+                assert!(!text.contains("](https"), "{text}");
+            }
+        }
+        assert!(posted.to_string().len() < 20_000, "{form:?}: {} bytes", posted.to_string().len());
+    }
+}
+
+#[test]
+fn each_attempt_has_the_same_id_and_each_repetition_another() {
+    let spike = sample::spike();
+    let receiver = Receiver::Hook("ops".into());
+    let id = |earlier| letter_id(&Letter { alert: &spike, receiver: &receiver, earlier, date: Timestamp(0) });
+    assert_eq!(id(None), id(None));
+    let mut receipt = Receipt::new(&spike.id);
+    receipt.record_sent(&spike, &receiver, "x", Timestamp(1));
+    assert_ne!(id(None), id(receipt.told(&receiver)));
+    assert_eq!(Receiver::parse(&receiver.to_string()), Some(receiver));
+}
