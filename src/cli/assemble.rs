@@ -203,6 +203,9 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
     let deliver = &settings.deliver;
     let route = |route: &settings::RouteSettings| Route {
         teams: route.teams.clone(),
+        kinds: route.kinds.clone(),
+        only: route.only.clone(),
+        least_excess: route.least_excess,
         receivers: route.receivers.clone(),
         least_severity: route.least_severity,
         go_on: route.go_on,

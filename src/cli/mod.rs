@@ -1,5 +1,6 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
+mod alerts;
 mod ask;
 pub mod assemble;
 pub mod bench;
@@ -12,6 +13,7 @@ mod policy;
 mod redrive;
 mod report;
 mod reset;
+mod route;
 pub mod run;
 mod telemetry;
 pub mod topics;
@@ -64,6 +66,8 @@ enum Command {
     Topics(TopicsArguments),
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
+    Alerts(alerts::Arguments),
+    Route(route::Arguments),
     Policy(policy::Arguments),
     Ask(ask::Arguments),
     Config(config::Arguments),
@@ -141,6 +145,8 @@ pub fn main() -> Result<ExitCode> {
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
+        Command::Alerts(arguments) => alerts::run(arguments, &logging)?,
+        Command::Route(arguments) => route::run(arguments)?,
         Command::Policy(arguments) => policy::run(arguments)?,
         Command::Ask(arguments) => ask::run(arguments)?,
         Command::Config(arguments) => config::run(arguments)?,

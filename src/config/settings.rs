@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::alert::Severity;
+use crate::model::money::Nanos;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -212,6 +213,11 @@ pub struct DeliverSettings {
 pub struct RouteSettings {
     /// Names or patterns with `*`; empty = every team.
     pub teams: Vec<String>,
+    /// Empty = every kind of alert.
+    pub kinds: Vec<String>,
+    /// Dimensions and patterns of their values.
+    pub only: BTreeMap<String, String>,
+    pub least_excess: Nanos,
     /// Mail addresses, and `hook:` with the name of a webhook.
     pub receivers: Vec<String>,
     pub least_severity: Severity,

@@ -1,5 +1,6 @@
 //! [schemas], [alerts], [mail], [[route]], [deliver], [http], [log]: what the shell is told besides Kafka.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
@@ -13,7 +14,8 @@ use super::settings::{
 };
 use super::tree::Item;
 use super::units::Complaint;
-use crate::model::alert::Severity;
+use crate::model::alert::{AlertKind, Severity};
+use crate::model::money::Nanos;
 use crate::model::wire;
 
 pub fn schemas(section: &mut Section) -> SchemaSettings {
@@ -167,7 +169,8 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach) -> De
             );
         }
         let settings = self::route(&mut route, reach);
-        if settings.teams.is_empty() && !settings.go_on && before.is_none() {
+        let is_for_all = settings.teams.is_empty() && settings.kinds.is_empty() && settings.only.is_empty();
+        if is_for_all && !settings.go_on && before.is_none() {
             before = Some(route.place.to_string());
         }
         if settings.receivers.is_empty() {
@@ -214,11 +217,46 @@ fn route(section: &mut Section, reach: &Reach) -> RouteSettings {
     let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
     RouteSettings {
         teams: section.texts("teams").into_iter().map(|(_, team)| team).collect(),
+        kinds: kinds(section),
+        only: only(section),
+        least_excess: section.money("least_excess").unwrap_or(Nanos::ZERO),
         receivers: receivers(section, "receivers", reach),
         least_severity: section.optional_choice("least_severity", &severities).unwrap_or(Severity::Warning),
         go_on: section.boolean("go_on").unwrap_or(false),
     }
 }
+
+fn kinds(section: &mut Section) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for (place, kind) in section.texts("kinds") {
+        if AlertKind::parse(&kind).is_none() {
+            let names = AlertKind::ALL.map(AlertKind::as_str);
+            let what = format!("'kinds' names '{kind}', which is no kind of alert");
+            section.notes().problem(Problem { place, what, hint: Some(one_of(&kind, &names)) });
+        }
+        kinds.push(kind);
+    }
+    kinds
+}
+
+fn only(section: &mut Section) -> BTreeMap<String, String> {
+    let section = section.section("only");
+    let mut only = BTreeMap::new();
+    for (dimension, item) in section.entries() {
+        if !DIMENSIONS.contains(&dimension.as_str()) {
+            let what = "is no dimension of alerts".to_string();
+            section.complain(dimension, Complaint { what, hint: Some(one_of(dimension, &DIMENSIONS)) });
+        }
+        match text(item) {
+            Ok(pattern) => drop(only.insert(dimension.clone(), pattern.to_string())),
+            Err(complaint) => section.complain(dimension, complaint),
+        }
+    }
+    only
+}
+
+/// That alerts may name.
+const DIMENSIONS: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
 
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 20;

@@ -147,7 +147,7 @@ mod tests {
 
     fn rules() -> DeliverRules {
         let route =
-            Route { teams: vec!["search".into()], receivers: vec!["ada@x".into()], least_severity: Severity::Warning, go_on: false };
+            Route { teams: vec!["search".into()], receivers: vec!["ada@x".into()], least_severity: Severity::Warning, ..Route::default() };
         let routes = Routes { routes: vec![route], fallback: vec![] };
         DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 }
     }

@@ -1,11 +1,13 @@
 //! What deliver is told by config: who is to hear of what, and through which mail server.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use crate::model::alert::{Alert, Severity};
+use crate::model::money::Nanos;
 
 use super::retry::Backoff;
 
@@ -58,14 +60,20 @@ pub struct Routes {
     pub fallback: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// Team names; `*` stands for any run of characters. Empty = every team.
     pub teams: Vec<String>,
+    /// Kinds of alerts (`spend_spike`, ...). Empty = every kind.
+    pub kinds: Vec<String>,
+    /// Dimensions that the alert has to name, and patterns of their values.
+    pub only: BTreeMap<String, String>,
+    /// Lighter ones are for nobody, whatever they are called.
+    pub least_excess: Nanos,
     /// Mail addresses, and `hook:` names.
     pub receivers: Vec<String>,
     pub least_severity: Severity,
-    /// Whether the routes below are asked too after this one has matched.
+    /// Whether the routes below are asked too after this one has told somebody.
     pub go_on: bool,
 }
 
@@ -105,26 +113,63 @@ impl fmt::Display for Receiver {
     }
 }
 
-/// Who hears of this alert: the receivers of the first route that names its team and whose severity it reaches, and of the
-/// routes after it for as long as they say `go_on`. The fallback is for teams that no route names; an alert that is not severe
-/// enough for the routes of its team is for nobody.
+/// What a route says of an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<'r> {
+    /// It is for other alerts: which condition says so.
+    Other(String),
+    /// It is for this one, which is too light for it: by what.
+    TooLight(String),
+    Tells(&'r [String]),
+    /// An earlier route has told somebody, and does not go on.
+    NotAsked,
+}
+
+/// Who hears of this alert: the receivers of the first route that is for it and for which it is not too light, and of the routes
+/// after it for as long as they say `go_on`. The fallback is for alerts that no route is for; one that is too light for all routes
+/// that are for it is for nobody.
 pub fn route(routes: &Routes, alert: &Alert) -> Vec<Receiver> {
-    let mut named = false;
-    let mut receivers = Vec::new();
-    for route in routes.routes.iter().filter(|route| names_team(route, &alert.team)) {
-        named = true;
-        if alert.severity < route.least_severity {
-            continue;
-        }
-        receivers.extend(&route.receivers);
-        if !route.go_on {
-            break;
-        }
+    let (steps, falls_back) = explain(routes, alert);
+    let told = steps.iter().filter_map(|step| if let Step::Tells(receivers) = step { Some(*receivers) } else { None });
+    let fallback = routes.fallback.iter().filter(|_| falls_back);
+    without_repeats(told.flatten().chain(fallback).collect())
+}
+
+/// What each route says, in their order, and whether the fallback is asked.
+pub fn explain<'r>(routes: &'r Routes, alert: &Alert) -> (Vec<Step<'r>>, bool) {
+    let (mut steps, mut is_named, mut is_over) = (Vec::new(), false, false);
+    for route in &routes.routes {
+        let step = if is_over { Step::NotAsked } else { route.says(alert) };
+        is_named |= matches!(step, Step::TooLight(_) | Step::Tells(_));
+        is_over |= matches!(step, Step::Tells(_)) && !route.go_on;
+        steps.push(step);
     }
-    if !named {
-        receivers.extend(&routes.fallback);
+    (steps, !is_named)
+}
+
+impl Route {
+    fn says(&self, alert: &Alert) -> Step<'_> {
+        if !names_team(self, &alert.team) {
+            return Step::Other(format!("team {} is none of {}", alert.team, self.teams.join(", ")));
+        }
+        if !self.kinds.is_empty() && !self.kinds.iter().any(|kind| kind == alert.kind.as_str()) {
+            return Step::Other(format!("kind {} is none of {}", alert.kind.as_str(), self.kinds.join(", ")));
+        }
+        for (dimension, pattern) in &self.only {
+            match alert.dimensions.get(dimension) {
+                Some(value) if matches(pattern, value) => {}
+                Some(value) => return Step::Other(format!("{dimension} {value} is not {pattern}")),
+                None => return Step::Other(format!("the alert names no {dimension}")),
+            }
+        }
+        if alert.severity < self.least_severity {
+            return Step::TooLight(format!("{} is less than {}", alert.severity.as_str(), self.least_severity.as_str()));
+        }
+        if alert.excess < self.least_excess {
+            return Step::TooLight(format!("{} extra are less than {}", alert.excess, self.least_excess));
+        }
+        Step::Tells(&self.receivers)
     }
-    without_repeats(receivers)
 }
 
 /// Whether this receiver may hear of the team's alerts at all, be the alert as light as it may: follow-ups go to those who were
@@ -183,7 +228,7 @@ mod tests {
 
     fn to(teams: &[&str], receivers: &[&str], least_severity: Severity, go_on: bool) -> Route {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        Route { teams: owned(teams), receivers: owned(receivers), least_severity, go_on }
+        Route { teams: owned(teams), receivers: owned(receivers), least_severity, go_on, ..Route::default() }
     }
 
     fn told(routes: &Routes, team: &str, severity: Severity) -> Vec<String> {
@@ -207,6 +252,31 @@ mod tests {
         assert_eq!(told(&routes, "ads-eu", Severity::Critical), ["pager@x"]);
         assert_eq!(told(&routes, "ads-eu", Severity::Warning), [""; 0], "too light for its team is for nobody");
         assert_eq!(told(&routes, "billing", Severity::Info), ["finops@x"]);
+    }
+
+    #[test]
+    fn routes_ask_for_kind_dimensions_and_money_too() {
+        let only = |dimension: &str, pattern: &str| BTreeMap::from([(dimension.to_owned(), pattern.to_owned())]);
+        let base = || to(&[], &["x@x"], Severity::Info, false);
+        let of = |route: Route| {
+            let routes = Routes { routes: vec![route], fallback: vec!["f@x".into()] };
+            let (steps, _) = explain(&routes, &sample::spike());
+            let told: Vec<String> = super::route(&routes, &sample::spike()).iter().map(|receiver| receiver.address().to_owned()).collect();
+            (format!("{:?}", steps[0]), told)
+        };
+        for (route, step, told) in [
+            (base(), "Tells", "x@x"),
+            (Route { only: only("environment", "prod"), ..base() }, "Tells", "x@x"),
+            (Route { only: only("model", "gpt-*"), kinds: vec!["spend_spike".into()], ..base() }, "Tells", "x@x"),
+            (Route { only: only("environment", "dev"), ..base() }, "Other(\"environment prod is not dev\")", "f@x"),
+            (Route { only: only("region", "*"), ..base() }, "Other(\"the alert names no region\")", "f@x"),
+            (Route { kinds: vec!["runaway".into()], ..base() }, "Other(\"kind spend_spike is none of runaway\")", "f@x"),
+            (Route { least_excess: Nanos::from_units(312), ..base() }, "Tells", "x@x"),
+            (Route { least_excess: Nanos::from_units(313), ..base() }, "TooLight(\"312.2 extra are less than 313\")", ""),
+        ] {
+            let (shown, receivers) = of(route);
+            assert!(shown.starts_with(step) && receivers.join(",") == told, "{step}: {shown} {receivers:?}");
+        }
     }
 
     #[test]

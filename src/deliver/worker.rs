@@ -299,7 +299,7 @@ impl Role for Deliver<'_> {
             owned.next = record.offset + 1;
             self.since.get_or_insert(moment.uptime);
             let Some(value) = record.value else { continue };
-            match decode(&record, value) {
+            match wire::alert_of_record(record.header("content-type"), value) {
                 Ok(alert) => self.round.push((record.partition, alert)),
                 Err(error) => {
                     // Not ours, or of a later version: it stays on the topic for whoever can read it.
@@ -353,14 +353,4 @@ impl Role for Deliver<'_> {
         self.due.retain(|due| !gone.contains(&due.partition));
         Ok(())
     }
-}
-
-/// By the header `content-type`: JSON as it is, Avro behind the five bytes of Confluent's framing.
-fn decode(record: &Record<'_>, value: &[u8]) -> Result<Alert> {
-    let content_type = record.header("content-type");
-    if content_type.is_some_and(|form| form == b"application/json") {
-        return Ok(wire::alert_from_json(value)?);
-    }
-    let (_, payload) = wire::confluent_unframe(value).context("neither JSON nor Avro in Confluent framing")?;
-    Ok(wire::alert_from_avro(payload, None)?)
 }

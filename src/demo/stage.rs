@@ -178,6 +178,7 @@ fn delivery(mails: &Path) -> Result<deliver::worker::Delivery> {
         receivers: vec![format!("{team}-oncall@example.com")],
         least_severity: Severity::Warning,
         go_on: false,
+        ..Route::default()
     };
     let routes = Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()] };
     let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 };

@@ -48,6 +48,8 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
+    pub const ALL: [AlertKind; 2] = [AlertKind::SpendSpike, AlertKind::Runaway];
+
     pub fn as_str(self) -> &'static str {
         match self {
             AlertKind::SpendSpike => "spend_spike",
@@ -56,14 +58,15 @@ impl AlertKind {
     }
 
     pub fn parse(text: &str) -> Option<AlertKind> {
-        [AlertKind::SpendSpike, AlertKind::Runaway].into_iter().find(|kind| kind.as_str() == text)
+        AlertKind::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Info,
+    #[default]
     Warning,
     Critical,
 }

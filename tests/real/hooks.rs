@@ -19,14 +19,15 @@ use super::parts::{Guarded, free_port, python, root, temp_folder, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-struct Hooks {
+/// Receives what is posted to it.
+pub struct Hooks {
     port: u16,
     folder: PathBuf,
     _process: Guarded,
 }
 
 impl Hooks {
-    fn start(secret: &str) -> Hooks {
+    pub fn start(secret: &str) -> Hooks {
         let folder = temp_folder("hooks");
         let mut command = Command::new(python());
         command.arg(root().join("tests/parts/hookd.py")).arg("--folder").arg(&folder).args(["--secret", secret]);
@@ -37,7 +38,11 @@ impl Hooks {
         Hooks { port: line.trim().parse().unwrap(), folder, _process: process }
     }
 
-    fn requests(&self) -> Vec<Value> {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn requests(&self) -> Vec<Value> {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
@@ -45,7 +50,7 @@ impl Hooks {
     }
 
     fn hook(&self, form: Form, path: &str) -> Hook {
-        hook(form, &format!("http://127.0.0.1:{}{path}", self.port))
+        hook(form, &self.url(path))
     }
 }
 

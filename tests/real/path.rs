@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::hooks::Hooks;
 use super::parts::{Guarded, Kafka, Smtp, SmtpOptions, consume, free_port, kafka, produce, run, temp_folder, test_ca, unique, wait_for};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -179,7 +180,10 @@ pub fn sum(values: impl Iterator<Item = String>) -> i128 {
 #[test]
 fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     let smtp = Smtp::start(&SmtpOptions::default());
-    let deployment = Deployment::new("path", &smtp, "");
+    let hooks = Hooks::start("a shared secret");
+    let hook = format!("[[webhook]]\nname = 'ops'\nform = 'cloudevents'\nurl = '{}'\nsecret = 'a shared secret'\n", hooks.url("/alerts"));
+    let route = "[[route]]\nteams = ['search']\nreceivers = ['oncall@example.com', 'hook:ops']\n";
+    let deployment = Deployment::new("path", &smtp, &format!("{hook}{route}"));
     let teams = ["search", "ads", "support"];
     // Ends two hours ago, so that the hours up to then close once the topic has been quiet for a while.
     let events = history(&teams, 72, now_ms() - 2 * HOUR_MS);
@@ -222,6 +226,7 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     let subject = parsed.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
     assert!(subject.contains("search"), "{subject}");
 
+    the_webhook_and_the_command_line_know_it_too(&deployment, &hooks, &alert);
     let dead = consume(deployment.broker.bootstrap(), &deployment.topic("dead-letter"));
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].headers["tollgate.reason"].as_deref(), Some("wrong_type"));
@@ -239,6 +244,20 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     let after = deployment.newest("alerts");
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     assert_eq!(smtp.mails().len(), mails.len());
+}
+
+fn the_webhook_and_the_command_line_know_it_too(deployment: &Deployment, hooks: &Hooks, alert: &Value) {
+    let posted = wait_for("the webhook", LIMIT, || hooks.requests().into_iter().next());
+    assert_eq!((&posted["signed"], &posted["path"]), (&json!(true), &json!("/alerts")));
+    let told: Value = serde_json::from_str(posted["body"].as_str().unwrap()).unwrap();
+    assert_eq!(told["id"], alert["id"]);
+    let listed = deployment.command(&["alerts", "list", "--log-level", "error"]);
+    assert!(listed.lines().count() >= 2 && listed.contains(alert["id"].as_str().unwrap()), "{listed}");
+    let shown = deployment.command(&["alerts", "show", "search/", "--format", "json", "--log-level", "error"]);
+    let file = deployment.config.with_extension("json");
+    std::fs::write(&file, shown).unwrap();
+    let explained = deployment.command(&["route", "--explain", file.to_str().unwrap()]);
+    assert!(explained.contains("route 1: tells oncall@example.com, hook:ops"), "{explained}");
 }
 
 /// SIGHUP reads the file again: with a mistake in it nothing changes, without one the new rules hold, and the process goes on.

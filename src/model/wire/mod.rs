@@ -17,8 +17,8 @@ pub use cloud_events::{
 pub use confluent::{confluent_frame, confluent_unframe};
 pub use dead_letter::{cut_dead_letter, dead_letter_headers, dead_letter_size};
 pub use output::{
-    alert_from_avro, alert_from_json, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro, rollup_from_json,
-    rollup_to_avro, rollup_to_json, to_avro, to_json,
+    alert_from_avro, alert_from_json, alert_of_record, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro,
+    rollup_from_json, rollup_to_avro, rollup_to_json, to_avro, to_json,
 };
 pub use redrive::{HeaderRef, Origin, REDRIVE_ATTEMPT, redrive_headers};
 pub use schema::{NamedSchema, SchemaName, schema, schemas};

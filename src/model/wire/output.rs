@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::WireError;
+use super::confluent::confluent_unframe;
 use super::schema::{NamedSchema, SchemaName, schema, schemas};
 use crate::model::alert::Alert;
 use crate::model::rollup::SpendRollup;
@@ -102,6 +103,19 @@ pub fn alert_to_json(alert: &Alert) -> Result<Vec<u8>, WireError> {
 
 pub fn alert_from_json(text: &[u8]) -> Result<Alert, WireError> {
     from_json(SchemaName::Alert, text)
+}
+
+/// An alert as it stands on its topic: by the header `content-type` JSON as it is, or Avro behind the five bytes of Confluent's framing.
+///
+/// # Errors
+/// Neither of both, or of a later version.
+pub fn alert_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<Alert, WireError> {
+    if content_type.is_some_and(|form| form == b"application/json") {
+        return alert_from_json(value);
+    }
+    let framing = || WireError::Avro { schema: "alert", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
+    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
+    alert_from_avro(payload, None)
 }
 
 pub fn rollup_to_avro(rollup: &SpendRollup) -> Result<Vec<u8>, WireError> {

@@ -1,0 +1,178 @@
+//! `tollgate alerts`: what is open now, from the compacted topic, without anything that runs.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use clap::{Subcommand, ValueEnum};
+
+use super::telemetry::{self, Logging};
+use super::{ConfigFile, Ended, assemble};
+use crate::deliver::receipt::is_closed;
+use crate::deliver::render::amount;
+use crate::deliver::render::clean::name;
+use crate::deliver::render::words::place;
+use crate::kafka::link::{From, Partition, Read, Until};
+use crate::kafka::read::Reader;
+use crate::kafka::topics;
+use crate::model::alert::Alert;
+use crate::model::wire;
+
+/// Of names, in characters.
+const LONGEST: usize = 40;
+
+/// List alerts, or show one
+///
+/// Reads the topic `alerts` from its beginning: it is compacted by alert id, so that its newest revisions are what is open now.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the alerts that are open, the dearest first
+    #[command(
+        after_help = "Examples:\n  tollgate alerts list --config tollgate.toml\n  tollgate alerts list --team search --all --format json"
+    )]
+    List(List),
+    /// Show the newest revision of one alert
+    ///
+    /// The id may be cut short as long as it is the only one that begins like that. Ends with 1 if there is no such alert.
+    #[command(after_help = "Example:\n  tollgate alerts show search/5b1f --config tollgate.toml")]
+    Show(Show),
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Of this team only
+    #[arg(long, value_name = "NAME")]
+    team: Option<String>,
+
+    /// Also those that are over
+    #[arg(long)]
+    all: bool,
+
+    /// How the list is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+struct Show {
+    /// Id, or its beginning
+    #[arg(value_name = "ID")]
+    id: String,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// How the alert is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
+    let (Action::List(List { config, .. }) | Action::Show(Show { config, .. })) = &arguments.action;
+    let Some(loaded) = config.load_or_say() else { return Ok(Ended::Unusable) };
+    telemetry::start(logging, &loaded.settings.log)?;
+    let connection = assemble::connection(&loaded.settings);
+    let topic = assemble::topic_names(&loaded.settings).alerts;
+    let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
+        bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
+    };
+    let alerts = newest(&mut Reader::new(&connection)?, &topic, partitions)?;
+    Ok(match &arguments.action {
+        Action::List(options) => {
+            list(alerts, options);
+            Ended::Well
+        }
+        Action::Show(options) => show(alerts, options),
+    })
+}
+
+/// The newest revision of each alert; what cannot be read is said and passed over.
+fn newest(reader: &mut Reader, topic: &str, partitions: i32) -> Result<Vec<Alert>> {
+    let mut newest: BTreeMap<String, Alert> = BTreeMap::new();
+    for partition in 0..partitions {
+        reader.open(&Partition { topic: topic.to_owned(), partition }, From::Beginning, Until::End)?;
+        while let Read::Records(batch) = reader.read(10_000)? {
+            for record in batch.iter() {
+                let Some(value) = record.value else { continue };
+                match wire::alert_of_record(record.header("content-type"), value) {
+                    Ok(alert) if newest.get(&alert.id).is_none_or(|known| known.revision <= alert.revision) => {
+                        newest.insert(alert.id.clone(), alert);
+                    }
+                    Ok(_) => {}
+                    Err(error) => eprintln!("{topic}[{partition}] offset {}: {error}", record.offset),
+                }
+            }
+        }
+    }
+    Ok(newest.into_values().collect())
+}
+
+fn list(mut alerts: Vec<Alert>, options: &List) {
+    alerts.retain(|alert| (options.all || !is_closed(alert)) && options.team.as_ref().is_none_or(|team| *team == alert.team));
+    alerts.sort_by(|a, b| b.excess.cmp(&a.excess).then_with(|| a.id.cmp(&b.id)));
+    if options.format == Format::Json {
+        println!("{}", serde_json::json!(alerts));
+        return;
+    }
+    if alerts.is_empty() {
+        println!("No alert is open.");
+        return;
+    }
+    println!("{:<8}  {:<12}  {:>14}  {:<20}  {:<20}  {:<30}  id", "severity", "state", "extra so far", "since", "team", "where");
+    for alert in &alerts {
+        let extra = amount::brief(alert.excess, alert.currency);
+        let (team, place) = (name(&alert.team, 20), name(&place(&alert.dimensions), 30));
+        let (severity, state) = (alert.severity.as_str(), alert.state.as_str());
+        println!("{severity:<8}  {state:<12}  {extra:>14}  {:<20}  {team:<20}  {place:<30}  {}", alert.onset.to_string(), alert.id);
+    }
+}
+
+fn show(alerts: Vec<Alert>, options: &Show) -> Ended {
+    let exact = alerts.iter().find(|alert| alert.id == options.id);
+    let begin: Vec<&Alert> = alerts.iter().filter(|alert| alert.id.starts_with(&options.id)).collect();
+    let alert = match (exact, begin.as_slice()) {
+        (Some(alert), _) => alert,
+        (None, [alert]) => *alert,
+        (None, []) => {
+            eprintln!("there is no alert '{}'; `tollgate alerts list --all` lists them", options.id);
+            return Ended::No;
+        }
+        (None, several) => {
+            eprintln!("{} alerts begin with '{}': write more of the id", several.len(), options.id);
+            return Ended::No;
+        }
+    };
+    if options.format == Format::Json {
+        println!("{:#}", serde_json::json!(alert));
+        return Ended::Well;
+    }
+    let money = |nanos| amount::exact(nanos, alert.currency);
+    println!("{}  {} {}, revision {}", alert.id, alert.severity.as_str(), alert.state.as_str(), alert.revision);
+    println!("  {}", alert.summary);
+    println!("  since {}, decided {}", alert.onset, alert.decided_at);
+    println!("  {} spent, {} expected, {} extra", money(alert.actual), money(alert.expected), money(alert.excess));
+    if let Some(closed) = alert.closed_at {
+        println!("  over since {closed}");
+    } else {
+        println!("  {} an hour now, {} by the end of the month", money(alert.burn_rate_per_hour), money(alert.projected_month_end_excess));
+    }
+    for cause in &alert.causes {
+        println!("  {:>3.0} %  {}", cause.share * 100.0, name(&place(&cause.dimensions), 3 * LONGEST));
+    }
+    alert.next_steps.iter().for_each(|step| println!("  - {step}"));
+    Ended::Well
+}
