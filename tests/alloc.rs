@@ -7,10 +7,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tollgate::cli::bench::events::{self, BEGINNING, Events, Form, SCHEMA, SCHEMA_ID, SPAN_MS};
+use tollgate::cli::bench::policies;
 use tollgate::intake::rules::IntakeRules;
 use tollgate::intake::{Batch, Outcome, PartitionState, SchemaTable, process};
 use tollgate::model::partial::Source;
 use tollgate::model::record::InputRecord;
+use tollgate::policy::Facts;
+use tollgate::policy::fields::Subject;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -153,4 +156,26 @@ fn the_counter_counts() {
     let kept = std::hint::black_box(vec![1_u8]);
     assert_eq!(allocations() - before, 1);
     drop(kept);
+}
+
+/// Ten conditions over events of which each says something else.
+#[test]
+fn policies_are_judged_without_an_allocation() {
+    let conditions = policies::compiled().unwrap();
+    let events: Vec<policies::Event> = (0..EVENTS).map(policies::Event::new).collect();
+    let (places, mut facts) = (policies::places(), vec![None; Subject::Usage.fields().len()]);
+    // A pattern keeps what it needs to match once it has matched.
+    let mut judge = |events: &'static [policies::Event]| {
+        let mut held = 0;
+        for event in events {
+            event.facts(&places, &mut facts);
+            held += conditions.iter().filter(|condition| condition.holds(&Facts(&facts)) == Ok(true)).count();
+        }
+        held
+    };
+    let events: &'static [policies::Event] = Box::leak(events.into_boxed_slice());
+    judge(&events[..10]);
+    let before = allocations();
+    assert_eq!(judge(events), 0, "none of these is violated");
+    assert_eq!(allocations() - before, 0);
 }

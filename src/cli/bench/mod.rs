@@ -5,6 +5,7 @@ mod commit;
 pub mod events;
 mod measure;
 mod memory;
+pub mod policies;
 
 use anyhow::{Result, anyhow};
 use clap::{Subcommand, ValueEnum};
@@ -42,6 +43,8 @@ enum What {
     Decode(InMemory),
     /// From bytes to sums: decode, validate, dedupe, attribute, price, combine, and the records of the sums; in memory, one thread
     Intake(InMemory),
+    /// Ten policies on each event; in memory, one thread
+    Policies(Policies),
     /// From sums to alerts: partials of so many leaves, ten minutes after ten minutes, closing hours; in memory, one thread
     Watch(InMemory),
     /// What reading the topic costs at the least: librdkafka's own batches, nothing done with them
@@ -60,6 +63,13 @@ enum What {
     /// Topics are made for the run and removed after it.
     #[command(after_help = "Example:\n  tollgate bench commit --config tollgate.toml --transactions 2000")]
     Commit(Transactions),
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Policies {
+    /// How many events
+    #[arg(long, value_name = "N", default_value = "5000000")]
+    events: u64,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -130,6 +140,7 @@ impl InMemory {
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let measured = match &arguments.what {
         What::Decode(options) | What::Intake(options) | What::Watch(options) => in_memory(&arguments.what, options)?,
+        What::Policies(options) => vec![policies::measure(options.events)?],
         What::Commit(options) => {
             let Some(loaded) = options.config.load_or_say() else { return Ok(Ended::Unusable) };
             telemetry::start(logging, &loaded.settings.log)?;
