@@ -25,7 +25,10 @@ const INDEX: &str = "Tollgate
 /health/ready              has every role joined its group and restored its state
 /metrics                   OpenMetrics
 /v1/compliance/check       POST a plan: would it be allowed? With a token of http.tokens_file
+/v1/openapi.json           what the plan and the answer look like
 ";
+
+pub const OPENAPI: &str = include_str!("../../schemas/openapi.json");
 
 /// A plan is a few hundred bytes.
 const LARGEST_PLAN: usize = 64 * 1024;
@@ -53,6 +56,7 @@ pub async fn serve(
         .route("/health/ready", get(ready))
         .route("/metrics", get(page))
         .route("/v1/compliance/check", post(check))
+        .route("/v1/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) }))
         .layer(DefaultBodyLimit::max(LARGEST_PLAN))
         .with_state(Pages { health, metrics, now, desk });
     if let Err(error) = axum::serve(listener, pages).with_graceful_shutdown(shutdown).await {
