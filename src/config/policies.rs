@@ -83,7 +83,7 @@ pub fn load(folder: &Path) -> Result<PolicyFolder, Vec<Problem>> {
 
 /// Sorted by name: the same folder gives the same order everywhere.
 fn files(folder: &Path, notes: &Notes) -> Vec<File> {
-    let (mut files, mut is_empty) = (Vec::new(), true);
+    let (mut files, mut is_empty) = (Vec::new(), folder.is_dir());
     for domain in listed(folder, notes).into_iter().filter(|path| path.is_dir()) {
         let name = domain.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         for path in listed(&domain, notes).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {

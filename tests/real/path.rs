@@ -108,9 +108,13 @@ listen = "127.0.0.1:{http}"
 
     /// Status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// A whole request; status and body of the answer, 0 while nobody listens.
+    pub fn ask(&self, request: &str) -> (u16, String) {
         use std::io::{Read as _, Write as _};
         let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.http)) else { return (0, String::new()) };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         if stream.read_to_string(&mut answer).is_err() {
@@ -277,4 +281,43 @@ fn a_reload_takes_all_or_nothing() {
     assert!(log.contains("rules_revision=2"), "{log}");
     assert!(process.ended().is_none());
     assert_eq!(deployment.get("/health/live").0, 200);
+}
+
+/// Policies are part of what a reload takes over as a whole.
+#[test]
+fn policies_answer_over_http_and_are_reloaded() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let folder = temp_folder("ask-policies");
+    std::fs::write(folder.join("tokens"), format!("ci {TOKEN}\n")).unwrap();
+    let file = folder.join("policies/global/p.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let policy = |when: &str| {
+        let head = "version = 1\n[[policy]]\nid = 'p'\nowner = 'o'\napplies_to = 'usage'\nmode = 'enforce'\nmessage = 'no'\n";
+        std::fs::write(&file, format!("{head}when = \"{when}\"\n")).unwrap();
+    };
+    policy("provider == 'nobody'");
+    let settings = format!("tokens_file = '{0}/tokens'\n[policies]\ndir = '{0}/policies'\n", folder.display());
+    let deployment = Deployment::without_mail("ask", &settings);
+    let mut process = deployment.start();
+    let ask = |token: &str| {
+        let plan = r#"{"team":"search","provider":"openai"}"#;
+        let length = plan.len();
+        let (status, body) = deployment.ask(&format!(
+            "POST /v1/compliance/check HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{plan}"
+        ));
+        (status, serde_json::from_str::<Value>(&body).unwrap_or_default())
+    };
+    assert_eq!(ask("wrong").0, 401);
+    let (status, answer) = ask(TOKEN);
+    assert_eq!((status, &answer["decision"]), (200, &json!("allow")), "{answer}");
+    policy("provider == 'openai'");
+    process.signal("HUP");
+    wait_for("the other policy", LIMIT, || (ask(TOKEN).1["decision"] == "deny").then_some(()));
+    policy("provder == 'openai'");
+    process.signal("HUP");
+    let log = wait_for("the refusal", LIMIT, || Some(deployment.log()).filter(|log| log.contains("config not reloaded")));
+    assert!(log.contains("did you mean 'provider'?"), "{log}");
+    assert_eq!(ask(TOKEN).1["decision"], "deny", "the old policies stay");
+    assert!(process.ended().is_none());
 }
