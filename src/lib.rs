@@ -72,6 +72,7 @@ pub mod health;
 pub mod http;
 pub mod intake;
 pub mod kafka;
+pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod runtime;

@@ -1,6 +1,7 @@
 //! The nouns: what an event, a leaf, a partial, an alert is. Everybody reads them; nothing here knows Kafka, a clock or a file.
 
 pub mod alert;
+pub mod billing;
 pub mod effect;
 pub mod hash;
 pub mod leaf;
