@@ -149,8 +149,10 @@ impl Book {
     /// Whether it is the one that decides from now on, or does so from another time on.
     pub fn mark_complete(&mut self, number: u16, completion: &Completion) -> bool {
         let Some(delivery) = self.delivery_mut(number) else { return false };
-        let end = Some((completion.exported, completion.lines));
-        if delivery.end >= end {
+        // Of several ends the latest time and the fewest lines hold, so that what was complete stays complete.
+        let (exported, lines) = delivery.end.unwrap_or((completion.exported, completion.lines));
+        let end = Some((exported.max(completion.exported), lines.min(completion.lines)));
+        if delivery.end == end {
             return false;
         }
         delivery.end = end;

@@ -148,7 +148,7 @@ fn expected(items: &[LedgerItem]) -> BTreeMap<(Leaf, Hour), Amounts> {
     for item in items {
         if let LedgerItem::Complete(Completion { delivery, exported, lines }) = item {
             let end = ends.entry(delivery).or_insert((*exported, *lines));
-            *end = (*end).max((*exported, *lines));
+            *end = (end.0.max(*exported), end.1.min(*lines));
         }
     }
     let is_here = |delivery: &Text, lines: u64| numbers.iter().filter(|number| names(delivery, **number)).count() as u64 >= lines;
@@ -180,7 +180,7 @@ fn any_item() -> impl Strategy<Value = LedgerItem> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// Random restatements, re-tags, currencies and deliveries, split into random records, in random order, with restarts in between.
     #[test]
