@@ -2,6 +2,7 @@
 //! The shell hands in one record after the other and the time; every record ends as combined, duplicate or rejected.
 
 mod attribute;
+pub mod billing;
 mod combine;
 pub mod decode;
 mod dedupe;

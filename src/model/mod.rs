@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod billing;
 pub mod effect;
+pub mod focus;
 pub mod hash;
 pub mod leaf;
 pub mod money;
