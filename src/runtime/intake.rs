@@ -392,7 +392,7 @@ fn fitting(partials: &[Partial]) -> usize {
     partials.len().min(PARTIALS_PER_RECORD)
 }
 
-fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {
+pub(super) fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {
     DeadLetter {
         topic: record.topic.into(),
         partition: record.partition,
