@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod confirm;
 mod demo;
+mod import;
 mod moment;
 mod redrive;
 mod report;
@@ -59,6 +60,7 @@ enum Command {
     Run(RunArguments),
     Check(check::Arguments),
     Topics(TopicsArguments),
+    Import(import::Arguments),
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
     Config(config::Arguments),
@@ -132,6 +134,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(arguments) => run(arguments, &logging)?,
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
+        Command::Import(arguments) => import::run(arguments, &logging)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,

@@ -6,6 +6,7 @@ pub mod billing;
 mod combine;
 pub mod decode;
 mod dedupe;
+pub mod focus;
 mod interner;
 mod memory;
 mod partition;
