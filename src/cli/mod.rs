@@ -8,6 +8,7 @@ mod confirm;
 mod demo;
 mod import;
 mod moment;
+mod price;
 mod redrive;
 mod report;
 mod reset;
@@ -61,6 +62,7 @@ enum Command {
     Check(check::Arguments),
     Topics(TopicsArguments),
     Import(import::Arguments),
+    Price(price::Arguments),
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
     Config(config::Arguments),
@@ -135,6 +137,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Import(arguments) => import::run(arguments, &logging)?,
+        Command::Price(arguments) => price::run(arguments)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,

@@ -12,6 +12,7 @@ mod memory;
 mod partition;
 mod pattern;
 mod price;
+pub mod quote;
 pub mod rules;
 mod slots;
 pub mod state;

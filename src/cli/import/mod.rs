@@ -49,7 +49,7 @@ enum What {
 struct FocusArguments {
     /// A .csv or .csv.gz file, or a folder of them that are one export
     #[arg(value_name = "FILE|FOLDER")]
-    path: PathBuf,
+    export: PathBuf,
 
     #[command(flatten)]
     config: ConfigFile,
@@ -85,14 +85,14 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         eprintln!("--source has to have 1 to 200 characters");
         return Ok(Ended::Unusable);
     }
-    let files = match rows::files(&arguments.path) {
+    let files = match rows::files(&arguments.export) {
         Ok(files) => files,
         Err(problem) => {
             eprintln!("{problem}");
             return Ok(Ended::Unusable);
         }
     };
-    let (digest, size) = rows::digest(&files).with_context(|| arguments.path.display().to_string())?;
+    let (digest, size) = rows::digest(&files).with_context(|| arguments.export.display().to_string())?;
     let bytes = BytesRead::default();
     let bar = bar("looking ", size);
     let survey = {
