@@ -27,11 +27,19 @@ const NANOS_PER_UNIT: i128 = 1_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BillingOutcome {
     /// To the ledger log, with the source's period that it belongs to.
-    Accepted { source: Text, period: Text, item: LedgerItem },
+    Accepted(Box<Accepted>),
     /// To dead-letter.
     Rejected(Reject),
     /// Nothing has happened: look up this writer schema, then hand in the record again.
     NeedsSchema(u32),
+}
+
+/// What the ledger gets of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub source: Text,
+    pub period: Text,
+    pub item: LedgerItem,
 }
 
 /// One record of the billing topic.
@@ -41,7 +49,7 @@ pub fn process(record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules, sc
         Ok(accept(&raw, end, rules)?)
     });
     match accepted {
-        Ok((source, period, item)) => BillingOutcome::Accepted { source, period, item },
+        Ok((source, period, item)) => BillingOutcome::Accepted(Box::new(Accepted { source, period, item })),
         Err(Stop::Reject(reject)) => BillingOutcome::Rejected(reject),
         Err(Stop::NeedsSchema(id)) => BillingOutcome::NeedsSchema(id),
     }

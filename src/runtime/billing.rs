@@ -13,7 +13,7 @@ use super::intake::dead_letter;
 use super::schemas::{Client, Lookup};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Setup, Stop, Unrecoverable, encode};
-use crate::intake::billing::{self, BillingOutcome};
+use crate::intake::billing::{self, Accepted, BillingOutcome};
 use crate::intake::decode::billing::BillingSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::kafka::link::{Batch, Committed, OutRecord, Record};
@@ -29,6 +29,8 @@ use crate::model::wire::encode_ledger_record;
 const LARGEST_BATCH: usize = 20_000;
 /// Lines packed into one record of the ledger log: some 100 KB.
 const LINES_PER_RECORD: usize = 500;
+/// ... and never more than this, long names included.
+const BYTES_PER_RECORD: usize = 512 * 1024;
 /// A record whose schema cannot be had now is tried again after this.
 const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
@@ -103,7 +105,8 @@ impl<'a> Billing<'a> {
                         return Ok(false);
                     }
                 },
-                BillingOutcome::Accepted { source, period, item } => {
+                BillingOutcome::Accepted(accepted) => {
+                    let Accepted { source, period, item } = *accepted;
                     input.lines.entry((source, period)).or_default().push(item);
                     break false;
                 }
@@ -129,7 +132,7 @@ impl<'a> Billing<'a> {
         let partition = i32::try_from(ledger::partition_of(source, period, self.ledger_partitions))?;
         let mut records = Vec::new();
         while !items.is_empty() {
-            let rest = items.split_off(items.len().min(LINES_PER_RECORD));
+            let rest = items.split_off(fitting(&items));
             let record = LedgerRecord { source: source.clone(), period: period.clone(), items };
             records.push(OutRecord {
                 topic: self.setup.topics.ledger_log.clone(),
@@ -141,6 +144,25 @@ impl<'a> Billing<'a> {
         }
         Ok(records)
     }
+}
+
+/// How many of the items go into one record: by number, and by what their texts take.
+fn fitting(items: &[LedgerItem]) -> usize {
+    let mut bytes = 0;
+    for (count, item) in items.iter().enumerate().take(LINES_PER_RECORD) {
+        bytes += match item {
+            LedgerItem::Complete(completion) => 64 + completion.delivery.len(),
+            LedgerItem::Line(line) => {
+                let leaf = &line.charge.leaf;
+                let dimensions: usize = leaf.dimensions().named().iter().map(|(_, text)| text.len()).sum();
+                150 + leaf.team.len() + dimensions + line.delivery.as_ref().map_or(0, |delivery| delivery.len())
+            }
+        };
+        if bytes > BYTES_PER_RECORD {
+            return count.max(1);
+        }
+    }
+    items.len().min(LINES_PER_RECORD)
 }
 
 impl Role for Billing<'_> {

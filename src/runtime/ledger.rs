@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::commit::{Share, Staged};
+use super::intake::fitting;
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
@@ -20,8 +21,6 @@ use crate::model::wire::decode_ledger_record;
 
 /// A transaction is committed once this many lines wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
-/// Deltas packed into one shard-log record.
-const DELTAS_PER_RECORD: usize = 500;
 /// Metrics of the state are told this often.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -80,7 +79,7 @@ impl<'a> Bookkeeper<'a> {
         let mut records = Vec::new();
         for (shard, mut partials) in shards {
             while !partials.is_empty() {
-                let rest = partials.split_off(partials.len().min(DELTAS_PER_RECORD));
+                let rest = partials.split_off(fitting(&partials));
                 let record = ShardRecord { partials, markers: Vec::new() };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
                 partials = rest;

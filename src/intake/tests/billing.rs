@@ -5,7 +5,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Value as Json, json};
 
-use super::super::billing::{BillingOutcome, process};
+use super::super::billing::{Accepted, BillingOutcome, process};
 use super::super::decode::billing::BillingSchemas;
 use super::super::rules::{AttributedTeam, AttributionRule};
 use super::*;
@@ -27,14 +27,20 @@ fn outcome(value: &[u8], headers: &[(&str, &[u8])], rules: &IntakeRules) -> Bill
 
 fn accepted(value: &[u8]) -> (Text, Text, LedgerItem) {
     match outcome(value, &[], &rules()) {
-        BillingOutcome::Accepted { source, period, item } => (source, period, item),
+        BillingOutcome::Accepted(accepted) => {
+            let Accepted { source, period, item } = *accepted;
+            (source, period, item)
+        }
         other => panic!("{}: {other:?}", String::from_utf8_lossy(value)),
     }
 }
 
 fn line(value: &Json, rules: &IntakeRules) -> BillingLine {
     match outcome(value.to_string().as_bytes(), &[], rules) {
-        BillingOutcome::Accepted { item: LedgerItem::Line(line), .. } => line,
+        BillingOutcome::Accepted(accepted) => match accepted.item {
+            LedgerItem::Line(line) => line,
+            other => panic!("{value}: {other:?}"),
+        },
         other => panic!("{value}: {other:?}"),
     }
 }
@@ -167,7 +173,7 @@ fn what_is_not_said_is_found_elsewhere() {
     let mut bare = event(json!({}), json!({}));
     bare.as_object_mut().unwrap().retain(|name, _| name == "row");
     let headers: [(&str, &[u8]); 3] = [("ce_id", b"e"), ("ce_source", b"focus/aws"), ("ce_time", b"2026-03-02T04:00:00Z")];
-    assert!(matches!(outcome(bare.to_string().as_bytes(), &headers, &rules()), BillingOutcome::Accepted { .. }));
+    assert!(matches!(outcome(bare.to_string().as_bytes(), &headers, &rules()), BillingOutcome::Accepted(_)));
 }
 
 #[test]
