@@ -5,13 +5,16 @@
 //! ```text
 //! usage-events ─> INTAKE ─ shard log ─> WATCH ─┬─> alerts ─> DELIVER ─> mail
 //!                   │      (by team)    state  ├─> spend-rollups
-//!                   └─> dead-letter            └─> changelog
+//!                   └─> dead-letter  ^         └─> changelog
+//!                                    │
+//! billing-events ─> BILLING ─ ledger log ─> LEDGER
 //! ```
 //!
-//! Three roles, each a consumer group with threads of its own; one process runs all of them, or one. INTAKE turns events into sums per
-//! series and minute. WATCH knows what is normal and decides. DELIVER tells people. Between them are Kafka topics and nothing else.
+//! Five roles, each a consumer group with threads of its own; one process runs all of them, or one. INTAKE turns events into sums per
+//! series and minute. WATCH knows what is normal and decides. BILLING and LEDGER turn a bill that is
+//! restated at will into signed differences. DELIVER tells people. Between them are Kafka topics and nothing else.
 //!
-//! The core (`model`, `intake`, `watch`) is pure: it is handed bytes, rules and times, and returns effects. The shell around it owns
+//! The core (`model`, `intake`, `ledger`, `watch`) is pure: it is handed bytes, rules and times, and returns effects. The shell around it owns
 //! Kafka, clock, files and mail. What a role has read, its state, its results and its offsets are one transaction.
 //!
 //! # The rooms, in reading order
@@ -21,6 +24,7 @@
 //! | [`model`] | the nouns: money, time, leaf, partial, alert; how they stand in records |
 //! | [`policy`] | conditions over events: parse, type-check, compile, evaluate, explain; who may loosen what |
 //! | [`intake`] | decode, validate, dedupe, attribute, price, combine |
+//! | [`ledger`] | lines of the bill, restated and taken back, become signed deltas |
 //! | [`watch`] | merge, judge open hours, close hours, explain, the life of an alert |
 //! | [`config`] | file and environment become rules for the core and settings for the shell |
 //! | [`kafka`] | all of the client library: consumer, transactional producer, topics |
@@ -73,6 +77,7 @@ pub mod health;
 pub mod http;
 pub mod intake;
 pub mod kafka;
+pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod policy;

@@ -28,6 +28,8 @@ pub struct Metrics {
     duplicates: Counter,
     unpriced: Counter,
     rejected: Family<Labels, Counter>,
+    billing: Family<Labels, Counter>,
+    ledger_lines: Family<Labels, Gauge>,
     waiting: Family<Labels, Gauge>,
     partials: Counter,
     alerts: Family<Labels, Counter>,
@@ -136,6 +138,8 @@ impl Metrics {
             duplicates: counter(r, "intake_records_duplicate", "Usage events whose source and id were seen within the dedupe window"),
             unpriced: counter(r, "intake_events_unpriced", "Combined usage events without a cost of their own and without a price"),
             rejected: family(r, "intake_records_rejected", "Records sent to dead-letter, by reason"),
+            billing: family(r, "billing_records", "Records of the billing topic, by outcome: accepted, or the reason of their dead letter"),
+            ledger_lines: gauges(r, "ledger_lines", "Lines of bills that the ledger knows, by thread"),
             waiting: gauges(r, "intake_partitions_waiting", "Input partitions that wait for the schema registry, by thread"),
             partials: counter(r, "watch_partials_merged", "Partials added to their series"),
             alerts: family(r, "alerts_written", "Alert revisions, by kind and state"),
@@ -183,6 +187,14 @@ impl Metrics {
 
     pub fn rejected(&self, reason: RejectReason, count: u64) {
         self.rejected.get_or_create(&vec![("reason", reason.as_str().to_string())]).inc_by(count);
+    }
+
+    pub fn billing(&self, outcome: &str, count: u64) {
+        self.billing.get_or_create(&vec![("outcome", outcome.to_string())]).inc_by(count);
+    }
+
+    pub fn ledger_lines(&self, thread: usize, lines: usize) {
+        self.ledger_lines.get_or_create(&vec![("thread", thread.to_string())]).set(whole(lines));
     }
 
     pub fn partitions_waiting(&self, thread: usize, count: usize) {

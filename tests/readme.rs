@@ -209,6 +209,8 @@ pub fn full_page() -> String {
     let metrics = Metrics::new();
     let alert = wire::alert_from_json(include_bytes!("data/alerts/spike.json")).unwrap();
     metrics.rejected(RejectReason::NoValue, 1);
+    metrics.billing("accepted", 1);
+    metrics.ledger_lines(0, 1);
     metrics.effect(&Effect::Alert(Box::new(alert)), THEN);
     metrics.committed("watch", Duration::from_millis(8));
     metrics.restored("watch", Duration::from_millis(8));

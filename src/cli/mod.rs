@@ -8,8 +8,10 @@ mod check;
 mod config;
 mod confirm;
 mod demo;
+mod import;
 mod moment;
 mod policy;
+mod price;
 mod redrive;
 mod report;
 mod reset;
@@ -64,6 +66,8 @@ enum Command {
     Run(RunArguments),
     Check(check::Arguments),
     Topics(TopicsArguments),
+    Import(import::Arguments),
+    Price(price::Arguments),
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
     Alerts(alerts::Arguments),
@@ -143,6 +147,8 @@ pub fn main() -> Result<ExitCode> {
         Command::Run(arguments) => run(arguments, &logging)?,
         Command::Check(arguments) => check::run(arguments, &logging)?,
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
+        Command::Import(arguments) => import::run(arguments, &logging)?,
+        Command::Price(arguments) => price::run(arguments)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Alerts(arguments) => alerts::run(arguments, &logging)?,

@@ -15,13 +15,15 @@ use crate::health::HealthBoard;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
-use crate::runtime::{Setup, Stop, caretaker, intake, watch};
+use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, watch};
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Only {
     /// Reads usage, sums it up, writes the shard log and dead letters.
     Intake,
+    /// Reads the bill, keeps its lines, writes what changes.
+    Ledger,
     /// Keeps baselines, decides alerts.
     Watch,
     /// Sends mail.
@@ -82,6 +84,11 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
             let setup = setup.clone();
             roles.push(Role { name: "intake", thread, run: Box::new(move |stop| intake::run(&setup, thread, stop)) });
         }
+    }
+    if wanted(Only::Ledger) {
+        let (of_billing, of_ledger) = (setup.clone(), setup.clone());
+        roles.push(Role { name: "billing", thread: 0, run: Box::new(move |stop| billing::run(&of_billing, 0, stop)) });
+        roles.push(Role { name: "ledger", thread: 0, run: Box::new(move |stop| ledger::run(&of_ledger, 0, stop)) });
     }
     if wanted(Only::Watch) {
         for thread in 0..loaded.settings.watch_threads {

@@ -2,14 +2,17 @@
 //! The shell hands in one record after the other and the time; every record ends as combined, duplicate or rejected.
 
 mod attribute;
+pub mod billing;
 mod combine;
 pub mod decode;
 mod dedupe;
+pub mod focus;
 mod interner;
 mod memory;
 mod partition;
 mod pattern;
 mod price;
+pub mod quote;
 pub mod rules;
 mod slots;
 pub mod state;

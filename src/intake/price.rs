@@ -129,7 +129,7 @@ impl PerToken {
 }
 
 /// The kind whose price holds where one has none of its own.
-fn instead_of(kind: TokenKind) -> Option<TokenKind> {
+pub fn instead_of(kind: TokenKind) -> Option<TokenKind> {
     match kind {
         TokenKind::Input | TokenKind::Output => None,
         TokenKind::CachedInput | TokenKind::CacheWrite => Some(TokenKind::Input),
@@ -227,7 +227,7 @@ fn price_of_count(rate: Rate, count: i128, per: i128) -> Option<Amount> {
 }
 
 /// `None` beyond 10^18 units: no such bill exists, the price is wrong.
-fn times(rate: Rate, count: i128, per: i128) -> Option<Nanos> {
+pub fn times(rate: Rate, count: i128, per: i128) -> Option<Nanos> {
     rate.amount.checked_mul_div(count, i128::from(rate.per.max(1)).checked_mul(per)?)
 }
 

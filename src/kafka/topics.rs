@@ -28,6 +28,8 @@ pub struct TopicNames {
     pub shard_log: String,
     pub intake_changelog: String,
     pub watch_changelog: String,
+    pub ledger_log: String,
+    pub ledger_changelog: String,
     pub receipts: String,
 }
 
@@ -49,6 +51,8 @@ impl TopicNames {
             shard_log: inside("shard-repartition"),
             intake_changelog: inside("intake-changelog"),
             watch_changelog: inside("watch-changelog"),
+            ledger_log: inside("ledger-repartition"),
+            ledger_changelog: inside("ledger-changelog"),
             receipts: inside("receipts-changelog"),
         }
     }
@@ -123,6 +127,9 @@ pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     let shard_required = &["cleanup.policy", "retention.ms", "message.timestamp.type"];
     plans.push(make(&names.shard_log, sizes.shard_count, true, shard_log, shard_required));
     plans.push(make(&names.watch_changelog, sizes.shard_count, true, compacted(), &["cleanup.policy"]));
+    // The ledger's state is in its changelog, so that its log is kept no longer than what it was made of.
+    plans.push(make(&names.ledger_log, outputs, true, kept(sizes.input_retention_ms), &[]));
+    plans.push(make(&names.ledger_changelog, outputs, true, compacted(), &["cleanup.policy"]));
     // One key for each input partition; the more partitions, the less of others' keys is read at a start.
     plans.push(make(&names.intake_changelog, sizes.input_partitions, false, compacted(), &["cleanup.policy"]));
     plans.push(make(&names.receipts, outputs, true, compacted(), &["cleanup.policy"]));

@@ -1,7 +1,9 @@
 //! The nouns: what an event, a leaf, a partial, an alert is. Everybody reads them; nothing here knows Kafka, a clock or a file.
 
 pub mod alert;
+pub mod billing;
 pub mod effect;
+pub mod focus;
 pub mod hash;
 pub mod leaf;
 pub mod money;

@@ -56,10 +56,12 @@ pub enum RejectReason {
     InvalidAmount,
     /// Not an active ISO 4217 code.
     UnknownCurrency,
+    /// A billing period that is no month, or a charge whose period begins nowhere.
+    InvalidPeriod,
 }
 
 impl RejectReason {
-    pub const ALL: [RejectReason; 20] = [
+    pub const ALL: [RejectReason; 21] = [
         RejectReason::NoValue,
         RejectReason::EmptyValue,
         RejectReason::TooLarge,
@@ -80,6 +82,7 @@ impl RejectReason {
         RejectReason::EventTimeTooOld,
         RejectReason::InvalidAmount,
         RejectReason::UnknownCurrency,
+        RejectReason::InvalidPeriod,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -104,6 +107,7 @@ impl RejectReason {
             RejectReason::EventTimeTooOld => "event_time_too_old",
             RejectReason::InvalidAmount => "invalid_amount",
             RejectReason::UnknownCurrency => "unknown_currency",
+            RejectReason::InvalidPeriod => "invalid_period",
         }
     }
 }

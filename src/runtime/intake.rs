@@ -400,7 +400,7 @@ impl Role for Intake<'_> {
 }
 
 /// How many of the partials go into one record: by number, and by what their texts take.
-fn fitting(partials: &[Partial]) -> usize {
+pub(super) fn fitting(partials: &[Partial]) -> usize {
     let mut bytes = 0;
     for (count, partial) in partials.iter().enumerate().take(PARTIALS_PER_RECORD) {
         let leaf = &partial.leaf;
@@ -414,7 +414,7 @@ fn fitting(partials: &[Partial]) -> usize {
     partials.len().min(PARTIALS_PER_RECORD)
 }
 
-fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {
+pub(super) fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {
     DeadLetter {
         topic: record.topic.into(),
         partition: record.partition,

@@ -5,12 +5,14 @@
 //! bytes. `copy` keeps the local copy of watch's changelog, beside all of them.
 
 mod assignment;
+pub mod billing;
 pub mod caretaker;
 pub mod commit;
 pub mod copy;
 pub mod encode;
 mod flood;
 pub mod intake;
+pub mod ledger;
 mod pace;
 pub mod schemas;
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::Shard;
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
+use super::billed;
 use super::recent::Held;
 use super::rules::WatchRules;
 use super::series::{AMENDABLE_HOURS, HourTotals};
 use super::shard::Place;
 use crate::model::effect::Effect;
-use crate::model::leaf::Scope;
+use crate::model::leaf::{Measure, Scope};
 use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
@@ -20,6 +21,10 @@ pub(crate) type Touched = BTreeMap<(u32, Hour), Vec<NodeId>>;
 pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) -> Touched {
     let mut touched = Touched::new();
     for partial in partials {
+        if partial.leaf.measure == Measure::Billed {
+            billed::roll_up(shard, partial, effects);
+            continue;
+        }
         let hour = partial.minute.hour();
         if let Some(closed) = shard.header.closed_through
             && hour <= closed

@@ -8,6 +8,7 @@ mod account;
 mod accounts;
 pub mod alert;
 pub mod baseline;
+mod billed;
 mod close;
 pub mod detect;
 mod early;

@@ -138,6 +138,9 @@ fn scope(arguments: &Arguments) -> Result<Scope, String> {
         (Some(Only::Intake), true) => Ok(Scope::Repair { intake: true, watch: false, skip_lost }),
         (Some(Only::Watch), true) => Ok(Scope::Repair { intake: false, watch: true, skip_lost }),
         (Some(Only::Deliver), true) => Err("deliver's receipts go with any offset: there is nothing to repair".to_string()),
+        (Some(Only::Ledger), _) => {
+            Err("the ledger needs no reset: import a bill again, and its rows replace their predecessors".to_string())
+        }
         (None, false) => Ok(Scope::Anew { everything: arguments.everything }),
         (Some(Only::Intake), false) => Ok(Scope::Intake),
         (Some(Only::Deliver), false) => Ok(Scope::Deliver),

@@ -39,7 +39,7 @@ pub(super) fn read_datum<'a>(datum: &'a [u8], plan: &'a Plan, blank: RawEvent<'a
     if bytes.rest.is_empty() { Ok(event) } else { Err(invalid(&format!("{} bytes behind the record", bytes.rest.len()))) }
 }
 
-fn invalid(message: &str) -> Reject {
+pub(super) fn invalid(message: &str) -> Reject {
     Reject::new(RejectReason::InvalidAvro, message)
 }
 

@@ -2,6 +2,7 @@
 //! A reader never panics, whatever the bytes, and allocates no more than a small multiple of their length.
 
 pub mod avro;
+pub mod billing;
 pub mod cloudevents;
 mod field;
 pub mod json;

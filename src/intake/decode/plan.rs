@@ -65,13 +65,13 @@ pub fn compile(text: &str) -> Result<Plan, String> {
     let schema = Schema::parse_str(text).map_err(|error| error.to_string())?;
     let names = ResolvedSchema::new(&schema).map_err(|error| error.to_string())?;
     let Schema::Record(record) = &schema else { return Err("not a record".to_owned()) };
-    let mut compiler = Compiler { names: &names, shapes: Vec::new(), known: BTreeMap::new() };
+    let mut compiler = Compiler::new(&names);
     let steps: Vec<Step> = record.fields.iter().map(|field| compiler.step(field)).collect();
     let acts = program::straighten(&steps, &compiler.shapes);
     Ok(Plan { steps, acts, shapes: compiler.shapes })
 }
 
-struct Compiler<'s> {
+pub(super) struct Compiler<'s> {
     names: &'s ResolvedSchema<'s>,
     shapes: Vec<Shape>,
     /// Places of named types that have been met.
@@ -79,6 +79,14 @@ struct Compiler<'s> {
 }
 
 impl<'s> Compiler<'s> {
+    pub(super) fn new(names: &'s ResolvedSchema<'s>) -> Compiler<'s> {
+        Compiler { names, shapes: Vec::new(), known: BTreeMap::new() }
+    }
+
+    pub(super) fn into_shapes(self) -> Vec<Shape> {
+        self.shapes
+    }
+
     fn step(&mut self, field: &'s RecordField) -> Step {
         match Field::named(&field.name) {
             Some(wanted) => Step::Take(wanted, self.read(wanted.kind(), &field.schema)),
@@ -86,7 +94,7 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    fn resolve(&self, schema: &'s Schema) -> &'s Schema {
+    pub(super) fn resolve(&self, schema: &'s Schema) -> &'s Schema {
         match schema {
             Schema::Ref { name } => self.names.get_names().get(name).copied().unwrap_or(schema),
             other => other,
@@ -113,7 +121,7 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    fn shape(&mut self, schema: &'s Schema) -> usize {
+    pub(super) fn shape(&mut self, schema: &'s Schema) -> usize {
         let schema = self.resolve(schema);
         let name = schema.name().map(ToString::to_string);
         if let Some(place) = name.as_ref().and_then(|name| self.known.get(name)) {
@@ -195,7 +203,7 @@ fn read_money(schema: &Schema) -> Read {
     }
 }
 
-fn name_of(schema: &Schema) -> &'static str {
+pub(super) fn name_of(schema: &Schema) -> &'static str {
     match schema {
         Schema::Null => "null",
         Schema::Boolean => "a boolean",

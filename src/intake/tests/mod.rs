@@ -1,5 +1,6 @@
 //! Tests of the whole room, and what the tests of its stages share.
 
+mod billing;
 mod examples;
 mod hostile;
 mod memory;

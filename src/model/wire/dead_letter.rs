@@ -94,7 +94,8 @@ fn connect_stage(reason: RejectReason) -> &'static str {
         | RejectReason::EventTimeInFuture
         | RejectReason::EventTimeTooOld
         | RejectReason::InvalidAmount
-        | RejectReason::UnknownCurrency => "TRANSFORMATION",
+        | RejectReason::UnknownCurrency
+        | RejectReason::InvalidPeriod => "TRANSFORMATION",
     }
 }
 

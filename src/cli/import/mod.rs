@@ -1,0 +1,224 @@
+//! `tollgate import`: what a provider exports into files becomes events.
+
+mod publish;
+mod rows;
+mod survey;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::publish::{Delivery, Publisher, Work};
+use self::rows::BytesRead;
+use self::survey::Survey;
+use super::telemetry::{self, Logging};
+use super::{ConfigFile, Ended, assemble};
+use crate::clock;
+use crate::model::hash::hash128;
+
+/// Read a provider's export from files
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Focus(FocusArguments),
+}
+
+/// Publish a bill in the FOCUS format (1.0 to 1.4; CSV, gzipped or not) to the billing topic, each row once
+///
+/// Every row is first held against the specification: what does not conform is counted by rule (all of it with --report), and is used
+/// all the same where that is safe. Then rows are published in transactions that also remember how far the file has come: run it again
+/// after a crash and it goes on there; run it again after success and there is nothing to do.
+///
+/// A row replaces its predecessor of an earlier import: lines are told apart by account, resource, SKU, kind and period of the charge,
+/// or by the columns that --line-id names. With --complete the file is all that there is of its billing months: lines that it does not
+/// have are taken back.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tollgate import focus --dry-run --report problems.csv export.csv.gz\n  tollgate import focus --config tollgate.toml --source focus/aws --complete exports/2026-03/"
+)]
+struct FocusArguments {
+    /// A .csv or .csv.gz file, or a folder of them that are one export
+    #[arg(value_name = "FILE|FOLDER")]
+    export: PathBuf,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Name of the export; attribution rules see it, and lines of different sources never replace each other
+    #[arg(long, value_name = "NAME", default_value = "focus")]
+    source: String,
+
+    /// Columns that together are unique and stay the same when the line is restated
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    line_id: Vec<String>,
+
+    /// The files hold all lines of their billing months: what an earlier import had and this one has not is taken back
+    #[arg(long)]
+    complete: bool,
+
+    /// Publish again what was published completely before
+    #[arg(long)]
+    again: bool,
+
+    /// Only look: conformance, sums, lines; needs no Kafka
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Write every row's problems into this CSV file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
+    let What::Focus(arguments) = &arguments.what;
+    if arguments.source.is_empty() || arguments.source.len() > 200 {
+        eprintln!("--source has to have 1 to 200 characters");
+        return Ok(Ended::Unusable);
+    }
+    let files = match rows::files(&arguments.export) {
+        Ok(files) => files,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return Ok(Ended::Unusable);
+        }
+    };
+    let (digest, size) = rows::digest(&files).with_context(|| arguments.export.display().to_string())?;
+    let bytes = BytesRead::default();
+    let bar = bar("looking ", size);
+    let survey = {
+        let shown = Shown { bar: &bar, bytes: &bytes };
+        match shown.while_doing(|| survey(arguments, &files, size, &bytes)) {
+            Ok(survey) => survey,
+            Err(problem) => {
+                eprintln!("{problem:#}");
+                return Ok(Ended::Unusable);
+            }
+        }
+    };
+    tell(&survey, arguments.report.as_deref());
+    let ended = if survey.broken > 0 { Ended::No } else { Ended::Well };
+    if arguments.dry_run {
+        return Ok(ended);
+    }
+    let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
+    telemetry::start(logging, &loaded.settings.log)?;
+    let names = assemble::topic_names(&loaded.settings);
+    let connection = assemble::connection(&loaded.settings);
+    let publisher = Publisher { connection: &connection, topic: &names.billing_events, source: &arguments.source };
+    publish(arguments, &publisher, &files, digest, size, &survey)?;
+    Ok(ended)
+}
+
+fn survey(arguments: &FocusArguments, files: &[PathBuf], size: u64, bytes: &BytesRead) -> Result<Survey> {
+    let Some(path) = &arguments.report else { return Survey::of(files, size, &arguments.line_id, bytes, None) };
+    let context = || format!("{}: cannot be written", path.display());
+    let mut report = BufWriter::new(File::create(path).with_context(context)?);
+    let survey = Survey::of(files, size, &arguments.line_id, bytes, Some(&mut report))?;
+    report.flush().with_context(context)?;
+    Ok(survey)
+}
+
+fn publish(
+    arguments: &FocusArguments,
+    publisher: &Publisher<'_>,
+    files: &[PathBuf],
+    digest: u128,
+    size: u64,
+    survey: &Survey,
+) -> Result<()> {
+    let options = format!("{} {}", arguments.line_id.join(","), arguments.complete);
+    let id = format!("{:032x}", hash128(&[&digest.to_le_bytes(), options.as_bytes()]));
+    let (transfer, progress) = publisher.begin()?;
+    let same = progress.filter(|progress| progress.delivery.id == id);
+    let (delivery, from) = match same {
+        Some(progress) if progress.is_done && !arguments.again => {
+            println!(
+                "nothing to do: this export was published completely, and no other one of '{}' since (--again does it again)",
+                arguments.source
+            );
+            return Ok(());
+        }
+        Some(progress) if !progress.is_done => {
+            println!("going on behind row {}, where an earlier run was interrupted", progress.rows);
+            (progress.delivery, progress.rows)
+        }
+        _ => (Delivery { id, begun: clock::now() }, 0),
+    };
+    let started = clock::Stopwatch::start();
+    let bytes = BytesRead::default();
+    let bar = bar("publishing ", size);
+    let work = Work { files, line_id: &arguments.line_id, bytes: &bytes, survey, ends: arguments.complete };
+    let published = publisher.publish(&transfer, &delivery, from, work, |_| bar.set_position(bytes.load(Ordering::Relaxed)))?;
+    bar.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64().max(0.001);
+    println!("published {published} events to {} in {seconds:.1} s ({:.0} a second)", publisher.topic, published as f64 / seconds);
+    Ok(())
+}
+
+/// Hidden where stderr is no terminal.
+fn bar(what: &'static str, size: u64) -> ProgressBar {
+    let bar = ProgressBar::new(size).with_prefix(what);
+    let style = ProgressStyle::with_template("{prefix}{bar:40} {bytes}/{total_bytes} {eta}");
+    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+}
+
+struct Shown<'a> {
+    bar: &'a ProgressBar,
+    bytes: &'a BytesRead,
+}
+
+impl Shown<'_> {
+    /// Moves the bar along while one thing is done on this thread.
+    fn while_doing<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while stopped.recv_timeout(std::time::Duration::from_millis(100)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    self.bar.set_position(self.bytes.load(Ordering::Relaxed));
+                }
+            });
+            let done = work();
+            drop(stop);
+            self.bar.finish_and_clear();
+            done
+        })
+    }
+}
+
+fn tell(survey: &Survey, report: Option<&Path>) {
+    let versions: Vec<&str> = survey.versions.keys().copied().collect();
+    let months: Vec<&str> = survey.periods.keys().map(String::as_str).collect();
+    println!("{} rows of FOCUS {}, billed in {}", survey.rows, versions.join(" and "), months.join(", "));
+    for (currency, (rows, billed, effective)) in &survey.sums {
+        println!("{currency}  {rows} rows  BilledCost {billed}  EffectiveCost {effective}");
+    }
+    if survey.broken > 0 {
+        println!("{} rows cannot be read and are NOT published: they are no CSV of this file's columns", survey.broken);
+    }
+    if survey.unusable > 0 {
+        println!(
+            "{} rows are published and will land in dead-letter: without a cost, a currency or a time nobody can count them",
+            survey.unusable
+        );
+    }
+    if survey.problems.is_empty() {
+        println!("everything conforms");
+        return;
+    }
+    println!("does not conform, by rule:");
+    survey.problems.iter().for_each(|(rule, count)| println!("  {rule:<44} {count:>10}"));
+    match report {
+        Some(path) => println!("each of them is in {}", path.display()),
+        None => println!("--report FILE writes each of them down"),
+    }
+}

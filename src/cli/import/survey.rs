@@ -1,0 +1,155 @@
+//! The first look at a delivery, before anything is published: what does not conform, what it sums to, which lines share their identity.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::rows::{BytesRead, Found, Rows};
+use crate::intake::focus::{Head, Problem};
+use crate::model::money::{Currency, Nanos};
+
+/// Bits of the filter for each row, of those that a file of this size is likely to have.
+const BITS_PER_ROW: u64 = 16;
+const LIKELY_ROW_BYTES: u64 = 100;
+/// 64 MB: beyond some 50 million rows more lines than need to are counted one by one.
+const MOST_WORDS: u64 = 1 << 23;
+
+/// A set of hashes that sometimes says yes where it should say no, and never the other way around, in memory that does not grow.
+struct Filter {
+    words: Vec<u64>,
+}
+
+impl Filter {
+    fn for_bytes(size: u64) -> Filter {
+        let words = (size / LIKELY_ROW_BYTES * BITS_PER_ROW / 64).next_power_of_two().clamp(1 << 12, MOST_WORDS);
+        Filter { words: vec![0; usize::try_from(words).unwrap_or(1 << 12)] }
+    }
+
+    /// Whether it may have been there before. Four bits in two words.
+    fn enter(&mut self, hash: u128) -> bool {
+        let mut was_there = true;
+        for half in [hash as u64, (hash >> 64) as u64] {
+            let bits = 1_u64 << (half & 63) | 1 << (half >> 6 & 63);
+            let place = usize::try_from(half >> 12).unwrap_or_default() % self.words.len();
+            if let Some(word) = self.words.get_mut(place) {
+                was_there &= *word & bits == bits;
+                *word |= bits;
+            }
+        }
+        was_there
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Survey {
+    pub rows: u64,
+    /// Rows that cannot be told apart from text that is none; they are not published.
+    pub broken: u64,
+    /// Rows that are published and that the ledger will refuse.
+    pub unusable: u64,
+    /// By column and rule.
+    pub problems: BTreeMap<String, u64>,
+    /// Publishable rows of each month, and BilledCost and EffectiveCost by currency.
+    pub periods: BTreeMap<String, u64>,
+    pub sums: BTreeMap<Currency, (u64, Nanos, Nanos)>,
+    pub versions: BTreeMap<&'static str, u64>,
+    /// Identities that more than one row may have.
+    pub shared: HashMap<u128, u32>,
+}
+
+impl Survey {
+    /// Reads all files once. `report` gets each problem as a row of CSV.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a report that cannot be written.
+    pub fn of(files: &[PathBuf], size: u64, line_id: &[String], bytes: &BytesRead, mut report: Option<&mut dyn Write>) -> Result<Survey> {
+        let mut survey = Survey::default();
+        let mut filter = Filter::for_bytes(size);
+        if let Some(report) = &mut report {
+            writeln!(report, "file,line,rule,value").context("cannot write the report")?;
+        }
+        for path in files {
+            let rows = Rows::open(path, line_id, bytes)?;
+            let file = path.display().to_string();
+            *survey.versions.entry(rows.head.version.as_str()).or_default() += 1;
+            let mut tell = |survey: &mut Survey, line: u64, rule: String, value: &str| -> Result<()> {
+                if let Some(report) = &mut report {
+                    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+                    writeln!(report, "{},{line},{},{}", quoted(&file), quoted(&rule), quoted(value)).context("cannot write the report")?;
+                }
+                *survey.problems.entry(rule).or_default() += 1;
+                Ok(())
+            };
+            for problem in rows.head.problems() {
+                tell(&mut survey, 1, name(&problem), "")?;
+            }
+            rows.each(|head, line, found| {
+                survey.rows += 1;
+                match found {
+                    Found::Broken(why) => {
+                        survey.broken += 1;
+                        tell(&mut survey, line, "row.readable".to_owned(), &why)
+                    }
+                    Found::Row(fields) => {
+                        let mut told = Ok(());
+                        head.check(fields, |problem| {
+                            if told.is_ok() {
+                                told = tell(&mut survey, line, name(&problem), &problem.value);
+                            }
+                        });
+                        survey.take(head, fields, &mut filter);
+                        told
+                    }
+                }
+            })?;
+        }
+        Ok(survey)
+    }
+
+    fn take(&mut self, head: &Head, fields: &[&str], filter: &mut Filter) {
+        let identity = head.identity(fields);
+        if filter.enter(identity) {
+            self.shared.insert(identity, 0);
+        }
+        match head.period(fields) {
+            Some(period) => match self.periods.get_mut(&period) {
+                Some(rows) => *rows += 1,
+                None => drop(self.periods.insert(period, 1)),
+            },
+            None => {
+                self.unusable += 1;
+                return;
+            }
+        }
+        let Some((currency, billed, effective)) = head.money(fields) else {
+            self.unusable += 1;
+            return;
+        };
+        let (rows, sum_billed, sum_effective) = self.sums.entry(currency).or_default();
+        *rows += 1;
+        (*sum_billed, *sum_effective) = (sum_billed.saturating_add(billed), sum_effective.saturating_add(effective));
+    }
+}
+
+fn name(problem: &Problem<'_>) -> String {
+    format!("{}.{}", problem.column, problem.rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hash::hash128;
+
+    #[test]
+    fn what_was_there_is_always_known_and_what_was_not_rarely() {
+        let mut filter = Filter::for_bytes(100 * 100_000);
+        let hash = |n: u64| hash128(&[&n.to_le_bytes()]);
+        let wrong = (0..100_000).filter(|n| filter.enter(hash(*n))).count();
+        assert!(wrong < 500, "{wrong}");
+        assert!((0..100_000).all(|n| filter.enter(hash(n))));
+        assert_eq!(Filter::for_bytes(u64::MAX / 16).words.len(), 1 << 23);
+    }
+}
