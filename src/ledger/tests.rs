@@ -76,7 +76,7 @@ fn only(charges: &[Charge]) -> BTreeMap<(Leaf, Hour), Amounts> {
 #[test]
 fn a_restated_line_replaces_its_predecessor_and_an_older_one_does_nothing() {
     let new = charge(2, 5, 300);
-    assert_eq!(after(vec![line(1, 1, 1, None, charge(1, 5, 100)), line(1, 2, 2, None, new.clone())]), only(&[new.clone()]));
+    assert_eq!(after(vec![line(1, 1, 1, None, charge(1, 5, 100)), line(1, 2, 2, None, new.clone())]), only(std::slice::from_ref(&new)));
     assert_eq!(after(vec![line(1, 2, 2, None, new.clone()), line(1, 1, 1, None, charge(1, 5, 100))]), only(&[new]));
 }
 
