@@ -136,12 +136,15 @@ impl Head {
             parts.push(cell.name.as_bytes());
             // However it is written, it is the same time.
             let is_time = cell.column.is_some_and(|column| column.kind == Kind::Time);
-            match moment(text).filter(|_| is_time).zip(times.next()) {
-                Some((time, bytes)) if is_time => {
-                    *bytes = time.0.to_le_bytes();
-                    parts.push(bytes);
-                }
-                _ => parts.push(text.as_bytes()),
+            match moment(text).filter(|_| is_time) {
+                Some(time) => match times.next() {
+                    Some(bytes) => {
+                        *bytes = time.0.to_le_bytes();
+                        parts.push(bytes);
+                    }
+                    None => parts.push(text.as_bytes()),
+                },
+                None => parts.push(text.as_bytes()),
             }
         }
         hash128(&parts)
