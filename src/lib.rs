@@ -14,7 +14,7 @@
 //! series and minute. WATCH knows what is normal and decides. BILLING and LEDGER turn a bill that is
 //! restated at will into signed differences. DELIVER tells people. Between them are Kafka topics and nothing else.
 //!
-//! The core (`model`, `intake`, `ledger`, `watch`) is pure: it is handed bytes, rules and times, and returns effects. The shell around it owns
+//! The core (`model`, `policy`, `intake`, `ledger`, `watch`) is pure: it is handed bytes, rules and times, and returns effects. The shell around it owns
 //! Kafka, clock, files and mail. What a role has read, its state, its results and its offsets are one transaction.
 //!
 //! # The rooms, in reading order
@@ -30,8 +30,8 @@
 //! | [`kafka`] | all of the client library: consumer, transactional producer, topics |
 //! | [`state`] | a local copy of the changelog, which makes restarts faster |
 //! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
-//! | [`deliver`] | who is told of what; mails in text, HTML and a picture; receipts and retries |
-//! | [`http`] | health and metrics |
+//! | [`deliver`] | who is told of what; mails in text, HTML and a picture, webhooks; receipts and retries |
+//! | [`http`] | health, metrics, the compliance check |
 //! | [`demo`] | everything in one process, on recorded and invented usage and a broker of its own |
 //! | [`cli`] | one file per command; `assemble` puts settings into roles |
 //! | [`clock`], [`health`], [`metrics`] | the time, what each thread last said, all counters: used by the shell only |

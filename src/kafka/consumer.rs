@@ -314,6 +314,7 @@ fn is_passing(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(
             Code::OperationTimedOut
+                | Code::TimedOutQueue
                 | Code::BrokerTransportFailure
                 | Code::AllBrokersDown
                 | Code::WaitingForCoordinator

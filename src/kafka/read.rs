@@ -225,6 +225,7 @@ pub(super) fn is_passing(code: RDKafkaErrorCode) -> bool {
         Code::BrokerTransportFailure
             | Code::AllBrokersDown
             | Code::OperationTimedOut
+            | Code::TimedOutQueue
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
             | Code::RequestTimedOut
