@@ -4,10 +4,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::ValueEnum;
 use serde_json::Value;
 
-use super::{ConfigFile, Ended, moment};
+use super::{ConfigFile, Ended, Format, moment};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::http::compliance::{self, Answer};
@@ -41,12 +40,6 @@ pub struct Arguments {
     /// How the answer is printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Ended> {

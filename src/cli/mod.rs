@@ -55,7 +55,8 @@ pub struct Arguments {
     log_level: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+/// Of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Text,
     Json,

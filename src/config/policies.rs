@@ -11,10 +11,11 @@ use super::read::{Notes, Section, integer, text, wrong_kind};
 use super::tree::{self, Item, Table, Value};
 use super::units::Complaint;
 use crate::model::Text;
+use crate::model::alert::Severity;
 use crate::model::near::did_you_mean;
 use crate::policy::fields::Subject;
 use crate::policy::regions::Regions;
-use crate::policy::{Condition, Domain, Exemption, Given, Message, Mode, Policies, Policy, Sample, Sets, Severity, text_set};
+use crate::policy::{Condition, Domain, Exemption, Given, Message, Mode, Policies, Policy, Sample, Sets, text_set};
 
 /// Cloud regions and their countries.
 pub const REGIONS: &str = include_str!("../../config/regions.csv");

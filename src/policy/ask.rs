@@ -3,9 +3,10 @@
 
 use super::judge::{Judged, Verdict};
 use super::regions::Regions;
-use super::rules::{Mode, Policies, Severity};
+use super::rules::{Mode, Policies};
 use super::sample::{Given, Sample};
 use crate::model::Text;
+use crate::model::alert::Severity;
 use crate::model::time::Timestamp;
 
 /// The worst that any policy says; later ones are worse.

@@ -27,7 +27,7 @@ pub use self::ask::{Advice, Alternative, Decision, Reason};
 pub use self::check::{Condition, Sets, set as text_set};
 pub use self::eval::{Facts, Unknown, Value};
 pub use self::judge::{Answer, Clause, Judged, Verdict};
-pub use self::rules::{Conflict, Domain, Exemption, Message, Mode, Policies, Policy, Severity};
+pub use self::rules::{Conflict, Domain, Exemption, Message, Mode, Policies, Policy};
 pub use self::sample::{Given, Sample};
 
 /// What is wrong with a condition, and where.

@@ -8,26 +8,9 @@ use super::fields::{FieldId, Subject};
 use super::nodes::{BoolNode, Compare, TextNode};
 use super::parse::Tree;
 use crate::model::Text;
+use crate::model::alert::Severity;
 use crate::model::near::did_you_mean;
 use crate::model::time::Timestamp;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Info,
-    #[default]
-    Warning,
-    Critical,
-}
-
-impl Severity {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-}
 
 /// What a violation leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,12 +8,12 @@ mod memory;
 pub mod policies;
 
 use anyhow::{Result, anyhow};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use self::events::{Events, Form};
 use self::measure::Measured;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended};
+use super::{ConfigFile, Ended, Format};
 use crate::config;
 
 /// Measure how many events this machine can take
@@ -29,12 +29,6 @@ pub struct Arguments {
     /// How the result is printed
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Ended, moment};
+use super::{Ended, Format, moment};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::policy::fields::Subject;
@@ -99,12 +99,6 @@ enum Kind {
     Usage,
     Resource,
     Activity,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Ended> {
