@@ -135,16 +135,14 @@ impl Head {
             }
             parts.push(cell.name.as_bytes());
             // However it is written, it is the same time.
-            let is_time = cell.column.is_some_and(|column| column.kind == Kind::Time);
-            match moment(text).filter(|_| is_time) {
-                Some(time) => match times.next() {
-                    Some(bytes) => {
-                        *bytes = time.0.to_le_bytes();
-                        parts.push(bytes);
-                    }
-                    None => parts.push(text.as_bytes()),
-                },
-                None => parts.push(text.as_bytes()),
+            if cell.column.is_some_and(|column| column.kind == Kind::Time)
+                && let Some(time) = moment(text)
+                && let Some(bytes) = times.next()
+            {
+                *bytes = time.0.to_le_bytes();
+                parts.push(bytes);
+            } else {
+                parts.push(text.as_bytes());
             }
         }
         hash128(&parts)
