@@ -26,6 +26,7 @@
 //! | [`state`] | a local copy of the changelog, which makes restarts faster |
 //! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
 //! | [`deliver`] | who is told of what; mails in text, HTML and a picture; receipts and retries |
+//! | [`lab`] | the engine on files: `score` |
 //! | [`http`] | health and metrics |
 //! | [`demo`] | everything in one process, on recorded and invented usage and a broker of its own |
 //! | [`cli`] | one file per command; `assemble` puts settings into roles |
@@ -72,6 +73,7 @@ pub mod health;
 pub mod http;
 pub mod intake;
 pub mod kafka;
+pub mod lab;
 pub mod metrics;
 pub mod model;
 pub mod runtime;

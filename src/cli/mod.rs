@@ -11,6 +11,7 @@ mod redrive;
 mod report;
 mod reset;
 pub mod run;
+mod score;
 mod telemetry;
 pub mod topics;
 
@@ -63,6 +64,7 @@ enum Command {
     Reset(reset::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
+    Score(score::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -136,6 +138,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
+        Command::Score(arguments) => score::run(arguments)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {
