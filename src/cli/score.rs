@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     let engine = Engine { thresholds: &loaded.watch.defaults, direction };
     let ended = match (files(&arguments.inputs), &arguments.out) {
         (Err(problems), _) => Err(problems),
-        (Ok(files), Some(folder)) => engine.into_folder(&files, folder)?,
+        (Ok(files), Some(folder)) => engine.to_folder(&files, folder)?,
         (Ok(files), None) => match files.as_slice() {
             [file] => engine.to_stdout(file)?,
             _ => Err(vec![Problem::new(&Place::whole("--out"), "several inputs need a folder for the results").hint("add --out DIR")]),
@@ -116,7 +116,7 @@ impl Engine<'_> {
     }
 
     /// All or nothing: results get their names when the last one is written.
-    fn into_folder(&self, files: &[PathBuf], folder: &Path) -> Result<Usable> {
+    fn to_folder(&self, files: &[PathBuf], folder: &Path) -> Result<Usable> {
         let problems = clashes(files);
         if !problems.is_empty() {
             return Ok(Err(problems));

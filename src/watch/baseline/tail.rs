@@ -13,10 +13,10 @@ const BINS: usize = 40;
 const LEAST: f64 = 0.125;
 /// Bins per doubling: 40 bins reach from 1/8 to 128 units.
 const PER_DOUBLING: f64 = 4.0;
-/// One bucket counts so much: what is halved a few times is still there.
+/// A bucket counts so much at first and twice as much after `HALVED` buckets, when all counts are halved: whole numbers that fade
+/// smoothly, by half in four weeks of hours.
 const ONE: u16 = 16;
-/// Buckets after which all counts are halved: 8 to 12 weeks of hours are remembered.
-const MOST: u16 = 2_016;
+const HALVED: u16 = 672;
 /// Buckets that the prior counts as.
 const PRIOR_WEIGHT: f64 = 24.0;
 /// Share of the buckets that lies in the fitted tail. Of buckets shorter than an hour less: their exceedances come in runs.
@@ -36,6 +36,8 @@ pub struct Tail {
     bins: [u16; BINS],
     /// Buckets in all, those below the first bin included.
     total: u16,
+    /// Buckets since counts were last halved.
+    age: u16,
 }
 
 /// The upper tail as a power law: P(Z > z) = `share` * (z / `from`)^(-1 / `xi`) from `from` on.
@@ -51,7 +53,7 @@ impl Tail {
     pub fn prior() -> Tail {
         let share = |index: usize| prior_exceedance(edge(index)) - prior_exceedance(edge(index + 1));
         let bins = std::array::from_fn(|index| libm::rint(PRIOR_WEIGHT * f64::from(ONE) * share(index)) as u16);
-        Tail { bins, total: (PRIOR_WEIGHT * f64::from(ONE)) as u16 }
+        Tail { bins, total: (PRIOR_WEIGHT * f64::from(ONE)) as u16, age: 0 }
     }
 
     /// From weighted buckets, as formats before version 3 kept them.
@@ -60,20 +62,23 @@ impl Tail {
         let counted = |weight: f32| (f64::from(weight).clamp(0.0, 1_000.0) * f64::from(ONE)) as u16;
         let bins = weights.map(counted);
         let sum = bins.iter().fold(0_u16, |sum, bin| sum.saturating_add(*bin));
-        Tail { bins, total: counted(total).max(sum) }
+        Tail { bins, total: counted(total).max(sum), age: 0 }
     }
 
     /// Counts one bucket; `z` <= 0 is one at or below its normal.
     pub fn learn(&mut self, z: f64) {
-        if self.total >= MOST * ONE {
+        if self.age >= HALVED {
             self.bins.iter_mut().for_each(|bin| *bin /= 2);
             self.total /= 2;
+            self.age = 0;
         }
-        self.total = self.total.saturating_add(ONE);
+        let weight = libm::rint(f64::from(ONE) * libm::exp2(f64::from(self.age) / f64::from(HALVED))) as u16;
+        self.age += 1;
+        self.total = self.total.saturating_add(weight);
         if z >= LEAST {
             let index = (libm::log2(z / LEAST) * PER_DOUBLING) as usize;
             if let Some(bin) = self.bins.get_mut(index.min(BINS - 1)) {
-                *bin = bin.saturating_add(ONE);
+                *bin = bin.saturating_add(weight);
             }
         }
     }
@@ -98,7 +103,8 @@ impl Tail {
     pub fn fit(&self, is_fine: bool) -> TailFit {
         let total = f64::from(self.total);
         let share = if is_fine { FINE_TAIL_SHARE } else { TAIL_SHARE };
-        let wanted = (share * total).max(LEAST_IN_TAIL * f64::from(ONE)).min(total);
+        let one = f64::from(ONE) * libm::exp2(f64::from(self.age) / f64::from(HALVED));
+        let wanted = (share * total).max(LEAST_IN_TAIL * one).min(total);
         let (mut above, mut first, mut logs) = (0.0, BINS, 0.0);
         // Whole bins of the tail, each at the log of its middle over the first edge.
         while first > 0 {
@@ -118,8 +124,8 @@ impl Tail {
         };
         let inside = if first > 0 { wanted } else { above };
         logs += part * 0.5 * (first as f64 + begin);
-        let excess = (logs - inside * begin).max(0.0) * std::f64::consts::LN_2 / PER_DOUBLING / f64::from(ONE);
-        let exceedances = inside / f64::from(ONE);
+        let excess = (logs - inside * begin).max(0.0) * std::f64::consts::LN_2 / PER_DOUBLING / one;
+        let exceedances = inside / one;
         let xi = (excess + PRIOR_XI_WEIGHT * PRIOR_XI) / (exceedances + PRIOR_XI_WEIGHT);
         TailFit { from: LEAST * libm::exp2(begin / PER_DOUBLING), share: (inside / total).clamp(1e-6, 1.0), xi }
     }

@@ -12,8 +12,9 @@ const SLOW: f64 = 12.0;
 /// The reference moves so slowly that a ramp of two weeks does not take it along.
 const REFERENCE: f64 = 14.0 * 24.0;
 const NOISE: f64 = 7.0 * 24.0;
-/// Least noise of a window, of the mean size of a bucket (of the reference for its own).
-const LEAST_NOISE: f64 = 0.1;
+/// Least noise of a sum, of the mean size of a bucket, and of the level, of the reference.
+const LEAST_NOISE: f64 = 0.07;
+const LEAST_LEVEL_NOISE: f64 = 0.1;
 /// One bucket counts at most so many scales in a sum: it has a detector of its own.
 const MOST_SCALES: f64 = 20.0;
 /// Noise of a window is learnt up to so many times what it is.
@@ -118,7 +119,7 @@ impl Windows {
         let zero = weight * reference - f64::from(self.level.sum) * keep;
         Gauge {
             zero,
-            unit: weight * noise_of(self.level_noise, LEAST_NOISE * reference.abs()),
+            unit: weight * noise_of(self.level_noise, LEAST_LEVEL_NOISE * reference.abs()),
             within: self.level_reach(bucket.size),
             ratio: (zero - weight * reference, weight * reference),
             worth: (zero, weight / (2.0 * SLOW * bucket.pace.buckets_per_hour())),
