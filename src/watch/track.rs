@@ -122,3 +122,62 @@ fn normal(expectation: &Expectation, up: &Verdict) -> Option<Normal> {
     let known = expectation.stage != Stage::New;
     known.then_some(Normal { expected, lower: expectation.lower, upper: expectation.upper })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::detect::verdict::tests::thresholds;
+
+    /// A wave over the day with a little noise, in buckets of so many minutes; what was seen in each.
+    fn seen(minutes: u16, days: i64, direction: Direction, change: impl Fn(i64, f64) -> f64) -> Vec<Seen> {
+        let mut track = Track::new(minutes, thresholds(2.0), direction);
+        let buckets = days * 1_440 / i64::from(minutes);
+        (0..buckets)
+            .map(|bucket| {
+                let hour = Hour(492_336 + bucket * i64::from(minutes) / 60);
+                let level = 100.0 + 50.0 * libm::sin(f64::from(LocalHour::at(hour, 0).hour_of_day) * 0.2618);
+                let noise = 1.0 + 0.1 * ((bucket * 7_919 % 101) as f64 / 101.0 - 0.5);
+                track.next(bucket, LocalHour::at(hour, 0), change(bucket, level * noise))
+            })
+            .collect()
+    }
+
+    fn opened(seen: &[Seen]) -> Vec<usize> {
+        (0..seen.len()).filter(|at| seen[*at].decision == Some(Decision::Open)).collect()
+    }
+
+    #[test]
+    fn a_spike_opens_and_closes_whatever_the_spacing() {
+        for minutes in [1, 10, 60, 240] {
+            let per_day = 1_440 / i64::from(minutes);
+            let spike = (9 * per_day + per_day / 2, (240 / i64::from(minutes)).max(1));
+            let change = |bucket: i64, value: f64| if (spike.0..spike.0 + spike.1).contains(&bucket) { 8.0 * value } else { value };
+            let seen = seen(minutes, 12, Direction::Up, change);
+            assert_eq!(opened(&seen), [spike.0 as usize], "{minutes} minutes");
+            assert_eq!(seen.iter().filter(|seen| seen.decision == Some(Decision::Close)).count(), 1, "{minutes} minutes");
+        }
+    }
+
+    #[test]
+    fn days_are_buckets_too() {
+        let seen = seen(1_440, 120, Direction::Up, |bucket, value| if bucket == 100 { 8.0 * value } else { value });
+        assert!(opened(&seen).contains(&100), "{:?}", opened(&seen));
+    }
+
+    #[test]
+    fn direction_says_which_way_is_strange() {
+        let silent = |bucket: i64, value: f64| if (250..256).contains(&bucket) { 0.0 } else { value };
+        assert_eq!(opened(&seen(60, 12, Direction::Up, silent)), [] as [usize; 0]);
+        for direction in [Direction::Down, Direction::Both] {
+            assert_eq!(opened(&seen(60, 12, direction, silent)).first(), Some(&250), "{direction:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_value() {
+        let late = |bucket: i64, value: f64| if bucket < 100 { 0.0 } else { value };
+        let seen = seen(60, 6, Direction::Both, late);
+        assert!(seen[..103].iter().all(|seen| seen.score == 0.0 && seen.normal.is_none() && seen.decision.is_none()));
+        assert!(seen[103].normal.is_some());
+    }
+}

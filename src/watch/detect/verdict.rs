@@ -237,6 +237,12 @@ pub(crate) mod tests {
 
     /// Runs a series to its end; the hours that fired. `spike` changes an hour's value.
     fn run(seed: u64, days: i64, budget: f64, spike: impl Fn(i64, f64) -> f64) -> (Vec<i64>, Baseline) {
+        let (fired, baseline) = run_on(seed, days, budget, spike);
+        (fired.into_iter().map(|(at, _)| at).collect(), baseline)
+    }
+
+    /// The same, with the channels that fired.
+    fn run_on(seed: u64, days: i64, budget: f64, spike: impl Fn(i64, f64) -> f64) -> (Vec<(i64, Channel)>, Baseline) {
         // 2026-03-02, a Monday.
         let start = Hour(492_336);
         let (mut noise, mut baseline, mut fired) = (XorShift(seed), Baseline::new(start), Vec::new());
@@ -246,7 +252,7 @@ pub(crate) mod tests {
             let expectation = baseline.expect(hour, local);
             let verdict = judge(&baseline, &expectation, value, &thresholds(budget), 1);
             if verdict.fires {
-                fired.push(at);
+                fired.push((at, verdict.channel));
             }
             baseline.observe(hour, local, value, lesson(&verdict, &expectation, verdict.fires));
         }
@@ -278,6 +284,83 @@ pub(crate) mod tests {
         let late = fired.iter().filter(|hour| **hour >= 30 * 24).count();
         assert!(fired.iter().any(|hour| (480..504).contains(hour)), "the first day of the new level fires");
         assert!(late <= 2, "{late} alarmed hours ten days later");
+    }
+
+    /// Hours of which each alone is hardly strange.
+    #[test]
+    fn what_lasts_is_found_by_the_channels_that_add_up() {
+        let (begin, end) = (17 * 24, 18 * 24);
+        let (mut found, mut together) = (0, 0);
+        for seed in 1..=20 {
+            let lasting = |hour: i64, value: f64| if (begin..end).contains(&hour) { 1.8 * value } else { value };
+            let (fired, _) = run_on(seed * 7_919, 18, 1.0, lasting);
+            let within: Vec<Channel> = fired.into_iter().filter(|(at, _)| *at >= begin).map(|(_, channel)| channel).collect();
+            found += usize::from(!within.is_empty());
+            together += usize::from(within.iter().any(|channel| matches!(channel, Channel::Hours | Channel::Day)));
+        }
+        assert!(found >= 12 && together >= 6, "{found} of 20, {together} of them by sums");
+    }
+
+    /// Six per cent a day, which no hour alone shows.
+    #[test]
+    fn a_slow_ramp_is_found() {
+        let begin = 21 * 24;
+        let mut found = 0;
+        for seed in 1..=20 {
+            let ramp = |hour: i64, value: f64| value * if hour < begin { 1.0 } else { 1.0 + 0.06 * (hour - begin) as f64 / 24.0 };
+            let (fired, _) = run(seed * 7_919, 42, 1.0, ramp);
+            found += usize::from(fired.into_iter().any(|at| at >= begin));
+        }
+        assert!(found >= 10, "{found} of 20");
+    }
+
+    #[test]
+    fn a_series_that_falls_silent_is_strange_below_only() {
+        let (_, baseline) = run(7, 20, 1.0, |_, value| value);
+        // Tuesday, 10:00.
+        let hour = Hour(492_336 + 20 * 24 + 10 + 24);
+        let local = LocalHour::at(hour, 0);
+        let expectation = baseline.expect(hour, local);
+        let limits = thresholds(20.0);
+        let below = judge_below(&baseline, &expectation, 0.0, &limits, 1);
+        assert!(below.fires && below.score > 0.9, "{below:?}");
+        assert!(!judge(&baseline, &expectation, 0.0, &limits, 1).fires);
+        assert!(!judge_below(&baseline, &expectation, expectation.expected, &limits, 1).fires);
+    }
+
+    /// Each alert makes the series less readily believed, and time makes it forgotten.
+    #[test]
+    fn many_alerts_raise_the_threshold() {
+        let (_, mut baseline) = run(7, 20, 1.0, |_, value| value);
+        let next = |baseline: &Baseline| {
+            let hour = baseline.next_hour();
+            let expectation = baseline.expect(hour, LocalHour::at(hour, 0));
+            (hour, needed(baseline, &expectation, &thresholds(1.0), 1))
+        };
+        let calm = next(&baseline).1;
+        let mut learn = |baseline: &mut Baseline, lesson: Learn| {
+            let hour = baseline.next_hour();
+            let value = baseline.expect(hour, LocalHour::at(hour, 0)).expected;
+            baseline.observe(hour, LocalHour::at(hour, 0), value, lesson);
+        };
+        learn(&mut baseline, Learn::Mild);
+        let once = next(&baseline).1;
+        assert!(once > calm + 1.0, "{calm} {once}");
+        for _ in 0..30 * 24 {
+            learn(&mut baseline, Learn::Normal);
+        }
+        let later = next(&baseline).1;
+        assert!(later < calm + 0.2, "{calm} {later}");
+    }
+
+    #[test]
+    fn scores_keep_their_order_at_the_top() {
+        let mut last = 0.0;
+        for step in 1..2_000 {
+            let score = score_of(0.5 * f64::from(step));
+            assert!(score > last && score < 1.0, "step {step}: {score} after {last}");
+            last = score;
+        }
     }
 
     #[test]
