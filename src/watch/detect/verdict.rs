@@ -338,7 +338,7 @@ pub(crate) mod tests {
             (hour, needed(baseline, &expectation, &thresholds(1.0), 1))
         };
         let calm = next(&baseline).1;
-        let mut learn = |baseline: &mut Baseline, lesson: Learn| {
+        let learn = |baseline: &mut Baseline, lesson: Learn| {
             let hour = baseline.next_hour();
             let value = baseline.expect(hour, LocalHour::at(hour, 0)).expected;
             baseline.observe(hour, LocalHour::at(hour, 0), value, lesson);
