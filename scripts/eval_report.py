@@ -1,6 +1,6 @@
 """Writes what the detection kit measured into benches/DETECTION.md, between its marks.
 
-    eval_report.py RESULTS FILE     RESULTS = folder with NAME.json of score_eval.py for tollgate and each baseline
+    eval_report.py RESULTS FILE     RESULTS = folder with NAME.json of score_eval.py for tollgate and those baselines that were run
 """
 import json
 import math
@@ -98,6 +98,8 @@ def main():
     folder, path = sys.argv[1:]
     reports = {}
     for name in NAMES:
+        if name != "tollgate" and not os.path.exists(os.path.join(folder, name + ".json")):
+            continue
         with open(os.path.join(folder, name + ".json")) as handle:
             reports[name] = json.load(handle)
     lines = []
