@@ -2,7 +2,7 @@
 # Python as well. scripts/setup.sh checks both and says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fmt clippy unit parts compose chaos bench-compare
+.PHONY: help demo run test check fmt clippy unit parts compose chaos bench-compare eval
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -47,3 +47,6 @@ compose: ## Checks docker-compose.yml
 
 bench-compare: ## Floor, bare loop, Flink, Streams and Tollgate on one broker; ANCHORS=folder, EVENTS=12000000
 	scripts/bench-compare.sh "$(ANCHORS)" $(EVENTS)
+
+eval: ## Detection: the evaluation kit on `tollgate score`, tables into benches/DETECTION.md; KIT=folder, PYTHON with numpy
+	scripts/eval.sh "$(KIT)"

@@ -17,6 +17,7 @@ mod report;
 mod reset;
 mod route;
 pub mod run;
+mod score;
 mod telemetry;
 pub mod topics;
 
@@ -77,6 +78,7 @@ enum Command {
     Ask(ask::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
+    Score(score::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -158,6 +160,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Ask(arguments) => ask::run(arguments)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
+        Command::Score(arguments) => score::run(arguments)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {

@@ -58,7 +58,12 @@ impl Screen {
         match alert.state {
             AlertState::Open | AlertState::Reopened => {
                 let color = if alert.severity == Severity::Critical { RED } else { YELLOW };
-                let kind = if alert.kind == AlertKind::Runaway { "RUNAWAY" } else { "SPIKE" };
+                let kind = match alert.kind {
+                    AlertKind::Runaway => "RUNAWAY",
+                    AlertKind::SpendSpike => "SPIKE",
+                    AlertKind::Sustained => "LASTING",
+                    AlertKind::LevelShift => "LEVEL",
+                };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }
             AlertState::Resolved | AlertState::Retracted => {

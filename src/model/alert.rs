@@ -45,15 +45,21 @@ pub enum AlertKind {
     SpendSpike,
     /// Minutes that cost more than whole hours used to: an agent in a loop, a leaked key.
     Runaway,
+    /// Hours that are each a little too dear and together far above what is normal for them.
+    Sustained,
+    /// The level of the last day is a multiple of that of the last weeks: a slow ramp, or a new normal.
+    LevelShift,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 2] = [AlertKind::SpendSpike, AlertKind::Runaway];
+    pub const ALL: [AlertKind; 4] = [AlertKind::SpendSpike, AlertKind::Runaway, AlertKind::Sustained, AlertKind::LevelShift];
 
     pub fn as_str(self) -> &'static str {
         match self {
             AlertKind::SpendSpike => "spend_spike",
             AlertKind::Runaway => "runaway",
+            AlertKind::Sustained => "sustained",
+            AlertKind::LevelShift => "level_shift",
         }
     }
 

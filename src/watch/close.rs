@@ -2,7 +2,8 @@
 
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
-use super::baseline::{Learn, LocalHour};
+use super::baseline::LocalHour;
+use super::detect::verdict;
 use super::history::Point;
 use super::judge::{self, Judged};
 use super::recent::Held;
@@ -109,12 +110,13 @@ fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>) {
 fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour) -> Option<NodeId> {
     let related = |scope: &Scope| scope.within(&judged.scope) || judged.scope.within(scope);
     let in_episode = state.open_episodes().any(|episode| related(&episode.scope) && episode.hours.contains_key(&hour));
-    let alarmed = judged.verdict.fires || (in_episode && judged.actual > judged.expectation.upper);
+    let told = judged.verdict.fires || (in_episode && judged.actual > judged.expectation.upper);
+    let lesson = verdict::lesson(&judged.verdict, &judged.expectation, told);
     let id = state.id_of(&judged.scope)?;
     let node = state.node_mut(id)?;
     let known = judged.expectation.hours_seen > 0;
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
-    node.closed.baseline.observe(hour, local, judged.actual, if alarmed { Learn::Alarmed } else { Learn::Normal });
+    node.closed.baseline.observe(hour, local, judged.actual, lesson);
     node.closed.history.push(Point { hour, actual: judged.actual as f32, band });
     if let Grain::Sum(sum) = &mut node.grain {
         sum.hours.remove(hour);

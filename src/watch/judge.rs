@@ -2,8 +2,8 @@
 
 use super::Moment;
 use super::account::{AccountState, NodeId};
-use super::baseline::{Baseline, Expectation, LocalHour};
-use super::detect::{runaway, spike};
+use super::baseline::{Baseline, Channel, Expectation, LocalHour};
+use super::detect::{runaway, verdict};
 use super::rules::{Thresholds, WatchRules};
 use super::series::{CachedBound, Node, to_units};
 use crate::model::alert::Stage;
@@ -16,12 +16,28 @@ pub(crate) struct Judged {
     pub scope: Scope,
     pub actual: f64,
     pub expectation: Expectation,
-    pub verdict: spike::Verdict,
+    pub verdict: verdict::Verdict,
 }
 
 impl Judged {
+    /// What was normal, as the loudest channel sees it.
+    pub fn expected(&self) -> f64 {
+        self.expected_on(self.verdict.channel)
+    }
+
     pub fn excess(&self) -> f64 {
-        self.actual - self.expectation.expected
+        self.actual - self.expected()
+    }
+
+    /// What a channel takes for normal.
+    pub fn expected_on(&self, channel: Channel) -> f64 {
+        self.verdict.normals[channel as usize]
+    }
+
+    /// The same on another node's channel: a part and its whole are measured alike.
+    pub fn seen_on(mut self, channel: Channel) -> Judged {
+        self.verdict.channel = channel;
+        self
     }
 }
 
@@ -60,8 +76,14 @@ pub(crate) fn judge(
     let node = state.get(scope)?;
     let actual = to_units(node.hour(hour).cost);
     let expectation = node.closed.baseline.expect(hour, local);
-    let verdict = spike::judge(&node.closed.baseline, &expectation, actual, thresholds(rules, account, scope), series_in_team(state));
+    let verdict = verdict::judge(&node.closed.baseline, &expectation, actual, thresholds(rules, account, scope), series_in_team(state));
     Some(Judged { scope: scope.clone(), actual, expectation, verdict })
+}
+
+/// What a channel takes for normal of a node's hour.
+pub(crate) fn normal(node: &Node, hour: Hour, local: LocalHour, actual: f64, channel: Channel) -> f64 {
+    let baseline = &node.closed.baseline;
+    verdict::normal_for(baseline, &baseline.expect(hour, local), channel, actual)
 }
 
 /// Whether an open hour already holds more than the whole hour may; one comparison once the bound is known.
@@ -74,7 +96,7 @@ pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour
     let stamp = (moment.rules.revision << 32 | (closed & 0xffff_ffff)).wrapping_add(1);
     if node.bound.hour != hour || node.bound.stamp != stamp {
         let expectation = node.closed.baseline.expect(hour, local);
-        let bound = spike::bound(&node.closed.baseline, &expectation, limits, series).unwrap_or(f64::INFINITY);
+        let bound = verdict::bound(&node.closed.baseline, &expectation, limits, series).unwrap_or(f64::INFINITY);
         node.bound = CachedBound { hour, stamp, bound };
     }
     to_units(sum.cost) >= node.bound.bound

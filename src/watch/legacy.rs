@@ -1,12 +1,12 @@
-//! State as format version 1 wrote it: read once, written anew when its series changes next.
+//! State as format versions 1 and 2 wrote it: read once, written anew when its series changes next.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::baseline::Baseline1;
+use super::baseline::legacy::{Baseline1, Baseline2};
 use super::detect::ring::MinuteRing;
-use super::history::Point;
+use super::history::{History, Point};
 use super::recent::Recent;
 use super::restore::ReadOpen;
 use super::series::{HourTotals, NodeClosed};
@@ -31,6 +31,20 @@ struct NodeClosed1 {
     born: Hour,
     baseline: Baseline1,
     history: Vec<Point>,
+}
+
+/// All else of version 2 is as it is today.
+#[derive(Deserialize)]
+pub(super) struct NodeClosed2 {
+    born: Hour,
+    baseline: Baseline2,
+    history: History,
+}
+
+impl From<NodeClosed2> for NodeClosed {
+    fn from(old: NodeClosed2) -> NodeClosed {
+        NodeClosed { born: old.born, baseline: old.baseline.into(), history: old.history }
+    }
 }
 
 #[derive(Deserialize)]

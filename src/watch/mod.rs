@@ -26,6 +26,7 @@ mod small;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod track;
 mod unsaved;
 pub mod watermark;
 

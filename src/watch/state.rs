@@ -16,7 +16,7 @@ use crate::model::leaf::{Account, LeafDimensions, Scope};
 
 const MAGIC: u8 = b'S';
 /// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`.
-pub const STATE_VERSION: u8 = 2;
+pub const STATE_VERSION: u8 = 3;
 /// Keys must keep their bytes, else what an earlier version wrote would stay beside them.
 const KEY_VERSION: u8 = 1;
 
@@ -191,7 +191,7 @@ pub fn unseal(bytes: &[u8]) -> Result<(u8, &[u8]), StateError> {
 /// What [`unseal`] says, or bytes that are no header.
 pub fn header(value: &[u8]) -> Result<super::Header, StateError> {
     let (version, payload) = unseal(value)?;
-    if version < STATE_VERSION { super::legacy::header(payload) } else { from_payload(payload) }
+    if version == 1 { super::legacy::header(payload) } else { from_payload(payload) }
 }
 
 pub(super) fn from_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {

@@ -67,6 +67,8 @@ fn so_far(alert: &Alert) -> String {
     let kind = match (alert.kind, alert.measure) {
         (AlertKind::Runaway, _) => "runaway, ",
         (AlertKind::SpendSpike, _) => "",
+        (AlertKind::Sustained, _) => "for hours, ",
+        (AlertKind::LevelShift, _) => "new level, ",
     };
     let billed = match alert.measure {
         Measure::Billed => " billed",
@@ -80,6 +82,8 @@ pub fn kind(alert: &Alert) -> &'static str {
     match alert.kind {
         AlertKind::SpendSpike => "spend spike",
         AlertKind::Runaway => "runaway spend",
+        AlertKind::Sustained => "sustained overspend",
+        AlertKind::LevelShift => "level shift",
     }
 }
 

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Moment;
 use super::super::account::{AccountState, NodeId};
-use super::super::baseline::LocalHour;
+use super::super::baseline::{Channel, LocalHour};
 use super::super::detect::runaway::Runaway;
+use super::super::detect::verdict;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 use super::{record, select};
@@ -81,11 +82,20 @@ impl Episode {
 
     /// What a node's hour would have cost; what was new when the episode opened has no normal while it lasts.
     pub(crate) fn normal_of(&self, judged: &Judged) -> f64 {
-        if self.stage == Stage::New { 0.0 } else { judged.expectation.expected }
+        if self.stage == Stage::New { 0.0 } else { judged.expected_on(channel_of(self.kind)) }
     }
 
     pub fn provisional(&self) -> bool {
         self.hours.values().any(|part| part.provisional)
+    }
+}
+
+/// The channel that an episode is measured on.
+pub(crate) fn channel_of(kind: AlertKind) -> Channel {
+    match kind {
+        AlertKind::SpendSpike | AlertKind::Runaway => Channel::Bucket,
+        AlertKind::Sustained => Channel::Hours,
+        AlertKind::LevelShift => Channel::Level,
     }
 }
 
@@ -105,7 +115,12 @@ impl Trigger {
     }
 
     fn kind(&self) -> AlertKind {
-        if self.runaway.is_some() { AlertKind::Runaway } else { AlertKind::SpendSpike }
+        match (&self.runaway, self.judged.verdict.channel) {
+            (Some(_), _) => AlertKind::Runaway,
+            (None, Channel::Bucket | Channel::Below) => AlertKind::SpendSpike,
+            (None, Channel::Hours | Channel::Day) => AlertKind::Sustained,
+            (None, Channel::Level) => AlertKind::LevelShift,
+        }
     }
 
     fn onset(&self, hour: Hour) -> Timestamp {
@@ -151,7 +166,7 @@ pub(crate) fn open(
         },
         None => fresh,
     };
-    let expected = from_units(trigger.judged.expectation.expected);
+    let expected = from_units(trigger.judged.expected());
     let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
     episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
@@ -338,8 +353,7 @@ fn settle_hour(
 /// Fires, or has not come back into its band.
 fn is_abnormal(judged: &Judged, account: &Account, moment: Moment<'_>) -> bool {
     let limits = judge::thresholds(moment.rules, account, &judged.scope);
-    let band_left = judged.actual > judged.expectation.upper && judged.actual >= limits.least_ratio * judged.expectation.expected;
-    judged.verdict.fires || band_left
+    verdict::is_abnormal(&judged.verdict, &judged.expectation, judged.actual, limits)
 }
 
 /// A late amount changes what an episode's hour cost. Returns the ids that have changed.

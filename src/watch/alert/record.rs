@@ -10,7 +10,7 @@ use super::super::judge;
 use super::super::recent::USUAL_HOURS;
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, LeafState, to_units};
-use super::episode::Episode;
+use super::episode::{Episode, channel_of};
 use super::words;
 use crate::model::Text;
 use crate::model::alert::{Alert, AlertKind, HistoryPoint, Severity};
@@ -24,7 +24,7 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
-        AlertKind::SpendSpike => (limits.least_excess, CRITICAL_SPIKE),
+        AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift => (limits.least_excess, CRITICAL_SPIKE),
         AlertKind::Runaway => (limits.runaway_floor, CRITICAL_RUNAWAY),
     };
     if to_units(episode.excess()) >= factor * to_units(gate) { Severity::Critical } else { Severity::Warning }
@@ -32,7 +32,8 @@ pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
 
 /// Recomputes an episode's causes from the leaves' deviations in one hour.
 pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hour: Hour, moment: Moment<'_>) {
-    let Some((scope, onset)) = state.episodes.get(id).map(|episode| (episode.scope.clone(), episode.onset.hour())) else { return };
+    let Some(episode) = state.episodes.get(id) else { return };
+    let (scope, onset, channel) = (episode.scope.clone(), episode.onset.hour(), channel_of(episode.kind));
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut leaves = Vec::new();
     let mut users = Users::default();
@@ -43,8 +44,8 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         let totals = leaf.totals(hour);
         // What was new when it began has learnt nothing but the episode.
         let known = Some(node).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
-        let expected = known.map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
         let actual = totals.as_ref().map_or(0.0, |totals| to_units(totals.cost));
+        let expected = known.map_or(0.0, |node| judge::normal(node, hour, local, actual, channel));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
         users.add(&dimensions.project, leaf, totals.as_ref(), onset.min(hour));
     }

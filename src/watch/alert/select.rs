@@ -130,8 +130,10 @@ fn told_beside(
 /// The deepest node within `top` that explains it; of several, the one with the largest excess.
 fn descend(state: &AccountState, account: &Account, hour: Hour, local: LocalHour, top: &Judged, moment: Moment<'_>) -> Judged {
     let below = state.nodes().map(|node| &node.scope).filter(|scope| **scope != top.scope && scope.within(&top.scope));
+    let channel = top.verdict.channel;
     let explaining = below
         .filter_map(|scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules))
+        .map(|judged| judged.seen_on(channel))
         .filter(|judged| judged.excess() > 0.0 && judged.excess() >= EXPLAINS * top.excess());
     explaining
         .max_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(a.excess().total_cmp(&b.excess())).then(b.scope.cmp(&a.scope)))

@@ -81,7 +81,10 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         AlertKind::Runaway => {
             steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into())
         }
-        AlertKind::SpendSpike => steps
+        AlertKind::LevelShift => {
+            steps.push("If this is the new normal, nothing is to be done: it is learnt within days. If not, look for what grew.".into());
+        }
+        AlertKind::SpendSpike | AlertKind::Sustained => steps
             .push("If it is wanted, say so in the config: a higher least_excess for this team or project, for as long as it lasts.".into()),
     }
     if *account.team == *UNATTRIBUTED {

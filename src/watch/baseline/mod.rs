@@ -1,59 +1,91 @@
-//! What one series usually takes in an hour, and how far it usually strays from that: constant memory, constant time per hour.
+//! What one series usually takes in a bucket, and how far it usually strays from that: constant memory, constant time per bucket.
 //!
-//! Three experts forecast (median of the last hours, hour of the day, hour of the week); the one with the smallest loss lately is
-//! believed. Distances are in scales of the same hour of the day and become probabilities by the series' own tail
-//! (DETECTION.md, sections 6.1 to 6.3). Signs do not matter here: to watch for drops, feed the negated series.
+//! Experts forecast; the one with the smallest loss lately is believed. Channels measure how far a bucket lies from normal, each in its
+//! own way (alone, as a part of the last hours, of the last day, against the last weeks, below), and each distance becomes a probability
+//! by the series' own tail on that channel (DETECTION.md, sections 6.1 to 6.5). WATCH's buckets are hours, and so they are numbered by
+//! an [`Hour`]; of a file they may be shorter or longer, and the number is just a number.
 
+mod experts;
+mod faded;
+pub mod legacy;
+pub mod pace;
 pub(crate) mod packed;
 mod slots;
 pub mod tail;
+mod windows;
 pub mod words;
 
 use serde::{Deserialize, Serialize};
 
-use self::slots::{Slots, WeekSlots};
-use self::tail::{Tail, TailFit};
+pub use self::experts::Expert;
+use self::experts::{Experts, Forecasts, Lesson};
+use self::faded::Faded;
+use self::pace::Pace;
+use self::slots::Slots;
+use self::tail::Tail;
+pub use self::windows::Gauge;
+use self::windows::{Bucket, Windows};
 use crate::model::alert::Stage;
 use crate::model::time::Hour;
 
-/// Hours after the first usage until something is expected at all.
+/// Buckets after the first usage until something is expected at all; for WATCH they are hours.
 pub const NEW_HOURS: u32 = 3;
-const FIRST_DAY_HOURS: u32 = 24;
-const SEASONED_HOURS: u32 = 14 * 24;
-/// Hours of the recent median.
-const RECENT: usize = 3;
-const EXPERTS: usize = 3;
-/// The hour of the week must be this much better than the hour of the day (DETECTION.md, section 6.3).
-const WEEK_ADVANTAGE: f64 = 0.97;
-/// Rates per visit: a slot of the day remembers about a week, a slot of the week about two months.
-const DAY_RATE: f64 = 0.25;
-const WEEK_RATE: f64 = 0.25;
-/// Weight left of losses and of the pooled noise after an hour: half after 3 and after 7 days.
-const KEEP_LOSS: f64 = 0.990_419;
-const KEEP_NOISE: f64 = 0.995_883;
+const FIRST_DAY_HOURS: f64 = 24.0;
+const SEASONED_HOURS: f64 = 14.0 * 24.0;
+/// Half-lives in hours: of noise and sizes, and of the largest bucket.
+const NOISE: f64 = 7.0 * 24.0;
+const LARGEST: f64 = 28.0 * 24.0;
 /// Rate per visit of an hour of the day's own noise, and how many visits the pooled noise counts as.
 const NOISE_RATE: f64 = 0.1;
-const POOLED_VISITS: f64 = 2.0;
+const POOLED_VISITS: f64 = 4.0;
 /// Standard deviation of a normal variable in mean absolute deviations.
 const DEVIATIONS: f64 = 1.2533;
 /// Residuals beyond this many scales are clipped before anything but the tail learns from them.
 const CLIP: f64 = 3.0;
 /// Noise is clipped later: hours of an intermittent series are far from its usual zero and still its noise.
 const CLIP_NOISE: f64 = 10.0;
-/// The recent median learns this much of an alarmed hour, in scales: it must not run after an episode.
+/// The experts learn this much of a bucket that is set aside, in scales: they must not run after an episode.
 const ALARMED_STEP: f64 = 0.5;
-/// Alarmed hours that may be set aside: at first, at most, and how many more each hour. Beyond that a new normal is learnt, and a
-/// series that alarms all the time calibrates itself instead of alarming for ever.
-const FIRST_ALLOWANCE: f32 = 4.0;
-const MOST_ALLOWANCE: f32 = 24.0;
-const ALLOWANCE_PER_HOUR: f32 = 1.0 / 16.0;
-/// Least scale, of the mean size of an hour, and in money.
+/// Hours that may be set aside: at first, at most, and how many more each hour. Beyond that a new normal is learnt, and a series that is
+/// strange all the time calibrates itself instead of alarming for ever.
+const FIRST_ALLOWANCE: f64 = 4.0;
+const MOST_ALLOWANCE: f64 = 24.0;
+const ALLOWANCE_PER_HOUR: f64 = 1.0 / 16.0;
+/// Least scale, of the mean size of a bucket, and in money.
 const LEAST_RELATIVE_SCALE: f64 = 0.02;
 const LEAST_SCALE: f64 = 1e-6;
-/// Scale of an hour of which only the expectation is known, relative to it.
+/// Least scale of a series with idle buckets, of the mean size of its active ones, for the share that is idle.
+const IDLE_SCALE: f64 = 0.3;
+/// Scale of a bucket of which only the expectation is known, relative to it.
 const FIRST_RELATIVE_SCALE: f64 = 0.5;
-/// Weight left of the largest hour after an hour: half after 28 days.
-const KEEP_LARGEST: f64 = 0.998_969_1;
+/// A series that is active in fewer buckets than this is judged by the sizes of its active buckets.
+const INTERMITTENT: f64 = 0.8;
+/// Least spread of sizes, of their mean; sizes further off than this many spreads are clipped before they are learnt.
+const LEAST_SPREAD: f64 = 0.2;
+const CLIP_SIZE: f64 = 5.0;
+/// Alerts of a series are remembered with this half-life in hours, and a pause of so many hours ends one.
+const CAUTION: f64 = 7.0 * 24.0;
+const PAUSE_HOURS: f64 = 6.0;
+
+/// -ln of the probability from which a bucket is no lesson: 0.005.
+pub const STRANGE: f64 = 5.3;
+
+/// Ways to look at a bucket. Each has a tail of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// The bucket alone, against the highest of the forecasts that could be right.
+    Bucket,
+    /// The last hours together (about 6).
+    Hours,
+    /// The last day together.
+    Day,
+    /// The level of the last day against that of the last weeks: slow ramps, new levels.
+    Level,
+    /// The bucket alone, downwards.
+    Below,
+}
+
+pub const CHANNELS: [Channel; 5] = [Channel::Bucket, Channel::Hours, Channel::Day, Channel::Level, Channel::Below];
 
 /// The hour as the team's clocks show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,30 +96,26 @@ pub struct LocalHour {
     pub day_of_week: u8,
 }
 
-/// Whether an hour belongs to an alert.
+/// What the detectors thought of a bucket that is now learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learn {
     Normal,
-    /// Stays out of the tail and the noise, and moves the centres only a little.
+    /// Belongs to an alert, so that the series is believed a little less readily for a while; learnt like a normal one.
+    Mild,
+    /// Stays out of the tails and the noise, and moves the centres only a little. An episode counts once in the tails, by its first
+    /// bucket: what has happened once is a little less strange the next time.
+    Strange,
+    /// Strange, and belongs to an alert.
     Alarmed,
 }
 
-/// Which forecast is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Expert {
-    None,
-    RecentMedian,
-    HourOfDay,
-    HourOfWeek,
-}
-
-/// What is known of an hour before it begins. Money per hour.
+/// What is known of a bucket before it begins. Money per bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Expectation {
     pub expected: f64,
     /// Three scales below, not below zero where spend is positive: for pictures.
     pub lower: f64,
-    /// What one hour in a hundred exceeds.
+    /// What one bucket in a hundred exceeds.
     pub upper: f64,
     /// The unit of distance from `expected`; never zero.
     pub scale: f64,
@@ -97,61 +125,42 @@ pub struct Expectation {
     pub stage: Stage,
     /// Hours learnt from, the alarmed ones included.
     pub hours_seen: u32,
+    /// By channel, in the order of [`CHANNELS`].
+    pub gauges: [Gauge; 5],
 }
 
-/// See the module. Serialises to about 0.9 KB, half of that in its first day.
+/// See the module. Serialises to about 1.2 KB, half of that in its first day.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     born: Hour,
-    /// The first hour not learnt yet.
+    /// The first bucket not learnt yet.
     next: Hour,
-    hours_seen: u32,
-    /// Values of the last hours, at (hours seen) modulo their number.
-    #[serde(with = "packed")]
-    recent: [f32; RECENT],
-    day: Slots<24>,
-    /// Allocated with the second day: most short-lived series never need it.
-    week: Option<Box<WeekSlots>>,
-    /// Discounted absolute error and its weight, by expert.
-    losses: [(f32, f32); EXPERTS],
-    /// Discounted mean absolute residual of the believed forecast, and its weight.
-    pooled_noise: (f32, f32),
-    /// The same by hour of the day.
+    /// Buckets learnt from.
+    seen: u32,
+    pace: Pace,
+    experts: Experts,
+    /// Mean absolute residual of the believed forecast, pooled and by hour of the day.
+    pooled_noise: Faded,
     noise: Slots<24>,
-    /// Discounted mean of absolute values, and its weight.
-    size: (f32, f32),
-    /// How many more hours may be set aside as alarmed before the series is taken at its word again.
+    /// Mean of absolute values.
+    size: Faded,
+    /// Share of active buckets; mean and spread of what active ones take.
+    activity: Faded,
+    active_size: Faded,
+    active_spread: Faded,
+    windows: Windows,
+    /// How many more hours may be set aside before the series is taken at its word again.
     allowance: f32,
-    /// Largest normal hour, fading.
+    /// Largest normal bucket, fading.
     largest: f32,
-    tail: Tail,
-}
-
-/// A baseline as format version 1 wrote it.
-#[derive(Deserialize)]
-pub struct Baseline1 {
-    born: Hour,
-    next: Hour,
-    hours_seen: u32,
-    #[serde(with = "packed")]
-    recent: [f32; RECENT],
-    day: Slots<24>,
-    week: Option<Box<Slots<168>>>,
-    losses: [(f32, f32); EXPERTS],
-    pooled_noise: (f32, f32),
-    noise: Slots<24>,
-    size: (f32, f32),
-    allowance: f32,
-    largest: f32,
-    tail: Tail,
-}
-
-impl From<Baseline1> for Baseline {
-    fn from(old: Baseline1) -> Baseline {
-        let Baseline1 { born, next, hours_seen, recent, day, losses, pooled_noise, noise, size, allowance, largest, tail, .. } = old;
-        let week = old.week.map(|week| Box::new(WeekSlots::from_slots(&week)));
-        Baseline { born, next, hours_seen, recent, day, week, losses, pooled_noise, noise, size, allowance, largest, tail }
-    }
+    /// The last bucket was set aside.
+    in_strange: bool,
+    /// Alerts so far, fading.
+    alerts: f32,
+    /// Buckets since the last one that belonged to an alert.
+    since_alarm: u16,
+    /// By channel, in the order of [`CHANNELS`].
+    tails: [Tail; 5],
 }
 
 impl LocalHour {
@@ -172,23 +181,44 @@ impl LocalHour {
     }
 }
 
+/// What is worked out once for a bucket, before it is judged or learnt.
+struct Outlook {
+    stage: Stage,
+    forecasts: Forecasts,
+    expert: Expert,
+    expected: f64,
+    scale: f64,
+    is_intermittent: bool,
+    gauges: [Gauge; 5],
+}
+
 impl Baseline {
     /// `born` = the first hour with usage.
     pub fn new(born: Hour) -> Baseline {
+        Baseline::paced(born, Pace::HOURLY)
+    }
+
+    /// With buckets of another length.
+    pub fn paced(born: Hour, pace: Pace) -> Baseline {
         Baseline {
             born,
             next: born,
-            hours_seen: 0,
-            recent: [0.0; RECENT],
-            day: Slots::new(),
-            week: None,
-            losses: [(0.0, 0.0); EXPERTS],
-            pooled_noise: (0.0, 0.0),
+            seen: 0,
+            pace,
+            experts: Experts::new(),
+            pooled_noise: Faded::default(),
             noise: Slots::new(),
-            size: (0.0, 0.0),
-            allowance: FIRST_ALLOWANCE,
+            size: Faded::default(),
+            activity: Faded::default(),
+            active_size: Faded::default(),
+            active_spread: Faded::default(),
+            windows: Windows::default(),
+            allowance: FIRST_ALLOWANCE as f32,
             largest: 0.0,
-            tail: Tail::prior(),
+            in_strange: false,
+            alerts: 0.0,
+            since_alarm: u16::MAX,
+            tails: std::array::from_fn(|_| Tail::prior()),
         }
     }
 
@@ -202,17 +232,25 @@ impl Baseline {
     }
 
     pub fn hours_seen(&self) -> u32 {
-        self.hours_seen
+        self.seen
+    }
+
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// How much history stands behind what is expected of `hour`.
     pub fn stage(&self, hour: Hour) -> Stage {
-        let age = hour.0.saturating_sub(self.born.0).clamp(0, i64::from(self.hours_seen)) as u32;
-        match age {
-            0..NEW_HOURS => Stage::New,
-            NEW_HOURS..FIRST_DAY_HOURS => Stage::FirstDay,
-            FIRST_DAY_HOURS..SEASONED_HOURS => Stage::FirstWeeks,
-            SEASONED_HOURS.. => Stage::Seasoned,
+        let age = hour.0.saturating_sub(self.born.0).clamp(0, i64::from(self.seen)) as u32;
+        let hours = self.pace.hours(age);
+        if age < NEW_HOURS {
+            Stage::New
+        } else if hours < FIRST_DAY_HOURS {
+            Stage::FirstDay
+        } else if hours < SEASONED_HOURS {
+            Stage::FirstWeeks
+        } else {
+            Stage::Seasoned
         }
     }
 
@@ -221,187 +259,190 @@ impl Baseline {
         f64::from(self.largest)
     }
 
-    /// What is expected of an hour, from the hours before it alone.
-    pub fn expect(&self, hour: Hour, local: LocalHour) -> Expectation {
-        let stage = self.stage(hour);
-        let forecasts = self.forecasts(local);
-        let expert = self.believed(stage, &forecasts);
-        let expected = forecast_of(expert, &forecasts);
-        let scale = self.scale(local, expert, &forecasts);
-        let ceiling = ceiling(stage, expert, &forecasts);
-        let upper = ceiling + scale * self.tail.fit().quantile(0.01);
-        let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
-        let lower = (expected - 3.0 * scale).max(lowest);
-        Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.hours_seen }
+    /// Alerts that this series has had lately, fading by half in a week.
+    pub fn recent_alerts(&self) -> f64 {
+        f64::from(self.alerts)
     }
 
-    /// Learns one hour. Every hour from `born` on is told once, in order, those without usage as zero; earlier ones are ignored.
+    /// What is expected of an hour, from the hours before it alone.
+    pub fn expect(&self, hour: Hour, local: LocalHour) -> Expectation {
+        let outlook = self.outlook(hour, local);
+        let Outlook { stage, expert, expected, scale, gauges, .. } = outlook;
+        let (_, ceiling) = outlook.forecasts.bounds(stage, expert);
+        let [alone, ..] = &self.tails;
+        let upper = ceiling + scale * alone.fit(self.pace.is_fine()).at_surprise(ONE_IN_A_HUNDRED);
+        let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        let lower = (expected - 3.0 * scale).max(lowest);
+        Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.seen, gauges }
+    }
+
+    /// -ln of the probability that a normal bucket lies at least `z` units off on a channel.
+    pub fn surprise(&self, channel: Channel, z: f64) -> f64 {
+        self.tails[channel as usize].surprise(z, self.pace.is_fine())
+    }
+
+    /// The distance on a channel that surprises so much.
+    pub fn distance(&self, channel: Channel, surprise: f64) -> f64 {
+        self.tails[channel as usize].fit(self.pace.is_fine()).at_surprise(surprise)
+    }
+
+    /// The most that so much history can vouch for, as a surprise (DETECTION.md, section 6.2 A).
+    pub fn most_surprise(&self) -> f64 {
+        libm::log(3.0 * (f64::from(self.seen) + 1.0))
+    }
+
+    /// What the level of the last day is in parts of the reference, with this bucket.
+    pub fn level_ratio(&self, value: f64) -> f64 {
+        self.windows.level_ratio(value, self.size.mean(), self.pace)
+    }
+
+    /// Learns one bucket. Every hour from `born` on is told once, in order, those without usage as zero; earlier ones are ignored. A
+    /// bucket left out is unknown.
     pub fn observe(&mut self, hour: Hour, local: LocalHour, value: f64, learn: Learn) {
         if hour < self.next || !value.is_finite() {
             return;
         }
-        let learn = self.allowed(learn);
-        let stage = self.stage(hour);
-        let forecasts = self.forecasts(local);
-        let expert = self.believed(stage, &forecasts);
-        let expected = forecast_of(expert, &forecasts);
-        let scale = self.scale(local, expert, &forecasts);
-        let known = stage != Stage::New;
-        let clipped = |centre: f64| if known { value.clamp(centre - CLIP * scale, centre + CLIP * scale) } else { value };
+        self.count_alert(learn);
+        let outlook = self.outlook(hour, local);
+        let known = outlook.stage != Stage::New;
+        let is_alarmed = self.set_aside(learn) && known;
+        let Outlook { expected, scale, .. } = outlook;
 
-        self.learn_losses(&forecasts, value, scale);
-        if known && learn == Learn::Normal {
-            self.tail.learn((value - ceiling(stage, expert, &forecasts)) / scale);
-            let residual = (value - expected).abs().min(CLIP_NOISE * scale.max(mean(self.size)));
-            let noise = residual / noise_of_day(expert, &forecasts);
-            discount(&mut self.pooled_noise, noise, KEEP_NOISE);
-            self.noise.learn(local.day_slot(), noise, NOISE_RATE);
+        let begins = is_alarmed && !self.in_strange;
+        self.in_strange = is_alarmed;
+        if known && (!is_alarmed || begins) {
+            self.learn_tails(&outlook, value);
         }
-        let kept = if known && learn == Learn::Alarmed {
-            value.clamp(expected - ALARMED_STEP * scale, expected + ALARMED_STEP * scale)
-        } else {
-            value
-        };
-        discount(&mut self.size, kept.abs(), KEEP_NOISE);
-        self.recent[self.hours_seen as usize % RECENT] = kept as f32;
-        let day_slot = local.day_slot();
-        let day_value = self.day.get(day_slot).map_or(kept, clipped);
-        self.day.learn(day_slot, day_value, DAY_RATE);
-        if self.hours_seen >= FIRST_DAY_HOURS {
-            let week = self.week.get_or_insert_with(|| Box::new(WeekSlots::new()));
-            let week_value = week.get(local.week_slot()).map_or(kept, clipped);
-            week.learn(local.week_slot(), week_value, WEEK_RATE);
+        let keep = self.pace.keep(NOISE);
+        if known && !is_alarmed {
+            let noise_of_day = outlook.forecasts.noise_of_day(outlook.expert);
+            let noise = (value - expected).abs().min(CLIP_NOISE * scale.max(self.size.mean())) / noise_of_day;
+            self.pooled_noise.add(noise, keep);
+            self.noise.learn(local.day_slot(), noise, self.pace.rate(NOISE_RATE));
         }
-        let worst = if learn == Learn::Normal { value } else { 0.0 };
-        self.largest = (f64::from(self.largest) * KEEP_LARGEST).max(worst) as f32;
-        self.hours_seen = self.hours_seen.saturating_add(1);
+        self.windows.learn(value, self.bucket(&outlook));
+        self.learn_activity(value, keep);
+        let step = ALARMED_STEP * scale;
+        let kept = if is_alarmed { value.clamp(expected - step, expected + step) } else { value };
+        let reach = known.then_some(CLIP * scale);
+        let lesson = Lesson { value, kept, reach, most_loss: 2.0 * CLIP * scale, is_alarmed };
+        self.experts.learn(local, self.seen, &outlook.forecasts, &lesson, self.pace);
+        self.size.add(kept.abs(), keep);
+        let worst = if is_alarmed { 0.0 } else { value };
+        self.largest = (f64::from(self.largest) * self.pace.keep(LARGEST)).max(worst) as f32;
+        self.seen = self.seen.saturating_add(1);
         self.next = hour.next();
     }
 
-    /// The fitted upper tail of distances from the expectation.
-    pub fn tail_fit(&self) -> TailFit {
-        self.tail.fit()
-    }
-
-    /// Probability that a normal hour lies at least `z` scales above its expectation; no floor, see [`Baseline::least_p`].
-    pub fn exceedance(&self, fit: &TailFit, z: f64) -> f64 {
-        self.tail.exceedance(fit, z)
-    }
-
-    /// The smallest probability that so much history can vouch for (DETECTION.md, section 6.2 A).
-    pub fn least_p(&self) -> f64 {
-        1.0 / (3.0 * (f64::from(self.hours_seen) + 1.0))
-    }
-
-    /// Forecasts by expert; `None` where it knows nothing yet.
-    fn forecasts(&self, local: LocalHour) -> [Option<f64>; EXPERTS] {
-        let week = self.week.as_ref().and_then(|week| week.get(local.week_slot()));
-        [self.recent_median(), self.day.get(local.day_slot()), week]
-    }
-
-    /// Median of the last [`RECENT`] hours; `None` before there are so many.
-    fn recent_median(&self) -> Option<f64> {
-        let seen = self.hours_seen as usize;
-        if seen < RECENT {
-            return None;
+    fn outlook(&self, hour: Hour, local: LocalHour) -> Outlook {
+        let stage = self.stage(hour);
+        let forecasts = self.experts.forecasts(local, self.seen);
+        let expert = self.experts.believed(stage, &forecasts);
+        let expected = forecasts.of(expert);
+        let scale = self.scale(local, expert, &forecasts);
+        let is_intermittent = self.activity.mean() < INTERMITTENT;
+        let mut outlook = Outlook { stage, forecasts, expert, expected, scale, is_intermittent, gauges: [Gauge::SILENT; 5] };
+        if stage == Stage::New {
+            return outlook;
         }
-        let mut last = [0.0_f32; RECENT];
-        for (back, value) in last.iter_mut().enumerate() {
-            *value = self.recent[(seen - 1 - back) % RECENT];
-        }
-        last.sort_by(f32::total_cmp);
-        Some(f64::from(last[RECENT / 2]))
-    }
-
-    /// The expert with the least discounted loss among those the stage admits.
-    fn believed(&self, stage: Stage, forecasts: &[Option<f64>; EXPERTS]) -> Expert {
-        let loss = |expert: usize| match (forecasts[expert], self.losses[expert]) {
-            (Some(_), (sum, weight)) if weight > 0.0 => f64::from(sum / weight),
-            _ => f64::INFINITY,
+        let (floor, ceiling) = forecasts.bounds(stage, expert);
+        let (zero, unit) = if is_intermittent {
+            let size = self.active_size.mean();
+            (size, (DEVIATIONS * self.active_spread.mean()).max(LEAST_SPREAD * size).max(LEAST_SCALE))
+        } else {
+            (ceiling, scale)
         };
-        match stage {
-            Stage::New => Expert::None,
-            Stage::FirstDay => Expert::RecentMedian,
-            Stage::FirstWeeks | Stage::Seasoned => {
-                let by_day = if loss(1) < loss(0) { (Expert::HourOfDay, loss(1)) } else { (Expert::RecentMedian, loss(0)) };
-                let by_week = stage == Stage::Seasoned && loss(2) < WEEK_ADVANTAGE * by_day.1;
-                if by_week { Expert::HourOfWeek } else { by_day.0 }
+        let alone = Gauge { zero, unit, ratio: (0.0, expected), worth: (expected, 1.0), ..Gauge::SILENT };
+        let below = if stage == Stage::FirstDay { Gauge::SILENT } else { Gauge { zero: floor, unit: -scale, ..Gauge::SILENT } };
+        let [hours, day, level] = self.windows.gauges(self.bucket(&outlook));
+        outlook.gauges = [alone, hours, day, level, below];
+        outlook
+    }
+
+    fn bucket(&self, outlook: &Outlook) -> Bucket {
+        Bucket {
+            seasonal: outlook.forecasts.seasonal(outlook.expert),
+            scale: outlook.scale,
+            size: self.size.mean(),
+            seen: self.seen,
+            pace: self.pace,
+        }
+    }
+
+    fn learn_tails(&mut self, outlook: &Outlook, value: f64) {
+        let is_fine = self.pace.is_fine();
+        for (channel, (gauge, tail)) in CHANNELS.iter().zip(outlook.gauges.iter().zip(&mut self.tails)) {
+            if gauge.is_silent() {
+                continue;
+            }
+            let z = gauge.z(value);
+            let is_lesson = match channel {
+                // Of an intermittent series sizes are compared with sizes.
+                Channel::Bucket => !outlook.is_intermittent || value != 0.0,
+                Channel::Below => tail.surprise(z, is_fine) < STRANGE,
+                Channel::Hours | Channel::Day | Channel::Level => true,
+            };
+            if is_lesson {
+                tail.learn(z);
             }
         }
     }
 
-    /// Takes an alarmed hour off the allowance; without any left it is learnt like a normal one.
-    fn allowed(&mut self, learn: Learn) -> Learn {
-        self.allowance = (self.allowance + ALLOWANCE_PER_HOUR).min(MOST_ALLOWANCE);
-        if learn == Learn::Normal || self.allowance < 1.0 {
-            return Learn::Normal;
+    fn learn_activity(&mut self, value: f64, keep: f64) {
+        self.activity.add(if value == 0.0 { 0.0 } else { 1.0 }, keep);
+        if value == 0.0 {
+            return;
         }
-        self.allowance -= 1.0;
-        Learn::Alarmed
+        let (mean, spread) = (self.active_size.mean(), DEVIATIONS * self.active_spread.mean());
+        let reach = CLIP_SIZE * spread.max(0.1 * mean.abs());
+        let clipped = if self.active_size.weight > 3.0 { value.clamp(mean - reach, mean + reach) } else { value };
+        if self.active_size.weight > 1.0 {
+            self.active_spread.add((clipped - mean).abs(), keep);
+        }
+        self.active_size.add(clipped, keep);
     }
 
-    fn learn_losses(&mut self, forecasts: &[Option<f64>; EXPERTS], value: f64, scale: f64) {
-        for (forecast, loss) in forecasts.iter().zip(&mut self.losses) {
-            if let Some(forecast) = forecast {
-                discount(loss, (value - forecast).abs().min(2.0 * CLIP * scale), KEEP_LOSS);
+    /// Notes an alert when it begins.
+    fn count_alert(&mut self, learn: Learn) {
+        let pause = (PAUSE_HOURS * self.pace.buckets_per_hour()).max(1.0);
+        self.alerts = (f64::from(self.alerts) * self.pace.keep(CAUTION)) as f32;
+        if matches!(learn, Learn::Mild | Learn::Alarmed) {
+            if f64::from(self.since_alarm) >= pause {
+                self.alerts += 1.0;
             }
+            self.since_alarm = 0;
+        } else {
+            self.since_alarm = self.since_alarm.saturating_add(1);
         }
     }
 
-    /// Scale of the hour: its own noise shrunk to the pooled one, with a floor.
-    fn scale(&self, local: LocalHour, expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
-        let expected = forecast_of(expert, forecasts);
-        let size = mean(self.size);
-        let (sum, weight) = self.pooled_noise;
+    /// Takes a strange bucket off the allowance; without any left it is learnt like a normal one.
+    fn set_aside(&mut self, learn: Learn) -> bool {
+        let hours = 1.0 / self.pace.buckets_per_hour();
+        let allowance = (f64::from(self.allowance) + ALLOWANCE_PER_HOUR * hours).min(MOST_ALLOWANCE.max(2.0 * hours));
+        let taken = matches!(learn, Learn::Strange | Learn::Alarmed) && allowance >= hours;
+        self.allowance = (if taken { allowance - hours } else { allowance }) as f32;
+        taken
+    }
+
+    /// Scale of the bucket: its hour's own noise shrunk to the pooled one, with floors.
+    fn scale(&self, local: LocalHour, expert: Expert, forecasts: &Forecasts) -> f64 {
+        let expected = forecasts.of(expert);
+        let size = self.size.mean();
         // The first hours say little about noise: a wide guess counts as a few of them.
         let guess = FIRST_RELATIVE_SCALE * expected.abs().max(size);
+        let Faded { sum, weight } = self.pooled_noise;
         let pooled = (f64::from(sum) + POOLED_VISITS * guess) / (f64::from(weight) + POOLED_VISITS);
-        let visits = f64::from(self.noise.visits(local.day_slot()));
+        let visits = f64::from(self.noise.visits(local.day_slot())) / self.pace.buckets_per_hour().max(1.0);
         let own = self.noise.get(local.day_slot()).unwrap_or(pooled);
         let noise = (visits * own + POOLED_VISITS * pooled) / (visits + POOLED_VISITS);
-        (DEVIATIONS * noise * noise_of_day(expert, forecasts)).max(LEAST_RELATIVE_SCALE * size).max(LEAST_SCALE)
+        let idle = IDLE_SCALE * (1.0 - self.activity.mean()) * self.active_size.mean().abs();
+        (DEVIATIONS * noise * forecasts.noise_of_day(expert)).max(LEAST_RELATIVE_SCALE * size).max(idle).max(LEAST_SCALE)
     }
 }
 
-fn forecast_of(expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
-    let forecast = match expert {
-        Expert::None => None,
-        Expert::RecentMedian => forecasts[0],
-        Expert::HourOfDay => forecasts[1],
-        Expert::HourOfWeek => forecasts[2],
-    };
-    forecast.unwrap_or(0.0)
-}
-
-/// The highest of the believed forecast and those that could do as well. A spike is strange to all of them: an hour that is usual for
-/// its time of day, or like the hours just before, is none. Where weekends are known to differ, the hour of the day has no say.
-fn ceiling(stage: Stage, expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
-    let expected = forecast_of(expert, forecasts);
-    let rivals = match (stage, expert) {
-        (Stage::New | Stage::FirstDay, _) | (_, Expert::HourOfWeek) => [forecasts[0], None],
-        (Stage::FirstWeeks | Stage::Seasoned, _) => [forecasts[0], forecasts[1]],
-    };
-    rivals.into_iter().flatten().fold(expected, f64::max)
-}
-
-/// Noise is kept by hour of the day; where the hour of the week is believed, a quiet day is less noisy than a busy one. The square root
-/// lies between noise that does not depend on the level and noise proportional to it.
-fn noise_of_day(expert: Expert, forecasts: &[Option<f64>; EXPERTS]) -> f64 {
-    match (expert, forecasts[1], forecasts[2]) {
-        (Expert::HourOfWeek, Some(day), Some(week)) if day.abs() > 0.0 => libm::sqrt((week / day).abs()).clamp(0.25, 4.0),
-        _ => 1.0,
-    }
-}
-
-/// Adds a value to a discounted (sum, weight).
-fn discount(pair: &mut (f32, f32), value: f64, keep: f64) {
-    pair.0 = (f64::from(pair.0) * keep + value) as f32;
-    pair.1 = (f64::from(pair.1) * keep + 1.0) as f32;
-}
-
-fn mean(pair: (f32, f32)) -> f64 {
-    if pair.1 > 0.0 { f64::from(pair.0) / f64::from(pair.1) } else { 0.0 }
-}
+/// -ln 0.01.
+const ONE_IN_A_HUNDRED: f64 = 4.605_170_185_988_091;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ pub fn describe(expectation: &Expectation, currency: Currency, local: LocalHour,
     match expectation.expert {
         Expert::None => "too new to know what is normal".to_string(),
         Expert::RecentMedian => format!("{amount} an hour lately"),
+        Expert::LevelledDay => format!("about {amount} at {clock}, going by the last hours"),
         Expert::HourOfDay => format!("usually {amount} at {clock}"),
         Expert::HourOfWeek => {
             let day = DAYS.get(usize::from(local.day_of_week)).copied().unwrap_or("day");
@@ -28,11 +29,22 @@ fn rounded(amount: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Gauge;
     use super::*;
     use crate::model::alert::Stage;
 
     fn expectation(expected: f64, expert: Expert) -> Expectation {
-        Expectation { expected, lower: 0.0, upper: 1.0, scale: 1.0, ceiling: expected, expert, stage: Stage::Seasoned, hours_seen: 400 }
+        Expectation {
+            expected,
+            lower: 0.0,
+            upper: 1.0,
+            scale: 1.0,
+            ceiling: expected,
+            expert,
+            stage: Stage::Seasoned,
+            hours_seen: 400,
+            gauges: [Gauge::SILENT; 5],
+        }
     }
 
     #[test]
@@ -41,6 +53,7 @@ mod tests {
         let cases = [
             (41.2, Expert::HourOfWeek, "usually 41.20 USD on a Tuesday at 14:00 (Europe/Berlin)"),
             (41.2, Expert::HourOfDay, "usually 41.20 USD at 14:00 (Europe/Berlin)"),
+            (41.2, Expert::LevelledDay, "about 41.20 USD at 14:00 (Europe/Berlin), going by the last hours"),
             (41.2, Expert::RecentMedian, "41.20 USD an hour lately"),
             (0.0, Expert::RecentMedian, "0.00 USD an hour lately"),
             (0.00125, Expert::RecentMedian, "0.001250 USD an hour lately"),

@@ -1,5 +1,5 @@
-//! Verdicts on what was spent: hours against their baseline, minutes against what whole hours used to take.
+//! Verdicts on what was spent: buckets against their baseline, minutes against what whole hours used to take.
 
 pub mod ring;
 pub mod runaway;
-pub mod spike;
+pub mod verdict;

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn thresholds() -> Thresholds {
-        crate::watch::detect::spike::tests::thresholds(4.0)
+        crate::watch::detect::verdict::tests::thresholds(4.0)
     }
 
     fn usual(stage: Stage, worst_hour: f64) -> Usual {

@@ -9,7 +9,7 @@ use super::recent::Recent;
 use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
 use super::shard::{Header, Place, Shard};
-use super::state::{STATE_VERSION, StateError, StateKey, decode_key, from_payload, unseal};
+use super::state::{StateError, StateKey, decode_key, from_payload, unseal};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::partial::ShardRecord;
 use crate::model::time::Hour;
@@ -46,8 +46,8 @@ struct LeafClosed<'a> {
 
 /// The same, as it is read.
 #[derive(Deserialize)]
-struct ReadClosed {
-    closed: NodeClosed,
+struct ReadClosed<Closed = NodeClosed> {
+    closed: Closed,
     leaf: Option<ReadLeaf>,
 }
 
@@ -105,12 +105,19 @@ impl Restorer {
             return Ok(());
         };
         let (version, payload) = unseal(value)?;
-        let is_old = version < STATE_VERSION;
+        let is_old = version == 1;
         self.reads_version_1 |= is_old;
         match key {
             StateKey::Header => self.header = Some(if is_old { legacy::header(payload)? } else { from_payload(payload)? }),
             StateKey::Node(account, scope) => {
-                let read = if is_old { ReadClosed { closed: legacy::closed(payload)?, leaf: None } } else { from_payload(payload)? };
+                let read = match version {
+                    1 => ReadClosed { closed: legacy::closed(payload)?, leaf: None },
+                    2 => {
+                        let old: ReadClosed<legacy::NodeClosed2> = from_payload(payload)?;
+                        ReadClosed { closed: old.closed.into(), leaf: old.leaf }
+                    }
+                    _ => from_payload(payload)?,
+                };
                 if read.leaf.as_ref().is_some_and(|leaf| !leaf.recent.is_readable()) {
                     return Err(StateError::Damaged("recent hours"));
                 }

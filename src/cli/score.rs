@@ -1,0 +1,203 @@
+//! `tollgate score`: the detector on a CSV file, to see what it would say before anything is connected.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use super::{ConfigFile, Ended};
+use crate::config::Problem;
+use crate::config::problem::Place;
+use crate::lab::score::{Failure, score};
+use crate::watch::rules::Thresholds;
+use crate::watch::track;
+
+/// Try the detector on a CSV file: what was normal, how strange each row is, where an alert opens
+///
+/// A file has a header and the columns `timestamp` (2026-03-01T10:00:00Z or 2026-03-01 10:00:00, UTC) and `value` (empty = missing),
+/// in the order of time, one series in a file. Rows may be 1 minute to 1 day apart; gaps are legal. Out come the columns
+/// timestamp,value,expected,lower,upper,score,alert, a row for each row.
+///
+/// It is the engine of `tollgate run`: each row is judged by the rows before it alone. `score` is 0 to 1, higher is stranger, and means
+/// the same for every series. `alert` says what Tollgate would do at the sensitivity of the config, for a team that has this one series:
+/// open, update, close. Values need not be money, so the gates of money are off.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tollgate score spend.csv > scored.csv\n  tollgate score --direction both --out scored exports/ more.csv"
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Which way a value has to leave its normal: up (too much), down (gone silent), both
+    #[arg(long, value_enum, value_name = "WAY", default_value = "up")]
+    direction: Direction,
+
+    /// Folder for the results, one file of the same name for each input; made if it is not there. Without it one input goes to stdout
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// CSV files, or folders of them
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Direction {
+    Up,
+    Down,
+    Both,
+}
+
+/// Files that are not to stay if something goes wrong.
+#[derive(Default)]
+struct Unfinished(Vec<(PathBuf, PathBuf)>);
+
+pub fn run(arguments: &Arguments) -> Result<Ended> {
+    let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
+    let direction = match arguments.direction {
+        Direction::Up => track::Direction::Up,
+        Direction::Down => track::Direction::Down,
+        Direction::Both => track::Direction::Both,
+    };
+    let engine = Engine { thresholds: &loaded.watch.defaults, direction };
+    let ended = match (files(&arguments.inputs), &arguments.out) {
+        (Err(problems), _) => Err(problems),
+        (Ok(files), Some(folder)) => engine.to_folder(&files, folder)?,
+        (Ok(files), None) => match files.as_slice() {
+            [file] => engine.to_stdout(file)?,
+            _ => Err(vec![Problem::new(&Place::whole("--out"), "several inputs need a folder for the results").hint("add --out DIR")]),
+        },
+    };
+    Ok(match ended {
+        Ok(()) => Ended::Well,
+        Err(problems) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            Ended::Unusable
+        }
+    })
+}
+
+struct Engine<'a> {
+    thresholds: &'a Thresholds,
+    direction: track::Direction,
+}
+
+/// Problems of inputs; what else fails is an error.
+type Usable = Result<(), Vec<Problem>>;
+
+impl Engine<'_> {
+    fn score(&self, file: &Path, output: impl Write) -> Result<Result<(), Problem>> {
+        let name = file.display().to_string();
+        let input = match File::open(file) {
+            Ok(input) => BufReader::with_capacity(1 << 16, input),
+            Err(error) => return Ok(Err(unreadable(&name, &error))),
+        };
+        match score(input, &name, output, self.thresholds, self.direction) {
+            Ok(()) => Ok(Ok(())),
+            Err(Failure::Input(problem)) => Ok(Err(problem)),
+            // A reader that has seen enough (`| head`) is no failure.
+            Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ok(())),
+            Err(Failure::Output(error)) => Err(error).context("cannot write the result"),
+        }
+    }
+
+    /// Goes through the file twice, so that nothing is printed of one that cannot be used to its end.
+    fn to_stdout(&self, file: &Path) -> Result<Usable> {
+        if let Err(problem) = self.score(file, io::sink())? {
+            return Ok(Err(vec![problem]));
+        }
+        let output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        Ok(self.score(file, output)?.map_err(|problem| vec![problem]))
+    }
+
+    /// All or nothing: results get their names when the last one is written.
+    fn to_folder(&self, files: &[PathBuf], folder: &Path) -> Result<Usable> {
+        let problems = clashes(files);
+        if !problems.is_empty() {
+            return Ok(Err(problems));
+        }
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let (mut unfinished, mut problems) = (Unfinished::default(), Vec::new());
+        for file in files {
+            let Some(name) = file.file_name() else { continue };
+            let mut partial = OsString::from(".");
+            partial.push(name);
+            partial.push(".part");
+            let partial = folder.join(partial);
+            let output = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+            unfinished.0.push((partial, folder.join(name)));
+            problems.extend(self.score(file, BufWriter::with_capacity(1 << 16, output))?.err());
+        }
+        if !problems.is_empty() {
+            return Ok(Err(problems));
+        }
+        for (partial, file) in &unfinished.0 {
+            fs::rename(partial, file).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        unfinished.0.clear();
+        Ok(Ok(()))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        for (partial, _) in &self.0 {
+            // Best effort: whatever went wrong before is what people hear of.
+            let _ = fs::remove_file(partial);
+        }
+    }
+}
+
+/// The files that the inputs stand for, folders in the order of names.
+fn files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for input in inputs {
+        let name = input.display().to_string();
+        match fs::metadata(input) {
+            Err(error) => problems.push(unreadable(&name, &error)),
+            Ok(kind) if kind.is_file() => found.push(input.clone()),
+            Ok(kind) if kind.is_dir() => match in_folder(input) {
+                Ok(files) if files.is_empty() => {
+                    problems.push(Problem::new(&Place::whole(&name), "has no .csv file in it").hint("name the files themselves"));
+                }
+                Ok(files) => found.extend(files),
+                Err(error) => problems.push(unreadable(&name, &error)),
+            },
+            Ok(_) => problems.push(Problem::new(&Place::whole(&name), "is neither a file nor a folder").hint("write it to a file first")),
+        }
+    }
+    if problems.is_empty() { Ok(found) } else { Err(problems) }
+}
+
+fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Two inputs of one name would be one result.
+fn clashes(files: &[PathBuf]) -> Vec<Problem> {
+    let mut names = BTreeSet::new();
+    let twice = files.iter().filter(|file| !names.insert(file.file_name()));
+    twice
+        .map(|file| {
+            let place = Place::whole(&file.display().to_string());
+            Problem::new(&place, "another input has the same file name").hint("score them into different folders")
+        })
+        .collect()
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Problem {
+    Problem::new(&Place::whole(name), format!("cannot be read: {error}")).hint("check the path")
+}
