@@ -27,6 +27,7 @@
 //! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
 //! | [`deliver`] | who is told of what; mails in text, HTML and a picture; receipts and retries |
 //! | [`http`] | health and metrics |
+//! | [`lab`] | the core on files: explain, backtest, tune |
 //! | [`demo`] | everything in one process, on recorded and invented usage and a broker of its own |
 //! | [`cli`] | one file per command; `assemble` puts settings into roles |
 //! | [`clock`], [`health`], [`metrics`] | the time, what each thread last said, all counters: used by the shell only |
@@ -72,6 +73,7 @@ pub mod health;
 pub mod http;
 pub mod intake;
 pub mod kafka;
+pub mod lab;
 pub mod metrics;
 pub mod model;
 pub mod runtime;

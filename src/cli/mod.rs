@@ -1,11 +1,13 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 pub mod assemble;
+mod backtest;
 pub mod bench;
 mod check;
 mod config;
 mod confirm;
 mod demo;
+mod explain;
 mod moment;
 mod redrive;
 mod report;
@@ -63,6 +65,8 @@ enum Command {
     Reset(reset::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
+    Backtest(backtest::Arguments),
+    Explain(explain::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -136,6 +140,8 @@ pub fn main() -> Result<ExitCode> {
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
+        Command::Backtest(arguments) => backtest::run(arguments)?,
+        Command::Explain(arguments) => explain::run(arguments)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {
