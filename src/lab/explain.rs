@@ -43,7 +43,9 @@ pub fn table(file: &str, text: &str) -> Result<Explained, Vec<Problem>> {
         found.ok_or_else(|| {
             let hint = did_you_mean(wanted, table.header.iter().map(String::as_str));
             let problem = csv::at(file, 1, format!("there is no column '{wanted}'"));
-            problem.hint(hint.unwrap_or_else(|| format!("one row per leaf: dimension columns, then expected and actual; found {}", table.header.join(", "))))
+            problem.hint(hint.unwrap_or_else(|| {
+                format!("one row per leaf: dimension columns, then expected and actual; found {}", table.header.join(", "))
+            }))
         })
     };
     let (expected, actual) = match (place("expected"), place("actual")) {
@@ -111,7 +113,12 @@ impl Explained {
 
     /// For people.
     pub fn text(&self) -> String {
-        let mut text = format!("{} was expected, {} is there: {}\n", amount(self.expected), amount(self.actual), difference(self.actual - self.expected));
+        let mut text = format!(
+            "{} was expected, {} is there: {}\n",
+            amount(self.expected),
+            amount(self.actual),
+            difference(self.actual - self.expected)
+        );
         if self.causes.is_empty() && self.unexplained > 0.0 {
             text.push_str("No combination of dimensions stands out: everything moved alike, or as much as it always does.\n");
         }
@@ -180,8 +187,14 @@ mod tests {
     fn problems_name_the_line() {
         let problems = |text: &str| table("x.csv", text).unwrap_err().iter().map(Problem::to_string).collect::<Vec<_>>();
         assert!(problems("a,expectd,actual\n")[0].starts_with("x.csv:1: there is no column 'expected'; did you mean 'expectd'?"));
-        assert_eq!(problems("expected,actual\n1,2\n")[0], "x.csv:1: there is no dimension; add at least one column that tells the rows apart");
-        assert_eq!(problems("a,expected,actual\nx,1,much\n"), ["x.csv:2: 'much' in column 'actual' is no amount; write a number; empty is 0"]);
+        assert_eq!(
+            problems("expected,actual\n1,2\n")[0],
+            "x.csv:1: there is no dimension; add at least one column that tells the rows apart"
+        );
+        assert_eq!(
+            problems("a,expected,actual\nx,1,much\n"),
+            ["x.csv:2: 'much' in column 'actual' is no amount; write a number; empty is 0"]
+        );
         let many = format!("a,expected,actual\n{}", "x,?,1\n".repeat(50));
         assert_eq!(problems(&many).len(), MOST_PROBLEMS + 1);
     }

@@ -2,7 +2,7 @@
 
 use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
-use super::alert::select;
+use super::alert::{moved, select};
 use super::judge::{self, Judged};
 use super::merge::Touched;
 use super::rules::WatchRules;
@@ -56,7 +56,12 @@ fn judge_open_hour(
     if spikes.is_empty() && running_away.is_empty() {
         return changed;
     }
-    let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(Trigger::spike).collect();
+    let elapsed = elapsed(state, hour);
+    let spike = |chosen: Judged| {
+        let moved = moved::counterpart(state, account, &chosen, hour, local, elapsed, moment).is_some();
+        Trigger { moved, ..Trigger::spike(chosen) }
+    };
+    let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(spike).collect();
     if triggers.is_empty() {
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
     }
@@ -64,4 +69,11 @@ fn judge_open_hour(
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     changed
+}
+
+/// The part of an hour that has passed, by the team's latest usage.
+fn elapsed(state: &AccountState, hour: Hour) -> f64 {
+    let newest =
+        state.get(&Scope::Team).and_then(|team| team.minutes.as_ref()).map_or(hour.end().minute().0, |minutes| minutes.newest().0 + 1);
+    ((newest - hour.start().minute().0) as f64 / 60.0).clamp(0.0, 1.0)
 }

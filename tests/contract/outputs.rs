@@ -39,7 +39,7 @@ fn point() -> impl Strategy<Value = HistoryPoint> {
 
 fn alert() -> impl Strategy<Value = Alert> {
     let state = prop_oneof![Just(AlertState::Open), Just(AlertState::Acknowledged), Just(AlertState::Escalated)];
-    let kind = prop_oneof![Just(AlertKind::SpendSpike), Just(AlertKind::Runaway)];
+    let kind = prop_oneof![Just(AlertKind::SpendSpike), Just(AlertKind::Runaway), Just(AlertKind::ModelSwitch)];
     let words =
         (state, kind, prop_oneof![Just(Severity::Info), Just(Severity::Critical)], prop_oneof![Just(Stage::New), Just(Stage::Seasoned)]);
     let content = (vec(cause(), 0..3), vec(point(), 0..3), vec("\\PC{0,8}", 0..3), option::of(time()));

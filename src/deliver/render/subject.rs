@@ -66,6 +66,9 @@ fn so_far(alert: &Alert) -> String {
     let extra = difference(alert.excess, brief(alert.excess, alert.currency));
     let kind = match (alert.kind, alert.measure) {
         (AlertKind::Runaway, _) => "runaway, ",
+        (AlertKind::PriceChange, _) => "dearer tokens, ",
+        (AlertKind::ModelSwitch, _) => "dearer model, ",
+        (AlertKind::SpendMoved, _) => "moved, ",
         (AlertKind::SpendSpike, _) => "",
     };
     let billed = match alert.measure {
@@ -80,6 +83,9 @@ pub fn kind(alert: &Alert) -> &'static str {
     match alert.kind {
         AlertKind::SpendSpike => "spend spike",
         AlertKind::Runaway => "runaway spend",
+        AlertKind::PriceChange => "price change",
+        AlertKind::ModelSwitch => "change of models",
+        AlertKind::SpendMoved => "move",
     }
 }
 

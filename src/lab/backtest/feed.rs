@@ -58,7 +58,12 @@ struct Identity<'a> {
 ///
 /// # Errors
 /// The first file that cannot be read.
-pub fn feed(files: &[PathBuf], rules: &IntakeRules, now: Timestamp, each: &mut dyn FnMut(&ShardRecord, Timestamp)) -> Result<Counts, Problem> {
+pub fn feed(
+    files: &[PathBuf],
+    rules: &IntakeRules,
+    now: Timestamp,
+    each: &mut dyn FnMut(&ShardRecord, Timestamp),
+) -> Result<Counts, Problem> {
     let mut feed = Feed::new(rules, now);
     for file in files {
         read::lines(file, |line| {

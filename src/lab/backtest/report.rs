@@ -51,10 +51,8 @@ fn alert(told: &Told) -> Value {
 
 pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
     let counts = &backtest.counts;
-    let mut text = format!(
-        "{} lines read: {} rejected, {} duplicates, {} late\n",
-        counts.read, counts.rejected, counts.duplicates, backtest.late
-    );
+    let mut text =
+        format!("{} lines read: {} rejected, {} duplicates, {} late\n", counts.read, counts.rejected, counts.duplicates, backtest.late);
     if let Some((first, last)) = backtest.span {
         text.push_str(&format!("events from {first} to {last}\n"));
     }

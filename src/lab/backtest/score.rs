@@ -111,7 +111,10 @@ impl Score {
     }
 
     pub fn text(&self) -> String {
-        let mut text = format!("\n{:<22} {:>9} {:>6} {:>10} {:>12} {:>10} {:>12}\n", "kind", "incidents", "found", "attributed", "median delay", "p90", "leaked");
+        let mut text = format!(
+            "\n{:<22} {:>9} {:>6} {:>10} {:>12} {:>10} {:>12}\n",
+            "kind", "incidents", "found", "attributed", "median delay", "p90", "leaked"
+        );
         let delay = |ms: Option<i64>| ms.map_or("-".to_string(), |ms| format!("{:.1} h", ms as f64 / HOUR_MS as f64));
         for (name, kind) in &self.kinds {
             text.push_str(&format!(

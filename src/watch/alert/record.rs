@@ -11,7 +11,7 @@ use super::super::recent::USUAL_HOURS;
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, LeafState, to_units};
 use super::episode::Episode;
-use super::words;
+use super::{ratio, words};
 use crate::model::Text;
 use crate::model::alert::{Alert, AlertKind, HistoryPoint, Severity};
 use crate::model::leaf::Account;
@@ -24,7 +24,8 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
-        AlertKind::SpendSpike => (limits.least_excess, CRITICAL_SPIKE),
+        AlertKind::SpendMoved => return Severity::Info,
+        AlertKind::SpendSpike | AlertKind::PriceChange | AlertKind::ModelSwitch => (limits.least_excess, CRITICAL_SPIKE),
         AlertKind::Runaway => (limits.runaway_floor, CRITICAL_RUNAWAY),
     };
     if to_units(episode.excess()) >= factor * to_units(gate) { Severity::Critical } else { Severity::Warning }
@@ -100,6 +101,7 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
     let seen = latest_totals(state, episode, hour);
     let burn_rate_per_hour = burn_rate(episode, seen.0);
     let zone = judge::zone_of(moment.rules, &account.team);
+    let (split, changed) = ratio::of_episode(state, episode).map_or((None, None), |(split, changed)| (Some(split), changed));
     Some(Alert {
         id: episode.id.clone(),
         incident_id: episode.id.clone(),
@@ -126,9 +128,10 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         score: episode.score,
         stage: episode.stage,
         normal: episode.normal.clone(),
-        summary: words::summary(account, episode, seen.0, &zone),
+        summary: words::summary(account, episode, changed.as_deref(), seen.0, &zone),
         causes: episode.causes.clone(),
         unexplained: episode.unexplained,
+        split,
         next_steps: words::next_steps(account, episode),
         history: with_expectations(node.history(hour), episode),
         notify: episode.notify,

@@ -3,6 +3,7 @@
 mod groups;
 mod noise;
 pub mod ripple;
+pub mod split;
 
 use std::collections::BTreeMap;
 
@@ -106,7 +107,12 @@ pub fn split(names: &[&str], rows: &[Row<'_>]) -> Vec<Part> {
     let groups = ripple::groups(&table);
     groups
         .iter()
-        .map(|group| Part { dimensions: group.values.iter().map(named).collect(), expected: group.expected, actual: group.actual, deviation: group.deviation })
+        .map(|group| Part {
+            dimensions: group.values.iter().map(named).collect(),
+            expected: group.expected,
+            actual: group.actual,
+            deviation: group.deviation,
+        })
         .collect()
 }
 

@@ -145,7 +145,9 @@ impl Case<'_> {
         let worth = |sums: &Sums| sums.gain >= LEAST_GAIN || cuboid.dimensions.is_empty();
         for (leaf, group) in leaves() {
             let sums = &mut all[*group as usize];
-            if worth(sums) && let Log::Known { ratio, noise, .. } = self.logs[leaf] {
+            if worth(sums)
+                && let Log::Known { ratio, noise, .. } = self.logs[leaf]
+            {
                 let from_centre = ratio - sums.centre;
                 sums.spread += (from_centre * from_centre - noise * noise) / sums.known;
             }
