@@ -2,7 +2,7 @@
 
 use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
-use super::alert::{moved, select};
+use super::alert::{habit, moved, select};
 use super::judge::{self, Judged};
 use super::merge::Touched;
 use super::rules::WatchRules;
@@ -53,7 +53,9 @@ fn judge_open_hour(
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);
-    if spikes.is_empty() && running_away.is_empty() {
+    let leaves: Vec<Scope> = touched.iter().filter_map(|id| state.node(*id)).filter(|node| node.leaf().is_some()).map(|node| node.scope.clone()).collect();
+    let heavy = habit::heavy_users(state, account, hour, local, &leaves, moment);
+    if spikes.is_empty() && running_away.is_empty() && heavy.is_empty() {
         return changed;
     }
     let elapsed = elapsed(state, hour);
@@ -64,6 +66,9 @@ fn judge_open_hour(
     let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(spike).collect();
     if triggers.is_empty() {
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
+    }
+    if triggers.is_empty() {
+        triggers = heavy.into_iter().map(|(_, judged, runaway)| Trigger::runaway(judged, runaway)).collect();
     }
     for trigger in triggers {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
