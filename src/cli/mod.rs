@@ -15,6 +15,7 @@ mod reset;
 pub mod run;
 mod telemetry;
 pub mod topics;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ enum Command {
     Config(config::Arguments),
     Demo(demo::Arguments),
     Backtest(backtest::Arguments),
+    Tune(tune::Arguments),
     Explain(explain::Arguments),
     Bench(bench::Arguments),
 }
@@ -141,6 +143,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Backtest(arguments) => backtest::run(arguments)?,
+        Command::Tune(arguments) => tune::run(arguments)?,
         Command::Explain(arguments) => explain::run(arguments)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };

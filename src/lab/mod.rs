@@ -3,3 +3,4 @@
 pub mod backtest;
 pub mod csv;
 pub mod explain;
+pub mod tune;

@@ -6,4 +6,6 @@ pub(crate) mod moved;
 mod ratio;
 mod record;
 pub(crate) mod select;
+#[cfg(test)]
+mod tests;
 mod words;

@@ -27,7 +27,10 @@ pub(crate) fn lowest(
     order.sort_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(b.excess().total_cmp(&a.excess())).then(a.scope.cmp(&b.scope)));
     let mut chosen: Vec<Judged> = Vec::new();
     for candidate in order {
-        if habit::is_habit(state, &candidate.scope, hour, candidate.actual) || covered(state, hour, candidate, &chosen) || told_beside(state, account, hour, local, candidate, &chosen, moment) {
+        if habit::is_habit(state, &candidate.scope, hour, candidate.actual)
+            || covered(state, hour, candidate, &chosen)
+            || told_beside(state, account, hour, local, candidate, &chosen, moment)
+        {
             continue;
         }
         let node = descend(state, account, hour, local, candidate, moment);
