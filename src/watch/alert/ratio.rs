@@ -27,6 +27,8 @@ const ON_ITS_WAY: f64 = 1.15;
 const LEAST_TOKENS: f64 = 0.1;
 /// The excess of so many hours has to be worth an alert: a price stays.
 const HOURS_THAT_COUNT: f64 = 12.0;
+/// Part of an episode's money that the leaves' hours may lack.
+const MOST_UNKNOWN: f64 = 0.1;
 /// A part stands for the whole from this share on.
 const MOST: f64 = 0.6;
 /// ... and a leaf for its project from this one.
@@ -127,7 +129,9 @@ pub(crate) fn of_episode(state: &AccountState, episode: &Episode) -> Option<(Spl
     let hours: Vec<Hour> = episode.hours.keys().copied().collect();
     let scope = around(episode);
     let comparison = Comparison::new(state, &scope, &hours, episode.onset.hour());
-    if !comparison.is_of_tokens() {
+    // Of hours that are forgotten, or not all told yet, there is no split.
+    let known = (comparison.now.0 - to_units(episode.actual())).abs() <= MOST_UNKNOWN * to_units(episode.actual());
+    if !known || !comparison.is_of_tokens() {
         return None;
     }
     let split = split::split(&comparison.plain_parts(), episode.actual(), episode.expected())?;

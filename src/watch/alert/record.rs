@@ -37,6 +37,7 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut leaves = Vec::new();
     let mut users = Users::default();
+    let mut seen = hour.start();
     for (dimensions, node, leaf) in state.leaves() {
         if !node.scope.within(&scope) {
             continue;
@@ -45,9 +46,15 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         // What was new when it began has learnt nothing but the episode.
         let known = Some(node).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
         let expected = known.map_or(0.0, |node| node.closed.baseline.expect(hour, local).expected);
+        seen = seen.max(totals.as_ref().map_or(seen, |totals| totals.last_event_time));
         let actual = totals.as_ref().map_or(0.0, |totals| to_units(totals.cost));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
         users.add(&dimensions.project, leaf, totals.as_ref(), onset.min(hour));
+    }
+    // Of an hour that has just begun, what would have been normal by now; a guard speaks long before the hour's sum leaves its normal.
+    if state.episodes.get(id).is_some_and(|episode| episode.guard_hour == Some(hour) && episode.provisional()) {
+        let elapsed = (seen.0 - hour.start().0).clamp(MINUTE_MS, HOUR_MS) as f64 / HOUR_MS as f64;
+        leaves.iter_mut().for_each(|leaf| leaf.expected *= elapsed);
     }
     let explanation = explain::causes(&leaves, &users.deviations());
     if let Some(episode) = state.episodes.get_mut(id) {

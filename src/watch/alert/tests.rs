@@ -25,7 +25,7 @@ fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
             let own = partials.iter_mut().find(|known| *known.leaf.project == *project && *known.leaf.model == *model);
             let mut more = partial(minute, "search", project, user, money * noise);
             more.leaf.model = model.into();
-            more.tokens_input = (tokens as f64 * noise) as u64;
+            (more.tokens_input, more.tokens_output) = ((tokens as f64 * noise) as u64, 0);
             match own {
                 Some(own) => {
                     own.cost = own.cost.saturating_add(more.cost);
@@ -58,7 +58,7 @@ fn a_dearer_price_is_named_and_the_split_adds_up() {
     let [alert] = opened[..] else { panic!("{:#?}", opened.iter().map(|alert| &alert.summary).collect::<Vec<_>>()) };
     assert_eq!(alert.kind, AlertKind::PriceChange);
     assert_eq!(alert.dimensions.get("model").map(String::as_str), Some("gpt-4o"));
-    assert!(alert.summary.contains("the price of gpt-4o per token is 1.4 times what it was"), "{}", alert.summary);
+    assert!(alert.summary.contains("the price of gpt-4o per token is 1.5 times what it was"), "{}", alert.summary);
     assert!((alert.onset.0 - Minute(START.0 + 5 * DAY).start().0).abs() <= 60 * MINUTE_MS);
     for alert in &all {
         let split = alert.split.unwrap();

@@ -93,7 +93,7 @@ pub fn groups(table: &Table) -> Vec<Group> {
     let whole = case.score(&Cuboid::whole(table.actual.len()), &[]).first().map_or(0.0, |sums| sums.score);
     let mut taken: Vec<Taken> = Vec::new();
     while taken.len() < MOST_GROUPS {
-        let Some(best) = case.best(&taken).filter(|best| !taken.is_empty() || best.score > whole) else { break };
+        let Some(best) = case.best(&taken) else { break };
         taken.push(best);
         // The last one was chosen in the light of all others; these were not.
         for at in 0..taken.len() - 1 {
@@ -102,6 +102,10 @@ pub fn groups(table: &Table) -> Vec<Group> {
                 taken[at] = better;
             }
         }
+    }
+    // All leaves by one ratio: what everything did has no cause among them.
+    if whole >= taken.iter().map(|taken| taken.score).sum() {
+        return Vec::new();
     }
     let mut groups: Vec<Group> = (0..taken.len()).map(|at| case.group(&taken, at)).collect();
     groups.sort_by(|a, b| b.deviation.total_cmp(&a.deviation));
