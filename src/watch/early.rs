@@ -12,6 +12,9 @@ use crate::model::leaf::{Account, Scope};
 use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
+/// Sources report at least this often, in minutes.
+const REPORTED_WITHIN: i64 = 10;
+
 pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
     let moment = shard.moment(rules);
@@ -81,9 +84,11 @@ fn judge_open_hour(
     changed
 }
 
-/// The part of an hour that has passed, by the team's latest usage.
+/// The part of an hour that has passed, by the team's latest usage and the time until the next may come.
 fn elapsed(state: &AccountState, hour: Hour) -> f64 {
-    let newest =
-        state.get(&Scope::Team).and_then(|team| team.minutes.as_ref()).map_or(hour.end().minute().0, |minutes| minutes.newest().0 + 1);
+    let newest = state
+        .get(&Scope::Team)
+        .and_then(|team| team.minutes.as_ref())
+        .map_or(hour.end().minute().0, |minutes| minutes.newest().0 + REPORTED_WITHIN);
     ((newest - hour.start().minute().0) as f64 / 60.0).clamp(0.0, 1.0)
 }
