@@ -3,11 +3,13 @@
 mod alerts;
 mod ask;
 pub mod assemble;
+mod backtest;
 pub mod bench;
 mod check;
 mod config;
 mod confirm;
 mod demo;
+mod explain;
 mod import;
 mod moment;
 mod policy;
@@ -20,6 +22,7 @@ pub mod run;
 mod score;
 mod telemetry;
 pub mod topics;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +82,9 @@ enum Command {
     Config(config::Arguments),
     Demo(demo::Arguments),
     Score(score::Arguments),
+    Backtest(backtest::Arguments),
+    Tune(tune::Arguments),
+    Explain(explain::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -161,6 +167,9 @@ pub fn main() -> Result<ExitCode> {
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Score(arguments) => score::run(arguments)?,
+        Command::Backtest(arguments) => backtest::run(arguments)?,
+        Command::Tune(arguments) => tune::run(arguments)?,
+        Command::Explain(arguments) => explain::run(arguments)?,
         Command::Bench(arguments) => bench::run(arguments, &logging)?,
     };
     Ok(match ended {

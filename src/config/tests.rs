@@ -95,7 +95,7 @@ fn keys(table: &tree::Table, section: &str, into: &mut BTreeSet<String>) {
 
 #[test]
 fn examples_load_without_problems_or_warnings() {
-    for name in ["llm-gateway", "cloud-bill", "both"] {
+    for name in ["llm-gateway", "cloud-bill", "both", "fleet"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/examples/{name}.toml"));
         let loaded = load(Some(&path), std::iter::empty()).unwrap_or_else(|problems| panic!("{}", lines(&problems)));
         assert_eq!(loaded.warnings, [], "{name}");

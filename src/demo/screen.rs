@@ -63,6 +63,9 @@ impl Screen {
                     AlertKind::SpendSpike => "SPIKE",
                     AlertKind::Sustained => "LASTING",
                     AlertKind::LevelShift => "LEVEL",
+                    AlertKind::PriceChange => "PRICE",
+                    AlertKind::ModelSwitch => "MODEL",
+                    AlertKind::SpendMoved => "MOVED",
                 };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }

@@ -1,4 +1,9 @@
-//! LAB: the engine on files, to try it out and to measure it. The very code of WATCH; what is here reads, feeds and prints.
+//! LAB: the engine on files: what `tollgate run` would say, without a Kafka. The very code of the roles; what is here reads, feeds and
+//! prints, and there is nothing that only the lab can do.
 
+pub mod backtest;
+pub mod csv;
+pub mod explain;
 pub mod score;
 mod spacing;
+pub mod tune;

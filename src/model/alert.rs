@@ -49,10 +49,24 @@ pub enum AlertKind {
     Sustained,
     /// The level of the last day is a multiple of that of the last weeks: a slow ramp, or a new normal.
     LevelShift,
+    /// A token costs more than it did, at the same model.
+    PriceChange,
+    /// The traffic of a project has gone to a model whose tokens cost more.
+    ModelSwitch,
+    /// One project, model or leaf spends more and another one less by as much: the team's spend is as usual.
+    SpendMoved,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 4] = [AlertKind::SpendSpike, AlertKind::Runaway, AlertKind::Sustained, AlertKind::LevelShift];
+    pub const ALL: [AlertKind; 7] = [
+        AlertKind::SpendSpike,
+        AlertKind::Runaway,
+        AlertKind::Sustained,
+        AlertKind::LevelShift,
+        AlertKind::PriceChange,
+        AlertKind::ModelSwitch,
+        AlertKind::SpendMoved,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,6 +74,9 @@ impl AlertKind {
             AlertKind::Runaway => "runaway",
             AlertKind::Sustained => "sustained",
             AlertKind::LevelShift => "level_shift",
+            AlertKind::PriceChange => "price_change",
+            AlertKind::ModelSwitch => "model_switch",
+            AlertKind::SpendMoved => "spend_moved",
         }
     }
 
@@ -166,6 +183,9 @@ pub struct Alert {
     pub causes: Vec<Cause>,
     /// Share of the excess that the causes do not explain, 0..1.
     pub unexplained: f64,
+    /// What the excess is made of, where tokens are known.
+    #[serde(default)]
+    pub split: Option<Split>,
     #[serde(default)]
     pub next_steps: Vec<String>,
     /// The last hours of the series, for a picture.
@@ -195,6 +215,20 @@ pub struct Cause {
     pub expected: Nanos,
     /// Of the excess, 0..1.
     pub share: f64,
+}
+
+/// The excess by its kind: the parts add up to it exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Tokens that cost more or less than the same ones did.
+    #[serde(with = "decimal")]
+    pub price: Nanos,
+    /// More or fewer tokens, at the usual average price.
+    #[serde(with = "decimal")]
+    pub volume: Nanos,
+    /// Tokens of other models than usual.
+    #[serde(with = "decimal")]
+    pub mix: Nanos,
 }
 
 /// One hour of a series; `expected` and `upper` are absent while nothing was known.

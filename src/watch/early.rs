@@ -2,16 +2,21 @@
 
 use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
-use super::alert::select;
+use super::alert::{habit, moved, select};
 use super::judge::{self, Judged};
 use super::merge::Touched;
 use super::rules::WatchRules;
 use super::{Moment, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
+use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
-pub(crate) fn judge_open_hours(shard: &mut Shard, touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
+/// Sources report at least this often, in minutes.
+const REPORTED_WITHIN: i64 = 10;
+
+pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
     let moment = shard.moment(rules);
     // In the order of names, so that numbers, which depend on who came first, have no say.
     let name = |shard: &Shard, number: u32| shard.accounts.get(number).map(|state| state.account.clone());
@@ -20,7 +25,9 @@ pub(crate) fn judge_open_hours(shard: &mut Shard, touched: Touched, rules: &Watc
     in_order.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     for (account, hour, number, nodes) in in_order {
         let (Some(account), Some(state)) = (account, shard.accounts.get_mut(number)) else { continue };
-        let changed = judge_open_hour(state, &account, hour, &nodes, moment, effects);
+        let own = |partial: &&&Partial| partial.minute.hour() == hour && partial.leaf.account() == account;
+        let suspects: Vec<&Partial> = suspects.iter().filter(own).copied().collect();
+        let changed = judge_open_hour(state, &account, hour, &nodes, &suspects, moment, effects);
         shard.episodes_changed(number, changed);
     }
 }
@@ -31,6 +38,7 @@ fn judge_open_hour(
     account: &Account,
     hour: Hour,
     touched: &[NodeId],
+    partials: &[&Partial],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
@@ -53,15 +61,34 @@ fn judge_open_hour(
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);
-    if spikes.is_empty() && running_away.is_empty() {
+    let heavy: Vec<Trigger> = partials.iter().filter_map(|partial| habit::runaway_user(state, account, partial, local, moment)).collect();
+    if spikes.is_empty() && running_away.is_empty() && heavy.is_empty() {
         return changed;
     }
-    let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(Trigger::spike).collect();
+    let elapsed = elapsed(state, hour);
+    let spike = |chosen: Judged| {
+        let moved = moved::counterpart(state, account, &chosen, hour, local, elapsed, moment).is_some();
+        Trigger { moved, ..Trigger::spike(chosen) }
+    };
+    let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(spike).collect();
     if triggers.is_empty() {
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
+    }
+    if triggers.is_empty() {
+        // Two minutes of the same user are one matter.
+        triggers = heavy.into_iter().take(1).collect();
     }
     for trigger in triggers {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     changed
+}
+
+/// The part of an hour that has passed, by the team's latest usage and the time until the next may come.
+fn elapsed(state: &AccountState, hour: Hour) -> f64 {
+    let newest = state
+        .get(&Scope::Team)
+        .and_then(|team| team.minutes.as_ref())
+        .map_or(hour.end().minute().0, |minutes| minutes.newest().0 + REPORTED_WITHIN);
+    ((newest - hour.start().minute().0) as f64 / 60.0).clamp(0.0, 1.0)
 }

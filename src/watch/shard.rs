@@ -153,7 +153,7 @@ impl Shard {
         self.header.position = offset.saturating_add(1);
 
         let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
-        early::judge_open_hours(self, touched, rules, &mut effects);
+        early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
 
         for marker in &record.markers {
             self.header.watermarks.mark(marker);

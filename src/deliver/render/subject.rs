@@ -66,6 +66,9 @@ fn so_far(alert: &Alert) -> String {
     let extra = difference(alert.excess, brief(alert.excess, alert.currency));
     let kind = match (alert.kind, alert.measure) {
         (AlertKind::Runaway, _) => "runaway, ",
+        (AlertKind::PriceChange, _) => "dearer tokens, ",
+        (AlertKind::ModelSwitch, _) => "dearer model, ",
+        (AlertKind::SpendMoved, _) => "moved, ",
         (AlertKind::SpendSpike, _) => "",
         (AlertKind::Sustained, _) => "for hours, ",
         (AlertKind::LevelShift, _) => "new level, ",
@@ -84,6 +87,9 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::Runaway => "runaway spend",
         AlertKind::Sustained => "sustained overspend",
         AlertKind::LevelShift => "level shift",
+        AlertKind::PriceChange => "price change",
+        AlertKind::ModelSwitch => "change of models",
+        AlertKind::SpendMoved => "move",
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::detect::verdict;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
-use super::{record, select};
+use super::{moved, ratio, record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -93,7 +93,9 @@ impl Episode {
 /// The channel that an episode is measured on.
 pub(crate) fn channel_of(kind: AlertKind) -> Channel {
     match kind {
-        AlertKind::SpendSpike | AlertKind::Runaway => Channel::Bucket,
+        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::PriceChange | AlertKind::ModelSwitch | AlertKind::SpendMoved => {
+            Channel::Bucket
+        }
         AlertKind::Sustained => Channel::Hours,
         AlertKind::LevelShift => Channel::Level,
     }
@@ -103,30 +105,42 @@ pub(crate) fn channel_of(kind: AlertKind) -> Channel {
 pub(crate) struct Trigger {
     pub judged: Judged,
     pub runaway: Option<Runaway>,
+    /// Of the guard on the cost per token.
+    pub ratio: Option<AlertKind>,
+    /// Another node spends less by as much.
+    pub moved: bool,
+    /// The first abnormal hour, if it is not the one that is judged.
+    pub since: Option<Hour>,
 }
 
 impl Trigger {
     pub fn spike(judged: Judged) -> Trigger {
-        Trigger { judged, runaway: None }
+        Trigger { judged, runaway: None, ratio: None, moved: false, since: None }
     }
 
     pub fn runaway(judged: Judged, runaway: Runaway) -> Trigger {
-        Trigger { judged, runaway: Some(runaway) }
+        Trigger { runaway: Some(runaway), ..Trigger::spike(judged) }
+    }
+
+    pub fn ratio(judged: Judged, kind: AlertKind, since: Hour) -> Trigger {
+        Trigger { ratio: Some(kind), since: Some(since), ..Trigger::spike(judged) }
     }
 
     fn kind(&self) -> AlertKind {
-        match (&self.runaway, self.judged.verdict.channel) {
-            (Some(_), _) => AlertKind::Runaway,
-            (None, Channel::Bucket | Channel::Below) => AlertKind::SpendSpike,
-            (None, Channel::Hours | Channel::Day) => AlertKind::Sustained,
-            (None, Channel::Level) => AlertKind::LevelShift,
+        match (self.ratio, &self.runaway, self.judged.verdict.channel) {
+            (Some(kind), ..) => kind,
+            _ if self.moved => AlertKind::SpendMoved,
+            (None, Some(_), _) => AlertKind::Runaway,
+            (None, None, Channel::Bucket | Channel::Below) => AlertKind::SpendSpike,
+            (None, None, Channel::Hours | Channel::Day) => AlertKind::Sustained,
+            (None, None, Channel::Level) => AlertKind::LevelShift,
         }
     }
 
     fn onset(&self, hour: Hour) -> Timestamp {
         match &self.runaway {
             Some(runaway) => runaway.onset.start(),
-            None => hour.start(),
+            None => self.since.unwrap_or(hour).start(),
         }
     }
 }
@@ -144,7 +158,9 @@ pub(crate) fn open(
     let scope = trigger.judged.scope.clone();
     let limits = judge::thresholds(moment.rules, account, &scope);
     let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
-    let recent = state.episodes.values().filter(|episode| episode.scope == scope && !episode.is_open() && !episode.hours.is_empty());
+    let kind = trigger.kind();
+    let is_like = |episode: &&Episode| episode.scope == scope && class(episode.kind) == class(kind);
+    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
     let again = recent
         .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
         .max_by_key(|episode| episode.onset)
@@ -157,7 +173,7 @@ pub(crate) fn open(
         Some(known) => Episode {
             state: AlertState::Reopened,
             onset: trigger.onset(hour),
-            severity: Severity::Warning,
+            severity: first_severity(kind),
             closed_at: None,
             quiet_hours: 0,
             hours: BTreeMap::new(),
@@ -181,6 +197,19 @@ pub(crate) fn open(
     Some(id)
 }
 
+/// Kinds that go on as one another.
+fn class(kind: AlertKind) -> u8 {
+    match kind {
+        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::Sustained | AlertKind::LevelShift => 0,
+        AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
+        AlertKind::SpendMoved => 2,
+    }
+}
+
+fn first_severity(kind: AlertKind) -> Severity {
+    if kind == AlertKind::SpendMoved { Severity::Info } else { Severity::Warning }
+}
+
 fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
     let onset = trigger.onset(hour);
     let scope = trigger.judged.scope.clone();
@@ -198,7 +227,7 @@ fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<
         scope,
         kind,
         state: AlertState::Open,
-        severity: Severity::Warning,
+        severity: first_severity(kind),
         revision: 0,
         onset,
         detected_at: moment.shard_time,
@@ -220,7 +249,7 @@ fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<
 fn told_to_people(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> bool {
     let observed = moment.rules.team(&account.team).is_some_and(|rule| rule.observe);
     let known_for = state.born().map_or(0, |born| hour.0 - born.0);
-    !observed && (trigger.runaway.is_some() || known_for >= 24)
+    !observed && !trigger.moved && (trigger.runaway.is_some() || known_for >= 24)
 }
 
 /// Adds what has arrived in an open hour to the episodes it belongs to. Returns the ids that have changed.
@@ -242,7 +271,8 @@ pub(crate) fn grow(
     };
     let open: Vec<(String, Scope, bool)> = state
         .open_episodes()
-        .filter(|episode| state.id_of(&episode.scope).is_some_and(|id| touched.binary_search(&id).is_ok()))
+        // What a token costs is told when the hour is complete.
+        .filter(|episode| !episode.is_of_ratio() && state.id_of(&episode.scope).is_some_and(|id| touched.binary_search(&id).is_ok()))
         .filter(|episode| episode.hours.contains_key(&hour) || is_spiking(episode))
         .map(|episode| (episode.id.clone(), episode.scope.clone(), episode.hours.contains_key(&hour)))
         .collect();
@@ -284,35 +314,56 @@ pub(crate) fn close_hour(
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
     let mut changed = Vec::new();
-    let open: Vec<String> = state.open_episodes().map(|episode| episode.id.clone()).collect();
-    for id in open {
-        settle_hour(state, account, &id, hour, judged, moment, effects);
+    let going_on: Vec<String> = state.open_episodes().map(|episode| episode.id.clone()).collect();
+    for id in going_on {
+        settle_hour(state, account, &id, hour, local, judged, moment, effects);
         changed.push(id);
+    }
+    for trigger in ratio::triggers(state, account, hour, judged, moment) {
+        changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
     let firing: Vec<Judged> = judged.iter().filter(|judged| judged.verdict.fires).cloned().collect();
     for chosen in select::lowest(state, account, hour, local, &firing, moment) {
-        changed.extend(open_final(state, account, hour, chosen, moment, effects));
+        let moved = moved::counterpart(state, account, &chosen, hour, local, 1.0, moment).is_some();
+        let trigger = Trigger { moved, ..Trigger::spike(chosen) };
+        changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
     changed.extend(forget_old(state, hour));
     changed
 }
 
-fn open_final(
-    state: &mut AccountState,
+/// Whether an hour belongs to an episode: then, what it would have cost.
+#[expect(clippy::too_many_arguments, reason = "all that is known of an hour")]
+fn abnormal(
+    state: &AccountState,
     account: &Account,
+    episode: &Episode,
+    judged: &Judged,
     hour: Hour,
-    chosen: Judged,
+    local: LocalHour,
+    all: &[Judged],
     moment: Moment<'_>,
-    effects: &mut Vec<Effect>,
-) -> Option<String> {
-    open(state, account, hour, Trigger::spike(chosen), false, moment, effects)
+) -> Option<f64> {
+    if episode.is_of_ratio() {
+        return ratio::goes_on(state, episode, hour);
+    }
+    // A move that has become more spend is another matter, and told as one.
+    if episode.kind == AlertKind::SpendMoved && moved::counterpart(state, account, judged, hour, local, 1.0, moment).is_none() {
+        return None;
+    }
+    let mut abnormal = all.iter().filter(|judged| is_abnormal(judged, account, moment));
+    let goes_on =
+        is_abnormal(judged, account, moment) || select::carries(episode, judged, &mut abnormal) || episode.guard_hour == Some(hour);
+    goes_on.then(|| episode.normal_of(judged))
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that is known of an hour")]
 fn settle_hour(
     state: &mut AccountState,
     account: &Account,
     id: &str,
     hour: Hour,
+    local: LocalHour,
     all: &[Judged],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
@@ -321,14 +372,14 @@ fn settle_hour(
     let Some(judged) = all.iter().find(|judged| judged.scope == scope) else { return };
     let limits = judge::thresholds(moment.rules, account, &scope);
     let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    let normal_of_abnormal = state.episodes.get(id).and_then(|episode| abnormal(state, account, episode, judged, hour, local, all, moment));
     let Some(episode) = state.episodes.get_mut(id) else { return };
     if hour.end() <= episode.onset {
         return;
     }
-    let mut abnormal = all.iter().filter(|judged| is_abnormal(judged, account, moment));
-    if is_abnormal(judged, account, moment) || select::carries(episode, judged, &mut abnormal) || episode.guard_hour == Some(hour) {
+    if let Some(expected) = normal_of_abnormal {
         let was_provisional = episode.provisional();
-        let expected = from_units(episode.normal_of(judged));
+        let expected = from_units(expected);
         episode.hours.insert(hour, HourExcess { actual, expected, provisional: false });
         episode.quiet_hours = 0;
         let tell = worth_telling(state, account, id, moment);
@@ -342,7 +393,7 @@ fn settle_hour(
     if episode.hours.is_empty() {
         episode.closed_at = Some(hour.end());
         emit(state, account, id, hour, AlertState::Retracted, true, moment, effects);
-    } else if episode.quiet_hours >= limits.quiet_hours_to_close {
+    } else if episode.quiet_hours >= limits.quiet_hours_to_close || episode.kind == AlertKind::SpendMoved {
         episode.closed_at = Some(hour.end());
         emit(state, account, id, hour, AlertState::Resolved, true, moment, effects);
     } else if taken_back {

@@ -11,7 +11,7 @@ use super::super::recent::USUAL_HOURS;
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, LeafState, to_units};
 use super::episode::{Episode, channel_of};
-use super::words;
+use super::{ratio, words};
 use crate::model::Text;
 use crate::model::alert::{Alert, AlertKind, HistoryPoint, Severity};
 use crate::model::leaf::Account;
@@ -24,7 +24,10 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
-        AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift => (limits.least_excess, CRITICAL_SPIKE),
+        AlertKind::SpendMoved => return Severity::Info,
+        AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift | AlertKind::PriceChange | AlertKind::ModelSwitch => {
+            (limits.least_excess, CRITICAL_SPIKE)
+        }
         AlertKind::Runaway => (limits.runaway_floor, CRITICAL_RUNAWAY),
     };
     if to_units(episode.excess()) >= factor * to_units(gate) { Severity::Critical } else { Severity::Warning }
@@ -37,6 +40,7 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut leaves = Vec::new();
     let mut users = Users::default();
+    let mut seen = hour.start();
     for (dimensions, node, leaf) in state.leaves() {
         if !node.scope.within(&scope) {
             continue;
@@ -44,10 +48,16 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         let totals = leaf.totals(hour);
         // What was new when it began has learnt nothing but the episode.
         let known = Some(node).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
+        seen = seen.max(totals.as_ref().map_or(seen, |totals| totals.last_event_time));
         let actual = totals.as_ref().map_or(0.0, |totals| to_units(totals.cost));
         let expected = known.map_or(0.0, |node| judge::normal(node, hour, local, actual, channel));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
         users.add(&dimensions.project, leaf, totals.as_ref(), onset.min(hour));
+    }
+    // Of an hour that has just begun, what would have been normal by now; a guard speaks long before the hour's sum leaves its normal.
+    if state.episodes.get(id).is_some_and(|episode| episode.guard_hour == Some(hour) && episode.provisional()) {
+        let elapsed = (seen.0 - hour.start().0).clamp(MINUTE_MS, HOUR_MS) as f64 / HOUR_MS as f64;
+        leaves.iter_mut().for_each(|leaf| leaf.expected *= elapsed);
     }
     let explanation = explain::causes(&leaves, &users.deviations());
     if let Some(episode) = state.episodes.get_mut(id) {
@@ -101,6 +111,7 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
     let seen = latest_totals(state, episode, hour);
     let burn_rate_per_hour = burn_rate(episode, seen.0);
     let zone = judge::zone_of(moment.rules, &account.team);
+    let (split, changed) = ratio::of_episode(state, episode).map_or((None, None), |(split, changed)| (Some(split), changed));
     Some(Alert {
         id: episode.id.clone(),
         incident_id: episode.id.clone(),
@@ -127,9 +138,10 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         score: episode.score,
         stage: episode.stage,
         normal: episode.normal.clone(),
-        summary: words::summary(account, episode, seen.0, &zone),
+        summary: words::summary(account, episode, changed.as_deref(), seen.0, &zone),
         causes: episode.causes.clone(),
         unexplained: episode.unexplained,
+        split,
         next_steps: words::next_steps(account, episode),
         history: with_expectations(node.history(hour), episode),
         notify: episode.notify,

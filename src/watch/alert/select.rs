@@ -7,6 +7,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::to_units;
 use super::episode::{Episode, Trigger};
+use super::habit;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::{Hour, Minute};
 
@@ -26,7 +27,10 @@ pub(crate) fn lowest(
     order.sort_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(b.excess().total_cmp(&a.excess())).then(a.scope.cmp(&b.scope)));
     let mut chosen: Vec<Judged> = Vec::new();
     for candidate in order {
-        if covered(state, hour, candidate, &chosen) || told_beside(state, account, hour, local, candidate, &chosen, moment) {
+        if habit::is_habit(state, &candidate.scope, hour, candidate.actual)
+            || covered(state, hour, candidate, &chosen)
+            || told_beside(state, account, hour, local, candidate, &chosen, moment)
+        {
             continue;
         }
         let node = descend(state, account, hour, local, candidate, moment);
@@ -58,6 +62,9 @@ pub(crate) fn lowest_runaway(
     let mut taken: Vec<Scope> = state.open_episodes().map(|episode| episode.scope.clone()).collect();
     let mut triggers = Vec::new();
     for (top, runaway) in firing {
+        if habit::is_habit(state, &top, hour, to_units(runaway.actual)) {
+            continue;
+        }
         let below: f64 = taken.iter().filter(|scope| scope.within(&top)).map(|scope| window_sum(state, scope, &runaway)).sum();
         if taken.iter().any(|scope| top.within(scope)) || below >= EXPLAINS * to_units(runaway.actual) {
             continue;
@@ -81,6 +88,11 @@ fn window_sum(state: &AccountState, scope: &Scope, runaway: &Runaway) -> f64 {
     let last = Minute(runaway.onset.0.saturating_add(i64::from(runaway.window_minutes) - 1));
     let minutes = state.get(scope).and_then(|node| node.minutes.as_ref());
     minutes.map_or(0.0, |minutes| to_units(minutes.sum(last.min(minutes.newest()), runaway.window_minutes)))
+}
+
+/// One is a part of the other.
+pub(crate) fn is_about(episode: &Episode, scope: &Scope) -> bool {
+    episode.scope.within(scope) || scope.within(&episode.scope)
 }
 
 /// Inside an episode's node, or mostly explained by episodes below it.

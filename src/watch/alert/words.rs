@@ -18,7 +18,13 @@ pub(crate) fn normal(expectation: &Expectation, account: &Account, hour: Hour, r
 }
 
 /// One line: who spent how much since when, against what.
-pub(crate) fn summary(account: &Account, episode: &Episode, event_time: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+pub(crate) fn summary(
+    account: &Account,
+    episode: &Episode,
+    changed: Option<&str>,
+    event_time: Timestamp,
+    zone: &jiff::tz::TimeZone,
+) -> String {
     let currency = account.currency;
     let (actual, expected) = (episode.actual(), episode.expected());
     let ratio = to_units(actual) / to_units(expected);
@@ -35,7 +41,14 @@ pub(crate) fn summary(account: &Account, episode: &Episode, event_time: Timestam
     match episode.state {
         AlertState::Resolved => format!("{what} is back to normal; since {onset} it had spent {spent} {currency}, {against}"),
         AlertState::Retracted => format!("{what} is within its normal after all: the hour that was reported is complete and not abnormal"),
-        _ => format!("{what} spent {spent} {currency} {}, {against}", span(episode, event_time, zone)),
+        _ => {
+            let spent = format!("{what} spent {spent} {currency} {}, {against}", span(episode, event_time, zone));
+            match (episode.kind, changed) {
+                (AlertKind::SpendMoved, _) => format!("{spent}; another part of the team spends less by as much, in all it is as usual"),
+                (_, Some(changed)) => format!("{spent}: {changed}"),
+                (_, None) => spent,
+            }
+        }
     }
 }
 
@@ -84,6 +97,9 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         AlertKind::LevelShift => {
             steps.push("If this is the new normal, nothing is to be done: it is learnt within days. If not, look for what grew.".into());
         }
+        AlertKind::PriceChange => steps.push("Check the provider's price list and your contract, or move to a cheaper model.".into()),
+        AlertKind::ModelSwitch => steps.push("Ask who changed the model, and whether the dearer one is worth it.".into()),
+        AlertKind::SpendMoved => steps.push("Nothing to do, unless budgets go by project: then move the budget, too.".into()),
         AlertKind::SpendSpike | AlertKind::Sustained => steps
             .push("If it is wanted, say so in the config: a higher least_excess for this team or project, for as long as it lasts.".into()),
     }

@@ -1,6 +1,9 @@
 //! Why: which projects, models, regions and users the excess comes from.
 
+mod groups;
+mod noise;
 pub mod ripple;
+pub mod split;
 
 use std::collections::BTreeMap;
 
@@ -56,6 +59,8 @@ pub struct Part {
     pub dimensions: BTreeMap<String, String>,
     pub expected: f64,
     pub actual: f64,
+    /// Part of the sum of all absolute deviations that lies in its rows, 0..1.
+    pub deviation: f64,
 }
 
 /// Explains the excess of a node over its leaves. Users explain the same money from another side, so shares of users and of
@@ -102,7 +107,12 @@ pub fn split(names: &[&str], rows: &[Row<'_>]) -> Vec<Part> {
     let groups = ripple::groups(&table);
     groups
         .iter()
-        .map(|group| Part { dimensions: group.values.iter().map(named).collect(), expected: group.expected, actual: group.actual })
+        .map(|group| Part {
+            dimensions: group.values.iter().map(named).collect(),
+            expected: group.expected,
+            actual: group.actual,
+            deviation: group.deviation,
+        })
         .collect()
 }
 
@@ -140,7 +150,8 @@ fn split_users(users: &[UserDeviation], usual_ratio: f64) -> Vec<Part> {
             if !user.project.is_empty() {
                 dimensions.insert("project".to_string(), user.project.to_string());
             }
-            parts.push(Part { dimensions, expected, actual: user.actual });
+            let deviation = (user.actual - expected) / excess_of_all;
+            parts.push(Part { dimensions, expected, actual: user.actual, deviation });
         }
     }
     parts.sort_by(|a, b| (b.actual - b.expected).total_cmp(&(a.actual - a.expected)));

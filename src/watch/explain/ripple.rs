@@ -1,17 +1,29 @@
-//! Greedy ripple gain: which few combinations of dimension values moved together, and how much of the deviation that explains.
+//! Which few combinations of dimension values moved together, and how much of the deviation each of them explains.
 //!
-//! If a combination is the cause, each of its leaves changed by the same ratio (the ripple effect of HotSpot, 2018). The gain of a
-//! combination is the deviation that disappears when its common ratio is applied (DETECTION.md, section 4).
+//! If a combination is the cause, its leaves changed by about the same ratio (the ripple effect of HotSpot, 2018) and others did not.
+//! Each combination of up to three dimensions is scored by how much better a ratio of its own describes its leaves than the noise that
+//! all leaves have: a likelihood ratio in nats, less what it costs to say which of the many combinations is meant (minimum description
+//! length). A wider combination loses by the leaves in it that did not move, a narrower one by the moved leaves outside of it. The best
+//! one is taken, its leaves are set aside, and so on; what was taken is looked at again in the light of what came later.
 
-/// Combinations have at most this many dimensions, and at most so many are named.
-const MOST_DIMENSIONS: usize = 3;
+use super::groups::{Cuboid, cuboids};
+use super::noise::{Log, logs};
+
+/// So many combinations are named at most.
 const MOST_GROUPS: usize = 3;
-/// Each further dimension must pay for itself.
-const FINER: f64 = 0.95;
-/// Least gain, of the total absolute deviation; at this gate no quiet case got a false cause (DETECTION.md, section 4).
-const LEAST_GAIN: f64 = 0.03;
+/// Least gain, of the total absolute deviation, for a combination to be worth naming: it must matter in money, too.
+const LEAST_GAIN: f64 = 0.025;
+/// Degrees of freedom of the noise: heavier tails than the normal distribution's, so that no single odd leaf makes a cause.
+const DEGREES: f64 = 5.0;
+/// Leaves of one combination may differ by so much from their common ratio, on the scale of logarithms.
+const MOST_SPREAD: f64 = 0.5;
+/// Least uncertainty of a leaf as a witness of the common ratio: without it a handful of exact leaves would decide alone.
+const LEAST_DOUBT: f64 = 0.05;
+/// Probability of a leaf that nobody expected, and weight of what is thought before looking at a combination.
+const UNEXPECTED: f64 = 0.005;
+const PRIOR: f64 = 0.2;
 /// Expectations below this share of the total count as none: what was spent there is new.
-const NOTHING: f64 = 1e-9;
+pub(super) const NOTHING: f64 = 1e-9;
 
 /// Leaves as columns: `codes[dimension][leaf]` is a dense number of the leaf's value, below `sizes[dimension]`.
 #[derive(Clone, Debug)]
@@ -29,134 +41,196 @@ pub struct Group {
     pub values: Vec<(usize, u32)>,
     pub expected: f64,
     pub actual: f64,
-    /// Part of the total absolute deviation that it explains, less what its dimensions cost.
-    pub gain: f64,
+    /// Part of the total absolute deviation that lies in its leaves.
+    pub deviation: f64,
 }
 
-/// Leaves grouped by one combination of dimensions.
-struct Cuboid {
-    dimensions: Vec<usize>,
-    /// Group of each leaf, dense.
-    group_of: Vec<u32>,
-    groups: usize,
+/// What is known of the leaves before any combination is tried.
+struct Case<'a> {
+    table: &'a Table,
+    cuboids: Vec<Cuboid>,
+    logs: Vec<Log>,
+    /// Absolute deviations, and their sum.
+    deviations: Vec<f64>,
+    total: f64,
+    least_expected: f64,
 }
 
-/// The combinations that explain most, best first; none when all leaves moved alike or nothing stands out.
+/// A combination that has been taken: cuboid, group in it, nats that it saves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Taken {
+    cuboid: usize,
+    group: u32,
+    score: f64,
+}
+
+/// Sums over the live leaves of one combination.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    expected: f64,
+    actual: f64,
+    weight: f64,
+    weighted: f64,
+    known: f64,
+    new: f64,
+    gain: f64,
+    /// Mean log ratio, and the variance about it that noise does not account for.
+    centre: f64,
+    spread: f64,
+    score: f64,
+}
+
+/// The combinations that explain most, largest deviation first; none when all leaves moved alike or nothing stands out.
 pub fn groups(table: &Table) -> Vec<Group> {
-    let deviations = table.actual.iter().zip(&table.expected).map(|(actual, expected)| (actual - expected).abs());
-    let total: f64 = deviations.sum();
+    let deviations: Vec<f64> = table.actual.iter().zip(&table.expected).map(|(actual, expected)| (actual - expected).abs()).collect();
+    let total: f64 = deviations.iter().sum();
     if total <= 0.0 || !total.is_finite() {
         return Vec::new();
     }
-    let cuboids = cuboids(table);
-    let mut done = vec![false; table.actual.len()];
-    let mut found: Vec<Group> = Vec::new();
-    while found.len() < MOST_GROUPS {
-        let mut best: Option<(f64, &Cuboid, usize)> = None;
-        for cuboid in &cuboids {
-            let handicap = (1..cuboid.dimensions.len()).fold(1.0, |handicap, _| handicap * FINER);
-            for (group, gain) in gains(table, cuboid, &done, total).into_iter().enumerate() {
-                if best.is_none_or(|(most, ..)| gain * handicap > most) {
-                    best = Some((gain * handicap, cuboid, group));
+    let least_expected = NOTHING * table.expected.iter().sum::<f64>().max(total);
+    let logs = logs(table, least_expected);
+    let case = Case { table, cuboids: cuboids(table), logs, deviations, total, least_expected };
+    let whole = case.score(&Cuboid::whole(table.actual.len()), &[]).first().map_or(0.0, |sums| sums.score);
+    let mut taken: Vec<Taken> = Vec::new();
+    while taken.len() < MOST_GROUPS {
+        let Some(best) = case.best(&taken) else { break };
+        taken.push(best);
+        // The last one was chosen in the light of all others; these were not.
+        for at in 0..taken.len() - 1 {
+            let others: Vec<Taken> = taken.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| *other).collect();
+            if let Some(better) = case.best(&others).filter(|better| better.score > taken[at].score) {
+                taken[at] = better;
+            }
+        }
+    }
+    // All leaves by one ratio: what everything did has no cause among them.
+    if whole >= taken.iter().map(|taken| taken.score).sum() {
+        return Vec::new();
+    }
+    let mut groups: Vec<Group> = (0..taken.len()).map(|at| case.group(&taken, at)).collect();
+    groups.sort_by(|a, b| b.deviation.total_cmp(&a.deviation));
+    groups
+}
+
+impl Case<'_> {
+    /// The combination that saves most, if any saves anything, among the leaves that none of `taken` has.
+    fn best(&self, taken: &[Taken]) -> Option<Taken> {
+        let mut best: Option<Taken> = None;
+        for (cuboid, candidate) in self.cuboids.iter().enumerate() {
+            // Which cuboid, which of its groups, and that there is one at all.
+            let ways = (self.cuboids.len() * candidate.groups * self.logs.len()) as f64;
+            let cost = libm::log(ways.max(1.0));
+            for (group, sums) in (0..).zip(self.score(candidate, taken)) {
+                let score = sums.score - cost;
+                // Of equal ones the coarsest wins, which comes first.
+                if sums.gain >= LEAST_GAIN && score > best.map_or(0.0, |best| best.score) {
+                    best = Some(Taken { cuboid, group, score });
                 }
             }
         }
-        let Some((gain, cuboid, group)) = best.filter(|(gain, ..)| *gain >= LEAST_GAIN) else { break };
-        if found.is_empty() && gain <= gain_of_whole(table, total) {
-            break;
-        }
-        found.push(take(table, cuboid, group, gain, &mut done));
+        best
     }
-    found
-}
 
-/// Sums a group's live leaves and marks them as explained.
-fn take(table: &Table, cuboid: &Cuboid, group: usize, gain: f64, done: &mut [bool]) -> Group {
-    let mut taken = Group { values: Vec::new(), expected: 0.0, actual: 0.0, gain };
-    for (leaf, of) in cuboid.group_of.iter().enumerate() {
-        if *of as usize != group {
-            continue;
+    /// Gain and nats saved by each group of a cuboid; nats of groups only whose gain is large enough.
+    fn score(&self, cuboid: &Cuboid, taken: &[Taken]) -> Vec<Sums> {
+        let mut all = vec![Sums::default(); cuboid.groups];
+        let live: Vec<bool> = (0..self.logs.len()).map(|leaf| !self.is_taken(leaf, taken)).collect();
+        let leaves = || (0..self.logs.len()).zip(&cuboid.group_of).filter(|(leaf, _)| live[*leaf]);
+        for (leaf, group) in leaves() {
+            self.add(leaf, &mut all[*group as usize]);
         }
-        if taken.values.is_empty() {
-            taken.values = cuboid.dimensions.iter().map(|&dimension| (dimension, table.codes[dimension][leaf])).collect();
+        for (leaf, group) in leaves() {
+            let sums = &mut all[*group as usize];
+            sums.gain += self.saved(leaf, sums) / self.total;
         }
-        if !done[leaf] {
-            taken.expected += table.expected[leaf];
-            taken.actual += table.actual[leaf];
-            done[leaf] = true;
+        for sums in &mut all {
+            sums.centre = if sums.weight > 0.0 { sums.weighted / sums.weight } else { 0.0 };
         }
-    }
-    taken
-}
-
-/// Gain of each group over the leaves not explained yet, as a part of the total deviation.
-fn gains(table: &Table, cuboid: &Cuboid, done: &[bool], total: f64) -> Vec<f64> {
-    let mut sums = vec![(0.0, 0.0); cuboid.groups];
-    for (leaf, group) in cuboid.group_of.iter().enumerate() {
-        if !done[leaf] {
-            let sum: &mut (f64, f64) = &mut sums[*group as usize];
-            sum.0 += table.expected[leaf];
-            sum.1 += table.actual[leaf];
-        }
-    }
-    let mut gains = vec![0.0; cuboid.groups];
-    for (leaf, group) in cuboid.group_of.iter().enumerate() {
-        if !done[leaf] {
-            let (expected, actual) = sums[*group as usize];
-            gains[*group as usize] += saved(table.expected[leaf], table.actual[leaf], expected, actual, total) / total;
-        }
-    }
-    gains
-}
-
-/// Gain of "everything changed by the same ratio".
-fn gain_of_whole(table: &Table, total: f64) -> f64 {
-    let (expected, actual) = (table.expected.iter().sum(), table.actual.iter().sum());
-    let leaves = table.expected.iter().zip(&table.actual);
-    leaves.map(|(own_expected, own_actual)| saved(*own_expected, *own_actual, expected, actual, total) / total).sum()
-}
-
-/// How much of a leaf's deviation its group's ratio explains. A group that is new as a whole explains all of it.
-fn saved(own_expected: f64, own_actual: f64, group_expected: f64, group_actual: f64, total: f64) -> f64 {
-    let deviation = (own_actual - own_expected).abs();
-    if group_expected <= NOTHING * total {
-        return deviation;
-    }
-    deviation - (own_actual - own_expected * group_actual / group_expected).abs()
-}
-
-/// All combinations of one to three dimensions that tell leaves apart, coarse ones first: of equal gains the coarsest wins.
-fn cuboids(table: &Table) -> Vec<Cuboid> {
-    let useful: Vec<usize> = (0..table.sizes.len()).filter(|&dimension| table.sizes[dimension] > 1).collect();
-    let mut combinations: Vec<Vec<usize>> = vec![Vec::new()];
-    let mut all = Vec::new();
-    for _ in 0..MOST_DIMENSIONS {
-        let mut longer = Vec::new();
-        for combination in &combinations {
-            let above = combination.last().copied();
-            for &dimension in useful.iter().filter(|&&dimension| above.is_none_or(|last| dimension > last)) {
-                let mut extended = combination.clone();
-                extended.push(dimension);
-                all.push(cuboid(table, extended.clone()));
-                longer.push(extended);
+        let worth = |sums: &Sums| sums.gain >= LEAST_GAIN || cuboid.dimensions.is_empty();
+        for (leaf, group) in leaves() {
+            let sums = &mut all[*group as usize];
+            if worth(sums)
+                && let Log::Known { ratio, noise, .. } = self.logs[leaf]
+            {
+                let from_centre = ratio - sums.centre;
+                sums.spread += (from_centre * from_centre - noise * noise) / sums.known;
             }
         }
-        combinations = longer;
+        for sums in &mut all {
+            sums.spread = sums.spread.clamp(0.0, MOST_SPREAD * MOST_SPREAD);
+            // Two parameters, each known to one part in the root of the number of leaves.
+            sums.score = -libm::log((sums.known + sums.new).max(1.0));
+        }
+        for (leaf, group) in leaves() {
+            let sums = &mut all[*group as usize];
+            if worth(sums) {
+                sums.score += self.nats(leaf, sums);
+            }
+        }
+        all
     }
-    all
-}
 
-fn cuboid(table: &Table, dimensions: Vec<usize>) -> Cuboid {
-    let mut keys = vec![0_u64; table.actual.len()];
-    for &dimension in &dimensions {
-        let size = u64::from(table.sizes[dimension]);
-        for (key, code) in keys.iter_mut().zip(&table.codes[dimension]) {
-            *key = *key * size + u64::from(*code);
+    fn add(&self, leaf: usize, sums: &mut Sums) {
+        sums.expected += self.table.expected[leaf];
+        sums.actual += self.table.actual[leaf];
+        match self.logs[leaf] {
+            Log::Known { ratio, noise, .. } => {
+                let weight = 1.0 / (noise * noise + LEAST_DOUBT * LEAST_DOUBT);
+                sums.weight += weight;
+                sums.weighted += weight * ratio;
+                sums.known += 1.0;
+            }
+            Log::New => sums.new += 1.0,
+            Log::Nothing => {}
         }
     }
-    let mut distinct = keys.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let group_of = keys.iter().map(|key| distinct.partition_point(|other| other < key) as u32).collect();
-    Cuboid { dimensions, group_of, groups: distinct.len() }
+
+    /// How much of a leaf's deviation its group's ratio explains. A group that is new as a whole explains all of it.
+    fn saved(&self, leaf: usize, sums: &Sums) -> f64 {
+        if sums.expected <= self.least_expected {
+            return self.deviations[leaf];
+        }
+        self.deviations[leaf] - (self.table.actual[leaf] - self.table.expected[leaf] * sums.actual / sums.expected).abs()
+    }
+
+    /// How much likelier the leaf is as a part of its group than as noise.
+    fn nats(&self, leaf: usize, sums: &Sums) -> f64 {
+        let new = (sums.new + PRIOR) / (sums.known + sums.new + 2.0 * PRIOR);
+        match self.logs[leaf] {
+            Log::Known { ratio, noise, surprise } => {
+                let scale = libm::sqrt(noise * noise + sums.spread);
+                let within = tail((ratio - sums.centre) / scale) + libm::log(scale / noise);
+                libm::log((1.0 - new) / (1.0 - UNEXPECTED)) + surprise - within
+            }
+            Log::New => libm::log(new / UNEXPECTED),
+            Log::Nothing => 0.0,
+        }
+    }
+
+    fn is_taken(&self, leaf: usize, taken: &[Taken]) -> bool {
+        taken.iter().any(|taken| self.cuboids[taken.cuboid].group_of[leaf] == taken.group)
+    }
+
+    /// Sums and values of the one at `at`, over the leaves that those before it have not.
+    fn group(&self, taken: &[Taken], at: usize) -> Group {
+        let Taken { cuboid, group: wanted, .. } = taken[at];
+        let cuboid = &self.cuboids[cuboid];
+        let mut group = Group { values: Vec::new(), expected: 0.0, actual: 0.0, deviation: 0.0 };
+        for (leaf, _) in cuboid.group_of.iter().enumerate().filter(|(_, of)| **of == wanted) {
+            if group.values.is_empty() {
+                group.values = cuboid.dimensions.iter().map(|&dimension| (dimension, self.table.codes[dimension][leaf])).collect();
+            }
+            if !self.is_taken(leaf, &taken[..at]) {
+                group.expected += self.table.expected[leaf];
+                group.actual += self.table.actual[leaf];
+                group.deviation += self.deviations[leaf] / self.total;
+            }
+        }
+        group
+    }
+}
+
+/// Nats by which a value so many scales off is less likely than the centre: Student's t.
+pub(super) fn tail(scales: f64) -> f64 {
+    (DEGREES + 1.0) / 2.0 * libm::log1p(scales * scales / DEGREES)
 }

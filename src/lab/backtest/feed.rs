@@ -1,0 +1,206 @@
+//! From lines of event files to records of the shard log, by way of intake.
+//!
+//! Time is event time: the clock of the shard log is the latest event so far. Files have one partition and one shard, which no verdict
+//! depends on.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::read;
+use crate::config::Problem;
+use crate::intake::rules::IntakeRules;
+use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
+use crate::model::hash::hash128;
+use crate::model::partial::{Marker, ShardRecord, Source};
+use crate::model::record::InputRecord;
+use crate::model::time::{Minute, Timestamp};
+
+/// The topic that this version judges; events of the others are read and counted.
+const USAGE: &str = "usage-events";
+/// Topics whose events have an id of ours; those of lineage have a form of their own.
+const OTHERS: [&str; 5] = ["billing-events", "resource-events", "activity-events", "lineage-events", "feedback"];
+
+/// What became of the lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub read: u64,
+    pub rejected: u64,
+    pub duplicates: u64,
+    /// Of topics that nothing is done with yet, by topic.
+    pub ignored: BTreeMap<String, u64>,
+    /// By reason, as dead letters name it.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    topic: &'a str,
+    #[serde(borrow)]
+    value: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Identity<'a> {
+    #[serde(borrow)]
+    event_id: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    source: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    event_time: std::borrow::Cow<'a, str>,
+}
+
+/// Reads all files in order and hands each record of the shard log to `each`, with the time at which it was appended.
+///
+/// `now`: events stamped later than that, plus the allowed skew, are rejected.
+///
+/// # Errors
+/// The first file that cannot be read.
+pub fn feed(
+    files: &[PathBuf],
+    rules: &IntakeRules,
+    now: Timestamp,
+    each: &mut dyn FnMut(&ShardRecord, Timestamp),
+) -> Result<Counts, Problem> {
+    let mut feed = Feed::new(rules, now);
+    for file in files {
+        read::lines(file, |line| {
+            feed.take(line);
+            feed.flush_if_due(each);
+        })?;
+    }
+    feed.flush(each, true);
+    Ok(feed.counts)
+}
+
+struct Feed<'a> {
+    rules: &'a IntakeRules,
+    now: Timestamp,
+    schemas: SchemaTable,
+    partition: PartitionState,
+    batch: Batch,
+    offset: i64,
+    /// Up to which minute everything has been handed on.
+    flushed: Option<Minute>,
+    others: Seen,
+    counts: Counts,
+}
+
+impl<'a> Feed<'a> {
+    fn new(rules: &'a IntakeRules, now: Timestamp) -> Feed<'a> {
+        let source = Source { topic: USAGE.into(), partition: 0 };
+        Feed {
+            rules,
+            now,
+            schemas: SchemaTable::default(),
+            partition: PartitionState::new(source, rules.dedupe_window),
+            batch: Batch::default(),
+            offset: 0,
+            flushed: None,
+            others: Seen { window: usize::try_from(rules.dedupe_window).unwrap_or(usize::MAX), ..Seen::default() },
+            counts: Counts::default(),
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        self.counts.read += 1;
+        let Ok(Line { topic, value }) = serde_json::from_slice::<Line<'_>>(line) else { return self.reject("no_event_line") };
+        if topic == USAGE {
+            self.take_usage(value.get().as_bytes());
+        } else if OTHERS.contains(&topic) {
+            self.take_other(topic, value.get());
+        } else {
+            self.reject("unknown_topic");
+        }
+    }
+
+    fn take_usage(&mut self, value: &[u8]) {
+        let record = InputRecord {
+            topic: USAGE,
+            partition: 0,
+            offset: self.offset,
+            timestamp: self.now,
+            key: None,
+            value: Some(value),
+            headers: &[],
+        };
+        self.offset += 1;
+        match intake::process(&record, self.now, self.rules, &self.schemas, &mut self.partition, &mut self.batch) {
+            Outcome::Combined => {}
+            Outcome::Duplicate => self.counts.duplicates += 1,
+            Outcome::Rejected(reject) => self.reject(reject.reason.as_str()),
+            // JSON names no schema.
+            Outcome::NeedsSchema(_) => self.reject("no_event_line"),
+        }
+    }
+
+    fn take_other(&mut self, topic: &str, value: &str) {
+        if topic != "lineage-events" {
+            let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else { return self.reject("no_event_line") };
+            if identity.event_id.is_empty() || Timestamp::parse(&identity.event_time).is_none() {
+                return self.reject("no_event_line");
+            }
+            if self.others.enter(hash128(&[topic.as_bytes(), identity.source.as_bytes(), identity.event_id.as_bytes()])) {
+                self.counts.duplicates += 1;
+                return;
+            }
+        }
+        *self.counts.ignored.entry(topic.to_string()).or_default() += 1;
+    }
+
+    fn reject(&mut self, reason: &str) {
+        self.counts.rejected += 1;
+        *self.counts.reasons.entry(reason.to_string()).or_default() += 1;
+    }
+
+    /// The latest event time.
+    fn clock(&self) -> Option<Timestamp> {
+        self.partition.watermark().map(|watermark| watermark.plus_ms(self.rules.out_of_orderness_ms))
+    }
+
+    /// Hands on what has come once a minute of event time, or when it is much.
+    fn flush_if_due(&mut self, each: &mut dyn FnMut(&ShardRecord, Timestamp)) {
+        let minute = self.clock().map(Timestamp::minute);
+        if minute > self.flushed || self.batch.is_full() {
+            self.flushed = minute;
+            self.flush(each, false);
+        }
+    }
+
+    /// At the end of the files nothing can come any more that is out of order.
+    fn flush(&mut self, each: &mut dyn FnMut(&ShardRecord, Timestamp), is_end: bool) {
+        let Some(clock) = self.clock() else { return };
+        let counts = self.batch.take_counts();
+        assert!(counts.balance(), "records in = combined + duplicates + rejected: {counts:?}");
+        let partials = self.batch.drain_into_shards(1).into_values().flatten().collect();
+        let watermark = if is_end { Some(clock) } else { self.partition.watermark() };
+        let marker = Marker { source: self.partition.source().clone(), watermark, idle: false, partitions_of_topic: 1 };
+        each(&ShardRecord { partials, markers: vec![marker] }, clock);
+    }
+}
+
+/// Ids of other topics' events, the latest ones. Asked, never walked.
+#[derive(Default)]
+struct Seen {
+    window: usize,
+    known: HashSet<u128>,
+    order: VecDeque<u128>,
+}
+
+impl Seen {
+    /// Whether it was there.
+    fn enter(&mut self, identity: u128) -> bool {
+        if !self.known.insert(identity) {
+            return true;
+        }
+        self.order.push_back(identity);
+        if self.order.len() > self.window
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        false
+    }
+}

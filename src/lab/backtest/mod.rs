@@ -1,0 +1,109 @@
+//! `tollgate backtest`: event files through the whole engine, and every alert that would have been sent.
+//!
+//! `feed` is intake, `replay` is watch; both are what `tollgate run` calls. `labels` and `score` hold the alerts against the truth.
+
+pub mod feed;
+pub mod labels;
+mod read;
+mod report;
+pub mod score;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use self::feed::Counts;
+pub use self::report::{json, text};
+use crate::config::Problem;
+use crate::intake::rules::IntakeRules;
+use crate::model::alert::Alert;
+use crate::model::effect::Effect;
+use crate::model::money::Nanos;
+use crate::model::partial::ShardRecord;
+use crate::model::time::Timestamp;
+use crate::watch::Shard;
+use crate::watch::rules::WatchRules;
+
+/// One alert with its life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// As it was last written.
+    pub alert: Alert,
+    /// Money above normal when it was first told.
+    pub excess_at_first: Nanos,
+    /// State and time of each revision.
+    pub life: Vec<(crate::model::alert::AlertState, Timestamp)>,
+}
+
+/// All that came out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backtest {
+    pub counts: Counts,
+    /// Events that came for an hour that had closed.
+    pub late: u64,
+    /// In the order in which they opened.
+    pub alerts: Vec<Told>,
+    /// First and last event time.
+    pub span: Option<(Timestamp, Timestamp)>,
+}
+
+/// # Errors
+/// A file that cannot be read.
+pub fn run(files: &[PathBuf], intake: &IntakeRules, watch: &WatchRules, now: Timestamp) -> Result<Backtest, Problem> {
+    let mut replay = Replay::new(watch);
+    let counts = feed::feed(files, intake, now, &mut |record, time| replay.take(record, time))?;
+    Ok(Backtest { counts, ..replay.end() })
+}
+
+/// One shard that is handed its log.
+pub struct Replay<'a> {
+    rules: &'a WatchRules,
+    shard: Shard,
+    offset: i64,
+    late: u64,
+    span: Option<(Timestamp, Timestamp)>,
+    order: Vec<String>,
+    alerts: BTreeMap<String, Told>,
+}
+
+impl<'a> Replay<'a> {
+    pub fn new(rules: &'a WatchRules) -> Replay<'a> {
+        let shard = Shard::new(0, 1, rules);
+        Replay { rules, shard, offset: 0, late: 0, span: None, order: Vec::new(), alerts: BTreeMap::new() }
+    }
+
+    /// `time`: when it was appended.
+    pub fn take(&mut self, record: &ShardRecord, time: Timestamp) {
+        let closed = self.shard.header().closed_through;
+        let late = record.partials.iter().filter(|partial| closed.is_some_and(|closed| partial.minute.hour() <= closed));
+        self.late += late.map(|partial| partial.events).sum::<u64>();
+        self.span = Some((self.span.map_or(time, |(first, _)| first), time));
+        for effect in self.shard.apply_whole(record, self.offset, time, self.rules) {
+            if let Effect::Alert(alert) = effect {
+                self.tell(*alert);
+            }
+        }
+        self.offset += 1;
+    }
+
+    fn tell(&mut self, alert: Alert) {
+        let moment = (alert.state, alert.decided_at);
+        match self.alerts.get_mut(&alert.id) {
+            Some(told) => {
+                told.life.push(moment);
+                told.alert = alert;
+            }
+            None => {
+                self.order.push(alert.id.clone());
+                self.alerts.insert(alert.id.clone(), Told { excess_at_first: alert.excess, life: vec![moment], alert });
+            }
+        }
+    }
+
+    pub fn end(mut self) -> Backtest {
+        let alerts = self.order.iter().filter_map(|id| self.alerts.remove(id)).collect();
+        Backtest { counts: Counts::default(), late: self.late, alerts, span: self.span }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Lines of event files, plain or packed (.gz, .zst), one after the other; a line of any length is one line.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::config::Problem;
+use crate::config::problem::Place;
+
+/// Hands each line of a file, without its end, to `each`.
+///
+/// # Errors
+/// The file cannot be opened, read or unpacked.
+pub fn lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), Problem> {
+    let shown = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        Problem::new(&Place::whole(&shown), format!("cannot be read: {error}")).hint("name files of JSON Lines, plain or as .gz or .zst")
+    };
+    let mut reader = open(path).map_err(cannot)?;
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).map_err(cannot)? > 0 {
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        each(text.strip_suffix(b"\r").unwrap_or(text));
+        line.clear();
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    let file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    Ok(match extension {
+        "gz" => Box::new(BufReader::new(MultiGzDecoder::new(file))),
+        "zst" => Box::new(BufReader::new(zstd::Decoder::with_buffer(file)?)),
+        _ => Box::new(file),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn read(name: &str, bytes: &[u8]) -> Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut found = Vec::new();
+        lines(&path, |line| found.push(String::from_utf8_lossy(line).into_owned())).map_err(|problem| problem.to_string())?;
+        Ok(found)
+    }
+
+    #[test]
+    fn packed_files_are_unpacked() {
+        let text = b"one\r\n\ntwo";
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(text).unwrap();
+        let gz = gz.finish().unwrap();
+        let zst = zstd::encode_all(&text[..], 1).unwrap();
+        for (name, bytes) in [("x.jsonl", &text[..]), ("x.jsonl.gz", &gz[..]), ("x.jsonl.zst", &zst[..])] {
+            assert_eq!(read(name, bytes).unwrap(), ["one", "", "two"], "{name}");
+        }
+        // Two members, one after the other, are one file.
+        assert_eq!(read("x.gz", &[&gz[..], &gz[..]].concat()).unwrap(), ["one", "", "twoone", "", "two"]);
+        assert!(read("x.gz", &gz[..gz.len() / 2]).unwrap_err().contains("cannot be read"));
+    }
+}

@@ -1,0 +1,86 @@
+//! What happens every day at that time is no news, however strange it was the first time; who takes much and never did, is.
+
+use super::super::account::AccountState;
+use super::super::detect::runaway::Runaway;
+use super::super::judge;
+use super::super::recent::USUAL_HOURS;
+use super::super::series::{Node, to_units};
+use super::super::{Moment, baseline::LocalHour};
+use super::episode::Trigger;
+use super::select;
+use crate::model::Text;
+use crate::model::alert::Stage;
+use crate::model::leaf::{Account, Scope};
+use crate::model::partial::{Partial, UserCost};
+use crate::model::time::Hour;
+
+/// An hour that took this part of what an hour takes now, a day or two ago at about the same time, makes it a habit.
+const AS_MUCH: f64 = 0.7;
+const HOURS_PER_DAY: i64 = 24;
+/// A nightly job is not on the minute.
+const ABOUT: i64 = 1;
+/// A user runs away who takes so many times what all others take in the same minute, ...
+const TIMES_OTHERS: f64 = 3.0;
+/// ... took at most this part of it in any hour of the last day, ...
+const MOST_SO_FAR: f64 = 0.5;
+/// ... and takes by now this part of what the whole leaf usually takes in an hour, ...
+const LEAST_OF_HOUR: f64 = 0.4;
+/// ... and of the money that is worth an alert: within the hour it will be all of it.
+const PART_OF_EXCESS: f64 = 0.25;
+/// So many hours have to say who usually takes what.
+const LEAST_HOURS: usize = 12;
+
+/// Whether a node took about as much a day or two ago at the same time.
+pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f64) -> bool {
+    let is_then = |then: Hour| {
+        let days = (hour.0 - then.0 + ABOUT).div_euclid(HOURS_PER_DAY);
+        days >= 1 && (hour.0 - then.0 - days * HOURS_PER_DAY).abs() <= ABOUT
+    };
+    let points = state.get(scope).into_iter().flat_map(|node| node.closed.history.points());
+    points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
+}
+
+/// A user who takes several times what all others take in the very same minute; most minutes have none.
+pub(crate) fn dominant(partial: &Partial) -> Option<&UserCost> {
+    let largest = partial.users.iter().filter(|user| !user.user.is_empty()).max_by(|a, b| a.cost.cmp(&b.cost).then(b.user.cmp(&a.user)))?;
+    let others = to_units(partial.cost.saturating_sub(largest.cost));
+    (others > 0.0 && to_units(largest.cost) >= TIMES_OTHERS * others).then_some(largest)
+}
+
+/// An agent in a loop, a leaked key: somebody who is rarely seen takes several times what all others take who work beside, and within the
+/// hour so far what half of the leaf's hour costs. The others are the yardstick: what makes everybody busy makes nobody stand out. So it
+/// is seen within minutes, long before the leaf's own sum has left its normal.
+pub(crate) fn runaway_user(
+    state: &AccountState,
+    account: &Account,
+    partial: &Partial,
+    local: LocalHour,
+    moment: Moment<'_>,
+) -> Option<Trigger> {
+    let user = &dominant(partial)?.user;
+    let (scope, hour) = (Scope::Leaf(partial.leaf.dimensions()), partial.minute.hour());
+    let node = state.get(&scope)?;
+    let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;
+    let limits = judge::thresholds(moment.rules, account, &scope);
+    if to_units(money) < PART_OF_EXCESS * to_units(limits.least_excess) {
+        return None;
+    }
+    let judged = judge::judge(state, account, &scope, hour, local, moment.rules)?;
+    let limit = LEAST_OF_HOUR * judged.expectation.expected;
+    let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
+    let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
+    if !is_known || !is_rare || to_units(money) < limit || state.open_episodes().any(|episode| select::is_about(episode, &scope)) {
+        return None;
+    }
+    let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
+    let runaway = Runaway { window_minutes: 5, onset: partial.minute, actual: money, expected: 0.0, limit, score };
+    Some(Trigger::runaway(judged, runaway))
+}
+
+/// The most that a user took in any of the last hours; `None` while too few are known.
+fn most_so_far(node: &Node, user: &Text, hour: Hour) -> Option<f64> {
+    let hours = node.leaf()?.recent.hours();
+    let past: Vec<_> = hours.iter().rev().filter(|(past, _)| *past < hour).take(USUAL_HOURS).collect();
+    let costs = past.iter().flat_map(|(_, totals)| &totals.users).filter(|known| known.user == *user).map(|known| to_units(known.cost));
+    (past.len() >= LEAST_HOURS).then(|| costs.fold(0.0, f64::max))
+}

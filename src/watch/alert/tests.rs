@@ -1,0 +1,141 @@
+//! What changed is named: prices, models, moves within a team, single users, and what happens every day.
+
+use crate::model::alert::{Alert, AlertKind, AlertState, Severity};
+use crate::model::effect::Effect;
+use crate::model::money::Nanos;
+use crate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
+use crate::model::time::{MINUTE_MS, Minute};
+use crate::watch::Shard;
+use crate::watch::tests::{START, partial, rules};
+
+/// Project, model, user, money and tokens of one minute.
+type Use = (&'static str, &'static str, &'static str, f64, u64);
+
+/// A shard that gets a record every ten minutes, for so many hours.
+fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
+    let rules = rules();
+    let mut shard = Shard::new(0, 1, &rules);
+    let mut alerts = Vec::new();
+    for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
+        let minute = Minute(START.0 + at);
+        // A little noise, the same for all.
+        let noise = 1.0 + f64::from(u32::try_from((at / 60 * 7919) % 13).unwrap()) / 100.0;
+        let mut partials: Vec<Partial> = Vec::new();
+        for (project, model, user, money, tokens) in uses(at) {
+            let own = partials.iter_mut().find(|known| *known.leaf.project == *project && *known.leaf.model == *model);
+            let mut more = partial(minute, "search", project, user, money * noise);
+            more.leaf.model = model.into();
+            (more.tokens_input, more.tokens_output) = ((tokens as f64 * noise) as u64, 0);
+            match own {
+                Some(own) => {
+                    own.cost = own.cost.saturating_add(more.cost);
+                    own.tokens_input += more.tokens_input;
+                    own.users.push(UserCost { user: user.into(), cost: more.cost });
+                }
+                None => partials.push(more),
+            }
+        }
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+        let record = ShardRecord { partials, markers: vec![marker] };
+        let effects = shard.apply_whole(&record, i64::try_from(offset).unwrap(), minute.start().plus_ms(MINUTE_MS), &rules);
+        alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+    }
+    alerts
+}
+
+fn opened(alerts: &[Alert]) -> Vec<&Alert> {
+    alerts.iter().filter(|alert| matches!(alert.state, AlertState::Open | AlertState::Reopened)).collect()
+}
+
+const DAY: i64 = 1440;
+
+#[test]
+fn a_dearer_price_is_named_and_the_split_adds_up() {
+    // 1.4 times the price: no spike, since an hour has to be 1.5 times the usual.
+    let all = alerts(6 * 24, |at| vec![("ranker", "gpt-4o", "ann", if at < 5 * DAY { 4.0 } else { 5.6 }, 1_000_000)]);
+    let opened = opened(&all);
+    let [alert] = opened[..] else { panic!("{:#?}", opened.iter().map(|alert| &alert.summary).collect::<Vec<_>>()) };
+    assert_eq!(alert.kind, AlertKind::PriceChange);
+    assert_eq!(alert.dimensions.get("model").map(String::as_str), Some("gpt-4o"));
+    assert!(alert.summary.contains("the price of gpt-4o per token is 1.4 times what it was"), "{}", alert.summary);
+    assert!((alert.onset.0 - Minute(START.0 + 5 * DAY).start().0).abs() <= 60 * MINUTE_MS);
+    for alert in &all {
+        let split = alert.split.unwrap();
+        assert_eq!(split.price.0 + split.volume.0 + split.mix.0, alert.excess.0, "{}", alert.summary);
+    }
+    let split = alert.split.unwrap();
+    assert!(split.price.0 * 10 >= alert.excess.0 * 9 && split.mix == Nanos::ZERO, "{split:?}");
+    // After two days the new price is the normal one.
+    assert!(all.last().is_some_and(|last| last.id == alert.id));
+}
+
+#[test]
+fn more_tokens_at_the_old_price_are_no_change_of_price() {
+    let all = alerts(6 * 24, |at| {
+        let times = if at < 5 * DAY { 1 } else { 3 };
+        vec![("ranker", "gpt-4o", "ann", 4.0 * times as f64, 1_000_000 * times)]
+    });
+    let opened = opened(&all);
+    assert_eq!(opened.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::SpendSpike]);
+    let split = opened[0].split.unwrap();
+    assert!(split.volume.0 * 10 >= opened[0].excess.0 * 9, "{split:?}");
+    assert!(!opened[0].summary.contains("price"), "{}", opened[0].summary);
+}
+
+#[test]
+fn traffic_that_moves_to_a_dearer_model_is_named() {
+    let all = alerts(6 * 24, |at| {
+        if at < 5 * DAY { vec![("ranker", "mini", "ann", 4.0, 1_000_000)] } else { vec![("ranker", "large", "ann", 5.9, 1_000_000)] }
+    });
+    let opened = opened(&all);
+    let [alert] = opened[..] else { panic!("{:#?}", opened.iter().map(|alert| &alert.summary).collect::<Vec<_>>()) };
+    assert_eq!(alert.kind, AlertKind::ModelSwitch);
+    assert_eq!(alert.dimensions.get("model").map(String::as_str), Some("large"));
+    assert!(alert.summary.ends_with("traffic moved from mini to large"), "{}", alert.summary);
+}
+
+#[test]
+fn a_move_within_the_team_is_told_but_mailed_to_nobody() {
+    let all = alerts(9 * 24, |at| {
+        let (one, other) = if at < 8 * DAY { (4.0, 4.0) } else { (0.4, 7.6) };
+        vec![("old", "m", "ann", one, 0), ("new", "m", "bob", other, 0)]
+    });
+    let opened = opened(&all);
+    let first = opened[0];
+    assert_eq!((first.kind, first.severity, first.notify), (AlertKind::SpendMoved, Severity::Info, false));
+    assert!(first.summary.contains("in all it is as usual"), "{}", first.summary);
+    // The same rise without the fall beside it is a spike.
+    let all = alerts(9 * 24, |at| vec![("old", "m", "ann", 4.0, 0), ("new", "m", "bob", if at < 8 * DAY { 4.0 } else { 7.6 }, 0)]);
+    assert!(all.iter().any(|alert| alert.kind == AlertKind::SpendSpike && alert.notify));
+}
+
+#[test]
+fn one_user_beside_the_others_is_seen_within_minutes() {
+    let story = |leak: &'static str, factor: f64| {
+        move |at: i64| {
+            let mut uses = vec![("ranker", "m", if at % 60 < 30 { "ann" } else { "bob" }, 4.0, 0)];
+            if at >= 5 * DAY + 600 && at < 5 * DAY + 780 {
+                uses.push(("ranker", "m", leak, 4.0 * factor, 0));
+            }
+            uses
+        }
+    };
+    let all = alerts(6 * 24, story("eve", 3.5));
+    let first = opened(&all)[0];
+    assert_eq!((first.kind, first.causes[0].dimensions.get("user").map(String::as_str)), (AlertKind::Runaway, Some("eve")));
+    let begin = Minute(START.0 + 5 * DAY + 600).start();
+    assert!(first.detected_at.0 - begin.0 <= 15 * MINUTE_MS, "{}", first.detected_at);
+    // As much as the others is nobody's doing.
+    let all = alerts(6 * 24, story("eve", 0.4));
+    assert!(opened(&all).is_empty());
+}
+
+#[test]
+fn what_comes_every_day_is_told_once() {
+    let all = alerts(9 * 24, |at| {
+        let is_nightly = at >= 5 * DAY && at % DAY / 60 == 3;
+        vec![("ranker", "m", "ann", if is_nightly { 20.0 } else { 4.0 }, 0)]
+    });
+    assert_eq!(opened(&all).len(), 1, "{:#?}", opened(&all).iter().map(|alert| &alert.summary).collect::<Vec<_>>());
+}
