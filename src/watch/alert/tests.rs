@@ -115,7 +115,7 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     let story = |leak: &'static str, factor: f64| {
         move |at: i64| {
             let mut uses = vec![("ranker", "m", if at % 60 < 30 { "ann" } else { "bob" }, 4.0, 0)];
-            if at >= 5 * DAY + 600 && at < 5 * DAY + 780 {
+            if (5 * DAY + 600..5 * DAY + 780).contains(&at) {
                 uses.push(("ranker", "m", leak, 4.0 * factor, 0));
             }
             uses
