@@ -65,7 +65,8 @@ fn alerts(deployment: &Deployment) -> BTreeMap<String, (Value, Value, Value)> {
 fn killed_again_and_again_it_goes_on_as_it_would_without_a_copy() {
     let copied = Deployment::without_mail("copied", "[state]\ndir = \"copies\"");
     let plain = Deployment::without_mail("plain", "");
-    let events = history(&TEAMS, 48, now_ms() - 2 * HOUR_MS);
+    // All of it younger than what may still be amended: what comes late on a busy machine then changes its hour, and adds no record of its own.
+    let events = history(&TEAMS, 40, now_ms() - 2 * HOUR_MS);
     let parts: Vec<_> = events.chunks(events.len().div_ceil(4)).collect();
     let mut process = copied.start();
     assert_eq!(restored(&copied), (0, SHARDS), "there was no copy yet");

@@ -26,7 +26,8 @@ fn an_open_alert_is_mailed_again() {
     assert!(second[0].contains("still open"), "{second:?}");
     assert_ne!(first[1], second[1], "another mail");
     assert_eq!(second[2], first[1], "of the same conversation");
-    assert!(deployment.metric("tollgate_mails_total") >= 2);
+    // Counted once the server's answer is there, which is after the mail is.
+    wait_for("both mails to be counted", LIMIT, || (deployment.metric("tollgate_mails_total") >= 2).then_some(()));
 
     process.signal("TERM");
     assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
