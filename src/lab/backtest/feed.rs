@@ -177,7 +177,7 @@ impl<'a> Feed<'a> {
         let partials = self.batch.drain_into_shards(1).into_values().flatten().collect();
         let watermark = if is_end { Some(clock) } else { self.partition.watermark() };
         let marker = Marker { source: self.partition.source().clone(), watermark, idle: false, partitions_of_topic: 1 };
-        each(&ShardRecord { partials, markers: vec![marker] }, clock);
+        each(&ShardRecord { partials, markers: vec![marker], events: Vec::new() }, clock);
     }
 }
 
