@@ -6,7 +6,7 @@
 
 use super::super::Moment;
 use super::super::account::AccountState;
-use super::super::baseline::Channel;
+use super::super::baseline::{Channel, LocalHour};
 use super::super::history::Point;
 use super::super::judge::{self, Judged};
 use super::super::series::{Node, from_units, to_units};
@@ -22,8 +22,8 @@ const STILL_LOW: f64 = 0.5;
 const MOST_HOURS: usize = 24;
 /// So many hours in a row have to be low.
 const LEAST_HOURS: usize = 4;
-/// A week must be known, and in so many hours before the drop none was low: who sleeps at night, or at weekends, does not drop.
-const LEAST_KNOWN: u32 = 7 * 24;
+/// In so many hours before the drop none was low, and this hour of the week is known not to be: who sleeps at night, or at weekends, does
+/// not drop.
 const LEAST_BEFORE: usize = 36;
 const DAY: usize = 24;
 
@@ -36,13 +36,14 @@ struct Fall {
 
 /// Nodes that have dropped by now: the team, else its projects.
 pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judged: &[Judged], moment: Moment<'_>) -> Vec<Trigger> {
+    let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut triggers: Vec<Trigger> = Vec::new();
     for judged in judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))) {
         // What is told already, and the end of a rise, which is none.
         let is_told = state.episodes.values().any(|episode| episode.scope.within(&judged.scope) || judged.scope.within(&episode.scope));
         let is_wider_told = triggers.iter().any(|wider| judged.scope.within(&wider.judged.scope));
         let limits = judge::thresholds(moment.rules, account, &judged.scope);
-        let node = state.get(&judged.scope).filter(|_| !is_told && !is_wider_told && judged.expectation.hours_seen >= LEAST_KNOWN);
+        let node = state.get(&judged.scope).filter(|node| !is_told && !is_wider_told && !sleeps(node, local));
         if let Some(fall) = node.and_then(|node| fall(node, judged.actual, hour)).filter(|fall| fall.lacks >= to_units(limits.least_excess))
         {
             let mut judged = judged.clone();
@@ -53,6 +54,13 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
         }
     }
     triggers
+}
+
+/// Whether so little is usual at this hour of the week, for all that is known.
+fn sleeps(node: &Node, local: LocalHour) -> bool {
+    let points: Vec<f64> = node.closed.history.points().map(|point| f64::from(point.actual)).collect();
+    let mean = points.iter().sum::<f64>() / points.len().max(1) as f64;
+    node.closed.baseline.of_week(local).is_none_or(|usual| usual <= STILL_LOW * mean)
 }
 
 /// The drop that an hour stands in, if it is long enough and nothing before it was as low.

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::alert::Alert;
 use crate::model::effect::Effect;
 use crate::model::feedback::Feedback;
+use crate::model::money::Nanos;
 use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
 use crate::model::time::{MINUTE_MS, Minute};
 use crate::watch::rules::WatchRules;
@@ -125,19 +126,28 @@ impl Life {
 
 #[test]
 fn who_acknowledges_is_named_and_not_told_again_until_it_gets_worse() {
-    let mut life = Life::new();
-    life.usual_with(SPIKE + 60, SPIKE, 3);
-    assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
-    life.say_of_alert(Verdict::Ack, None);
-    let acknowledged = life.last().clone();
-    assert_eq!((acknowledged.state, acknowledged.feedback.len()), (AlertState::Acknowledged, 1));
-    let said = &acknowledged.feedback[0];
-    assert_eq!((said.actor.as_deref(), said.verdict.as_str(), said.note.as_deref()), (Some("ann@example.com"), "ack", Some("load test")));
-    let told = life.alerts.len();
-    life.usual_with(SPIKE + 12 * 60, SPIKE, 3);
-    let after: Vec<AlertState> = life.states().split_off(told);
-    assert!(after.iter().all(|state| matches!(state, AlertState::Acknowledged | AlertState::Resolved)), "{after:?}");
-    assert_eq!((life.last().state, life.last().feedback.len(), life.standing()), (AlertState::Resolved, 1, 0));
+    // The spike is critical from ten times the least excess on.
+    for (least_excess, gets_worse) in [(40, false), (10, true)] {
+        let mut life = Life::new();
+        life.rules.defaults.least_excess = Nanos::from_units(least_excess);
+        life.usual_with(SPIKE + 60, SPIKE, 3);
+        assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
+        life.say_of_alert(Verdict::Ack, None);
+        let acknowledged = life.last().clone();
+        assert_eq!((acknowledged.state, acknowledged.feedback.len()), (AlertState::Acknowledged, 1));
+        let said = &acknowledged.feedback[0];
+        assert_eq!(
+            (said.actor.as_deref(), said.verdict.as_str(), said.note.as_deref()),
+            (Some("ann@example.com"), "ack", Some("load test"))
+        );
+        let told = life.alerts.len();
+        life.usual_with(SPIKE + 12 * 60, SPIKE, 3);
+        let after: Vec<AlertState> = life.states().split_off(told);
+        let is_patient = after.iter().all(|state| matches!(state, AlertState::Acknowledged | AlertState::Resolved));
+        assert_eq!(is_patient, !gets_worse, "{after:?}");
+        assert_eq!(after.contains(&AlertState::Reopened), gets_worse, "{after:?}");
+        assert_eq!((life.last().state, life.last().feedback.len(), life.standing()), (AlertState::Resolved, 1, 0));
+    }
 }
 
 #[test]
