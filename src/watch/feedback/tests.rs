@@ -130,6 +130,7 @@ fn who_acknowledges_is_named_and_not_told_again_until_it_gets_worse() {
     for (least_excess, gets_worse) in [(40, false), (10, true)] {
         let mut life = Life::new();
         life.rules.defaults.least_excess = Nanos::from_units(least_excess);
+        life.rules.defaults.runaway_floor = Nanos::from_units(1_000);
         life.usual_with(SPIKE + 60, SPIKE, 3);
         assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
         life.say_of_alert(Verdict::Ack, None);
