@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::draw::svg;
 use self::graph::{Graph, NodeId, What};
 use self::rules::LineageRules;
-use self::runs::Runs;
+use self::runs::{Runs, Touched};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::lineage::{Job, LineageEvent, ModelName, StatedDataset, Told};
@@ -81,17 +81,18 @@ impl Lineage {
     pub fn apply(&mut self, event: &LineageEvent) {
         match &event.told {
             Told::Run { run_id, state, job, inputs, outputs } => {
-                let (inputs, outputs) = (self.datasets(inputs), self.datasets(outputs));
+                let touched = self.touched(inputs, outputs);
                 let name = self.job(job);
-                self.runs.take(&mut self.graph, run_id, *state, &name, &inputs, &outputs);
+                self.runs.take(&mut self.graph, run_id, *state, &name, touched);
             }
             Told::Job { job, inputs, outputs } => {
-                let (inputs, outputs) = (self.datasets(inputs), self.datasets(outputs));
+                let touched = self.touched(inputs, outputs);
                 let name = self.job(job);
-                self.runs.define(&mut self.graph, &name, &inputs, &outputs);
+                self.runs.define(&mut self.graph, &name, touched);
             }
             Told::Dataset(dataset) => {
-                self.datasets(std::slice::from_ref(dataset));
+                let touched = self.touched(std::slice::from_ref(dataset), &[]);
+                touched.name_models(&mut self.graph);
             }
         }
     }
@@ -155,23 +156,19 @@ impl Lineage {
         name
     }
 
-    /// Sorted, each once.
-    fn datasets(&mut self, stated: &[StatedDataset]) -> Vec<NodeId> {
-        let mut ids = Vec::with_capacity(stated.len());
-        for dataset in stated {
-            let id = self.graph.dataset(&format!("{}/{}", dataset.namespace, dataset.name));
-            if let Some(origins) = &dataset.origins {
-                self.graph.state(id, origins);
+    fn touched(&mut self, inputs: &[StatedDataset], outputs: &[StatedDataset]) -> Touched {
+        let mut touched = Touched::default();
+        for (stated, ids) in [(inputs, &mut touched.inputs), (outputs, &mut touched.outputs)] {
+            for dataset in stated {
+                let id = self.graph.dataset(&format!("{}/{}", dataset.namespace, dataset.name));
+                if let Some(origins) = &dataset.origins {
+                    self.graph.state(id, origins);
+                }
+                touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
+                ids.insert(id);
             }
-            if let Some(name) = &dataset.model {
-                let model = self.graph.model(name);
-                self.graph.link(id, model);
-            }
-            ids.push(id);
         }
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        touched
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::graph::{Graph, NodeId};
 use crate::model::Text;
-use crate::model::lineage::RunState;
+use crate::model::lineage::{ModelName, RunState};
 
 /// Runs that are remembered; events of an older one are taken for those of a new one.
 const MOST_RUNS: usize = 100_000;
@@ -19,16 +19,42 @@ pub struct Runs {
     flows: BTreeMap<NodeId, u64>,
 }
 
+/// Datasets of a run, or of one of its events.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    pub inputs: BTreeSet<NodeId>,
+    pub outputs: BTreeSet<NodeId>,
+    /// Which of them are models.
+    pub models: BTreeSet<(NodeId, ModelName)>,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Run {
-    inputs: BTreeSet<NodeId>,
-    outputs: BTreeSet<NodeId>,
+    touched: Touched,
     counts: bool,
     flow: Option<NodeId>,
 }
 
+impl Touched {
+    pub fn name_models(&self, graph: &mut Graph) {
+        for (dataset, name) in &self.models {
+            let model = graph.model(name);
+            graph.link(*dataset, model);
+        }
+    }
+
+    fn flow(&self, graph: &mut Graph, job: &str) -> Option<NodeId> {
+        if self.outputs.is_empty() {
+            return None;
+        }
+        let (inputs, outputs): (Vec<_>, Vec<_>) = (self.inputs.iter().copied().collect(), self.outputs.iter().copied().collect());
+        Some(graph.flow(job, &inputs, &outputs))
+    }
+}
+
 impl Runs {
-    pub fn take(&mut self, graph: &mut Graph, id: &Text, state: RunState, job: &str, inputs: &[NodeId], outputs: &[NodeId]) {
+    /// `touched` is what one event of the run names.
+    pub fn take(&mut self, graph: &mut Graph, id: &Text, state: RunState, job: &str, touched: Touched) {
         if !self.runs.contains_key(id) {
             self.order.push_back(id.clone());
             if self.order.len() > MOST_RUNS
@@ -38,18 +64,19 @@ impl Runs {
             }
         }
         let run = self.runs.entry(id.clone()).or_default();
-        run.inputs.extend(inputs);
-        run.outputs.extend(outputs);
+        run.touched.inputs.extend(touched.inputs);
+        run.touched.outputs.extend(touched.outputs);
+        run.touched.models.extend(touched.models);
         match state {
             // A streaming job never completes, and its data moves all the same.
             RunState::Running | RunState::Complete => run.counts = true,
             RunState::Start | RunState::Other | RunState::Abort | RunState::Fail => {}
         }
-        if !run.counts || run.outputs.is_empty() {
+        if !run.counts {
             return;
         }
-        let (inputs, outputs): (Vec<_>, Vec<_>) = (run.inputs.iter().copied().collect(), run.outputs.iter().copied().collect());
-        let flow = graph.flow(job, &inputs, &outputs);
+        run.touched.name_models(graph);
+        let Some(flow) = run.touched.flow(graph, job) else { return };
         let before = run.flow.replace(flow);
         if before == Some(flow) {
             return;
@@ -65,9 +92,9 @@ impl Runs {
     }
 
     /// By its definition a job always counts.
-    pub fn define(&mut self, graph: &mut Graph, job: &str, inputs: &[NodeId], outputs: &[NodeId]) {
-        if !outputs.is_empty() {
-            let flow = graph.flow(job, inputs, outputs);
+    pub fn define(&mut self, graph: &mut Graph, job: &str, touched: Touched) {
+        touched.name_models(graph);
+        if let Some(flow) = touched.flow(graph, job) {
             *self.flows.entry(flow).or_default() += 1;
         }
     }

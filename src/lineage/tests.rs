@@ -65,6 +65,8 @@ fn what_only_started_or_failed_has_led_to_nothing() {
         lineage.apply(&run(id, state, "train", &[stated("cn", &["CN"])], &[of_model("m", "scorer", "1")]));
     }
     assert_eq!(facts(&mut lineage, "scorer", Some("1")), known(&["DE"]));
+    lineage.apply(&run("f", RunState::Fail, "train", &[stated("cn", &["CN"])], &[of_model("m2", "scorer", "2")]));
+    assert!(lineage.graph.find(&What::Model(ModelName { model: text("scorer"), version: Some(text("2")) })).is_none());
     // A stream never completes.
     lineage.apply(&run("b", RunState::Running, "train", &[], &[]));
     assert_eq!(facts(&mut lineage, "scorer", Some("1")), known(&["CN", "DE"]));
