@@ -76,6 +76,11 @@ impl Lineage {
         self.graph.follow(rules);
     }
 
+    /// Datasets, jobs and models.
+    pub fn nodes(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
     /// Takes a record of the lineage log.
     pub fn take(&mut self, record: &LineageRecord) {
         for item in &record.items {
@@ -208,6 +213,11 @@ impl Lineage {
         }
         touched
     }
+}
+
+/// Whether somebody did something that the graph has to know of.
+pub fn concerns(event: &ActivityEvent) -> bool {
+    event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment"))
 }
 
 impl Place {
