@@ -46,18 +46,21 @@ fn last(told: &Told, model: &str) -> Option<(Vec<String>, bool)> {
     (shards.len() == SHARDS && last.all(|other| other == first)).then_some(first)
 }
 
+/// For the topics of lineage (the last one is none that can be read) and of activity.
+fn inputs(deployment: &Deployment) -> (Vec<Value>, Vec<Value>) {
+    let line = |topic: &str, event: &Value| json!({"topic": deployment.topic(topic), "key": "k", "value_json": event});
+    let mut events: Vec<Value> = lines("events.jsonl").iter().map(|event| line("lineage-events", event)).collect();
+    events.push(json!({"topic": deployment.topic("lineage-events"), "key": "k", "value": "{\"eventType\": \"DONE\"}"}));
+    let activity = lines("activity.jsonl").into_iter().filter(|line| line["topic"] == "activity-events");
+    (events, activity.map(|event| line("activity-events", &event["value"])).collect())
+}
+
 #[test]
 fn origins_of_models_are_told_to_every_shard_once() {
     let deployment = Deployment::without_mail("lineage", "[intake]\ndead_letter_ratio = 1.0");
     let bootstrap = deployment.broker.bootstrap();
     let topic = deployment.topic("lineage-events");
-    let mut events: Vec<Value> =
-        lines("events.jsonl").into_iter().map(|event| json!({"topic": topic, "key": "k", "value_json": event})).collect();
-    events.push(json!({"topic": topic, "key": "k", "value": "{\"eventType\": \"DONE\"}"}));
-    let activity = lines("activity.jsonl").into_iter().filter(|line| line["topic"] == "activity-events");
-    let activity: Vec<Value> =
-        activity.map(|line| json!({"topic": deployment.topic("activity-events"), "key": "k", "value_json": line["value"]})).collect();
-
+    let (events, activity) = inputs(&deployment);
     let mut process = deployment.start();
     let log = reader(
         &mut deployment.broker.client(),
