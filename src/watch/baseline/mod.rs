@@ -278,6 +278,11 @@ impl Baseline {
         Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.seen, gauges }
     }
 
+    /// What an hour of the day usually takes; `None` until it has been seen once.
+    pub fn of_day(&self, hour_of_day: u8) -> Option<f64> {
+        self.experts.of_day(usize::from(hour_of_day))
+    }
+
     /// What this hour of the week usually takes; `None` until it has been seen once, after the first day.
     pub fn of_week(&self, local: LocalHour) -> Option<f64> {
         self.experts.forecasts(local, self.seen).week
