@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::time::Hour;
 
 /// In nats: how much rarer a bucket must be for each alert told.
-const STEP: f64 = 0.5;
+const STEP: f64 = 0.25;
 /// Bounds, in nats.
 const LEAST: f64 = -0.7;
 const MOST: f64 = 3.0;
