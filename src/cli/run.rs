@@ -97,8 +97,14 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
         }
     }
     if wanted(Only::Deliver) {
-        let (setup, delivery) = (setup.clone(), delivery.clone());
-        roles.push(Role { name: "deliver", thread: 0, run: Box::new(move |stop| deliver::worker::run(&setup, &delivery, 0, stop)) });
+        let (for_alerts, delivery_of_alerts) = (setup.clone(), delivery.clone());
+        let run = move |stop: &Stop| deliver::worker::run::<false>(&for_alerts, &delivery_of_alerts, 0, stop);
+        roles.push(Role { name: "deliver", thread: 0, run: Box::new(run) });
+        if loaded.policies.is_some() {
+            let (setup, delivery) = (setup.clone(), delivery.clone());
+            let run = move |stop: &Stop| deliver::worker::run::<true>(&setup, &delivery, 0, stop);
+            roles.push(Role { name: "deliver-violations", thread: 0, run: Box::new(run) });
+        }
     }
     if wanted(Only::Intake) || wanted(Only::Watch) {
         let setup = setup.clone();

@@ -55,10 +55,12 @@ pub enum AlertKind {
     ModelSwitch,
     /// One project, model or leaf spends more and another one less by as much: the team's spend is as usual.
     SpendMoved,
+    /// Somebody violates a policy. Stands on the topic `governance-violations` in a form of its own; this is how people are told of it.
+    PolicyViolation,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 7] = [
+    pub const ALL: [AlertKind; 8] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -66,6 +68,7 @@ impl AlertKind {
         AlertKind::PriceChange,
         AlertKind::ModelSwitch,
         AlertKind::SpendMoved,
+        AlertKind::PolicyViolation,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -77,6 +80,7 @@ impl AlertKind {
             AlertKind::PriceChange => "price_change",
             AlertKind::ModelSwitch => "model_switch",
             AlertKind::SpendMoved => "spend_moved",
+            AlertKind::PolicyViolation => "policy_violation",
         }
     }
 

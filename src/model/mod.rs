@@ -13,6 +13,7 @@ pub mod record;
 pub mod rollup;
 pub mod time;
 pub mod usage;
+pub mod violation;
 pub mod wire;
 
 /// Shared immutable text: team, project, model and other dimension values are cloned often and changed never.

@@ -73,6 +73,9 @@ const USAGE: &[Field] = &[
     of_event("tags", Kind::Tags),
 ];
 
+/// How many fields usage has.
+pub const USAGE_FIELDS: usize = USAGE.len();
+
 const RESOURCE: &[Field] = &[
     text("team"),
     text("project"),

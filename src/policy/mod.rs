@@ -18,6 +18,7 @@ mod parse;
 pub mod regions;
 mod rules;
 mod sample;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

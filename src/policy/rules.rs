@@ -38,6 +38,12 @@ pub struct Policy {
     pub remedy: Option<Message>,
     /// Fields that a violation shows, beside those that its conditions ask for.
     pub evidence: Vec<FieldId>,
+    /// Fields that tell one violation from another, beside the team. Not given: those that the conditions ask for.
+    pub per: Vec<FieldId>,
+    /// The pack that it is a part of, and its source as of when.
+    pub pack: Option<Text>,
+    pub source: Option<Text>,
+    pub as_of: Option<Timestamp>,
     /// Holds from then on, and until then.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,

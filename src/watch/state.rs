@@ -29,6 +29,9 @@ pub enum StateKey {
     LeafClosed(Account, LeafDimensions),
     LeafOpen(Account, LeafDimensions),
     Episode(Account, String),
+    Violation(super::violation::Key),
+    /// Hash of the policies that open violations were last held against.
+    Policies,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +67,15 @@ impl Shard {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = state.episodes.get(&id).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Episode(state.account.clone(), id)), value });
+        }
+        let (violations, is_judged_by_changed) = self.violations.take_changed();
+        for key in violations {
+            let value = self.violations.get(&key).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Violation(key)), value });
+        }
+        if is_judged_by_changed {
+            let value = Some(encode(&self.violations.judged_by()));
+            changes.push(StateChange { key: encode_key(&StateKey::Policies), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

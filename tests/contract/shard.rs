@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use tollgate::model::leaf::{Leaf, Measure};
 use tollgate::model::money::{Currency, Nanos};
-use tollgate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
+use tollgate::model::partial::{Marker, Partial, PolicyHit, Said, ShardRecord, Source, UserCost};
 use tollgate::model::time::{Minute, Timestamp};
 use tollgate::model::wire::{self, SchemaName, decode_shard_record, encode_shard_record};
 
@@ -51,8 +51,16 @@ fn time() -> impl Strategy<Value = Timestamp> {
 
 fn partial() -> impl Strategy<Value = Partial> {
     let user = (text(), nanos()).prop_map(|(user, cost)| UserCost { user: user.as_str().into(), cost });
-    (leaf(), any::<i64>(), vec(count(), 8), (nanos(), nanos()), any::<bool>(), (time(), time()), vec(user, 0..4)).prop_map(
-        |(leaf, minute, counts, (cost, quantity), has_negative, times, users)| Partial {
+    let said = proptest::sample::select(Said::ALL.to_vec());
+    let hit = ("[ab-]{1,9}", said, count(), nanos()).prop_map(|(policy, said, events, cost)| PolicyHit {
+        policy: policy.as_str().into(),
+        said,
+        events,
+        cost,
+    });
+    let lists = (vec(user, 0..4), vec(hit, 0..3));
+    (leaf(), any::<i64>(), vec(count(), 8), (nanos(), nanos()), any::<bool>(), (time(), time()), lists).prop_map(
+        |(leaf, minute, counts, (cost, quantity), has_negative, times, (users, hits))| Partial {
             leaf,
             minute: Minute(minute),
             events: counts[0],
@@ -69,6 +77,7 @@ fn partial() -> impl Strategy<Value = Partial> {
             last_event_time: times.0,
             last_ingest_time: times.1,
             users,
+            hits,
         },
     )
 }
@@ -84,7 +93,7 @@ fn record() -> impl Strategy<Value = ShardRecord> {
 }
 
 fn sealed(payload: &[u8]) -> Vec<u8> {
-    [b"T\x01", &crc32fast::hash(payload).to_le_bytes()[..], payload].concat()
+    [b"T\x02", &crc32fast::hash(payload).to_le_bytes()[..], payload].concat()
 }
 
 proptest! {

@@ -208,6 +208,7 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
         last_event_time: event.event_time,
         last_ingest_time: NOW,
         users: users.collect(),
+        hits: Vec::new(),
     }
 }
 

@@ -93,9 +93,12 @@ impl Episode {
 /// The channel that an episode is measured on.
 pub(crate) fn channel_of(kind: AlertKind) -> Channel {
     match kind {
-        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::PriceChange | AlertKind::ModelSwitch | AlertKind::SpendMoved => {
-            Channel::Bucket
-        }
+        AlertKind::SpendSpike
+        | AlertKind::Runaway
+        | AlertKind::PriceChange
+        | AlertKind::ModelSwitch
+        | AlertKind::SpendMoved
+        | AlertKind::PolicyViolation => Channel::Bucket,
         AlertKind::Sustained => Channel::Hours,
         AlertKind::LevelShift => Channel::Level,
     }
@@ -203,6 +206,7 @@ fn class(kind: AlertKind) -> u8 {
         AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::Sustained | AlertKind::LevelShift => 0,
         AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
         AlertKind::SpendMoved => 2,
+        AlertKind::PolicyViolation => 3,
     }
 }
 

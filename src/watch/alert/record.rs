@@ -24,7 +24,7 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
-        AlertKind::SpendMoved => return Severity::Info,
+        AlertKind::SpendMoved | AlertKind::PolicyViolation => return Severity::Info,
         AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift | AlertKind::PriceChange | AlertKind::ModelSwitch => {
             (limits.least_excess, CRITICAL_SPIKE)
         }

@@ -132,6 +132,8 @@ impl Restorer {
                 let episode = from_payload(payload)?;
                 self.account(account).1.episodes.insert(id, episode);
             }
+            StateKey::Violation(key) => self.shard.violations.put(key, Some(from_payload(payload)?)),
+            StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
         }
         Ok(())
     }
@@ -244,6 +246,8 @@ impl Restorer {
             StateKey::Episode(account, id) => {
                 self.account(account).1.episodes.remove(&id);
             }
+            StateKey::Violation(key) => self.shard.violations.put(key, None),
+            StateKey::Policies => self.shard.violations.put_judged_by(0),
         }
     }
 

@@ -7,7 +7,9 @@ use crate::model::effect::{Effect, StateChange};
 use crate::model::leaf::Leaf;
 use crate::model::partial::{Marker, Partial, Source, UserCost};
 use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
+use crate::policy::Policy;
 use crate::watch::tests::{START, partial, rules};
+use crate::watch::violation::tests::{policy, stream};
 
 const RECORDS: u64 = 200;
 
@@ -121,7 +123,11 @@ impl Changelog {
 }
 
 fn rules_of(seed: u64) -> WatchRules {
-    WatchRules { series_per_team: if seed.is_multiple_of(2) { 14 } else { 1_000 }, ..rules() }
+    // Forbids what half of all usage is, some of it for a time only, so that violations come and go.
+    let until = Some(START.start().plus_ms(5 * 60 * MINUTE_MS));
+    let all = vec![policy("large", "model == 'large'"), Policy { until, ..policy("crawling", "project == 'crawler'") }];
+    let series_per_team = if seed.is_multiple_of(2) { 14 } else { 1_000 };
+    WatchRules { series_per_team, policies: stream(all, Vec::new()), ..rules() }
 }
 
 /// Without commits, crashes or slices.

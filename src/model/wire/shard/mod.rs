@@ -7,11 +7,11 @@ use super::WireError;
 use crate::model::Text;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
+use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The version that this program writes, and the only one that it reads.
-pub const SHARD_FORMAT_VERSION: u8 = 1;
+/// The version that this program writes; it reads the earlier ones too. Version 1 knew no policies.
+pub const SHARD_FORMAT_VERSION: u8 = 2;
 
 const MAGIC: u8 = b'T';
 const HEADER_LENGTH: usize = 6;
@@ -41,7 +41,7 @@ pub fn decode_shard_record(bytes: &[u8]) -> Result<ShardRecord, WireError> {
     if found > reads {
         return Err(WireError::NewerVersion { found, reads });
     }
-    if found < reads {
+    if found == 0 {
         return Err(WireError::OlderVersion { found, reads });
     }
     let Some((stored, payload)) = rest.split_first_chunk::<4>() else {
@@ -51,11 +51,11 @@ pub fn decode_shard_record(bytes: &[u8]) -> Result<ShardRecord, WireError> {
     if stored != computed {
         return Err(WireError::Checksum { stored, computed });
     }
-    decode_payload(payload)
+    decode_payload(payload, found)
 }
 
-fn decode_payload(payload: &[u8]) -> Result<ShardRecord, WireError> {
-    let mut reader = Reader { rest: payload };
+fn decode_payload(payload: &[u8], version: u8) -> Result<ShardRecord, WireError> {
+    let mut reader = Reader { rest: payload, version };
     let mut seen = Seen::new();
     let partials = reader.array("partials", |reader| reader.partial(&mut seen))?;
     let markers = reader.array("markers", |reader| reader.marker(&mut seen))?;
@@ -98,7 +98,8 @@ impl Writer {
         self.count("tokens_reasoning", partial.tokens_reasoning)?;
         self.long(partial.last_event_time.0);
         self.long(partial.last_ingest_time.0);
-        self.array(&partial.users, Writer::user)
+        self.array(&partial.users, Writer::user)?;
+        self.array(&partial.hits, Writer::hit)
     }
 
     fn leaf(&mut self, leaf: &Leaf) -> Result<(), WireError> {
@@ -116,6 +117,18 @@ impl Writer {
     fn user(&mut self, user: &UserCost) -> Result<(), WireError> {
         self.text(&user.user)?;
         self.decimal("users.cost", user.cost)
+    }
+
+    fn hit(&mut self, hit: &PolicyHit) -> Result<(), WireError> {
+        self.text(&hit.policy)?;
+        self.long(match hit.said {
+            Said::Violates => 0,
+            Said::Exempt => 1,
+            Said::Indeterminate => 2,
+            Said::DryRun => 3,
+        });
+        self.count("hits.events", hit.events)?;
+        self.decimal("hits.cost", hit.cost)
     }
 
     fn marker(&mut self, marker: &Marker) -> Result<(), WireError> {
@@ -230,6 +243,8 @@ impl Seen {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// Format version of the record.
+    version: u8,
 }
 
 impl<'a> Reader<'a> {
@@ -276,6 +291,7 @@ impl<'a> Reader<'a> {
             last_event_time: Timestamp(self.long("last_event_time")?),
             last_ingest_time: Timestamp(self.long("last_ingest_time")?),
             users: self.array("users", Reader::user)?,
+            hits: if self.version == 1 { Vec::new() } else { self.array("hits", Reader::hit)? },
         })
     }
 
@@ -298,6 +314,13 @@ impl<'a> Reader<'a> {
 
     fn user(&mut self) -> Result<UserCost, WireError> {
         Ok(UserCost { user: self.text("users.user")?.into(), cost: self.decimal("users.cost")? })
+    }
+
+    fn hit(&mut self) -> Result<PolicyHit, WireError> {
+        let policy = self.text("hits.policy")?.into();
+        let said = usize::try_from(self.long("hits.said")?).ok().and_then(|place| Said::ALL.get(place));
+        let said = *said.ok_or(WireError::Malformed("hits.said"))?;
+        Ok(PolicyHit { policy, said, events: self.count("hits.events")?, cost: self.decimal("hits.cost")? })
     }
 
     fn marker(&mut self, seen: &mut Seen) -> Result<Marker, WireError> {
