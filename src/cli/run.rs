@@ -40,6 +40,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
             "kafka.delivery is \"at_least_once\": that is for the demo's in-process broker only, a real one has transactions; set \"exactly_once\""
         );
     }
+    say_notices(&loaded);
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(HealthBoard::default());
     let setup = Arc::new(assemble::setup(&loaded, metrics.clone(), health.clone())?);
@@ -137,6 +138,13 @@ async fn on_signals(
     stop.ask();
 }
 
+/// Packs that may be out of date, exemptions that end.
+fn say_notices(loaded: &Loaded) {
+    for notice in loaded.policies.iter().flat_map(|folder| folder.notices(clock::now())) {
+        tracing::warn!("{notice}");
+    }
+}
+
 /// All or nothing: a file with a problem changes nothing.
 fn take_over(
     setup: &Setup,
@@ -166,6 +174,7 @@ fn take_over(
     for setting in config::restart::restart_needed(current, &new) {
         tracing::warn!(setting, "takes effect at the next start");
     }
+    say_notices(&new);
     setup.intake_rules.store(Arc::new(new.intake.clone()));
     setup.watch_rules.store(Arc::new(new.watch.clone()));
     delivery.rules.store(Arc::new(assemble::deliver_rules(&new.settings)));

@@ -9,6 +9,7 @@
 
 mod ask;
 mod check;
+pub mod domains;
 mod eval;
 pub mod fields;
 mod judge;

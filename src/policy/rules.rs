@@ -209,6 +209,30 @@ impl Policies {
 }
 
 impl Policy {
+    /// A global one that forbids what its condition says, and says nothing else.
+    pub fn new(id: &str, when: Condition) -> Policy {
+        Policy {
+            id: id.into(),
+            domain: None,
+            owner: "".into(),
+            severity: Severity::default(),
+            mode: Mode::Enforce,
+            when,
+            unless: None,
+            message: Message::default(),
+            remedy: None,
+            evidence: Vec::new(),
+            per: Vec::new(),
+            pack: None,
+            source: None,
+            as_of: None,
+            since: None,
+            until: None,
+            overridable: false,
+            replaces: None,
+        }
+    }
+
     fn form(&self) -> String {
         let unless = self.unless.as_ref().map_or_else(String::new, |unless| unless.tree.form());
         format!("{} unless {unless}", self.when.tree.form())

@@ -256,8 +256,19 @@ impl fmt::Debug for Stream {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::policy::{Condition, Exemption, Message, Sets};
+
+    pub fn policy(id: &str, when: &str) -> Policy {
+        let message = Message::parse("{team} uses {provider}", Subject::Usage).unwrap();
+        Policy { message, ..Policy::new(id, Condition::compile(when, Subject::Usage, &Sets::default()).unwrap()) }
+    }
+
+    pub fn stream(policies: Vec<Policy>, exemptions: Vec<Exemption>) -> Arc<Stream> {
+        let regions = Regions::parse(include_str!("../../config/regions.csv")).unwrap();
+        Arc::new(Stream::new(Policies { policies, exemptions, domains: Vec::new() }, regions))
+    }
 
     #[test]
     fn a_leafs_fields_come_first_and_in_this_order() {

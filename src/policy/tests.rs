@@ -140,26 +140,8 @@ fn what_does_not_fit_is_told_with_its_place_and_what_would() {
 }
 
 fn policy(id: &str, when: &str, unless: Option<&str>) -> Policy {
-    Policy {
-        id: id.into(),
-        domain: None,
-        owner: "platform".into(),
-        severity: Severity::Warning,
-        mode: Mode::Enforce,
-        when: compile(when),
-        unless: unless.map(compile),
-        message: Message::parse("{team} uses {provider}", Subject::Usage).unwrap(),
-        remedy: None,
-        evidence: Vec::new(),
-        per: Vec::new(),
-        pack: None,
-        source: None,
-        as_of: None,
-        since: None,
-        until: None,
-        overridable: false,
-        replaces: None,
-    }
+    let message = Message::parse("{team} uses {provider}", Subject::Usage).unwrap();
+    Policy { owner: "platform".into(), unless: unless.map(compile), message, ..Policy::new(id, compile(when)) }
 }
 
 fn of_domain(policy: Policy, replaces: Option<&str>) -> Policy {

@@ -8,8 +8,9 @@ use crate::model::leaf::Leaf;
 use crate::model::partial::{Marker, Partial, Source, UserCost};
 use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
 use crate::policy::Policy;
+use crate::policy::stream::tests::{policy, stream};
 use crate::watch::tests::{START, partial, rules};
-use crate::watch::violation::tests::{policy, stream};
+
 
 const RECORDS: u64 = 200;
 

@@ -6,7 +6,7 @@
 mod judge;
 mod life;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,5 @@
 //! Violations as a shard lives through them: what opens, grows, ends and opens again, and what stays silent.
 
-use std::sync::Arc;
-
 use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::effect::Effect;
 use crate::model::leaf::Leaf;
@@ -10,40 +8,11 @@ use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardRecord, Sourc
 use crate::model::time::{MINUTE_MS, Minute};
 use crate::model::violation::Violation;
 use crate::policy::fields::Subject;
-use crate::policy::regions::Regions;
-use crate::policy::stream::Stream;
-use crate::policy::{Condition, Exemption, Message, Mode, Policies, Policy, Sets};
+use crate::policy::stream::tests::{policy, stream};
+use crate::policy::{Exemption, Mode, Policy};
 use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
 use crate::watch::tests::{START, partial, rules};
-
-pub(crate) fn policy(id: &str, when: &str) -> Policy {
-    Policy {
-        id: id.into(),
-        domain: None,
-        owner: "platform".into(),
-        severity: crate::model::alert::Severity::Warning,
-        mode: Mode::Enforce,
-        when: Condition::compile(when, Subject::Usage, &Sets::default()).unwrap(),
-        unless: None,
-        message: Message::parse("{team} uses {provider}", Subject::Usage).unwrap(),
-        remedy: None,
-        evidence: Vec::new(),
-        per: Vec::new(),
-        pack: None,
-        source: None,
-        as_of: None,
-        since: None,
-        until: None,
-        overridable: false,
-        replaces: None,
-    }
-}
-
-pub(crate) fn stream(policies: Vec<Policy>, exemptions: Vec<Exemption>) -> Arc<Stream> {
-    let regions = Regions::parse(include_str!("../../../config/regions.csv")).unwrap();
-    Arc::new(Stream::new(Policies { policies, exemptions, domains: Vec::new() }, regions))
-}
 
 struct Bench {
     shard: Shard,
