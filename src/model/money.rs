@@ -157,12 +157,15 @@ pub mod decimal {
     }
 }
 
-/// As [`decimal`], for an amount that there may be none of.
+/// Serde form of an amount that may be absent, as [`decimal`].
 pub mod optional_decimal {
     use super::*;
 
     pub fn serialize<S: Serializer>(value: &Option<Nanos>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.map(|value| value.to_string()).serialize(serializer)
+        match value {
+            Some(value) => serializer.serialize_some(&format_args!("{value}")),
+            None => serializer.serialize_none(),
+        }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Nanos>, D::Error> {

@@ -32,7 +32,7 @@ impl Bench {
         let start = Minute(START.0 + minute).start();
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(start), idle: false, partitions_of_topic: 1 };
-        let record = ShardRecord { partials, markers: vec![marker] };
+        let record = ShardRecord { partials, markers: vec![marker], ..ShardRecord::default() };
         let effects = self.shard.apply_whole(&record, self.offset, start.plus_ms(MINUTE_MS), &self.rules);
         self.offset += 1;
         let of = |effect| if let Effect::Violation(violation) = effect { Some(*violation) } else { None };
@@ -149,7 +149,7 @@ fn a_violation_joins_the_alert_that_it_explains() {
     }
     for step in 0..30 {
         let at = minute + step;
-        let record = ShardRecord { partials: vec![used(at, "openai", "ranker", 0.02), used(at, "deepseek", "ranker", 6.0)], markers: Vec::new() };
+        let record = ShardRecord { partials: vec![used(at, "openai", "ranker", 0.02), used(at, "deepseek", "ranker", 6.0)], ..ShardRecord::default() };
         let time = Minute(START.0 + at).start();
         for effect in bench.shard.apply_whole(&record, bench.offset, time, &bench.rules) {
             match effect {

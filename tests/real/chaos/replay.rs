@@ -133,7 +133,7 @@ fn future(mut shard: Shard, fleet: &Fleet, rules: &WatchRules) -> Vec<Effect> {
             idle: false,
             partitions_of_topic: INPUT_PARTITIONS,
         };
-        let record = ShardRecord { partials: Vec::new(), markers: (0..INPUT_PARTITIONS).map(marker).collect() };
+        let record = ShardRecord { partials: Vec::new(), markers: (0..INPUT_PARTITIONS).map(marker).collect(), events: Vec::new() };
         let offset = shard.header().position;
         effects.extend(shard.apply_whole(&record, offset, at, rules));
     }

@@ -7,25 +7,37 @@ use super::WireError;
 use crate::model::Text;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardRecord, Source, UserCost};
+use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The version that this program writes; it reads the earlier ones too. Version 1 knew no policies.
-pub const SHARD_FORMAT_VERSION: u8 = 2;
+/// The newest version: partials end with what policies said. Version 2 knew no policies and had events behind the markers, version 1 had
+/// no events. A record is written in the lowest version that holds it, which a program that is a release older reads as well, so that a
+/// rolling upgrade is one.
+pub const SHARD_FORMAT_VERSION: u8 = 3;
+const WITHOUT_HITS: u8 = 2;
+const WITHOUT_EVENTS: u8 = 1;
 
 const MAGIC: u8 = b'T';
 const HEADER_LENGTH: usize = 6;
 
 pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
-    let mut out = Writer { bytes: Vec::with_capacity(HEADER_LENGTH + 192 * record.partials.len() + 64 * record.markers.len() + 2) };
+    let version = match (record.partials.iter().any(|partial| !partial.hits.is_empty()), record.events.is_empty()) {
+        (true, _) => SHARD_FORMAT_VERSION,
+        (false, false) => WITHOUT_HITS,
+        (false, true) => WITHOUT_EVENTS,
+    };
+    let mut out = Writer { version, bytes: Vec::with_capacity(HEADER_LENGTH + 192 * record.partials.len() + 64 * record.markers.len() + 2) };
     out.bytes.extend_from_slice(&[0; HEADER_LENGTH]);
     out.array(&record.partials, Writer::partial)?;
     out.array(&record.markers, Writer::marker)?;
-    let Writer { mut bytes } = out;
+    if version > WITHOUT_EVENTS {
+        out.array(&record.events, Writer::event)?;
+    }
+    let Writer { mut bytes, .. } = out;
     let checksum = crc32fast::hash(bytes.get(HEADER_LENGTH..).unwrap_or_default()).to_le_bytes();
     if let Some(header) = bytes.first_chunk_mut::<HEADER_LENGTH>() {
         let [a, b, c, d] = checksum;
-        *header = [MAGIC, SHARD_FORMAT_VERSION, a, b, c, d];
+        *header = [MAGIC, version, a, b, c, d];
     }
     Ok(bytes)
 }
@@ -41,7 +53,7 @@ pub fn decode_shard_record(bytes: &[u8]) -> Result<ShardRecord, WireError> {
     if found > reads {
         return Err(WireError::NewerVersion { found, reads });
     }
-    if found == 0 {
+    if found < WITHOUT_EVENTS {
         return Err(WireError::OlderVersion { found, reads });
     }
     let Some((stored, payload)) = rest.split_first_chunk::<4>() else {
@@ -59,15 +71,18 @@ fn decode_payload(payload: &[u8], version: u8) -> Result<ShardRecord, WireError>
     let mut seen = Seen::new();
     let partials = reader.array("partials", |reader| reader.partial(&mut seen))?;
     let markers = reader.array("markers", |reader| reader.marker(&mut seen))?;
+    let events = if version > WITHOUT_EVENTS { reader.array("events", Reader::event)? } else { Vec::new() };
     if reader.rest.is_empty() {
-        Ok(ShardRecord { partials, markers })
+        Ok(ShardRecord { partials, markers, events })
     } else {
-        Err(WireError::Malformed("the bytes behind the last marker"))
+        Err(WireError::Malformed("the bytes behind its end"))
     }
 }
 
 struct Writer {
     bytes: Vec<u8>,
+    /// Format version of the record.
+    version: u8,
 }
 
 impl Writer {
@@ -99,7 +114,7 @@ impl Writer {
         self.long(partial.last_event_time.0);
         self.long(partial.last_ingest_time.0);
         self.array(&partial.users, Writer::user)?;
-        self.array(&partial.hits, Writer::hit)
+        if self.version > WITHOUT_HITS { self.array(&partial.hits, Writer::hit) } else { Ok(()) }
     }
 
     fn leaf(&mut self, leaf: &Leaf) -> Result<(), WireError> {
@@ -144,6 +159,11 @@ impl Writer {
         self.bytes.push(u8::from(marker.idle));
         self.long(i64::from(marker.partitions_of_topic));
         Ok(())
+    }
+
+    /// As JSON: such events are few, and theirs is the form that grows by fields.
+    fn event(&mut self, event: &ShardEvent) -> Result<(), WireError> {
+        self.text(&serde_json::to_string(event).map_err(|_| WireError::OutOfRange("events"))?)
     }
 
     fn text(&mut self, text: &str) -> Result<(), WireError> {
@@ -291,7 +311,7 @@ impl<'a> Reader<'a> {
             last_event_time: Timestamp(self.long("last_event_time")?),
             last_ingest_time: Timestamp(self.long("last_ingest_time")?),
             users: self.array("users", Reader::user)?,
-            hits: if self.version == 1 { Vec::new() } else { self.array("hits", Reader::hit)? },
+            hits: if self.version > WITHOUT_HITS { self.array("hits", Reader::hit)? } else { Vec::new() },
         })
     }
 
@@ -333,6 +353,10 @@ impl<'a> Reader<'a> {
         };
         let idle = self.boolean("idle")?;
         Ok(Marker { source, watermark, idle, partitions_of_topic: self.int("partitions_of_topic")? })
+    }
+
+    fn event(&mut self) -> Result<ShardEvent, WireError> {
+        serde_json::from_str(self.text("events")?).map_err(|_| WireError::Malformed("events"))
     }
 
     fn shared_text(&mut self, field: &'static str, last: &mut Text) -> Result<(), WireError> {
