@@ -130,7 +130,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let mut watch_section = root.section("watch");
     let reporting_currency = watch_section.currency("reporting_currency").unwrap_or(Currency::USD);
     let policies = with(&mut root, "policies", policies::of_section);
-    let stream = policies.as_ref().map(|folder| Stream::new(folder.policies.clone(), folder.regions.clone()));
+    let stream = policies.as_ref().map(|folder| Stream::new(folder.policies.clone(), folder.regions.clone(), folder.ai_domains.clone()));
     let common = rules::Common { revision, shard_count, reporting_currency, policies: Arc::new(stream.unwrap_or_default()) };
     let watch = rules::watch(&mut root, &mut watch_section, &common);
     let watch_threads = usize::try_from(watch_section.integer("threads", 1..=1024)).unwrap_or(1);

@@ -14,12 +14,16 @@ use super::units::Complaint;
 use crate::model::Text;
 use crate::model::alert::Severity;
 use crate::model::near::did_you_mean;
+use crate::policy::domains::AiDomains;
 use crate::policy::fields::Subject;
 use crate::policy::regions::Regions;
 use crate::policy::{Condition, Domain, Exemption, Given, Message, Mode, Policies, Policy, Sample, Sets, text_set};
 
 /// Cloud regions and their countries.
 pub const REGIONS: &str = include_str!("../../config/regions.csv");
+
+/// Hosts of providers of artificial intelligence.
+pub const AI_DOMAINS: &str = include_str!("../../config/ai_domains.csv");
 
 const FORMAT_VERSION: i64 = 1;
 const GLOBAL: &str = "global";
@@ -37,6 +41,7 @@ pub struct PolicyFolder {
     pub packs: Vec<Pack>,
     pub files: usize,
     pub regions: Regions,
+    pub ai_domains: AiDomains,
 }
 
 /// An event and what its policy has to say of it, written beside the policy.
@@ -65,14 +70,29 @@ struct File {
 
 /// `[policies]`. What is wrong with a policy is a problem of the config: nobody goes on with other policies than are written.
 pub fn of_section(section: &mut Section) -> Option<Arc<PolicyFolder>> {
+    let domains = section.path("ai_domains").map(|path| ai_domains(&path));
     let folder = section.path("dir")?;
+    let domains = match domains.transpose() {
+        Ok(domains) => domains.unwrap_or_default(),
+        Err(problem) => {
+            section.notes().problem(problem);
+            return None;
+        }
+    };
     match load(&folder) {
-        Ok(read) => Some(Arc::new(read)),
+        Ok(read) => Some(Arc::new(PolicyFolder { ai_domains: read.ai_domains.clone().with(domains), ..read })),
         Err(problems) => {
             problems.into_iter().for_each(|problem| section.notes().problem(problem));
             None
         }
     }
+}
+
+/// A list of somebody's own.
+fn ai_domains(path: &Path) -> Result<AiDomains, Problem> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Problem::new(&Place::whole(&shown), format!("cannot be read: {error}")))?;
+    AiDomains::parse(&text).map_err(|(line, what)| Problem::new(&Place::whole(&format!("{shown}:{line}")), what))
 }
 
 /// # Errors
@@ -146,7 +166,11 @@ fn read(files: &[File], notes: &Notes) -> PolicyFolder {
         notes.problem(Problem::new(&Place::whole("built-in regions.csv"), format!("line {line}: {what}")));
         Regions::default()
     });
-    let mut folder = PolicyFolder { sets: sets(&mut roots), files: files.len(), regions, ..PolicyFolder::default() };
+    let ai_domains = AiDomains::parse(AI_DOMAINS).unwrap_or_else(|(line, what)| {
+        notes.problem(Problem::new(&Place::whole("built-in ai_domains.csv"), format!("line {line}: {what}")));
+        AiDomains::default()
+    });
+    let mut folder = PolicyFolder { sets: sets(&mut roots), files: files.len(), regions, ai_domains, ..PolicyFolder::default() };
     domains(&mut roots, &mut folder.policies.domains);
     let no_sets = Sets::default();
     for ((file, root), pack) in roots.iter_mut().zip(&packs) {

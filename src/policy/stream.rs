@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::domains::AiDomains;
 use super::eval::{Facts, Value};
 use super::fields::{FieldId, Subject, USAGE_FIELDS};
 use super::judge::Answer;
 use super::regions::{Land, Regions};
 use super::rules::{Mode, Policies, Policy, shown};
+use super::sample::{Given, Sample};
 use crate::model::Text;
+use crate::model::activity::ActivityEvent;
 use crate::model::hash::hash128;
 use crate::model::leaf::Leaf;
 use crate::model::partial::Said;
+use crate::model::resource::ResourceSample;
 use crate::model::time::Timestamp;
 
 /// Of a value in a violation; what is longer is cut.
@@ -24,6 +28,7 @@ const LONGEST_VALUE: usize = 200;
 pub struct Stream {
     policies: Policies,
     regions: Regions,
+    ai_domains: AiDomains,
     /// By policy: 32 hex digits of all that it says.
     hashes: Vec<Text>,
     hash: u64,
@@ -57,9 +62,9 @@ pub struct Finding {
 pub type UsageFacts<'a> = [Option<Value<'a>>; USAGE_FIELDS];
 
 impl Stream {
-    pub fn new(policies: Policies, regions: Regions) -> Stream {
+    pub fn new(policies: Policies, regions: Regions, ai_domains: AiDomains) -> Stream {
         let hashes: Vec<Text> = policies.policies.iter().map(|policy| hash_of(policy).as_str().into()).collect();
-        let exemptions = format!("{:?} {:?}", policies.exemptions, policies.domains);
+        let exemptions = format!("{:?} {:?} {ai_domains:?}", policies.exemptions, policies.domains);
         let mut parts: Vec<&[u8]> = hashes.iter().map(|hash| hash.as_bytes()).collect();
         parts.push(exemptions.as_bytes());
         let hash = if policies.policies.is_empty() { 0 } else { hash128(&parts) as u64 };
@@ -70,7 +75,7 @@ impl Stream {
         let mut changes: Vec<Timestamp> = times.flatten().chain(policies.exemptions.iter().map(|exemption| exemption.until)).collect();
         changes.sort_unstable();
         changes.dedup();
-        Stream { policies, regions, hashes, hash, of_leaf, of_event, changes }
+        Stream { policies, regions, ai_domains, hashes, hash, of_leaf, of_event, changes }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -143,6 +148,85 @@ impl Stream {
         self.of_leaf.iter().filter_map(|place| self.told(*place, &facts, &leaf.team, at)).collect()
     }
 
+    /// A resource as policies see it.
+    pub fn of_resource(&self, sample: &ResourceSample) -> Sample {
+        let texts = [
+            ("team", Some(&sample.team)),
+            ("project", sample.project.as_ref()),
+            ("provider", sample.provider.as_ref()),
+            ("region", sample.region.as_ref()),
+            ("environment", sample.environment.as_ref()),
+            ("resource_id", sample.resource_id.as_ref()),
+            ("resource_type", sample.resource_type.as_ref()),
+            ("state", sample.state.as_ref()),
+            ("owner", sample.owner.as_ref()),
+        ];
+        let numbers = [("capacity", sample.capacity), ("utilization", sample.utilization)];
+        self.sample(Subject::Resource, &texts, &numbers, &[("requests", sample.requests)], &sample.tags)
+    }
+
+    /// What somebody did, as policies see it. Whose host egress went to is told by the list of domains.
+    pub fn of_activity(&self, activity: &ActivityEvent) -> Sample {
+        let of_host = || self.ai_domains.provider(activity.destination.as_deref()?);
+        let texts = [
+            ("action", activity.action.as_ref()),
+            ("actor", activity.actor.as_ref()),
+            ("team", Some(&activity.team)),
+            ("model", activity.model.as_ref()),
+            ("model_version", activity.model_version.as_ref()),
+            ("dataset", activity.dataset.as_ref()),
+            ("resource_id", activity.resource_id.as_ref()),
+            ("provider", activity.provider.as_ref().or_else(of_host)),
+            ("region", activity.region.as_ref()),
+            ("origin_region", activity.origin_region.as_ref()),
+            ("environment", activity.environment.as_ref()),
+            ("principal_type", activity.principal_type.as_ref()),
+            ("role", activity.role.as_ref()),
+            ("destination", activity.destination.as_ref()),
+            ("metric", activity.metric.as_ref()),
+            ("approval", activity.approval.as_ref()),
+        ];
+        self.sample(Subject::Activity, &texts, &[("value", activity.value)], &[("samples", activity.samples)], &activity.tags)
+    }
+
+    fn sample(
+        &self,
+        subject: Subject,
+        texts: &[(&str, Option<&Text>)],
+        numbers: &[(&str, Option<f64>)],
+        counts: &[(&str, Option<u64>)],
+        tags: &BTreeMap<Text, Text>,
+    ) -> Sample {
+        let mut sample = Sample::new(subject);
+        let texts = texts.iter().filter_map(|(name, text)| Some((*name, Given::Text(text.as_ref()?.to_string()))));
+        let numbers = numbers.iter().filter_map(|(name, number)| Some((*name, Given::Double((*number)?))));
+        let counts = counts.iter().filter_map(|(name, count)| Some((*name, Given::Int(i64::try_from((*count)?).unwrap_or(i64::MAX)))));
+        let tags = Given::Tags(tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect());
+        for (name, given) in texts.chain(numbers).chain(counts).chain([("tags", tags)]) {
+            let set = sample.set(name, given);
+            assert!(set.is_ok(), "'{name}' is a field of {} and of this kind", subject.name());
+        }
+        sample.locate(&self.regions);
+        sample
+    }
+
+    /// Country and blocs, after a region was added.
+    pub fn locate(&self, sample: &mut Sample) {
+        sample.locate(&self.regions);
+    }
+
+    /// Policies for a kind of event.
+    pub fn of_subject(&self, subject: Subject) -> Vec<usize> {
+        let all = self.policies.policies.iter().enumerate();
+        all.filter(|(_, policy)| policy.when.subject == subject).map(|(place, _)| place).collect()
+    }
+
+    /// What all policies for its kind say of an event that came whole.
+    pub fn of_sample(&self, sample: &Sample, team: &str, at: Timestamp) -> Vec<Told> {
+        let places = self.of_subject(sample.subject);
+        sample.with_facts(|facts| places.iter().filter_map(|place| self.told(*place, facts, team, at)).collect())
+    }
+
     /// What one policy says; `None`: it passes, or is not for this team or time.
     pub fn told(&self, place: usize, facts: &Facts<'_>, team: &str, at: Timestamp) -> Option<Told> {
         let policy = self.policy(place)?;
@@ -202,6 +286,10 @@ impl Policy {
             return self.per.clone();
         }
         let subject = self.when.subject;
+        // Each resource is a matter of its own.
+        if subject == Subject::Resource {
+            return subject.field("resource_id").into_iter().collect();
+        }
         let unless = self.unless.iter().flat_map(|unless| &unless.reads);
         let mut fields: Vec<FieldId> = Vec::new();
         for read in self.when.reads.iter().chain(unless) {
@@ -267,7 +355,8 @@ pub(crate) mod tests {
 
     pub fn stream(policies: Vec<Policy>, exemptions: Vec<Exemption>) -> Arc<Stream> {
         let regions = Regions::parse(include_str!("../../config/regions.csv")).unwrap();
-        Arc::new(Stream::new(Policies { policies, exemptions, domains: Vec::new() }, regions))
+        let ai_domains = AiDomains::parse(include_str!("../../config/ai_domains.csv")).unwrap();
+        Arc::new(Stream::new(Policies { policies, exemptions, domains: Vec::new() }, regions, ai_domains))
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl Shard {
             self.header.watermarks.mark(marker);
         }
         let watermark = self.header.watermarks.advance();
-        violation::judge(self, &record.partials, rules, &mut effects);
+        violation::judge(self, record, rules, &mut effects);
         close::note_due_hours(self, watermark, rules);
         effects
     }

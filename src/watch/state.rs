@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
 use super::unsaved::MOST_SWEPT;
+use crate::model::Text;
 use crate::model::effect::StateChange;
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 
@@ -32,6 +33,8 @@ pub enum StateKey {
     Violation(super::violation::Key),
     /// Hash of the policies that open violations were last held against.
     Policies,
+    /// What is known of a team's model.
+    Model(Text, Text),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +75,9 @@ impl Shard {
         for key in violations {
             let value = self.violations.get(&key).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Violation(key)), value });
+        }
+        for ((team, model), known) in self.violations.take_changed_models() {
+            changes.push(StateChange { key: encode_key(&StateKey::Model(team, model)), value: Some(encode(&known)) });
         }
         if is_judged_by_changed {
             let value = Some(encode(&self.violations.judged_by()));

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::measure::{Measured, Meter, Of};
 use crate::config::policies::REGIONS;
+use crate::policy::domains::AiDomains;
 use crate::policy::fields::Subject;
 use crate::policy::regions::Regions;
 use crate::policy::stream::Stream;
@@ -94,7 +95,7 @@ pub fn stream(more: &[&str]) -> Result<Stream> {
     let more = more.iter().map(compile).collect::<Result<Vec<Condition>>>()?;
     let policies = compiled()?.into_iter().chain(more).zip(0..).map(|(when, number)| Policy::new(&format!("policy-{number}"), when));
     let regions = Regions::parse(REGIONS).map_err(|(line, what)| anyhow!("regions.csv:{line}: {what}"))?;
-    Ok(Stream::new(Policies { policies: policies.collect(), ..Policies::default() }, regions))
+    Ok(Stream::new(Policies { policies: policies.collect(), ..Policies::default() }, regions, AiDomains::default()))
 }
 
 /// # Errors

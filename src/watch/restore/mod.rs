@@ -134,6 +134,7 @@ impl Restorer {
             }
             StateKey::Violation(key) => self.shard.violations.put(key, Some(from_payload(payload)?)),
             StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
+            StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(from_payload(payload)?)),
         }
         Ok(())
     }
@@ -248,6 +249,7 @@ impl Restorer {
             }
             StateKey::Violation(key) => self.shard.violations.put(key, None),
             StateKey::Policies => self.shard.violations.put_judged_by(0),
+            StateKey::Model(team, model) => self.shard.violations.put_model((team, model), None),
         }
     }
 

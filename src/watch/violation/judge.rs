@@ -1,17 +1,18 @@
 //! What policies say of the usage in a record, and of violations of which nothing was heard for a day.
 
 use super::life::{self, Hit};
+use super::whole::judge_event;
 use super::{Key, LeafVerdicts};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
-use crate::model::partial::{Partial, Said};
+use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::Timestamp;
 use crate::policy::stream::Told;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
 /// After merge and alerts, so that a violation finds the alert that it explains.
-pub(crate) fn judge(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let policies = &*rules.policies;
     if shard.violations.judged_by != policies.hash() {
         life::judge_again(shard, rules, effects);
@@ -20,30 +21,52 @@ pub(crate) fn judge(shard: &mut Shard, partials: &[Partial], rules: &WatchRules,
     }
     if !policies.is_empty() {
         // Of the bill it is not known by which team's doing it came about, and it names providers and regions in its own words.
-        for partial in partials.iter().filter(|partial| partial.leaf.measure == Measure::Estimated) {
+        for partial in record.partials.iter().filter(|partial| partial.leaf.measure == Measure::Estimated) {
             judge_partial(shard, partial, rules, effects);
         }
+    }
+    for event in &record.events {
+        judge_event(shard, event, rules, effects);
     }
     life::end_quiet_ones(shard, rules, effects);
 }
 
 fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let policies = &*rules.policies;
+    let mut violated = Vec::new();
     for told in of_leaf(shard, &partial.leaf, partial.minute.start(), rules) {
         let Some(policy) = policies.policy(told.policy) else { continue };
-        *shard.violations.verdicts.entry((policy.id.clone(), told.said)).or_default() += partial.events;
+        shard.violations.count(&policy.id, told.said, partial.events);
         if told.said == Said::Violates {
-            let hit = Hit { place: told.policy, policy, leaf: &partial.leaf, events: partial.events, cost: partial.cost, partial };
-            life::hit(shard, &hit, rules, effects);
+            let users = partial.users.iter().map(|user| &user.user).collect();
+            violated.push((told.policy, partial.events, partial.cost, users));
         }
     }
-    for said in &partial.hits {
-        *shard.violations.verdicts.entry((said.policy.clone(), said.said)).or_default() += said.events;
+    for hit in &partial.hits {
+        shard.violations.count(&hit.policy, hit.said, hit.events);
         // Intake may have other rules for a moment; what nobody knows here is counted, and no violation.
-        let Some(place) = policies.place_of(&said.policy).filter(|_| said.said == Said::Violates) else { continue };
-        let Some(policy) = policies.policy(place) else { continue };
-        let hit = Hit { place, policy, leaf: &partial.leaf, events: said.events, cost: said.cost, partial };
-        life::hit(shard, &hit, rules, effects);
+        let place = policies.place_of(&hit.policy).filter(|_| hit.said == Said::Violates);
+        violated.extend(place.map(|place| (place, hit.events, hit.cost, Vec::new())));
+    }
+    for (place, events, cost, users) in violated {
+        let (Some(policy), Some(finding)) = (policies.policy(place), policies.finding_of_leaf(place, &partial.leaf)) else { continue };
+        let hit = Hit {
+            place,
+            policy,
+            finding,
+            team: &partial.leaf.team,
+            currency: Some(partial.leaf.currency),
+            events,
+            cost,
+            hourly: None,
+            identity: None,
+            event_time: partial.last_event_time,
+            ingest_time: partial.last_ingest_time,
+            leaf: Some(&partial.leaf),
+            users,
+            lasts: false,
+        };
+        life::hit(shard, hit, rules, effects);
     }
 }
 

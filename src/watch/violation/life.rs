@@ -1,7 +1,7 @@
 //! The life of a violation: it opens with the first event, is updated as it grows, ends when nothing was heard of it for a day or the rules
 //! allow it, and opens again under the same id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,7 @@ use crate::model::alert::{AlertState, Severity};
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, Measure, OTHER, Scope};
-use crate::model::money::Nanos;
-use crate::model::partial::Partial;
+use crate::model::money::{Currency, Nanos};
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::model::violation::Violation;
 use crate::policy::Policy;
@@ -27,6 +26,12 @@ const QUIET_MS: i64 = DAY_MS;
 const KEEP_MS: i64 = 35 * DAY_MS;
 /// Of one policy and team; what is more is one violation together, whoever sends ever new names.
 const MOST_SUBJECTS: usize = 500;
+/// Users that a violation names.
+const MOST_USERS: usize = 20;
+/// Events that came whole and are known again when they come twice.
+const MOST_LATEST: usize = 32;
+/// A sample stands for this long at most.
+const LONGEST_SAMPLE_MS: i64 = 2 * HOUR_MS;
 /// A violation explains an alert when it lies within a cause of at least this share.
 const EXPLAINING_SHARE: f64 = 0.3;
 
@@ -59,16 +64,37 @@ pub struct Tracked {
     pub told_seen: Timestamp,
     pub told_amount: Nanos,
     pub notify: bool,
+    /// Some of those who did it.
+    pub users: BTreeSet<Text>,
+    /// It goes on until somebody ends it.
+    pub lasts: bool,
+    /// Identities of the latest events that came whole.
+    pub latest: Vec<u128>,
 }
 
 /// Events that violate a policy.
 pub(super) struct Hit<'a> {
+    /// In the policies of the rules.
     pub place: usize,
     pub policy: &'a Policy,
-    pub leaf: &'a Leaf,
+    pub finding: Finding,
+    pub team: &'a Text,
+    /// `None`: it is not about money.
+    pub currency: Option<Currency>,
     pub events: u64,
     pub cost: Nanos,
-    pub partial: &'a Partial,
+    /// Of a resource: what it costs an hour, from one sample to the next.
+    pub hourly: Option<Nanos>,
+    pub event_time: Timestamp,
+    pub ingest_time: Timestamp,
+    /// Of an event that came whole: it may come twice.
+    pub identity: Option<u128>,
+    /// Of usage.
+    pub leaf: Option<&'a Leaf>,
+    /// Who did it, as far as that is known.
+    pub users: Vec<&'a Text>,
+    /// It goes on until somebody ends it, however quiet it is.
+    pub lasts: bool,
 }
 
 impl Tracked {
@@ -117,10 +143,9 @@ impl Tracked {
 }
 
 /// Counts events that violate a policy: opens its violation, or adds to it.
-pub(super) fn hit(shard: &mut Shard, hit: &Hit<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let Some(finding) = rules.policies.finding_of_leaf(hit.place, hit.leaf) else { return };
-    let currency = Some(hit.leaf.currency);
-    let mut key = Key { team: hit.leaf.team.clone(), policy: hit.policy.id.clone(), subject: finding.subject.clone(), currency };
+pub(super) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let subject = hit.finding.subject.clone();
+    let mut key = Key { team: hit.team.clone(), policy: hit.policy.id.clone(), subject, currency: hit.currency };
     let watermark = shard.header.watermarks.watermark();
     if !shard.violations.known.contains_key(&key) && shard.violations.subjects_of(&key, watermark) >= MOST_SUBJECTS {
         key.subject = OTHER.to_string();
@@ -128,18 +153,17 @@ pub(super) fn hit(shard: &mut Shard, hit: &Hit<'_>, rules: &WatchRules, effects:
     let now = shard.header.watermarks.shard_time();
     let known = shard.violations.known.get(&key).filter(|known| !known.is_forgotten(watermark)).cloned();
     let is_new = known.as_ref().is_none_or(|known| !known.is_open());
-    let mut tracked = known.unwrap_or_else(|| fresh(&key, hit, now));
+    let mut tracked = known.unwrap_or_else(|| fresh(&key, &hit, now));
     if is_new {
-        tracked.begin(hit, rules);
+        tracked.begin(&hit, rules);
     }
-    tracked.count = tracked.count.saturating_add(hit.events);
-    tracked.amount = tracked.amount.saturating_add(hit.cost);
-    tracked.last_seen = tracked.last_seen.max(hit.partial.last_event_time);
-    tracked.last_ingest = tracked.last_ingest.max(hit.partial.last_ingest_time);
-    tracked.leaf = Some(hit.leaf.clone());
-    let explained = if tracked.incident_id == tracked.id { explained(shard, hit.leaf) } else { None };
+    if !tracked.add(&hit) {
+        return;
+    }
+    let explained = if tracked.incident_id == tracked.id { hit.leaf.and_then(|leaf| explained(shard, leaf)) } else { None };
     let hash = rules.policies.hash_of(hit.place);
-    let limits = rules.thresholds(&hit.leaf.team, &hit.leaf.project, &hit.leaf.environment);
+    let (project, environment) = hit.leaf.map_or(("", ""), |leaf| (&*leaf.project, &*leaf.environment));
+    let limits = rules.thresholds(hit.team, project, environment);
     let grown = tracked.amount.saturating_sub(tracked.told_amount);
     // Told anew each hour of usage, and at once where it becomes much more.
     let is_news = is_new
@@ -150,7 +174,7 @@ pub(super) fn hit(shard: &mut Shard, hit: &Hit<'_>, rules: &WatchRules, effects:
     tracked.incident_id = explained.unwrap_or(tracked.incident_id);
     if is_news {
         tracked.policy_hash = hash;
-        tracked.say(hit.policy, finding);
+        tracked.say(hit.policy, hit.finding);
         let next = match (tracked.revision, is_new) {
             (0, _) => AlertState::Open,
             (_, true) => AlertState::Reopened,
@@ -162,7 +186,7 @@ pub(super) fn hit(shard: &mut Shard, hit: &Hit<'_>, rules: &WatchRules, effects:
 }
 
 fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
-    let seen = hit.partial.last_event_time;
+    let seen = hit.event_time;
     let currency = key.currency.map_or(String::new(), |currency| currency.as_str().to_string());
     // With its begin: one that comes again long after the last was forgotten is another one.
     let parts = [key.team.as_bytes(), key.policy.as_bytes(), key.subject.as_bytes(), currency.as_bytes(), &seen.0.to_be_bytes()];
@@ -184,7 +208,7 @@ fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
         leaf: None,
         first_seen: seen,
         last_seen: seen,
-        last_ingest: hit.partial.last_ingest_time,
+        last_ingest: hit.ingest_time,
         detected_at: now,
         closed_at: None,
         count: 0,
@@ -192,6 +216,9 @@ fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
         told_seen: seen,
         told_amount: Nanos::ZERO,
         notify: false,
+        users: BTreeSet::new(),
+        lasts: hit.lasts,
+        latest: Vec::new(),
     }
 }
 
@@ -200,10 +227,42 @@ impl Tracked {
     fn begin(&mut self, hit: &Hit<'_>, rules: &WatchRules) {
         self.closed_at = None;
         (self.count, self.amount) = (0, Nanos::ZERO);
-        self.first_seen = hit.partial.last_event_time;
+        self.users.clear();
+        self.first_seen = hit.event_time;
         self.last_seen = self.last_seen.max(self.first_seen);
         self.incident_id = self.id.clone();
-        self.notify = !rules.team(&hit.leaf.team).is_some_and(|rule| rule.observe);
+        self.notify = !rules.team(hit.team).is_some_and(|rule| rule.observe);
+    }
+
+    /// False: it is an event that was here before.
+    fn add(&mut self, hit: &Hit<'_>) -> bool {
+        if let Some(identity) = hit.identity {
+            if self.latest.contains(&identity) {
+                return false;
+            }
+            if self.latest.len() >= MOST_LATEST {
+                self.latest.remove(0);
+            }
+            self.latest.push(identity);
+        }
+        self.count = self.count.saturating_add(hit.events);
+        self.amount = self.amount.saturating_add(hit.cost);
+        if let Some(hourly) = hit.hourly {
+            let passed = (hit.event_time.0 - self.last_seen.0).clamp(0, LONGEST_SAMPLE_MS);
+            let cost = hourly.0.saturating_mul(i128::from(passed)) / i128::from(HOUR_MS);
+            self.amount = self.amount.saturating_add(Nanos(cost));
+        }
+        self.first_seen = self.first_seen.min(hit.event_time);
+        self.last_seen = self.last_seen.max(hit.event_time);
+        self.last_ingest = self.last_ingest.max(hit.ingest_time);
+        self.lasts = hit.lasts;
+        self.leaf = hit.leaf.cloned().or(self.leaf.take());
+        for user in &hit.users {
+            if self.users.len() < MOST_USERS {
+                self.users.insert(Text::clone(user));
+            }
+        }
+        true
     }
 
     fn say(&mut self, policy: &Policy, finding: Finding) {
@@ -213,7 +272,12 @@ impl Tracked {
         self.action = policy.action().to_string();
         self.dimensions = finding.dimensions;
         self.evidence = finding.evidence;
-        self.evidence.extend(policy.source.iter().map(|source| ("source of the rule".to_string(), source.to_string())));
+        self.evidence.insert("first_seen".to_string(), self.first_seen.to_string());
+        if !self.users.is_empty() {
+            let users: Vec<&str> = self.users.iter().map(|user| &**user).collect();
+            self.evidence.insert("users".to_string(), users.join(", "));
+        }
+        self.evidence.extend(policy.source.iter().map(|source| ("rule_source".to_string(), source.to_string())));
         self.message = finding.message;
         self.remedy = finding.remedy;
     }
@@ -267,7 +331,7 @@ pub(super) fn end_quiet_ones(shard: &mut Shard, rules: &WatchRules, effects: &mu
     if violations.known.is_empty() || violations.oldest.is_some_and(|oldest| watermark.0 - oldest.0 < QUIET_MS) {
         return;
     }
-    let is_quiet = |tracked: &Tracked| tracked.is_open() && watermark.0 - tracked.last_seen.0 >= QUIET_MS;
+    let is_quiet = |tracked: &Tracked| tracked.is_open() && !tracked.lasts && watermark.0 - tracked.last_seen.0 >= QUIET_MS;
     let quiet: Vec<Key> = violations.known.iter().filter(|(_, tracked)| is_quiet(tracked)).map(|(key, _)| key.clone()).collect();
     let is_old = |tracked: &Tracked| tracked.is_forgotten(Some(watermark));
     let old: Vec<Key> = violations.known.iter().filter(|(_, tracked)| is_old(tracked)).map(|(key, _)| key.clone()).collect();
@@ -279,13 +343,13 @@ pub(super) fn end_quiet_ones(shard: &mut Shard, rules: &WatchRules, effects: &mu
         let closed_at = shard.violations.known.get(&key).map_or(watermark, |tracked| tracked.last_seen.plus_ms(QUIET_MS));
         end(shard, key, closed_at, rules, effects);
     }
-    let open = shard.violations.known.values().filter(|tracked| tracked.is_open());
+    let open = shard.violations.known.values().filter(|tracked| tracked.is_open() && !tracked.lasts);
     // Looked at again at least once an hour, for those that are to be forgotten.
     let next_look = watermark.plus_ms(HOUR_MS - QUIET_MS);
     shard.violations.oldest = open.map(|tracked| tracked.last_seen).min().map_or(Some(next_look), |oldest| Some(oldest.min(next_look)));
 }
 
-fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(super) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     let Some(mut tracked) = shard.violations.known.get(&key).cloned() else { return };
     tracked.closed_at = Some(closed_at);
@@ -300,6 +364,20 @@ impl Violations {
         }
         self.changed.insert(key.clone());
         self.known.insert(key, tracked);
+    }
+
+    pub(super) fn has_open(&self, team: &Text, policy: &Text) -> bool {
+        let first = Key { team: team.clone(), policy: policy.clone(), subject: String::new(), currency: None };
+        let mut own = self.known.range(first..).take_while(|(known, _)| known.team == *team && known.policy == *policy);
+        own.any(|(_, tracked)| tracked.is_open())
+    }
+
+    /// Open ones of a team that go on until somebody ends them, and of which this holds.
+    pub(super) fn lasting(&self, team: &Text, is: impl Fn(&BTreeMap<String, String>) -> bool) -> Vec<Key> {
+        let first = Key { team: team.clone(), policy: "".into(), subject: String::new(), currency: None };
+        let own = self.known.range(first..).take_while(|(known, _)| known.team == *team);
+        let meant = own.filter(|(_, tracked)| tracked.is_open() && tracked.lasts && is(&tracked.dimensions));
+        meant.map(|(key, _)| key.clone()).collect()
     }
 
     /// Violations of this team and policy.

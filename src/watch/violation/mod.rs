@@ -7,6 +7,7 @@ mod judge;
 mod life;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::judge::judge;
 pub use self::life::Tracked;
+pub use self::whole::KnownModel;
 use crate::model::Text;
 use crate::model::money::Currency;
 use crate::model::partial::Said;
@@ -36,6 +38,9 @@ pub(crate) struct Violations {
     known: BTreeMap<Key, Tracked>,
     /// Hash of the policies that the open ones were last held against.
     judged_by: u64,
+    /// What is known of models, by team and name.
+    models: BTreeMap<(Text, Text), KnownModel>,
+    models_changed: BTreeSet<(Text, Text)>,
     /// Wait to be written with the next transaction. Not a part of the state, nor is what follows.
     changed: BTreeSet<Key>,
     is_judged_by_changed: bool,
@@ -59,6 +64,10 @@ impl Violations {
         self.known.values().filter(|tracked| tracked.is_open()).count()
     }
 
+    fn count(&mut self, policy: &Text, said: Said, events: u64) {
+        *self.verdicts.entry((policy.clone(), said)).or_default() += events;
+    }
+
     pub fn take_verdicts(&mut self) -> BTreeMap<(Text, Said), u64> {
         std::mem::take(&mut self.verdicts)
     }
@@ -66,6 +75,35 @@ impl Violations {
     /// Keys that have changed, and whether the hash of the policies has.
     pub fn take_changed(&mut self) -> (BTreeSet<Key>, bool) {
         (std::mem::take(&mut self.changed), std::mem::take(&mut self.is_judged_by_changed))
+    }
+
+    pub fn model(&self, team: &Text, model: &Text) -> Option<&KnownModel> {
+        self.models.get(&(team.clone(), model.clone()))
+    }
+
+    /// `None`: so many are known that there is no room for another one.
+    fn model_to_change(&self, team: &Text, model: &Text, most: usize) -> Option<KnownModel> {
+        let known = self.model(team, model).cloned();
+        known.or_else(|| (self.models.len() < most).then(KnownModel::default))
+    }
+
+    fn keep_model(&mut self, team: &Text, model: &Text, known: KnownModel) {
+        let name = (team.clone(), model.clone());
+        self.models_changed.insert(name.clone());
+        self.models.insert(name, known);
+    }
+
+    pub fn take_changed_models(&mut self) -> Vec<((Text, Text), KnownModel)> {
+        let changed = std::mem::take(&mut self.models_changed);
+        changed.into_iter().filter_map(|name| Some((name.clone(), self.models.get(&name)?.clone()))).collect()
+    }
+
+    /// On restore.
+    pub fn put_model(&mut self, name: (Text, Text), known: Option<KnownModel>) {
+        match known {
+            Some(known) => self.models.insert(name, known),
+            None => self.models.remove(&name),
+        };
     }
 
     pub fn get(&self, key: &Key) -> Option<&Tracked> {
@@ -93,6 +131,6 @@ impl Violations {
 /// What waits to be written and what is counted for others is nobody's business.
 impl PartialEq for Violations {
     fn eq(&self, other: &Violations) -> bool {
-        self.judged_by == other.judged_by && self.known == other.known
+        self.judged_by == other.judged_by && self.known == other.known && self.models == other.models
     }
 }
