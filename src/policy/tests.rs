@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::check::set;
 use super::*;
 use crate::model::Text;
-use crate::model::alert::Severity;
 use crate::model::time::Timestamp;
 use fields::Subject;
 use rules::{Exemption, Message};

@@ -119,7 +119,8 @@ fn some_policies(which: usize) -> Arc<Stream> {
 /// By the policies' own function, on an event that was put together field by field.
 fn said(event: &UsageEvent<'_>, leaf: &crate::model::leaf::Leaf, cost: Nanos, policies: &Stream) -> Vec<PolicyHit> {
     let mut sample = Sample::new(crate::policy::fields::Subject::Usage);
-    let mut texts: Vec<(&str, &str)> = leaf.dimensions().named().map(|(name, text)| (name, &**text)).to_vec().into_iter().collect();
+    let dimensions = leaf.dimensions();
+    let mut texts: Vec<(&str, &str)> = dimensions.named().map(|(name, text)| (name, &**text)).to_vec();
     let own = [("user", &event.user), ("account", &event.account), ("resource_id", &event.resource_id)];
     texts.extend(own.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))));
     texts.extend([("team", &*leaf.team), ("source", &*event.source), ("currency", leaf.currency.as_str())]);
