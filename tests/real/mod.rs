@@ -18,3 +18,4 @@ mod rejects;
 mod repeat;
 mod reset;
 mod violations;
+mod whole;
