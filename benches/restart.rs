@@ -113,6 +113,7 @@ fn account_of(key: &StateKey) -> Option<Account> {
     match key {
         StateKey::Node(account, _) | StateKey::LeafOpen(account, _) => Some(account.clone()),
         StateKey::Header | StateKey::LeafClosed(..) | StateKey::Episode(..) => None,
+        StateKey::Violation(_) | StateKey::Policies | StateKey::Model(..) => None,
     }
 }
 

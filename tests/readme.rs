@@ -213,7 +213,8 @@ pub fn full_page() -> String {
     metrics.billing("accepted", 1);
     metrics.ledger_lines(0, 1);
     metrics.effect(&Effect::Alert(Box::new(alert)), THEN);
-    let violation = wire::violation_from_json(include_bytes!("../schemas/examples/violation/valid/deployment_outside_europe.json")).unwrap();
+    let violation =
+        wire::violation_from_json(include_bytes!("../schemas/examples/violation/valid/deployment_outside_europe.json")).unwrap();
     metrics.effect(&Effect::Violation(Box::new(violation)), THEN);
     metrics.verdict("approved-provider", "violates", 1);
     metrics.committed("watch", Duration::from_millis(8));

@@ -176,7 +176,7 @@ impl Batch {
     }
 
     /// What is known of texts, and where what policies say of the event is counted.
-    pub(super) fn to_judge(&mut self, combined: &Combined) -> (&Memory, Notes<'_>) {
+    pub(super) fn judging(&mut self, combined: &Combined) -> (&Memory, Notes<'_>) {
         let sum = self.sums.get_mut(index(combined.place));
         let latest = sum.map_or(&mut self.no_sum, |sum| &mut sum.hits);
         (&self.memory, Notes { hits: &mut self.hits, latest, cost: combined.cost })

@@ -87,7 +87,15 @@ impl Asked {
 }
 
 /// Asks about an event that was read quickly.
-pub fn quick(batch: &mut Batch, known: usize, combined: &Combined, user: User, event: &QuickEvent<'_>, time: Timestamp, rules: &IntakeRules) {
+pub fn quick(
+    batch: &mut Batch,
+    known: usize,
+    combined: &Combined,
+    user: User,
+    event: &QuickEvent<'_>,
+    time: Timestamp,
+    rules: &IntakeRules,
+) {
     let Some(asked) = batch.memory.asked(known) else { return };
     let mut tags = Tags::default();
     if asked.reads_tags {
@@ -116,7 +124,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 fn ask(batch: &mut Batch, known: usize, combined: &Combined, user: User, seen: &Seen<'_>, time: Timestamp, rules: &IntakeRules) {
-    let (memory, mut notes) = batch.to_judge(combined);
+    let (memory, mut notes) = batch.judging(combined);
     let (Some(asked), Some(dimensions)) = (memory.asked(known), memory.dimensions(combined.leaf)) else { return };
     let user = user.number.and_then(|number| memory.user_name(number)).map(|name| &**name);
     let facts = facts(dimensions, asked, combined.currency.as_str(), user, seen);

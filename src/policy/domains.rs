@@ -23,7 +23,8 @@ impl AiDomains {
             let wrong = || (number + 1, "a line is provider,domain: mistral,mistral.ai".to_string());
             let (provider, domain) = line.split_once(',').ok_or_else(wrong)?;
             let (provider, domain) = (provider.trim(), domain.trim());
-            if provider.is_empty() || !domain.contains('.') || domain.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':' | ',')) {
+            if provider.is_empty() || !domain.contains('.') || domain.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':' | ','))
+            {
                 return Err(wrong());
             }
             domains.insert(key(domain), provider.into());
@@ -38,7 +39,7 @@ impl AiDomains {
         let key = key(host);
         // The longest domain that it lies in.
         let ends = key.match_indices('.').map(|(at, _)| at).chain([key.len()]);
-        ends.filter_map(|end| self.0.get(key.get(..end)?)).last()
+        ends.rev().find_map(|end| self.0.get(key.get(..end)?))
     }
 
     /// These, and in their place where both know a domain, those.

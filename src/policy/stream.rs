@@ -248,7 +248,8 @@ impl Stream {
     /// Whether these facts, less what differs from event to event, may lead to anything but a pass, whatever the event says.
     pub fn may_matter(&self, place: usize, facts: &Facts<'_>) -> bool {
         let Some(policy) = self.policy(place) else { return false };
-        let asks_whether_there = policy.when.asks_whether_there() || policy.unless.as_ref().is_some_and(|unless| unless.asks_whether_there());
+        let asks_whether_there =
+            policy.when.asks_whether_there() || policy.unless.as_ref().is_some_and(|unless| unless.asks_whether_there());
         // Without these questions what is not there is unknown, and a pass is a pass whatever is there.
         asks_whether_there || policy.answer(facts) != Answer::Passes
     }

@@ -198,11 +198,8 @@ impl<'a> Watch<'a> {
         self.reported = moment.uptime;
         let metrics = &self.setup.metrics;
         let of = |count: fn(&Shard) -> usize| shards.values().map(|watched| count(&watched.shard)).sum();
-        let size = StateSize {
-            series: of(Shard::series_count),
-            open_alerts: of(Shard::open_alerts),
-            open_violations: of(Shard::open_violations),
-        };
+        let size =
+            StateSize { series: of(Shard::series_count), open_alerts: of(Shard::open_alerts), open_violations: of(Shard::open_violations) };
         metrics.state(self.thread, &size);
         let watermarks = || shards.iter().map(|(number, watched)| (*number, watched.shard.header().watermarks.watermark()));
         metrics.slowest_watermark(watermarks().filter_map(|(_, watermark)| watermark).min(), moment.now);

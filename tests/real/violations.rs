@@ -20,9 +20,19 @@ fn write_policies(folder: &Path, providers: &str, more: &str) {
         format!("[[policy]]\nid = '{id}'\nowner = 'platform'\napplies_to = 'usage'\nmode = '{mode}'\n{rest}\n")
     };
     let all = [
-        policy("approved-provider", "enforce", &format!("when = \"{providers}\"\nmessage = '{{team}} uses {{provider}}'\nremedy = 'ask'\nseverity = 'critical'\nevidence = ['project', 'model']")),
+        policy(
+            "approved-provider",
+            "enforce",
+            &format!(
+                "when = \"{providers}\"\nmessage = '{{team}} uses {{provider}}'\nremedy = 'ask'\nseverity = 'critical'\nevidence = ['project', 'model']"
+            ),
+        ),
         policy("region", "enforce", "when = \"!('EEA' in blocs)\"\nmessage = '{team} uses {region} in {country}'"),
-        policy("cost-center", "warn", "when = \"environment == 'prod' && !has(tags.cost_center)\"\nper = ['project']\nmessage = '{project} of {team} has no cost center'"),
+        policy(
+            "cost-center",
+            "warn",
+            "when = \"environment == 'prod' && !has(tags.cost_center)\"\nper = ['project']\nmessage = '{project} of {team} has no cost center'",
+        ),
         policy("tried", "dry-run", "when = \"model == 'gpt-4o'\"\nmessage = 'gpt-4o'"),
     ];
     std::fs::create_dir_all(folder.join("global")).unwrap();
@@ -80,7 +90,9 @@ fn what_policies_forbid_is_told_once_with_its_dollars_and_survives_a_kill() {
     let smtp = Smtp::start(&SmtpOptions::default());
     let now = now_ms();
     let until = rfc3339(now - 30 * MINUTE);
-    let exemption = format!("[[exemption]]\npolicy = 'approved-provider'\nonly = {{ team = 'trial' }}\nreason = 'x'\napproved_by = 'cto'\nuntil = '{until}'\n");
+    let exemption = format!(
+        "[[exemption]]\npolicy = 'approved-provider'\nonly = {{ team = 'trial' }}\nreason = 'x'\napproved_by = 'cto'\nuntil = '{until}'\n"
+    );
     let stage = Stage::new("violations", APPROVED, &exemption, "", Some(&smtp));
     let deepseek = json!({"provider": "deepseek", "model": "deepseek-chat"});
     let events = [
@@ -173,7 +185,9 @@ fn policies_are_reloaded_under_load_as_a_whole() {
     let after = &told["approved-provider search provider=openai"];
     assert_ne!(after["policy_hash"], opened["policy_hash"]);
     assert!(process.ended().is_none());
-    wait_for("every event to be counted", LIMIT, || (stage.deployment.metric("tollgate_intake_records_combined_total") == produced).then_some(()));
+    wait_for("every event to be counted", LIMIT, || {
+        (stage.deployment.metric("tollgate_intake_records_combined_total") == produced).then_some(())
+    });
     let asia = stage.violations();
     assert_eq!(asia.keys().filter(|name| name.starts_with("approved-provider")).count(), 3);
 }

@@ -193,7 +193,14 @@ fn ids(alert: &Alert, topic: &str) -> Vec<Fact> {
     if alert.incident_id != alert.id {
         ids.push(Fact { label: "Incident", value: clean(&alert.incident_id, LONGEST_ID) });
     }
-    ids.push(Fact { label: "On Kafka", value: format!("topic {}, key = the {}'s id", clean(topic, 249), if alert.kind == AlertKind::PolicyViolation { "violation" } else { "alert" }) });
+    ids.push(Fact {
+        label: "On Kafka",
+        value: format!(
+            "topic {}, key = the {}'s id",
+            clean(topic, 249),
+            if alert.kind == AlertKind::PolicyViolation { "violation" } else { "alert" }
+        ),
+    });
     ids.push(Fact { label: "Rules", value: format!("revision {}", alert.rules_revision) });
     ids
 }

@@ -105,7 +105,7 @@ fn some_policies(which: usize) -> Arc<Stream> {
         "(has(usage.user) ? user : team) == 'u1'",
         "provider == 'aws'",
     ];
-    let kept = conditions.iter().enumerate().filter(|(number, _)| (number + which) % 4 > 0);
+    let kept = conditions.iter().enumerate().filter(|(number, _)| !(number + which).is_multiple_of(4));
     let policies = kept.map(|(number, when)| policy(&format!("p{number:02}"), when)).collect();
     let field = |name| crate::policy::fields::Subject::Usage.field(name).unwrap();
     let exemption = |policy: &str, only, until| Exemption { policy: policy.into(), only, until, ..Exemption::default() };
@@ -129,7 +129,9 @@ fn said(event: &UsageEvent<'_>, leaf: &crate::model::leaf::Leaf, cost: Nanos, po
     }
     let Tokens { input, output, cached_input, cache_write, reasoning } = event.tokens;
     let counts = [("input_tokens", input), ("output_tokens", output), ("cached_input_tokens", cached_input)];
-    for (name, count) in counts.into_iter().chain([("cache_write_tokens", cache_write), ("reasoning_tokens", reasoning), ("requests", event.requests)]) {
+    for (name, count) in
+        counts.into_iter().chain([("cache_write_tokens", cache_write), ("reasoning_tokens", reasoning), ("requests", event.requests)])
+    {
         sample.set(name, Given::Int(count.try_into().unwrap())).unwrap();
     }
     if let Some(quantity) = event.quantity {

@@ -11,7 +11,6 @@ use crate::policy::Policy;
 use crate::policy::stream::tests::{policy, stream};
 use crate::watch::tests::{START, partial, rules};
 
-
 const RECORDS: u64 = 200;
 
 /// Seeded: the same seed plays the same log.

@@ -71,14 +71,7 @@ fn judge_resource(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules
 }
 
 /// A resource that does not violate a policy any more does not wait for a day.
-fn end_what_is_mended(
-    shard: &mut Shard,
-    facts: &Sample,
-    told: &[Told],
-    seen: &Seen<'_>,
-    rules: &WatchRules,
-    effects: &mut Vec<Effect>,
-) {
+fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
     for place in rules.policies.of_subject(Subject::Resource) {
         let Some(policy) = rules.policies.policy(place).filter(|_| !told.iter().any(|told| told.policy == place)) else { continue };
         if !shard.violations.has_open(seen.team, &policy.id) {
@@ -178,9 +171,8 @@ fn end_what_it_undoes(shard: &mut Shard, activity: &ActivityEvent, rules: &Watch
     ];
     let keys: Vec<Key> = shard.violations.lasting(&activity.team, |dimensions| {
         let of = |name: &str| dimensions.get(name).map(String::as_str);
-        let is_another = |(name, stated): &(&str, &Option<Text>)| {
-            stated.as_deref().zip(of(name)).is_some_and(|(stated, known)| stated != known)
-        };
+        let is_another =
+            |(name, stated): &(&str, &Option<Text>)| stated.as_deref().zip(of(name)).is_some_and(|(stated, known)| stated != known);
         let is_same = |(name, stated): &(&str, &Option<Text>)| stated.as_deref().is_some_and(|stated| of(name) == Some(stated));
         named.iter().take(3).any(is_same) && !named.iter().any(is_another)
     });

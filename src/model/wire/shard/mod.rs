@@ -26,7 +26,8 @@ pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
         (false, false) => WITHOUT_HITS,
         (false, true) => WITHOUT_EVENTS,
     };
-    let mut out = Writer { version, bytes: Vec::with_capacity(HEADER_LENGTH + 192 * record.partials.len() + 64 * record.markers.len() + 2) };
+    let mut out =
+        Writer { version, bytes: Vec::with_capacity(HEADER_LENGTH + 192 * record.partials.len() + 64 * record.markers.len() + 2) };
     out.bytes.extend_from_slice(&[0; HEADER_LENGTH]);
     out.array(&record.partials, Writer::partial)?;
     out.array(&record.markers, Writer::marker)?;

@@ -101,7 +101,7 @@ fn a_malformed_payload_is_no_record() {
     let huge_count = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 1, 2, 3];
     let lowest_count = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0];
     let eleven_byte_long = [0xff; 12];
-    for bytes in [&huge_count[..], &lowest_count, &eleven_byte_long, &[0, 0, 0]] {
+    for bytes in [&huge_count[..], &lowest_count, &eleven_byte_long, &[0, 0, 0, 0]] {
         assert!(matches!(decode_payload(bytes, SHARD_FORMAT_VERSION), Err(WireError::Malformed(_))), "{bytes:?}");
     }
 }
