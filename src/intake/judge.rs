@@ -15,7 +15,7 @@ use crate::model::time::Timestamp;
 use crate::model::usage::UsageEvent;
 use crate::policy::fields::{FieldId, Subject};
 use crate::policy::regions::Land;
-use crate::policy::stream::{Stream, UsageFacts};
+use crate::policy::stream::{Origin, Stream, UsageFacts};
 use crate::policy::{Facts, Value};
 
 /// Tags that find room without an allocation.
@@ -61,7 +61,7 @@ impl Asked {
             return None;
         }
         let texts = dimensions.each_ref().map(|text| &**text);
-        let facts = policies.leaf_facts(texts, "");
+        let facts = policies.leaf_facts(texts, "", &Origin::default());
         let field = |name| Subject::Usage.field(name).unwrap_or(usize::MAX);
         let (currency, tags) = (field("currency"), field("tags"));
         let beyond = ["account", "resource_id", "status"].map(field);
@@ -157,6 +157,11 @@ fn facts<'f>(dimensions: &'f Dimensions, asked: &'f Asked, currency: &'f str, us
         stated(environment),
         stated(meter),
         stated(currency),
+        // Known to watch.
+        None,
+        None,
+        None,
+        None,
         stated(seen.source),
         given(user),
         given(seen.account),

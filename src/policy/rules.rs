@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::check::{Condition, parts_of};
 use super::eval::{Facts, Value};
-use super::fields::{FieldId, Subject};
+use super::fields::{FieldId, ORIGIN, Subject};
 use super::nodes::{BoolNode, Compare, TextNode};
 use super::parse::Tree;
 use crate::model::Text;
@@ -164,6 +164,15 @@ impl Policies {
             if let Some(why) = never(policy) {
                 conflict(format!("'{}' is never violated: {why}", policy.id), "join alternatives with || (or), or use in [...]");
             }
+            if let Some(name) = self.never_together(policy) {
+                conflict(
+                    format!(
+                        "'{}' asks for {name}, which is known of all usage of a model, and for what differs from event to event",
+                        policy.id
+                    ),
+                    "make two policies of it",
+                );
+            }
             if let Some((what, hint)) = policy.replaces.as_ref().and_then(|replaced| self.cannot_replace(policy, replaced)) {
                 conflict(what, &hint);
             }
@@ -177,6 +186,14 @@ impl Policies {
             }
         }
         conflicts
+    }
+
+    /// Single events are asked before they are summed, where nothing is known of models yet.
+    fn never_together(&self, policy: &Policy) -> Option<&'static str> {
+        let name = |field: FieldId| policy.when.subject.fields().get(field).map(|field| field.name);
+        let reads = policy.when.reads.iter().chain(policy.unless.iter().flat_map(|unless| &unless.reads));
+        let mut origins = reads.filter_map(|field| name(*field)).filter(|name| ORIGIN.contains(name));
+        origins.next().filter(|_| policy.when.subject == Subject::Usage && !self.is_of_series(policy))
     }
 
     /// A domain may tighten a global standard, by a policy beside it; only where that says so may it put another one in its place.

@@ -58,6 +58,14 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
+/// What is known of a leaf's model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Where the data comes from that it was trained on.
+    pub region: Option<&'a str>,
+    pub approval: Option<&'a str>,
+}
+
 /// Values in the order of the fields of usage.
 pub type UsageFacts<'a> = [Option<Value<'a>>; USAGE_FIELDS];
 
@@ -115,15 +123,18 @@ impl Stream {
     }
 
     /// A leaf's own facts. `texts`: team, project, model, provider, region, environment, meter; empty = not stated.
-    pub fn leaf_facts<'a>(&'a self, texts: [&'a str; 7], currency: &'a str) -> UsageFacts<'a> {
+    pub fn leaf_facts<'a>(&'a self, texts: [&'a str; 7], currency: &'a str, origin: &Origin<'a>) -> UsageFacts<'a> {
         let stated = |text: &'a str| Some(Value::Text(text)).filter(|_| !text.is_empty());
         let [team, project, model, provider, region, environment, meter] = texts.map(stated);
         let mut facts: UsageFacts<'a> = [None; USAGE_FIELDS];
         let land = self.regions.land(texts[4]);
-        let country = land.map(|land| Value::Text(&land.country));
-        let blocs = land.map(|land| Value::Texts(&land.blocs));
-        // The first ten fields of usage are a leaf's, in this order; `fields` has a test of it.
-        let own = [team, project, model, provider, region, country, blocs, environment, meter, stated(currency)];
+        let country = |land: Option<&'a Land>| land.map(|land| Value::Text(&land.country));
+        let blocs = |land: Option<&'a Land>| land.map(|land| Value::Texts(&land.blocs));
+        let from = origin.region.and_then(|region| self.regions.land(region));
+        let trained = [origin.region.and_then(stated), country(from), blocs(from), origin.approval.and_then(stated)];
+        // The first fields of usage are a leaf's, in this order, and then its model's; there is a test of it.
+        let own = [team, project, model, provider, region, country(land), blocs(land), environment, meter, stated(currency)];
+        let own = own.into_iter().chain(trained);
         facts.iter_mut().zip(own).for_each(|(fact, value)| *fact = value);
         facts
     }
@@ -142,8 +153,8 @@ impl Stream {
     }
 
     /// What policies that are asked once for all events of a leaf say of one.
-    pub fn of_leaf(&self, leaf: &Leaf, at: Timestamp) -> Vec<Told> {
-        let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str());
+    pub fn of_leaf(&self, leaf: &Leaf, origin: &Origin<'_>, at: Timestamp) -> Vec<Told> {
+        let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str(), origin);
         let facts = Facts(&facts);
         self.of_leaf.iter().filter_map(|place| self.told(*place, &facts, &leaf.team, at)).collect()
     }
@@ -255,8 +266,8 @@ impl Stream {
     }
 
     /// What a violation of a leaf says.
-    pub fn finding_of_leaf(&self, place: usize, leaf: &Leaf) -> Option<Finding> {
-        let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str());
+    pub fn finding_of_leaf(&self, place: usize, leaf: &Leaf, origin: &Origin<'_>) -> Option<Finding> {
+        let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str(), origin);
         Some(self.policy(place)?.finding(&Facts(&facts)))
     }
 }
@@ -347,6 +358,7 @@ impl fmt::Debug for Stream {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::policy::fields::ORIGIN;
     use crate::policy::{Condition, Exemption, Message, Sets};
 
     pub fn policy(id: &str, when: &str) -> Policy {
@@ -363,7 +375,8 @@ pub(crate) mod tests {
     #[test]
     fn a_leafs_fields_come_first_and_in_this_order() {
         let names = ["team", "project", "model", "provider", "region", "country", "blocs", "environment", "meter", "currency"];
-        for (place, name) in names.into_iter().enumerate() {
+        let names = [&names[..], &ORIGIN].concat();
+        for (place, name) in names.iter().enumerate() {
             assert_eq!(Subject::Usage.field(name), Some(place), "{name}");
         }
         // Intake gives the rest in this order too.

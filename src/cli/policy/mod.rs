@@ -156,6 +156,7 @@ fn list(read: &PolicyFolder, format: Format) {
                 "id": *policy.id, "domain": policy.domain.as_deref(), "owner": *policy.owner, "severity": policy.severity.as_str(),
                 "mode": mode(policy.mode), "applies_to": policy.when.subject.name(), "when": policy.when.source,
                 "unless": policy.unless.as_ref().map(|unless| &unless.source), "place": place.to_string(),
+                "pack": policy.pack.as_deref(), "source": policy.source.as_deref(), "as_of": policy.as_of,
             })
         });
         println!("{}", Value::Array(each.collect()));

@@ -7,7 +7,7 @@ use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::Timestamp;
-use crate::policy::stream::Told;
+use crate::policy::stream::{Origin, Told};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -15,7 +15,7 @@ use crate::watch::shard::Shard;
 pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let policies = &*rules.policies;
     if shard.violations.judged_by != policies.hash() {
-        life::judge_again(shard, rules, effects);
+        life::judge_again(shard, None, rules, effects);
         shard.violations.judged_by = policies.hash();
         shard.violations.is_judged_by_changed = true;
     }
@@ -49,7 +49,9 @@ fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effec
         violated.extend(place.map(|place| (place, hit.events, hit.cost, Vec::new())));
     }
     for (place, events, cost, users) in violated {
-        let (Some(policy), Some(finding)) = (policies.policy(place), policies.finding_of_leaf(place, &partial.leaf)) else { continue };
+        let origin = origin(shard, &partial.leaf, partial.minute.start());
+        let finding = policies.finding_of_leaf(place, &partial.leaf, &origin);
+        let (Some(policy), Some(finding)) = (policies.policy(place), finding) else { continue };
         let hit = Hit {
             place,
             policy,
@@ -73,20 +75,42 @@ fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effec
 /// What is said of a leaf at a time: remembered with the leaf, or worked out.
 fn of_leaf(shard: &mut Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Vec<Told> {
     let policies = &*rules.policies;
+    let models = shard.violations.models_revision;
     let place = shard.find(leaf);
-    let state = place.and_then(|place| shard.accounts.get_mut(place.account)?.node_mut(place.node)?.leaf_mut());
-    let Some(state) = state else { return policies.of_leaf(leaf, at) };
-    let known = &mut state.verdicts;
-    if known.hash != policies.hash() || at < known.from || at >= known.until {
-        let (from, until) = policies.window(at);
-        *known = LeafVerdicts { hash: policies.hash(), from, until, told: policies.of_leaf(leaf, at).into() };
+    let state = place.and_then(|place| shard.accounts.get(place.account)?.node(place.node)?.leaf());
+    let known = state.map(|state| &state.verdicts);
+    let holds = |known: &&LeafVerdicts| known.hash == policies.hash() && known.models == models && known.from <= at && at < known.until;
+    if let Some(known) = known.filter(holds) {
+        return known.told.to_vec();
     }
-    known.told.to_vec()
+    let told = policies.of_leaf(leaf, &origin(shard, leaf, at), at);
+    let (from, until) = window(shard, leaf, at, rules);
+    let verdicts = LeafVerdicts { hash: policies.hash(), models, from, until, told: told.as_slice().into() };
+    let state = place.and_then(|place| shard.accounts.get_mut(place.account)?.node_mut(place.node)?.leaf_mut());
+    if let Some(state) = state {
+        state.verdicts = verdicts;
+    }
+    told
+}
+
+/// What is known of the leaf's model.
+fn origin<'s>(shard: &'s Shard, leaf: &Leaf, at: Timestamp) -> Origin<'s> {
+    shard.violations.model(&leaf.team, &leaf.model).map_or(Origin::default(), |known| known.origin(at))
+}
+
+/// From when to when the same is said of a leaf.
+fn window(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> (Timestamp, Timestamp) {
+    let (from, until) = rules.policies.window(at);
+    match shard.violations.model(&leaf.team, &leaf.model).and_then(|known| known.approved_until) {
+        Some(ends) if ends <= at => (from.max(ends), until),
+        Some(ends) => (from, until.min(ends)),
+        None => (from, until),
+    }
 }
 
 /// Whether a leaf violates a policy.
-pub(super) fn violates(key: &Key, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> bool {
+pub(super) fn violates(shard: &Shard, key: &Key, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> bool {
     let policies = &*rules.policies;
     let is_of = |told: &Told| policies.policy(told.policy).is_some_and(|policy| policy.id == key.policy);
-    policies.of_leaf(leaf, at).iter().any(|told| told.said == Said::Violates && is_of(told))
+    policies.of_leaf(leaf, &origin(shard, leaf, at), at).iter().any(|told| told.said == Said::Violates && is_of(told))
 }

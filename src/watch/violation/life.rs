@@ -16,6 +16,7 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::model::violation::Violation;
 use crate::policy::Policy;
+use crate::policy::fields::Subject;
 use crate::policy::stream::Finding;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
@@ -152,6 +153,11 @@ pub(super) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules, effects: 
     }
     let now = shard.header.watermarks.shard_time();
     let known = shard.violations.known.get(&key).filter(|known| !known.is_forgotten(watermark)).cloned();
+    // What is over was ended by a later word on the same thing.
+    let tells_a_state = hit.lasts || hit.policy.when.subject == Subject::Resource;
+    if tells_a_state && known.as_ref().and_then(|known| known.closed_at).is_some_and(|closed| hit.event_time < closed) {
+        return;
+    }
     let is_new = known.as_ref().is_none_or(|known| !known.is_open());
     let mut tracked = known.unwrap_or_else(|| fresh(&key, &hit, now));
     if is_new {
@@ -306,17 +312,21 @@ fn explained(shard: &Shard, leaf: &Leaf) -> Option<String> {
     open.next().map(|episode| episode.id.clone())
 }
 
-/// Rules have changed: what is allowed now is over now.
-pub(super) fn judge_again(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
+/// Rules have changed, or what is known of a model: what is allowed now is over now. `model`: of this team, and only this one.
+pub(super) fn judge_again(shard: &mut Shard, model: Option<(&Text, &Text)>, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
-    let open = shard.violations.known.iter().filter(|(_, tracked)| tracked.is_open());
+    let is_asked = |key: &Key, tracked: &Tracked| {
+        let leaf = tracked.leaf.as_ref();
+        model.is_none_or(|(team, model)| key.team == *team && leaf.is_some_and(|leaf| leaf.model == *model))
+    };
+    let open = shard.violations.known.iter().filter(|(key, tracked)| tracked.is_open() && is_asked(key, tracked));
     let is_allowed = |key: &Key, tracked: &Tracked| {
         let Some(place) = rules.policies.place_of(&key.policy) else { return true };
         let Some(policy) = rules.policies.policy(place) else { return true };
         // What was said of single events cannot be asked again; it ends when nothing of the kind comes any more.
         let is_of_series = rules.policies.policies().is_of_series(policy);
         let Some(leaf) = tracked.leaf.as_ref().filter(|_| is_of_series) else { return false };
-        key.subject != OTHER && !violates(key, leaf, tracked.last_seen.max(now), rules)
+        key.subject != OTHER && !violates(shard, key, leaf, tracked.last_seen.max(now), rules)
     };
     let over: Vec<Key> = open.filter(|(key, tracked)| is_allowed(key, tracked)).map(|(key, _)| key.clone()).collect();
     for key in over {

@@ -41,6 +41,8 @@ pub(crate) struct Violations {
     /// What is known of models, by team and name.
     models: BTreeMap<(Text, Text), KnownModel>,
     models_changed: BTreeSet<(Text, Text)>,
+    /// Changes with what is known of models. Not a part of the state: what it is compared with is a cache.
+    models_revision: u64,
     /// Wait to be written with the next transaction. Not a part of the state, nor is what follows.
     changed: BTreeSet<Key>,
     is_judged_by_changed: bool,
@@ -54,6 +56,7 @@ pub(crate) struct Violations {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeafVerdicts {
     hash: u64,
+    models: u64,
     from: Timestamp,
     until: Timestamp,
     told: Box<[crate::policy::stream::Told]>,
@@ -89,6 +92,7 @@ impl Violations {
 
     fn keep_model(&mut self, team: &Text, model: &Text, known: KnownModel) {
         let name = (team.clone(), model.clone());
+        self.models_revision += 1;
         self.models_changed.insert(name.clone());
         self.models.insert(name, known);
     }

@@ -15,7 +15,7 @@ use crate::model::partial::{Said, ShardEvent};
 use crate::model::resource::ResourceSample;
 use crate::model::time::Timestamp;
 use crate::policy::fields::Subject;
-use crate::policy::stream::Told;
+use crate::policy::stream::{Origin, Told};
 use crate::policy::{Given, Sample};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
@@ -23,12 +23,31 @@ use crate::watch::shard::Shard;
 /// Models that are remembered; of more nothing is known but what the event itself says, and what is not known is no pass.
 const MOST_MODELS: usize = 20_000;
 
+/// Deployments of a model that wait for what is not known yet; of more the oldest wait no longer, and stay counted as indeterminate.
+const MOST_WAITING: usize = 32;
+
 /// What earlier events said of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KnownModel {
     pub origin_region: Option<Text>,
     pub approval: Option<Text>,
     pub approved_until: Option<Timestamp>,
+    /// Deployments that some policies could not judge. Topics keep no order among partitions, so that what they ask for may come later.
+    pub waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    deployment: ActivityEvent,
+    /// Ids.
+    policies: Vec<Text>,
+}
+
+impl KnownModel {
+    pub fn origin(&self, at: Timestamp) -> Origin<'_> {
+        let approval = self.approval.as_deref().filter(|_| self.approved_until.is_none_or(|until| at < until));
+        Origin { region: self.origin_region.as_deref(), approval }
+    }
 }
 
 /// An event that is not summed, held against the policies for its kind.
@@ -87,14 +106,42 @@ fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &S
 
 fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let action = activity.action.as_deref().unwrap_or_default();
-    learn(shard, activity, action);
+    let has_learnt = learn(shard, activity, action);
     if matches!(action, "undeployment" | "approval" | "revoke" | "offboarded") {
         end_what_it_undoes(shard, activity, rules, effects);
     }
+    let facts = facts_of(shard, activity, rules);
+    let told = rules.policies.of_sample(&facts, &activity.team, activity.event_time);
+    hits(shard, &facts, &told, &seen(activity), rules, effects);
+    if let Some(model) = &activity.model {
+        if action == "deployment" {
+            wait(shard, activity, model, &told, rules);
+        }
+        if has_learnt {
+            judge_waiting(shard, &activity.team, model, rules, effects);
+            life::judge_again(shard, Some((&activity.team, model)), rules, effects);
+        }
+    }
+}
+
+fn seen(activity: &ActivityEvent) -> Seen<'_> {
+    Seen {
+        team: &activity.team,
+        at: activity.event_time,
+        identity: hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()]),
+        currency: None,
+        hourly: None,
+        user: activity.actor.as_ref(),
+        lasts: matches!(activity.action.as_deref(), Some("deployment" | "grant")),
+    }
+}
+
+/// What the event says, and what is known of its model where it says nothing.
+fn facts_of(shard: &Shard, activity: &ActivityEvent, rules: &WatchRules) -> Sample {
     let mut facts = rules.policies.of_activity(activity);
     if let Some(known) = activity.model.as_ref().and_then(|model| shard.violations.model(&activity.team, model)) {
-        let approval = known.approval.as_ref().filter(|_| known.approved_until.is_none_or(|until| activity.event_time < until));
-        for (name, text) in [("origin_region", known.origin_region.as_ref()), ("approval", approval)] {
+        let origin = known.origin(activity.event_time);
+        for (name, text) in [("origin_region", origin.region), ("approval", origin.approval)] {
             if let Some(text) = text.filter(|_| facts.given(name).is_none()) {
                 // Both are texts.
                 let _ = facts.set(name, Given::Text(text.to_string()));
@@ -102,35 +149,74 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
         }
         rules.policies.locate(&mut facts);
     }
-    let seen = Seen {
-        team: &activity.team,
-        at: activity.event_time,
-        identity: hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()]),
-        currency: None,
-        hourly: None,
-        user: activity.actor.as_ref(),
-        lasts: matches!(action, "deployment" | "grant"),
-    };
-    let told = rules.policies.of_sample(&facts, &activity.team, activity.event_time);
-    hits(shard, &facts, &told, &seen, rules, effects);
+    facts
 }
 
-/// Where a model's data comes from, and who approved it.
-fn learn(shard: &mut Shard, activity: &ActivityEvent, action: &str) {
-    let Some(model) = &activity.model else { return };
-    let is_approval = action == "approval" && activity.approval.is_some();
-    let origin = activity.origin_region.as_ref().filter(|_| action == "model_registered");
-    if !is_approval && origin.is_none() {
+/// Where a model's data comes from, and who approved it. Whether that is news.
+fn learn(shard: &mut Shard, activity: &ActivityEvent, action: &str) -> bool {
+    let Some(model) = &activity.model else { return false };
+    let Some(before) = shard.violations.model_to_change(&activity.team, model, MOST_MODELS) else { return false };
+    let mut known = before.clone();
+    match action {
+        "model_registered" if activity.origin_region.is_some() => known.origin_region = activity.origin_region.clone(),
+        "approval" if activity.approval.is_some() => {
+            (known.approval, known.approved_until) = (activity.approval.clone(), activity.expires_at);
+        }
+        "undeployment" => known.waiting.retain(|waiting| !undoes(activity, &waiting.deployment)),
+        _ => {}
+    }
+    let is_news = known != before;
+    if is_news {
+        shard.violations.keep_model(&activity.team, model, known);
+    }
+    is_news
+}
+
+/// An undeployment that names no region is of all of them.
+fn undoes(undeployment: &ActivityEvent, deployment: &ActivityEvent) -> bool {
+    undeployment.region.is_none() || undeployment.region == deployment.region
+}
+
+/// Keeps a deployment that could not be judged by all policies.
+fn wait(shard: &mut Shard, deployment: &ActivityEvent, model: &Text, told: &[Told], rules: &WatchRules) {
+    let open = told.iter().filter(|told| told.said == Said::Indeterminate).filter_map(|told| rules.policies.policy(told.policy));
+    let policies: Vec<Text> = open.map(|policy| policy.id.clone()).collect();
+    if policies.is_empty() {
         return;
     }
-    let Some(mut known) = shard.violations.model_to_change(&activity.team, model, MOST_MODELS) else { return };
-    if let Some(origin) = origin {
-        known.origin_region = Some(origin.clone());
+    let Some(mut known) = shard.violations.model_to_change(&deployment.team, model, MOST_MODELS) else { return };
+    let is_same =
+        |waiting: &Waiting| (&waiting.deployment.source, &waiting.deployment.event_id) == (&deployment.source, &deployment.event_id);
+    known.waiting.retain(|waiting| !is_same(waiting));
+    if known.waiting.len() >= MOST_WAITING {
+        known.waiting.remove(0);
     }
-    if is_approval {
-        (known.approval, known.approved_until) = (activity.approval.clone(), activity.expires_at);
+    known.waiting.push(Waiting { deployment: deployment.clone(), policies });
+    shard.violations.keep_model(&deployment.team, model, known);
+}
+
+/// Deployments of before, now that more is known of their model.
+fn judge_waiting(shard: &mut Shard, team: &Text, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let Some(known) = shard.violations.model(team, model).filter(|known| !known.waiting.is_empty()).cloned() else { return };
+    let mut still = Vec::new();
+    for waiting in &known.waiting {
+        let Waiting { deployment, policies } = waiting;
+        let facts = facts_of(shard, deployment, rules);
+        let mut told = rules.policies.of_sample(&facts, team, deployment.event_time);
+        told.retain(|told| rules.policies.policy(told.policy).is_some_and(|policy| policies.contains(&policy.id)));
+        let is_open = |told: &Told| told.said == Said::Indeterminate;
+        let id = |told: &Told| rules.policies.policy(told.policy).map(|policy| policy.id.clone());
+        let open: Vec<Text> = told.iter().filter(|told| is_open(told)).filter_map(id).collect();
+        if !open.is_empty() {
+            still.push(Waiting { deployment: deployment.clone(), policies: open });
+        }
+        // Counted as indeterminate already.
+        told.retain(|told| !is_open(told));
+        hits(shard, &facts, &told, &seen(deployment), rules, effects);
     }
-    shard.violations.keep_model(&activity.team, model, known);
+    if still != known.waiting {
+        shard.violations.keep_model(team, model, KnownModel { waiting: still, ..known });
+    }
 }
 
 fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
