@@ -366,6 +366,11 @@ pub(crate) mod tests {
         Policy { message, ..Policy::new(id, Condition::compile(when, Subject::Usage, &Sets::default()).unwrap()) }
     }
 
+    pub fn policy_over(subject: Subject, id: &str, when: &str, unless: Option<&str>) -> Policy {
+        let compile = |source: &str| Condition::compile(source, subject, &Sets::default()).unwrap();
+        Policy { unless: unless.map(compile), ..Policy::new(id, compile(when)) }
+    }
+
     pub fn stream(policies: Vec<Policy>, exemptions: Vec<Exemption>) -> Arc<Stream> {
         let regions = Regions::parse(include_str!("../../config/regions.csv")).unwrap();
         let ai_domains = AiDomains::parse(include_str!("../../config/ai_domains.csv")).unwrap();

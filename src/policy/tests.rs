@@ -212,11 +212,13 @@ fn policies_that_nobody_could_want_are_refused() {
         (vec![policy("a", "team == 'x'", Some("team == 'x'"))], 0, "'unless' is the same"),
         (vec![never], 0, "never holds"),
         (vec![of_domain(p("a", "team == 'x'"), Some("globl"))], 0, "no such global policy"),
+        (vec![p("a", "'EEA' in origin_blocs && has(tags.owner)")], 0, "asks for origin_blocs, which is known of all usage of a model"),
     ] {
         let conflicts = policies(all).conflicts();
         assert!(conflicts.len() == 1 && conflicts[0].policy == at && conflicts[0].what.contains(what), "{conflicts:?}");
     }
     assert_eq!(policies(vec![p("a", "team in ['x', 'y'] && team in ['y']")]).conflicts(), []);
+    assert_eq!(policies(vec![p("a", "'EEA' in origin_blocs && 'ASIA' in blocs && !has(usage.approval)")]).conflicts(), []);
 }
 
 #[test]

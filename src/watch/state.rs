@@ -30,6 +30,10 @@ pub enum StateKey {
     LeafClosed(Account, LeafDimensions),
     LeafOpen(Account, LeafDimensions),
     Episode(Account, String),
+    /// What people have said, by team.
+    Book(Text),
+    /// How a team's budget of alerts stands.
+    Budget(Account),
     Violation(super::violation::Key),
     /// Hash of the policies that open violations were last held against.
     Policies,
@@ -66,10 +70,19 @@ impl Shard {
         for (account, node) in std::mem::take(&mut self.pending.nodes) {
             self.write_series(Place { account, node }, &mut changes);
         }
+        for number in std::mem::take(&mut self.pending.budgets) {
+            let Some(state) = self.accounts.get(number) else { continue };
+            let value = Some(encode(&state.budget));
+            changes.push(StateChange { key: encode_key(&StateKey::Budget(state.account.clone())), value });
+        }
         for (number, id) in std::mem::take(&mut self.pending.episodes) {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = state.episodes.get(&id).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Episode(state.account.clone(), id)), value });
+        }
+        for team in std::mem::take(&mut self.pending.books) {
+            let value = self.books.get(&team).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Book(team)), value });
         }
         let (violations, is_judged_by_changed) = self.violations.take_changed();
         for key in violations {

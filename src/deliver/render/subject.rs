@@ -77,6 +77,7 @@ fn so_far(alert: &Alert) -> String {
         (AlertKind::SpendSpike, _) => "",
         (AlertKind::Sustained, _) => "for hours, ",
         (AlertKind::LevelShift, _) => "new level, ",
+        (AlertKind::SpendDrop, _) => "gone quiet, ",
         (AlertKind::PolicyViolation, _) => "",
     };
     let billed = match alert.measure {
@@ -96,6 +97,7 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::PriceChange => "price change",
         AlertKind::ModelSwitch => "change of models",
         AlertKind::SpendMoved => "move",
+        AlertKind::SpendDrop => "drop in spend",
         AlertKind::PolicyViolation => "policy violation",
     }
 }

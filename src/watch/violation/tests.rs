@@ -1,14 +1,16 @@
 //! Violations as a shard lives through them: what opens, grows, ends and opens again, and what stays silent.
 
+use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::effect::Effect;
 use crate::model::leaf::Leaf;
-use crate::model::money::Nanos;
-use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardRecord, Source};
+use crate::model::money::{Currency, Nanos};
+use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source};
+use crate::model::resource::ResourceSample;
 use crate::model::time::{MINUTE_MS, Minute};
 use crate::model::violation::Violation;
 use crate::policy::fields::Subject;
-use crate::policy::stream::tests::{policy, stream};
+use crate::policy::stream::tests::{policy, policy_over, stream};
 use crate::policy::{Exemption, Mode, Policy};
 use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
@@ -29,10 +31,41 @@ impl Bench {
 
     /// What is told about these partials; the watermark is at the minute.
     fn minute(&mut self, minute: i64, partials: Vec<Partial>) -> Vec<Violation> {
+        self.record(minute, partials, Vec::new())
+    }
+
+    fn resource(&mut self, minute: i64, change: impl FnOnce(&mut ResourceSample)) -> Vec<Violation> {
+        let mut sample = ResourceSample {
+            event_id: format!("{minute}").as_str().into(),
+            event_time: Minute(START.0 + minute).start(),
+            team: "search".into(),
+            resource_id: Some("gpu-1".into()),
+            hourly_cost: Some(Nanos::from_units(30)),
+            currency: Some(Currency::USD),
+            ..ResourceSample::default()
+        };
+        change(&mut sample);
+        self.record(minute, Vec::new(), vec![ShardEvent::Resource(Box::new(sample))])
+    }
+
+    fn activity(&mut self, minute: i64, action: &str, change: impl FnOnce(&mut ActivityEvent)) -> Vec<Violation> {
+        let mut activity = ActivityEvent {
+            event_id: format!("{minute}-{action}").as_str().into(),
+            event_time: Minute(START.0 + minute).start(),
+            team: "search".into(),
+            action: Some(action.into()),
+            model: Some("m-7".into()),
+            ..ActivityEvent::default()
+        };
+        change(&mut activity);
+        self.record(minute, Vec::new(), vec![ShardEvent::Activity(Box::new(activity))])
+    }
+
+    fn record(&mut self, minute: i64, partials: Vec<Partial>, events: Vec<ShardEvent>) -> Vec<Violation> {
         let start = Minute(START.0 + minute).start();
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(start), idle: false, partitions_of_topic: 1 };
-        let record = ShardRecord { partials, markers: vec![marker], ..ShardRecord::default() };
+        let record = ShardRecord { partials, markers: vec![marker], events };
         let effects = self.shard.apply_whole(&record, self.offset, start.plus_ms(MINUTE_MS), &self.rules);
         self.offset += 1;
         let of = |effect| if let Effect::Violation(violation) = effect { Some(*violation) } else { None };
@@ -193,4 +226,102 @@ fn long_after_its_end_it_is_another_violation() {
     let again = bench.minute(later, vec![used(later, "deepseek", "ranker", 1.0)]);
     assert_eq!(states(&again), [(Open, 1)]);
     assert_ne!(again[0].id, bench.told[0].id);
+}
+
+fn owner_tag() -> Policy {
+    policy_over(Subject::Resource, "owner", "!has(resource.owner)", None)
+}
+
+#[test]
+fn a_resource_violates_until_it_is_right_again() {
+    let mut bench = Bench::new(vec![owner_tag()]);
+    let told = bench.resource(0, |_| {});
+    assert_eq!((states(&told), told[0].subject.as_str(), told[0].amount), (vec![(Open, 1)], "resource_id=gpu-1", Some(Nanos::ZERO)));
+    assert_eq!(states(&bench.resource(20, |sample| sample.resource_id = Some("gpu-2".into()))), [(Open, 1)], "each is a matter of its own");
+    assert_eq!(states(&bench.resource(30, |_| {})), [(Updated, 2)], "15 dollars more");
+    assert_eq!(bench.resource(30, |_| {}), [], "it came twice");
+    let ended = bench.resource(40, |sample| sample.owner = Some("ann".into()));
+    assert_eq!((states(&ended), ended[0].count), (vec![(Resolved, 3)], 2));
+    assert_eq!(ended[0].amount, Some(Nanos::from_units(15)), "half an hour between the two");
+    let late = bench.resource(41, |sample| sample.event_time = Minute(START.0 + 35).start());
+    assert_eq!(late, [], "what stood before it was right opens nothing");
+    assert_eq!(states(&bench.resource(50, |_| {})), [(Reopened, 4)]);
+    assert_eq!(bench.shard.open_violations(), 2);
+}
+
+fn in_asia() -> Policy {
+    let when = "action == 'deployment' && 'EEA' in origin_blocs && 'ASIA' in blocs";
+    policy_over(Subject::Activity, "asia", when, Some("has(activity.approval)"))
+}
+
+/// Topics keep no order among partitions: the model's origin may be told after its deployment.
+#[test]
+fn a_deployment_waits_for_what_is_told_of_its_model_and_lasts_until_it_ends() {
+    let deployed = |activity: &mut ActivityEvent| activity.region = Some("ap-northeast-1".into());
+    let registered = |activity: &mut ActivityEvent| activity.origin_region = Some("eu-central-1".into());
+    for origin_first in [true, false] {
+        let mut bench = Bench::new(vec![in_asia()]);
+        let told = if origin_first {
+            assert_eq!(bench.activity(0, "model_registered", registered), []);
+            bench.activity(1, "deployment", deployed)
+        } else {
+            assert_eq!(bench.activity(0, "deployment", deployed), []);
+            bench.activity(1, "model_registered", registered)
+        };
+        assert_eq!((states(&told), told[0].evidence["origin_blocs"].contains("EEA")), (vec![(Open, 1)], true));
+        assert_eq!((told[0].count, told[0].amount, told[0].currency), (1, None, None), "it is not about money");
+        assert_eq!(bench.activity(2, "model_registered", registered), [], "no news");
+        assert_eq!(bench.minute(5 * 24 * 60, vec![]), [], "however quiet it is");
+        let (action, at) = if origin_first { ("undeployment", 7_300) } else { ("approval", 7_300) };
+        let ended = bench.activity(at, action, |activity| {
+            activity.region = Some("ap-northeast-1".into()).filter(|_| origin_first);
+            activity.approval = Some("RV-1".into()).filter(|_| !origin_first);
+        });
+        assert_eq!(states(&ended), [(Resolved, 2)]);
+    }
+    let mut bench = Bench::new(vec![in_asia()]);
+    bench.activity(0, "deployment", deployed);
+    bench.activity(1, "undeployment", |_| {});
+    assert_eq!(bench.activity(2, "model_registered", registered), [], "it runs no more");
+    let said: Vec<(&str, u64)> = bench.shard.take_verdicts().into_iter().map(|((_, said), events)| (said.as_str(), events)).collect();
+    assert_eq!(said, [("indeterminate", 1)]);
+}
+
+/// Nobody has told of a deployment, but the model answers, and that costs money.
+#[test]
+fn usage_is_held_against_what_is_known_of_its_model() {
+    let trained = policy_over(Subject::Usage, "answers", "'EEA' in origin_blocs && 'ASIA' in blocs", Some("has(usage.approval)"));
+    let mut bench = Bench::new(vec![trained]);
+    let answers = |minute| {
+        let partial = used(minute, "openai", "ranker", 2.0);
+        Partial { leaf: Leaf { model: "m-7".into(), region: "ap-northeast-1".into(), ..partial.leaf.clone() }, ..partial }
+    };
+    assert_eq!(bench.minute(0, vec![answers(0)]), [], "nothing is known of it yet");
+    bench.activity(1, "model_registered", |activity| activity.origin_region = Some("eu-central-1".into()));
+    let told = bench.minute(2, vec![answers(2)]);
+    assert_eq!((states(&told), told[0].amount), (vec![(Open, 1)], Some(Nanos::from_units(2))));
+    assert_eq!(told[0].subject, "origin_region=eu-central-1;region=ap-northeast-1");
+    let ended = bench.activity(10, "approval", |activity| {
+        (activity.approval, activity.expires_at) = (Some("RV-1".into()), Some(Minute(START.0 + 60).start()));
+    });
+    assert_eq!(states(&ended), [(Resolved, 2)], "at once");
+    assert_eq!(bench.minute(59, vec![answers(59)]), []);
+    assert_eq!(states(&bench.minute(60, vec![answers(60)])), [(Reopened, 3)], "the approval was for a time");
+}
+
+#[test]
+fn egress_is_use_of_the_provider_whose_host_it_is() {
+    let shadow = policy_over(Subject::Activity, "shadow", "action == 'egress' && has(activity.provider) && provider != 'openai'", None);
+    let mut bench = Bench::new(vec![Policy { per: vec![Subject::Activity.field("provider").unwrap()], ..shadow }]);
+    let mut to = |minute, host: &str, actor: &str| {
+        bench.activity(minute, "egress", |activity| (activity.destination, activity.actor) = (Some(host.into()), Some(actor.into())))
+    };
+    assert_eq!(to(0, "api.openai.com", "ann"), []);
+    assert_eq!(to(1, "example.com", "ann"), []);
+    assert_eq!(states(&to(2, "https://api.deepseek.com/v1", "ben")), [(Open, 1)]);
+    assert_eq!(to(3, "chat.deepseek.com", "ann"), []);
+    let told = to(65, "api.deepseek.com", "ann");
+    assert_eq!((states(&told), told[0].subject.as_str(), told[0].count), (vec![(Updated, 2)], "provider=deepseek", 3));
+    assert_eq!(told[0].evidence["users"], "ann, ben");
+    assert_eq!(told[0].evidence["first_seen"], Minute(START.0 + 2).start().to_string());
 }

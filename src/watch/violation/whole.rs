@@ -11,9 +11,10 @@ use crate::model::activity::ActivityEvent;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Said, ShardEvent};
+use crate::model::partial::{Said, ShardEvent, ShardRecord};
 use crate::model::resource::ResourceSample;
 use crate::model::time::Timestamp;
+use crate::model::wire::{decode_shard_record, encode_shard_record};
 use crate::policy::fields::Subject;
 use crate::policy::stream::{Origin, Told};
 use crate::policy::{Given, Sample};
@@ -38,9 +39,19 @@ pub struct KnownModel {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {
-    deployment: ActivityEvent,
+    /// As a record of the shard log, which has versions of its own.
+    deployment: Vec<u8>,
     /// Ids.
     policies: Vec<Text>,
+}
+
+impl Waiting {
+    fn deployment(&self) -> Option<Box<ActivityEvent>> {
+        match decode_shard_record(&self.deployment).ok()?.events.pop()? {
+            ShardEvent::Activity(activity) => Some(activity),
+            _ => None,
+        }
+    }
 }
 
 impl KnownModel {
@@ -162,7 +173,7 @@ fn learn(shard: &mut Shard, activity: &ActivityEvent, action: &str) -> bool {
         "approval" if activity.approval.is_some() => {
             (known.approval, known.approved_until) = (activity.approval.clone(), activity.expires_at);
         }
-        "undeployment" => known.waiting.retain(|waiting| !undoes(activity, &waiting.deployment)),
+        "undeployment" => known.waiting.retain(|waiting| waiting.deployment().is_some_and(|deployment| !undoes(activity, &deployment))),
         _ => {}
     }
     let is_news = known != before;
@@ -185,13 +196,15 @@ fn wait(shard: &mut Shard, deployment: &ActivityEvent, model: &Text, told: &[Tol
         return;
     }
     let Some(mut known) = shard.violations.model_to_change(&deployment.team, model, MOST_MODELS) else { return };
-    let is_same =
-        |waiting: &Waiting| (&waiting.deployment.source, &waiting.deployment.event_id) == (&deployment.source, &deployment.event_id);
-    known.waiting.retain(|waiting| !is_same(waiting));
+    let record = ShardRecord { events: vec![ShardEvent::Activity(Box::new(deployment.clone()))], ..ShardRecord::default() };
+    // It has come in this form.
+    let Ok(record) = encode_shard_record(&record) else { return };
+    // Of one that comes twice the second.
+    known.waiting.retain(|waiting| waiting.deployment != record);
     if known.waiting.len() >= MOST_WAITING {
         known.waiting.remove(0);
     }
-    known.waiting.push(Waiting { deployment: deployment.clone(), policies });
+    known.waiting.push(Waiting { deployment: record, policies });
     shard.violations.keep_model(&deployment.team, model, known);
 }
 
@@ -200,19 +213,19 @@ fn judge_waiting(shard: &mut Shard, team: &Text, model: &Text, rules: &WatchRule
     let Some(known) = shard.violations.model(team, model).filter(|known| !known.waiting.is_empty()).cloned() else { return };
     let mut still = Vec::new();
     for waiting in &known.waiting {
-        let Waiting { deployment, policies } = waiting;
-        let facts = facts_of(shard, deployment, rules);
+        let Some(deployment) = waiting.deployment() else { continue };
+        let facts = facts_of(shard, &deployment, rules);
         let mut told = rules.policies.of_sample(&facts, team, deployment.event_time);
-        told.retain(|told| rules.policies.policy(told.policy).is_some_and(|policy| policies.contains(&policy.id)));
+        told.retain(|told| rules.policies.policy(told.policy).is_some_and(|policy| waiting.policies.contains(&policy.id)));
         let is_open = |told: &Told| told.said == Said::Indeterminate;
         let id = |told: &Told| rules.policies.policy(told.policy).map(|policy| policy.id.clone());
         let open: Vec<Text> = told.iter().filter(|told| is_open(told)).filter_map(id).collect();
         if !open.is_empty() {
-            still.push(Waiting { deployment: deployment.clone(), policies: open });
+            still.push(Waiting { policies: open, ..waiting.clone() });
         }
         // Counted as indeterminate already.
         told.retain(|told| !is_open(told));
-        hits(shard, &facts, &told, &seen(deployment), rules, effects);
+        hits(shard, &facts, &told, &seen(&deployment), rules, effects);
     }
     if still != known.waiting {
         shard.violations.keep_model(team, model, KnownModel { waiting: still, ..known });

@@ -1,0 +1,74 @@
+//! Runs, put together from their events: what one of them leaves out another may name, in any order. A run counts once it is running or
+//! complete; one that only started and then failed has led to nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::graph::{Graph, NodeId};
+use crate::model::Text;
+use crate::model::lineage::RunState;
+
+/// Runs that are remembered; events of an older one are taken for those of a new one.
+const MOST_RUNS: usize = 100_000;
+
+#[derive(Clone, Debug, Default)]
+pub struct Runs {
+    runs: BTreeMap<Text, Run>,
+    /// The oldest first.
+    order: VecDeque<Text>,
+    /// How many runs have counted for each flow.
+    flows: BTreeMap<NodeId, u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Run {
+    inputs: BTreeSet<NodeId>,
+    outputs: BTreeSet<NodeId>,
+    counts: bool,
+    flow: Option<NodeId>,
+}
+
+impl Runs {
+    pub fn take(&mut self, graph: &mut Graph, id: &Text, state: RunState, job: &str, inputs: &[NodeId], outputs: &[NodeId]) {
+        if !self.runs.contains_key(id) {
+            self.order.push_back(id.clone());
+            if self.order.len() > MOST_RUNS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.runs.remove(&oldest);
+            }
+        }
+        let run = self.runs.entry(id.clone()).or_default();
+        run.inputs.extend(inputs);
+        run.outputs.extend(outputs);
+        match state {
+            // A streaming job never completes, and its data moves all the same.
+            RunState::Running | RunState::Complete => run.counts = true,
+            RunState::Start | RunState::Other | RunState::Abort | RunState::Fail => {}
+        }
+        if !run.counts || run.outputs.is_empty() {
+            return;
+        }
+        let (inputs, outputs): (Vec<_>, Vec<_>) = (run.inputs.iter().copied().collect(), run.outputs.iter().copied().collect());
+        let flow = graph.flow(job, &inputs, &outputs);
+        let before = run.flow.replace(flow);
+        if before == Some(flow) {
+            return;
+        }
+        *self.flows.entry(flow).or_default() += 1;
+        // It was taken for a run of fewer datasets until now.
+        if let Some(runs) = before.and_then(|before| self.flows.get_mut(&before)) {
+            *runs = runs.saturating_sub(1);
+            if *runs == 0 {
+                before.into_iter().for_each(|before| graph.cut(before));
+            }
+        }
+    }
+
+    /// By its definition a job always counts.
+    pub fn define(&mut self, graph: &mut Graph, job: &str, inputs: &[NodeId], outputs: &[NodeId]) {
+        if !outputs.is_empty() {
+            let flow = graph.flow(job, inputs, outputs);
+            *self.flows.entry(flow).or_default() += 1;
+        }
+    }
+}
