@@ -67,9 +67,8 @@ impl Stage {
 
     fn produce(&self, topic: &str, events: &[Value]) {
         let topic = self.deployment.topic(topic);
-        // Samples of one resource stay in their order.
-        let key = |event: &Value| event.get("resource_id").unwrap_or(&event["event_id"]).clone();
-        let line = |event: &Value| json!({"topic": topic, "key": key(event), "value_json": event});
+        // They stay in their order.
+        let line = |event: &Value| json!({"topic": topic, "key": event["team"], "value_json": event});
         produce(self.deployment.broker.bootstrap(), &events.iter().map(line).collect::<Vec<_>>());
     }
 
@@ -229,15 +228,16 @@ fn what_resources_and_people_do_is_held_against_the_shipped_policies() {
     };
     let now = now_ms();
     let gpu = json!({"resource_id": "gpu-1", "resource_type": "gpu_cluster", "state": "running", "capacity": 8, "hourly_cost": "30", "currency": "USD"});
-    let samples = [event("gpu-1-a", now - 50 * MINUTE, gpu.clone()), event("gpu-1-b", now - 40 * MINUTE, gpu.clone())];
-    let egress =
-        |id: &str, host: &str, actor: &str| event(id, now - 30 * MINUTE, json!({"action": "egress", "destination": host, "actor": actor}));
+    let samples = [event("gpu-1-a", now - 150 * MINUTE, gpu.clone()), event("gpu-1-b", now - 90 * MINUTE, gpu.clone())];
+    let egress = |id: &str, ago: i64, host: &str, actor: &str| {
+        event(id, now - ago * MINUTE, json!({"action": "egress", "destination": host, "actor": actor}))
+    };
     let deployment = json!({"action": "deployment", "model": "m-7", "region": "ap-northeast-1"});
     let activity = [
-        egress("e-1", "https://api.deepseek.com:443/v1", "laptop-7"),
-        egress("e-2", "chat.deepseek.com", "laptop-9"),
-        egress("e-3", "api.openai.com", "laptop-7"),
-        egress("e-4", "example.com", "laptop-7"),
+        egress("e-1", 100, "https://api.deepseek.com:443/v1", "laptop-7"),
+        egress("e-2", 30, "chat.deepseek.com", "laptop-9"),
+        egress("e-3", 30, "api.openai.com", "laptop-7"),
+        egress("e-4", 30, "example.com", "laptop-7"),
         event("d-1", now - 45 * MINUTE, deployment),
     ];
     stage.produce("resource-events", &samples);
@@ -248,11 +248,7 @@ fn what_resources_and_people_do_is_held_against_the_shipped_policies() {
         let told = stage.violations();
         [owner, shadow].iter().all(|name| told.get(*name).is_some_and(|violation| violation["count"] == 2)).then_some(told)
     });
-    assert_eq!(
-        (&told[owner]["amount"], &told[owner]["evidence"]["resource_type"]),
-        (&json!("5"), &json!("gpu_cluster")),
-        "ten minutes of 30 an hour"
-    );
+    assert_eq!((&told[owner]["amount"], &told[owner]["evidence"]["resource_type"]), (&json!("30"), &json!("gpu_cluster")), "an hour of 30");
     assert_eq!(told[shadow]["evidence"]["users"], "laptop-7, laptop-9");
     assert_eq!(told.len(), 2, "where the data of m-7 comes from nobody has said yet: {told:#?}");
 
