@@ -113,6 +113,11 @@ impl Message {
         Ok(Message(pieces))
     }
 
+    pub fn fields(&self) -> impl Iterator<Item = &FieldId> {
+        let field = |piece| if let Piece::Field(field) = piece { Some(field) } else { None };
+        self.0.iter().filter_map(field)
+    }
+
     pub fn with(&self, facts: &Facts<'_>) -> String {
         let mut text = String::new();
         for piece in &self.0 {
@@ -259,11 +264,11 @@ impl Policy {
         self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at < until)
     }
 
-    /// Fields whose values belong to a violation: what was asked for, then what is shown beside it.
+    /// Fields whose values belong to a violation: what was asked for, then what its message names and what is shown beside it.
     pub fn shows(&self) -> Vec<FieldId> {
         let unless = self.unless.iter().flat_map(|unless| &unless.reads);
         let mut fields: Vec<FieldId> = Vec::new();
-        for field in self.when.reads.iter().chain(unless).chain(&self.evidence) {
+        for field in self.when.reads.iter().chain(unless).chain(self.message.fields()).chain(&self.evidence) {
             if !fields.contains(field) {
                 fields.push(*field);
             }
