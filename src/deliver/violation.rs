@@ -52,6 +52,7 @@ pub fn as_alert(violation: &Violation) -> Alert {
         split: None,
         next_steps: remedy.chain(ask).collect(),
         history: Vec::new(),
+        feedback: Vec::new(),
         notify: violation.notify,
         time_zone: violation.time_zone.clone(),
         rules_revision: violation.rules_revision,

@@ -62,7 +62,7 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 8] = [
+    pub const ALL: [AlertKind; 9] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,

@@ -114,8 +114,10 @@ impl Message {
     }
 
     pub fn fields(&self) -> impl Iterator<Item = &FieldId> {
-        let field = |piece| if let Piece::Field(field) = piece { Some(field) } else { None };
-        self.0.iter().filter_map(field)
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Field(field) => Some(field),
+            Piece::Text(_) => None,
+        })
     }
 
     pub fn with(&self, facts: &Facts<'_>) -> String {
