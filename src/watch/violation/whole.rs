@@ -25,7 +25,7 @@ use crate::watch::shard::Shard;
 const MOST_MODELS: usize = 20_000;
 
 /// Deployments of a model that wait for what is not known yet; of more the oldest wait no longer, and stay counted as indeterminate.
-const MOST_WAITING: usize = 32;
+const MOST_WAITING: usize = 16;
 
 /// What earlier events said of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
