@@ -11,6 +11,6 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
     match event {
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
         // Held against policies once the record's amounts are in: `violation`.
-        ShardEvent::Resource(_) | ShardEvent::Activity(_) => {}
+        ShardEvent::Resource(_) | ShardEvent::Activity(_) | ShardEvent::Facts(_) => {}
     }
 }
