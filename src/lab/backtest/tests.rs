@@ -144,5 +144,5 @@ fn violations_stand_in_the_report_with_their_lives() {
     assert_eq!((&first["amount"], &first["count"], &first["revisions"]), (&"3".into(), &2.into(), &3.into()), "{first}");
     let shown = text(&result, None);
     assert!(shown.contains("4 violations") && shown.contains("search uses deepseek, which is not an approved provider"), "{shown}");
-    assert!(shown.contains("gdpr-transfer: indeterminate for 1 events"), "{shown}");
+    assert!(shown.contains("eu-trained-model-in-asia: indeterminate for 1 events"), "{shown}");
 }
