@@ -303,7 +303,9 @@ impl Policy {
             return subject.field("resource_id").into_iter().collect();
         }
         let unless = self.unless.iter().flat_map(|unless| &unless.reads);
-        let mut fields: Vec<FieldId> = Vec::new();
+        // So is each model and each set of data.
+        let own = ["model", "dataset"].into_iter().filter(|_| subject == Subject::Activity);
+        let mut fields: Vec<FieldId> = own.filter_map(|name| subject.field(name)).collect();
         for read in self.when.reads.iter().chain(unless) {
             let Some(field) = subject.fields().get(*read).filter(|field| !field.is_of_event) else { continue };
             // Where it is, is told by the region.
