@@ -9,7 +9,7 @@ use super::{ConfigFile, Ended};
 use crate::clock;
 use crate::lab::backtest::{self, labels, score};
 
-/// Replay event files and print every alert that would have been sent
+/// Replay event files and print every alert and violation that would have been sent
 ///
 /// Files are JSON Lines, plain or as .gz or .zst: {"topic": "usage-events", "value": {...}}, in the order in which the events came.
 /// They go through the whole engine under your config, without a Kafka; nothing is sent to anybody. Lines that cannot be used are

@@ -14,6 +14,7 @@ use super::receipt::{Receipt, Told, repeat_number};
 use super::render::{Context, Renderer};
 use super::retry;
 use super::rules::{DeliverRules, Receiver, may_hear};
+use super::violation::as_alert;
 use crate::clock;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
@@ -40,8 +41,8 @@ pub struct Delivery {
     pub channels: Channels,
 }
 
-/// What all partitions of a thread share.
-pub struct Deliver<'a> {
+/// What all partitions of a thread share. `VIOLATIONS`: it tells people of these, in a group of its own.
+pub struct Deliver<'a, const VIOLATIONS: bool> {
     setup: &'a Setup,
     delivery: &'a Delivery,
     runtime: tokio::runtime::Runtime,
@@ -85,20 +86,21 @@ struct Due {
 
 /// # Errors
 /// What this thread cannot go on from: no broker, an unreadable receipt, transactions that do not go through. Mail that fails is no error here.
-pub fn run(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Result<()> {
-    let topic = &setup.topics.alerts;
-    let link = Session::join(&setup.connection, Deliver::NAME, thread, topic, setup.is_exactly_once())?;
+pub fn run<const VIOLATIONS: bool>(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Result<()> {
+    let name = Deliver::<VIOLATIONS>::NAME;
+    let role = Deliver::<VIOLATIONS>::new(setup, delivery)?;
+    let topic = role.topic();
+    let link = Session::join(&setup.connection, name, thread, topic, setup.is_exactly_once())?;
     link.partition_count(topic)?;
-    let role = Deliver::new(setup, delivery)?;
-    Worker::new(link, role, setup, thread, setup.incarnation(Deliver::NAME, thread)).run(stop)
+    Worker::new(link, role, setup, thread, setup.incarnation(name, thread)).run(stop)
 }
 
 type Partitions = BTreeMap<i32, Owned>;
 
-impl<'a> Deliver<'a> {
+impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     /// # Errors
     /// No mail client, or templates that cannot be read.
-    pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Deliver<'a>> {
+    pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Self> {
         Ok(Deliver {
             setup,
             delivery,
@@ -178,7 +180,7 @@ impl<'a> Deliver<'a> {
             return;
         }
         let base_url = self.rules.mail.as_ref().and_then(|mail| mail.base_url.as_deref());
-        let (renderer, topic) = (&self.renderer, self.setup.topics.alerts.as_str());
+        let (renderer, topic) = (&self.renderer, self.topic());
         let sends = futures_util::stream::iter(due).map(|due| async move {
             let context = Context { topic, base_url, earlier: due.earlier.as_ref() };
             let letter = Letter { alert: &due.alert, receiver: &due.receiver, earlier: due.earlier.as_ref(), date: clock::now() };
@@ -218,6 +220,10 @@ impl<'a> Deliver<'a> {
         }
     }
 
+    fn receipts(&self) -> &str {
+        if VIOLATIONS { &self.setup.topics.violation_receipts } else { &self.setup.topics.receipts }
+    }
+
     /// Receipts that have changed, as records; one that is no longer needed is deleted.
     fn receipt_records(&self, number: i32, owned: &mut Owned) -> Result<Vec<OutRecord>> {
         let now = clock::now();
@@ -232,7 +238,7 @@ impl<'a> Deliver<'a> {
                 owned.receipts.remove(&id);
             }
             records.push(OutRecord {
-                topic: self.setup.topics.receipts.clone(),
+                topic: self.receipts().to_string(),
                 partition: Some(number),
                 key: Some(id.into_bytes()),
                 value,
@@ -243,14 +249,14 @@ impl<'a> Deliver<'a> {
     }
 }
 
-impl Role for Deliver<'_> {
+impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
     type Part = Owned;
     type Loading = Loading;
 
-    const NAME: &'static str = "deliver";
+    const NAME: &'static str = if VIOLATIONS { "deliver-violations" } else { "deliver" };
 
     fn topic(&self) -> &str {
-        &self.setup.topics.alerts
+        if VIOLATIONS { &self.setup.topics.governance_violations } else { &self.setup.topics.alerts }
     }
 
     /// Without an offset of its own a partition is read from its beginning: the topic is compacted, so that is what is open now, and
@@ -267,7 +273,7 @@ impl Role for Deliver<'_> {
         if std::mem::replace(&mut loading.is_read, true) {
             return Ok(None);
         }
-        let partition = Partition { topic: self.setup.topics.receipts.clone(), partition: loading.opening.partition };
+        let partition = Partition { topic: self.receipts().to_string(), partition: loading.opening.partition };
         Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
     }
 
@@ -299,7 +305,13 @@ impl Role for Deliver<'_> {
             owned.next = record.offset + 1;
             self.since.get_or_insert(moment.uptime);
             let Some(value) = record.value else { continue };
-            match wire::alert_of_record(record.header("content-type"), value) {
+            let form = record.header("content-type");
+            let read = if VIOLATIONS {
+                wire::violation_of_record(form, value).map(|violation| as_alert(&violation))
+            } else {
+                wire::alert_of_record(form, value)
+            };
+            match read {
                 Ok(alert) => self.round.push((record.partition, alert)),
                 Err(error) => {
                     // Not ours, or of a later version: it stays on the topic for whoever can read it.

@@ -67,6 +67,7 @@ impl Screen {
                     AlertKind::ModelSwitch => "MODEL",
                     AlertKind::SpendMoved => "MOVED",
                     AlertKind::SpendDrop => "DROP",
+                    AlertKind::PolicyViolation => "POLICY",
                 };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }

@@ -47,4 +47,5 @@ pub enum RestoredFrom {
 pub struct StateSize {
     pub series: usize,
     pub open_alerts: usize,
+    pub open_violations: usize,
 }

@@ -57,10 +57,12 @@ pub enum AlertKind {
     SpendMoved,
     /// A team or project takes hardly anything for hours in which it always took something.
     SpendDrop,
+    /// Somebody violates a policy. Stands on the topic `governance-violations` in a form of its own; this is how people are told of it.
+    PolicyViolation,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 8] = [
+    pub const ALL: [AlertKind; 9] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -69,6 +71,7 @@ impl AlertKind {
         AlertKind::ModelSwitch,
         AlertKind::SpendMoved,
         AlertKind::SpendDrop,
+        AlertKind::PolicyViolation,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -81,6 +84,7 @@ impl AlertKind {
             AlertKind::ModelSwitch => "model_switch",
             AlertKind::SpendMoved => "spend_moved",
             AlertKind::SpendDrop => "spend_drop",
+            AlertKind::PolicyViolation => "policy_violation",
         }
     }
 

@@ -145,6 +145,7 @@ fn partial(delta: BilledDelta) -> Partial {
         last_event_time: hour.start(),
         last_ingest_time: hour.start(),
         users: Vec::new(),
+        hits: Vec::new(),
     }
 }
 

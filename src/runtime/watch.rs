@@ -115,6 +115,9 @@ impl<'a> Watch<'a> {
         let effects = watched.shard.apply(&decoded, record.offset, append_time, &self.rules);
         self.setup.metrics.capped(watched.shard.capped_leaves() - capped);
         self.setup.metrics.shard_record(decoded.partials.len());
+        for ((policy, said), events) in watched.shard.take_verdicts() {
+            self.setup.metrics.verdict(&policy, said.as_str(), events);
+        }
         self.keep(watched, effects, moment)?;
         watched.is_touched = true;
         self.since.get_or_insert(moment.uptime);
@@ -146,7 +149,7 @@ impl<'a> Watch<'a> {
         self.waiting += effects.len();
         for effect in effects {
             self.setup.metrics.effect(&effect, moment.now);
-            self.is_urgent |= matches!(effect, Effect::Alert(_));
+            self.is_urgent |= matches!(effect, Effect::Alert(_) | Effect::Violation(_));
             watched.effects.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         Ok(())
@@ -195,7 +198,8 @@ impl<'a> Watch<'a> {
         self.reported = moment.uptime;
         let metrics = &self.setup.metrics;
         let of = |count: fn(&Shard) -> usize| shards.values().map(|watched| count(&watched.shard)).sum();
-        let size = StateSize { series: of(Shard::series_count), open_alerts: of(Shard::open_alerts) };
+        let size =
+            StateSize { series: of(Shard::series_count), open_alerts: of(Shard::open_alerts), open_violations: of(Shard::open_violations) };
         metrics.state(self.thread, &size);
         let watermarks = || shards.iter().map(|(number, watched)| (*number, watched.shard.header().watermarks.watermark()));
         metrics.slowest_watermark(watermarks().filter_map(|(_, watermark)| watermark).min(), moment.now);

@@ -13,13 +13,14 @@ use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
 use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
+use super::violation::{self, Violations};
 use super::watermark::Watermarks;
 use super::{Moment, close, early, events};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
-use crate::model::partial::{Partial, ShardRecord};
+use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::{Hour, Timestamp};
 
 /// All of what one partition of the shard log has led to: plain values, owned by one thread.
@@ -37,6 +38,7 @@ pub struct Shard {
     names: Names,
     pub(super) series: usize,
     open_alerts: usize,
+    pub(super) violations: Violations,
 }
 
 /// What is true of the shard as a whole: one changelog key.
@@ -128,6 +130,7 @@ impl Shard {
             names: Names::default(),
             series: 0,
             open_alerts: 0,
+            violations: Violations::default(),
         }
     }
 
@@ -143,6 +146,16 @@ impl Shard {
     /// Alerts that are open now.
     pub fn open_alerts(&self) -> usize {
         self.open_alerts
+    }
+
+    /// Violations of policies that are open now.
+    pub fn open_violations(&self) -> usize {
+        self.violations.open()
+    }
+
+    /// Events that policies did not just let pass, by policy, since this was last asked for.
+    pub fn take_verdicts(&mut self) -> BTreeMap<(Text, Said), u64> {
+        self.violations.take_verdicts()
     }
 
     /// Amounts that were counted in `(other)` because their team has too many series.
@@ -170,11 +183,11 @@ impl Shard {
         for event in &record.events {
             events::take(self, event, offset, rules, &mut effects);
         }
-
         for marker in &record.markers {
             self.header.watermarks.mark(marker);
         }
         let watermark = self.header.watermarks.advance();
+        violation::judge(self, record, rules, &mut effects);
         close::note_due_hours(self, watermark, rules);
         effects
     }
@@ -479,5 +492,6 @@ impl PartialEq for Shard {
             && self.accounts.used().eq(other.accounts.used())
             && self.books == other.books
             && self.unsaved_names().eq(other.unsaved_names())
+            && self.violations == other.violations
     }
 }

@@ -36,6 +36,11 @@ pub enum StateKey {
     Budget(Account),
     /// Daily totals of a team and its projects.
     Days(Account),
+    Violation(super::violation::Key),
+    /// Hash of the policies that open violations were last held against.
+    Policies,
+    /// What is known of a team's model.
+    Model(Text, Text),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +90,18 @@ impl Shard {
         for team in std::mem::take(&mut self.pending.books) {
             let value = self.books.get(&team).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Book(team)), value });
+        }
+        let (violations, is_judged_by_changed) = self.violations.take_changed();
+        for key in violations {
+            let value = self.violations.get(&key).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Violation(key)), value });
+        }
+        for ((team, model), known) in self.violations.take_changed_models() {
+            changes.push(StateChange { key: encode_key(&StateKey::Model(team, model)), value: Some(encode(&known)) });
+        }
+        if is_judged_by_changed {
+            let value = Some(encode(&self.violations.judged_by()));
+            changes.push(StateChange { key: encode_key(&StateKey::Policies), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

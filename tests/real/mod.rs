@@ -18,4 +18,5 @@ mod redrive;
 mod rejects;
 mod repeat;
 mod reset;
+mod violations;
 mod whole;

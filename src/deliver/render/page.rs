@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::deliver::receipt::is_closed;
-use crate::model::alert::{Alert, AlertState, Cause, Severity};
+use crate::model::alert::{Alert, AlertKind, AlertState, Cause, Severity};
 use crate::model::leaf::Measure;
 
 use super::amount::{brief, difference, exact, times};
@@ -93,6 +93,9 @@ fn badge(alert: &Alert) -> String {
 }
 
 fn figures(alert: &Alert) -> Vec<Fact> {
+    if alert.kind == AlertKind::PolicyViolation {
+        return vec![Fact { label: "Spent so far", value: exact(alert.actual, alert.currency) }];
+    }
     let money = |amount| exact(amount, alert.currency);
     let extra = |label, amount| Fact { label, value: difference(amount, money(amount)) };
     match alert.state {
@@ -117,6 +120,9 @@ fn figures(alert: &Alert) -> Vec<Fact> {
 }
 
 fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
+    if alert.kind == AlertKind::PolicyViolation {
+        return of_violation(alert, zone);
+    }
     let money = |amount| exact(amount, alert.currency);
     let multiple = times(alert.actual, alert.expected).map(|times| format!(" ({times}x)")).unwrap_or_default();
     let since = when::moment(alert.onset, zone);
@@ -139,6 +145,18 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         Fact { label: "Status", value: words::finality(alert).to_string() },
         Fact { label: "Money", value: measure.to_string() },
     ]);
+    facts.retain(|fact| !fact.value.is_empty());
+    facts
+}
+
+fn of_violation(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
+    let until = alert.closed_at.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
+    let mut facts = vec![
+        Fact { label: "Where", value: words::place(&alert.dimensions) },
+        Fact { label: "Since", value: when::moment(alert.onset, zone) },
+        Fact { label: "Seen", value: capitalised(&words::sentence(&alert.normal)) },
+    ];
+    facts.extend(until);
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
@@ -169,13 +187,20 @@ fn steps(alert: &Alert) -> Vec<String> {
 fn ids(alert: &Alert, topic: &str) -> Vec<Fact> {
     let id = clean(&alert.id, LONGEST_ID);
     let mut ids = vec![
-        Fact { label: "Alert", value: id.clone() },
+        Fact { label: if alert.kind == AlertKind::PolicyViolation { "Violation" } else { "Alert" }, value: id.clone() },
         Fact { label: "Revision", value: format!("{} ({})", alert.revision, alert.state.as_str()) },
     ];
     if alert.incident_id != alert.id {
         ids.push(Fact { label: "Incident", value: clean(&alert.incident_id, LONGEST_ID) });
     }
-    ids.push(Fact { label: "On Kafka", value: format!("topic {}, key = the alert's id", clean(topic, 249)) });
+    ids.push(Fact {
+        label: "On Kafka",
+        value: format!(
+            "topic {}, key = the {}'s id",
+            clean(topic, 249),
+            if alert.kind == AlertKind::PolicyViolation { "violation" } else { "alert" }
+        ),
+    });
     ids.push(Fact { label: "Rules", value: format!("revision {}", alert.rules_revision) });
     ids
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::deliver::receipt::{Told, is_closed, repeat_number};
+use crate::deliver::violation;
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
@@ -52,6 +53,7 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
         (AlertState::Escalated, Some(told)) if told.severity < alert.severity => format!("now {}, {so_far}", alert.severity.as_str()),
         (AlertState::Escalated, _) => format!("nobody has taken it up, {so_far}"),
         (AlertState::Reopened, _) => format!("back again, {so_far}"),
+        (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
         (AlertState::Resolved, _) => format!("back to normal, cost {} extra", brief(alert.excess, alert.currency)),
         (AlertState::Retracted, _) => format!("false alarm, no {} after all", kind(alert)),
         (AlertState::Amended, Some(told)) if told.excess != alert.excess => {
@@ -63,6 +65,9 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
 
 /// `+312 USD in 14 min, 9x normal`.
 fn so_far(alert: &Alert) -> String {
+    if alert.kind == AlertKind::PolicyViolation {
+        return violation::so_far(alert);
+    }
     let extra = difference(alert.excess, brief(alert.excess, alert.currency));
     let kind = match (alert.kind, alert.measure) {
         (AlertKind::Runaway, _) => "runaway, ",
@@ -73,6 +78,7 @@ fn so_far(alert: &Alert) -> String {
         (AlertKind::Sustained, _) => "for hours, ",
         (AlertKind::LevelShift, _) => "new level, ",
         (AlertKind::SpendDrop, _) => "gone quiet, ",
+        (AlertKind::PolicyViolation, _) => "",
     };
     let billed = match alert.measure {
         Measure::Billed => " billed",
@@ -92,6 +98,7 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::ModelSwitch => "change of models",
         AlertKind::SpendMoved => "move",
         AlertKind::SpendDrop => "drop in spend",
+        AlertKind::PolicyViolation => "policy violation",
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::deliver::receipt::{Told, is_closed};
-use crate::model::alert::{Alert, AlertState, Stage};
+use crate::deliver::violation;
+use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
 
 use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
@@ -18,6 +19,7 @@ const LONGEST_VALUE: usize = 80;
 /// What happened, in one sentence or two.
 pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
     match alert.state {
+        AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
         AlertState::Resolved => resolved(alert, zone),
         AlertState::Retracted => retracted(alert),
         AlertState::Amended => amended(alert, earlier, zone),
@@ -113,6 +115,9 @@ pub fn preheader(alert: &Alert, zone: &TimeZone) -> String {
     let since = format!("Since {}", when::day_and_clock(alert.onset, zone));
     if is_closed(alert) {
         return format!("{since}. Nothing to do.");
+    }
+    if alert.kind == AlertKind::PolicyViolation {
+        return format!("{since}.");
     }
     let burn = brief(alert.burn_rate_per_hour, alert.currency);
     let first_step = alert.next_steps.first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();

@@ -30,7 +30,11 @@ fn events(hours: i64, factor: impl Fn(&str, i64) -> f64) -> Vec<String> {
 }
 
 fn backtest(lines: &[String]) -> Backtest {
-    let loaded = config::load_text("test", "", std::path::Path::new(""), std::iter::empty()).unwrap();
+    backtest_with("", lines)
+}
+
+fn backtest_with(settings: &str, lines: &[String]) -> Backtest {
+    let loaded = config::load_text("test", settings, std::path::Path::new(""), std::iter::empty()).unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.join("\n").as_bytes()).unwrap();
     run(&[file.path().to_path_buf()], &loaded.intake, &loaded.watch, Timestamp(START + 90 * 24 * HOUR)).unwrap()
@@ -96,4 +100,49 @@ fn a_spike_is_found_named_and_scored() {
     assert_eq!(report["events"]["read"], lines.len());
     assert_eq!(report["score"]["kinds"]["spend_spike"]["found"], 1);
     assert!(text(&result, Some(&found)).contains("1 alerts"));
+}
+
+/// The policies as they are shipped, over usage, resources and activity.
+#[test]
+fn violations_stand_in_the_report_with_their_lives() {
+    let line = |topic: &str, id: &str, hour: i64, change: serde_json::Value| {
+        let at = Timestamp(START + hour * HOUR + 1_000);
+        let mut event = serde_json::json!({"event_id": id, "source": "s", "event_time": at, "team": "search"});
+        event.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        serde_json::json!({ "topic": topic, "value": event }).to_string()
+    };
+    let usage = |id: &str, hour, provider: &str| {
+        let change = serde_json::json!({
+            "meter": "llm.tokens", "provider": provider, "model": "m", "environment": "dev", "quantity": 1, "cost": "1.5", "currency": "USD",
+        });
+        line("usage-events", id, hour, change)
+    };
+    let lines = [
+        usage("u-1", 0, "deepseek"),
+        line("resource-events", "r-1", 0, serde_json::json!({"resource_id": "gpu-1", "state": "running"})),
+        line("resource-events", "r-2", 0, serde_json::json!({"resource_id": "gpu-2", "state": "running", "owner": "ann"})),
+        line("activity-events", "a-1", 1, serde_json::json!({"action": "egress", "destination": "api.deepseek.com", "actor": "ann"})),
+        line("activity-events", "a-2", 1, serde_json::json!({"action": "deployment", "model": "m-7", "region": "ap-northeast-1"})),
+        line("activity-events", "a-3", 2, serde_json::json!({"action": "model_registered", "model": "m-7", "origin_region": "eu-west-1"})),
+        usage("u-2", 3, "deepseek"),
+        usage("u-3", 4, "openai"),
+        usage("u-4", 30, "openai"),
+    ];
+    let settings = concat!("version = 1\n[policies]\ndir = '", env!("CARGO_MANIFEST_DIR"), "/config/policies'\n");
+    let result = backtest_with(settings, &lines);
+    let report = json(&result, None);
+    let of = |violation: &serde_json::Value| ["policy", "subject", "state"].map(|field| violation[field].as_str().unwrap().to_string());
+    let told: Vec<[String; 3]> = report["violations"].as_array().unwrap().iter().map(of).collect();
+    let expected = [
+        ["approved-provider", "provider=deepseek", "resolved"],
+        ["owner-tag", "resource_id=gpu-1", "resolved"],
+        ["shadow-ai-egress", "provider=deepseek", "resolved"],
+        ["eu-trained-model-in-asia", "model=m-7;region=ap-northeast-1", "open"],
+    ];
+    assert_eq!(told, expected);
+    let first = &report["violations"][0];
+    assert_eq!((&first["amount"], &first["count"], &first["revisions"]), (&"3".into(), &2.into(), &3.into()), "{first}");
+    let shown = text(&result, None);
+    assert!(shown.contains("4 violations") && shown.contains("search uses deepseek, which is not an approved provider"), "{shown}");
+    assert!(shown.contains("eu-trained-model-in-asia: indeterminate for 1 events"), "{shown}");
 }

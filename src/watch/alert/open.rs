@@ -146,6 +146,7 @@ pub(super) fn class(kind: AlertKind) -> u8 {
         AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
         AlertKind::SpendMoved => 2,
         AlertKind::SpendDrop => 3,
+        AlertKind::PolicyViolation => 4,
     }
 }
 

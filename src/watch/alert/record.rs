@@ -24,7 +24,7 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
-        AlertKind::SpendMoved | AlertKind::SpendDrop => return Severity::Info,
+        AlertKind::SpendMoved | AlertKind::SpendDrop | AlertKind::PolicyViolation => return Severity::Info,
         AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift | AlertKind::PriceChange | AlertKind::ModelSwitch => {
             (limits.least_excess, CRITICAL_SPIKE)
         }
