@@ -1,0 +1,236 @@
+//! LINEAGE: which data feeds which model, where it comes from and where the model answers. Events of OpenLineage make the graph,
+//! activity says what is registered and deployed. It never judges: it says what is known, and policies judge that.
+//!
+//! Read `graph` first (nodes, what reaches them, how a change is carried on), then `runs` (events to flows), `map` (what a person or a
+//! program is shown) and `draw` (the picture of it).
+
+mod draw;
+mod graph;
+pub mod map;
+mod origins;
+pub mod rules;
+mod runs;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::draw::svg;
+use self::graph::{Graph, NodeId, What};
+use self::rules::LineageRules;
+use self::runs::{Runs, Touched};
+use self::state::Key;
+use crate::model::Text;
+use crate::model::activity::ActivityEvent;
+use crate::model::hash::hash128;
+use crate::model::lineage::{Job, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
+use crate::model::time::Timestamp;
+
+/// Everything that was told of lineage.
+#[derive(Clone, Debug, Default)]
+pub struct Lineage {
+    graph: Graph,
+    runs: Runs,
+    /// By job: who owns it.
+    owners: BTreeMap<Text, Text>,
+    registered: BTreeSet<ModelName>,
+    deployments: BTreeMap<Place, Deployment>,
+    /// By model and region: usage was seen.
+    answers: BTreeMap<(Text, Text), Answers>,
+    /// What was last told of each model.
+    told: BTreeMap<ModelName, (Vec<Text>, bool)>,
+    /// What the changelog does not have yet.
+    changed: BTreeSet<Key>,
+}
+
+/// What tells deployments apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place {
+    model: ModelName,
+    region: Option<Text>,
+    environment: Option<Text>,
+    resource_id: Option<Text>,
+    team: Text,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Deployment {
+    since: Timestamp,
+    provider: Option<Text>,
+    approval: Option<Text>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Answers {
+    teams: BTreeSet<Text>,
+    provider: Option<Text>,
+    last: Timestamp,
+}
+
+impl Lineage {
+    /// Rules that hold from now on, for what is there as well.
+    pub fn follow(&mut self, rules: &LineageRules) {
+        self.graph.follow(rules);
+    }
+
+    /// Datasets, jobs and models.
+    pub fn nodes(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
+    /// Takes a record of the lineage log.
+    pub fn take(&mut self, record: &LineageRecord) {
+        for item in &record.items {
+            match item {
+                LineageItem::Event(event) => self.apply(event),
+                LineageItem::Activity(event) => self.take_activity(event),
+            }
+        }
+    }
+
+    /// Takes an event of the topic `lineage-events`. The same one again changes nothing.
+    pub fn apply(&mut self, event: &LineageEvent) {
+        match &event.told {
+            Told::Run { run_id, state, job, inputs, outputs } => {
+                let touched = self.touched(inputs, outputs);
+                let name = self.job(job);
+                self.runs.take(&mut self.graph, run_id, *state, &name, touched);
+            }
+            Told::Job { job, inputs, outputs } => {
+                let touched = self.touched(inputs, outputs);
+                let name = self.job(job);
+                self.runs.define(&mut self.graph, &name, &touched);
+            }
+            Told::Dataset(dataset) => {
+                let touched = self.touched(std::slice::from_ref(dataset), &[]);
+                touched.name_models(&mut self.graph);
+                let named = touched.models.iter().filter_map(|(id, _)| self.graph.dataset_key(*id));
+                self.changed.extend(named);
+            }
+        }
+    }
+
+    /// Takes an event of the topic `activity-events`; those that say nothing of models change nothing.
+    pub fn take_activity(&mut self, event: &ActivityEvent) {
+        let Some(model) = event.model.clone() else { return };
+        let name = ModelName { model, version: event.model_version.clone() };
+        match event.action.as_deref() {
+            Some("model_registered") => {
+                let id = self.graph.model(&name);
+                if let Some(dataset) = &event.dataset {
+                    self.changed.insert(Key::Dataset(dataset.clone()));
+                    let dataset = self.graph.dataset(dataset);
+                    self.graph.link(dataset, id);
+                }
+                if let Some(origin) = &event.origin_region {
+                    self.graph.register(id, std::slice::from_ref(origin));
+                }
+                self.changed.insert(Key::Model(name.clone()));
+                self.registered.insert(name);
+            }
+            Some("deployment") => {
+                self.graph.model(&name);
+                let (provider, approval) = (event.provider.clone(), event.approval.clone());
+                let place = place(event, name);
+                self.changed.insert(Key::Deployment(place.clone()));
+                self.deployments.insert(place, Deployment { since: event.event_time, provider, approval });
+            }
+            Some("undeployment") => {
+                let place = place(event, name);
+                self.deployments.remove(&place);
+                self.changed.insert(Key::Deployment(place));
+            }
+            _ => {}
+        }
+    }
+
+    /// Usage of a model was seen. `team` is who pays.
+    pub fn take_answer(&mut self, model: &Text, region: &Text, provider: &Text, team: &Text, at: Timestamp) {
+        if model.is_empty() || region.is_empty() {
+            return;
+        }
+        let answers = self.answers.entry((model.clone(), region.clone())).or_default();
+        answers.teams.insert(team.clone());
+        answers.provider = Some(provider.clone()).filter(|provider| !provider.is_empty()).or(answers.provider.take());
+        answers.last = answers.last.max(at);
+    }
+
+    /// What is known of models of which something else was known when it was last told.
+    pub fn take_facts(&mut self) -> Vec<ModelFacts> {
+        self.graph.settle();
+        let changed: Vec<ModelFacts> = self.graph.take_changed().into_iter().filter_map(|id| self.facts(id)).collect();
+        let mut facts = Vec::new();
+        for fact in changed {
+            let known = (fact.origins.clone(), fact.has_gap);
+            if self.told.get(&fact.model) != Some(&known) {
+                self.changed.insert(Key::Told(fact.model.clone()));
+                self.told.insert(fact.model.clone(), known);
+                facts.push(fact);
+            }
+        }
+        facts
+    }
+
+    fn facts(&self, id: NodeId) -> Option<ModelFacts> {
+        let node = self.graph.node(id)?;
+        let What::Model(model) = &node.what else { return None };
+        Some(ModelFacts { model: model.clone(), origins: self.graph.sets.names(node.known.origins), has_gap: node.known.has_gap() })
+    }
+
+    fn name(&self, id: NodeId) -> String {
+        match self.graph.node(id).map(|node| &node.what) {
+            Some(What::Dataset(name) | What::Flow(name)) => name.to_string(),
+            Some(What::Model(name)) => name.to_string(),
+            None => String::new(),
+        }
+    }
+
+    fn job(&mut self, job: &Job) -> Text {
+        let name: Text = format!("{}/{}", job.namespace, job.name).as_str().into();
+        if let Some(owner) = &job.owner
+            && self.owners.insert(name.clone(), owner.clone()).as_ref() != Some(owner)
+        {
+            self.changed.insert(Key::Owner(name.clone()));
+        }
+        name
+    }
+
+    fn touched(&mut self, inputs: &[StatedDataset], outputs: &[StatedDataset]) -> Touched {
+        let mut touched = Touched::default();
+        for (stated, ids) in [(inputs, &mut touched.inputs), (outputs, &mut touched.outputs)] {
+            for dataset in stated {
+                let id = self.graph.dataset(&format!("{}/{}", dataset.namespace, dataset.name));
+                if let Some(origins) = &dataset.origins {
+                    self.graph.state(id, origins);
+                    self.changed.extend(self.graph.dataset_key(id));
+                }
+                touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
+                ids.insert(id);
+            }
+        }
+        touched
+    }
+}
+
+/// Whether somebody did something that the graph has to know of.
+pub fn concerns(event: &ActivityEvent) -> bool {
+    event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment"))
+}
+
+impl Place {
+    fn hash(&self) -> u128 {
+        let texts = [Some(&self.model.model), self.model.version.as_ref(), self.region.as_ref()];
+        let rest = [self.environment.as_ref(), self.resource_id.as_ref(), Some(&self.team)];
+        // An absent one differs from any that is there.
+        let parts: Vec<String> = texts.into_iter().chain(rest).map(|text| text.map_or(String::new(), |text| format!("={text}"))).collect();
+        hash128(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
+    }
+}
+
+fn place(event: &ActivityEvent, model: ModelName) -> Place {
+    let (region, environment, resource_id) = (event.region.clone(), event.environment.clone(), event.resource_id.clone());
+    Place { model, region, environment, resource_id, team: event.team.clone() }
+}
