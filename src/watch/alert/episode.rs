@@ -350,7 +350,7 @@ pub(crate) fn restate(
     let mut episode = episode.clone();
     // Whoever was told nothing of its beginning need not hear of its end.
     let is_expected = |state: AlertState| state == AlertState::Expected;
-    episode.notify &= !is_expected(episode.state) && !(is_expected(before) && !episode.is_open());
+    episode.notify &= !is_expected(episode.state) && (!is_expected(before) || episode.is_open());
     if let Some(alert) = record::alert(state, account, &episode, hour, moment) {
         effects.push(Effect::Alert(Box::new(alert)));
     }
