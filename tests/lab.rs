@@ -1,4 +1,4 @@
-//! `tollgate tune` as its user runs it: look at the settings, paste one, and get what was promised.
+//! `tollgate tune` and `backtest` as their user runs them: look at the settings, paste one, get what was promised; say what is no anomaly.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -120,5 +120,34 @@ fn tune_shows_that_a_budget_of_alerts_is_kept() {
     for (setting, told) in by_setting {
         // A budget is kept over months; three more in the first one are what it takes to learn how loud the team is.
         assert!(told as f64 <= 2.0 * setting + 3.0, "{by_setting:?}");
+    }
+}
+
+/// What was said about the first jump holds for the next one, and only where it was said.
+#[test]
+fn what_was_said_about_one_alert_changes_what_is_told_next() {
+    let folder = temp_folder("said");
+    let (config, events_file) = (folder.join("tollgate.toml"), folder.join("march.jsonl"));
+    std::fs::write(&config, CONFIG).unwrap();
+    // Thirty hours later, so that it is no habit.
+    let lines = usage(12, |hour| if (210..213).contains(&hour) || (240..243).contains(&hour) { 7.0 } else { 1.0 });
+    let second = jiff::Timestamp::from_second(1_772_409_600 + 239 * 3_600).unwrap().to_string();
+    let said = json!({ "topic": "feedback", "value": {
+        "event_id": "f-1", "source": "chat", "event_time": jiff::Timestamp::from_second(1_772_409_600 + 212 * 3_600).unwrap().to_string(),
+        "actor": "ann@example.com", "team": "search", "verdict": "not_an_anomaly", "note": "the weekly batch",
+    }});
+    for is_said in [false, true] {
+        let mut stream: Vec<&str> = lines.lines().collect();
+        let said = said.to_string();
+        if is_said {
+            stream.insert(2 * 3 * 212, &said);
+        }
+        std::fs::write(&events_file, stream.join("\n")).unwrap();
+        let backtest = report(&tollgate(&["backtest", "--format", "json"], &config, &events_file));
+        let of_search: Vec<&Value> = backtest["alerts"].as_array().unwrap().iter().filter(|alert| alert["team"] == "search").collect();
+        let later = of_search.iter().filter(|alert| alert["onset"].as_str().unwrap() > second.as_str()).count();
+        assert_eq!(later == 0, is_said, "{backtest:#}");
+        assert!(of_search.len() > later, "the first one is told in any case: {backtest:#}");
+        assert_eq!(backtest["events"]["rejected"], 0);
     }
 }
