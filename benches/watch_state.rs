@@ -57,6 +57,7 @@ fn rules() -> WatchRules {
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),
+        matters: Default::default(),
     }
 }
 

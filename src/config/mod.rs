@@ -5,6 +5,7 @@
 
 mod broker;
 mod env;
+mod matters;
 pub mod policies;
 pub mod prices;
 pub mod problem;

@@ -66,6 +66,10 @@ impl Screen {
                     AlertKind::PriceChange => "PRICE",
                     AlertKind::ModelSwitch => "MODEL",
                     AlertKind::SpendMoved => "MOVED",
+                    AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource => "WASTE",
+                    AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::BillMismatch => "MISSING",
+                    AlertKind::ProviderSilent => "SILENT",
+                    AlertKind::Budget => "BUDGET",
                 };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }

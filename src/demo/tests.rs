@@ -55,6 +55,7 @@ fn watch_rules() -> WatchRules {
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),
+        matters: Default::default(),
     }
 }
 

@@ -55,10 +55,26 @@ pub enum AlertKind {
     ModelSwitch,
     /// One project, model or leaf spends more and another one less by as much: the team's spend is as usual.
     SpendMoved,
+    /// A resource that costs money and that nobody has used for a while.
+    IdleResource,
+    /// A resource that was never used, or not for so long that somebody must have forgotten it.
+    ForgottenResource,
+    /// An unused resource whose owner has gone.
+    OrphanedResource,
+    /// Usage that counts no money although it cost some: tokens at zero, usage without a price, streams that report nothing.
+    MissingMoney,
+    /// Steady usage of a provider has stopped altogether.
+    ProviderSilent,
+    /// A day's bill is far from what was estimated for it.
+    BillMismatch,
+    /// Billed by a provider whose usage was never seen.
+    UnseenSpend,
+    /// A budget is used up to one of its thresholds, or will be before its time.
+    Budget,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 7] = [
+    pub const ALL: [AlertKind; 15] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -66,6 +82,14 @@ impl AlertKind {
         AlertKind::PriceChange,
         AlertKind::ModelSwitch,
         AlertKind::SpendMoved,
+        AlertKind::IdleResource,
+        AlertKind::ForgottenResource,
+        AlertKind::OrphanedResource,
+        AlertKind::MissingMoney,
+        AlertKind::ProviderSilent,
+        AlertKind::BillMismatch,
+        AlertKind::UnseenSpend,
+        AlertKind::Budget,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -77,7 +101,29 @@ impl AlertKind {
             AlertKind::PriceChange => "price_change",
             AlertKind::ModelSwitch => "model_switch",
             AlertKind::SpendMoved => "spend_moved",
+            AlertKind::IdleResource => "idle_resource",
+            AlertKind::ForgottenResource => "forgotten_resource",
+            AlertKind::OrphanedResource => "orphaned_resource",
+            AlertKind::MissingMoney => "missing_money",
+            AlertKind::ProviderSilent => "provider_silent",
+            AlertKind::BillMismatch => "bill_mismatch",
+            AlertKind::UnseenSpend => "unseen_spend",
+            AlertKind::Budget => "budget",
         }
+    }
+
+    /// Told by `watch::matters`, not an episode of a series.
+    pub fn is_matter(self) -> bool {
+        use AlertKind::*;
+        match self {
+            SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved => false,
+            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend | Budget => true,
+        }
+    }
+
+    /// Money for something that nobody uses.
+    pub fn is_waste(self) -> bool {
+        matches!(self, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource)
     }
 
     pub fn parse(text: &str) -> Option<AlertKind> {

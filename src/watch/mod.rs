@@ -17,6 +17,7 @@ pub mod explain;
 mod history;
 mod judge;
 mod legacy;
+pub mod matters;
 mod merge;
 mod recent;
 pub mod restore;

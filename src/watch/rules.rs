@@ -1,5 +1,6 @@
 //! What watch is told by config: thresholds, overridable per team, project and environment.
 
+use super::matters::rules::MatterRules;
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 
@@ -16,6 +17,8 @@ pub struct WatchRules {
     /// Later entries win over earlier ones.
     pub overrides: Vec<Override>,
     pub teams: Vec<TeamRule>,
+    /// Waste, missing money, budgets.
+    pub matters: MatterRules,
 }
 
 /// When an hour counts as a spike, and minutes as a runaway. All gates must be passed.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::account::NodeId;
 use super::accounts::Accounts;
+use super::matters::waste::ResourceCount;
+use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
@@ -30,6 +32,7 @@ pub struct Shard {
     pub(super) pending: Pending,
     pub(super) unsaved: UnsavedQueue,
     names: Names,
+    pub(super) matters: Matters,
     pub(super) series: usize,
     open_alerts: usize,
 }
@@ -113,6 +116,7 @@ impl Shard {
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),
             names: Names::default(),
+            matters: Matters::default(),
             series: 0,
             open_alerts: 0,
         }
@@ -129,7 +133,17 @@ impl Shard {
 
     /// Alerts that are open now.
     pub fn open_alerts(&self) -> usize {
-        self.open_alerts
+        self.open_alerts + self.matters.open()
+    }
+
+    /// Resources, and those of them of which nothing can be said.
+    pub fn resources(&self, rules: &WatchRules) -> ResourceCount {
+        matters::waste::count(self, rules)
+    }
+
+    /// Samples that were not looked at, because their team has too many resources.
+    pub fn capped_resources(&self) -> u64 {
+        self.matters.capped
     }
 
     /// Amounts that were counted in `(other)` because their team has too many series.
@@ -154,6 +168,8 @@ impl Shard {
 
         let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
         early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
+        matters::missing::take_partials(self, &record.partials, rules, &mut effects);
+        matters::budget::take_partials(self, &record.partials, rules, &mut effects);
         for event in &record.events {
             events::take(self, event, offset, rules, &mut effects);
         }
@@ -457,6 +473,7 @@ impl PartialEq for Shard {
         self.header == other.header
             && (self.series, self.open_alerts) == (other.series, other.open_alerts)
             && self.accounts.used().eq(other.accounts.used())
+            && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())
     }
 }

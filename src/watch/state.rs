@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::matters::MatterKey;
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
 use super::unsaved::MOST_SWEPT;
@@ -29,6 +30,7 @@ pub enum StateKey {
     LeafClosed(Account, LeafDimensions),
     LeafOpen(Account, LeafDimensions),
     Episode(Account, String),
+    Matter(MatterKey),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +66,9 @@ impl Shard {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = state.episodes.get(&id).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Episode(state.account.clone(), id)), value });
+        }
+        for (key, value) in self.matters.take_changes() {
+            changes.push(StateChange { key: encode_key(&StateKey::Matter(key)), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

@@ -29,6 +29,7 @@ pub(crate) fn rules() -> WatchRules {
         },
         overrides: Vec::new(),
         teams: vec![TeamRule { team: "watched".into(), time_zone: "Europe/Berlin".into(), observe: true }],
+        matters: Default::default(),
     }
 }
 

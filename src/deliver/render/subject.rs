@@ -38,6 +38,9 @@ pub fn team(alert: &Alert) -> String {
     name(&alert.team, LONGEST_TEAM)
 }
 
+/// What an hour costs is shown for a month of so many.
+const HOURS_PER_MONTH: i128 = 730;
+
 /// What happened, in as few words as will do.
 pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
     let extra = |amount: Nanos| difference(amount, brief(amount, alert.currency));
@@ -52,6 +55,7 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
         (AlertState::Escalated, Some(told)) if told.severity < alert.severity => format!("now {}, {so_far}", alert.severity.as_str()),
         (AlertState::Escalated, _) => format!("nobody has taken it up, {so_far}"),
         (AlertState::Reopened, _) => format!("back again, {so_far}"),
+        (AlertState::Resolved, _) if alert.kind.is_matter() => format!("over, {}", brief(alert.excess, alert.currency)),
         (AlertState::Resolved, _) => format!("back to normal, cost {} extra", brief(alert.excess, alert.currency)),
         (AlertState::Retracted, _) => format!("false alarm, no {} after all", kind(alert)),
         (AlertState::Amended, Some(told)) if told.excess != alert.excess => {
@@ -72,11 +76,23 @@ fn so_far(alert: &Alert) -> String {
         (AlertKind::SpendSpike, _) => "",
         (AlertKind::Sustained, _) => "for hours, ",
         (AlertKind::LevelShift, _) => "new level, ",
+        (AlertKind::IdleResource, _) => "idle, ",
+        (AlertKind::ForgottenResource, _) => "forgotten, ",
+        (AlertKind::OrphanedResource, _) => "orphaned, ",
+        (AlertKind::MissingMoney, _) => "not counted, ",
+        (AlertKind::ProviderSilent, _) => "silent, ",
+        (AlertKind::BillMismatch, _) => "bill differs, ",
+        (AlertKind::UnseenSpend, _) => "never seen, ",
+        (AlertKind::Budget, _) => "budget, ",
     };
     let billed = match alert.measure {
         Measure::Billed => " billed",
         Measure::Estimated => "",
     };
+    if alert.kind.is_waste() {
+        let month = brief(alert.burn_rate_per_hour.checked_mul_div(HOURS_PER_MONTH, 1).unwrap_or_default(), alert.currency);
+        return format!("{kind}{extra} in {}, {month} a month", when::span(alert.onset, last_seen(alert)));
+    }
     let normal = times(alert.actual, alert.expected).map_or_else(|| "normally nothing".to_string(), |times| format!("{times}x normal"));
     format!("{kind}{extra}{billed} in {}, {normal}", when::span(alert.onset, last_seen(alert)))
 }
@@ -90,6 +106,14 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::PriceChange => "price change",
         AlertKind::ModelSwitch => "change of models",
         AlertKind::SpendMoved => "move",
+        AlertKind::IdleResource => "idle resource",
+        AlertKind::ForgottenResource => "forgotten resource",
+        AlertKind::OrphanedResource => "orphaned resource",
+        AlertKind::MissingMoney => "missing money",
+        AlertKind::ProviderSilent => "silence of a provider",
+        AlertKind::BillMismatch => "difference to the bill",
+        AlertKind::UnseenSpend => "spend without usage",
+        AlertKind::Budget => "budget",
     }
 }
 

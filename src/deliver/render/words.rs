@@ -17,6 +17,10 @@ const LONGEST_VALUE: usize = 80;
 
 /// What happened, in one sentence or two.
 pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
+    // A matter says itself how it ended.
+    if alert.kind.is_matter() && !alert.summary.is_empty() {
+        return clean(&alert.summary, LONGEST_SENTENCE);
+    }
     match alert.state {
         AlertState::Resolved => resolved(alert, zone),
         AlertState::Retracted => retracted(alert),
@@ -83,6 +87,8 @@ fn amended(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
 /// How far what is normal can be trusted.
 pub fn confidence(alert: &Alert) -> &'static str {
     match alert.stage {
+        _ if alert.kind.is_matter() && alert.score >= 0.9 => "High: several independent signs agree.",
+        _ if alert.kind.is_matter() => "Medium: one sign says so.",
         Stage::New => "Low: under 3 hours of history, so what is normal is not known yet.",
         Stage::FirstDay => "Early: under a day of history; compared with the median of recent hours.",
         Stage::FirstWeeks => "Fair: under two weeks of history; compared with the same hour of other days.",

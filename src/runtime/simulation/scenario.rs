@@ -55,6 +55,7 @@ fn watch_rules(revision: u64) -> WatchRules {
         },
         overrides: Vec::new(),
         teams: Vec::new(),
+        matters: Default::default(),
     }
 }
 

@@ -14,7 +14,6 @@ use super::super::series::{from_units, to_units};
 use super::{moved, ratio, record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
-use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
@@ -93,11 +92,9 @@ impl Episode {
 /// The channel that an episode is measured on.
 pub(crate) fn channel_of(kind: AlertKind) -> Channel {
     match kind {
-        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::PriceChange | AlertKind::ModelSwitch | AlertKind::SpendMoved => {
-            Channel::Bucket
-        }
         AlertKind::Sustained => Channel::Hours,
         AlertKind::LevelShift => Channel::Level,
+        _ => Channel::Bucket,
     }
 }
 
@@ -203,6 +200,8 @@ fn class(kind: AlertKind) -> u8 {
         AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::Sustained | AlertKind::LevelShift => 0,
         AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
         AlertKind::SpendMoved => 2,
+        // A matter is no episode.
+        _ => 3,
     }
 }
 
@@ -214,16 +213,15 @@ fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<
     let onset = trigger.onset(hour);
     let scope = trigger.judged.scope.clone();
     let kind = trigger.kind();
-    let digest = hash128(&[
-        account.team.as_bytes(),
+    let about: [&[u8]; 5] = [
         account.measure.as_str().as_bytes(),
         account.currency.as_str().as_bytes(),
         kind.as_str().as_bytes(),
         scope.to_string().as_bytes(),
         &onset.0.to_be_bytes(),
-    ]);
+    ];
     Episode {
-        id: format!("{}/{digest:032x}", account.team),
+        id: super::id(&account.team, &about),
         scope,
         kind,
         state: AlertState::Open,

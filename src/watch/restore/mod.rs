@@ -132,6 +132,7 @@ impl Restorer {
                 let episode = from_payload(payload)?;
                 self.account(account).1.episodes.insert(id, episode);
             }
+            StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
         }
         Ok(())
     }
@@ -244,6 +245,7 @@ impl Restorer {
             StateKey::Episode(account, id) => {
                 self.account(account).1.episodes.remove(&id);
             }
+            StateKey::Matter(key) => self.shard.matters.delete(&key),
         }
     }
 
