@@ -85,6 +85,31 @@ pub enum ShardEvent {
 }
 
 impl ShardEvent {
+    pub fn source(&self) -> &Text {
+        match self {
+            ShardEvent::Resource(sample) => &sample.source,
+            ShardEvent::Activity(activity) => &activity.source,
+            ShardEvent::Feedback(feedback) => &feedback.source,
+        }
+    }
+
+    /// Unique within its source.
+    pub fn event_id(&self) -> &Text {
+        match self {
+            ShardEvent::Resource(sample) => &sample.event_id,
+            ShardEvent::Activity(activity) => &activity.event_id,
+            ShardEvent::Feedback(feedback) => &feedback.event_id,
+        }
+    }
+
+    pub fn event_time(&self) -> Timestamp {
+        match self {
+            ShardEvent::Resource(sample) => sample.event_time,
+            ShardEvent::Activity(activity) => activity.event_time,
+            ShardEvent::Feedback(feedback) => feedback.event_time,
+        }
+    }
+
     /// Whose shard it goes to.
     pub fn team(&self) -> &Text {
         match self {
