@@ -49,6 +49,9 @@ pub struct Metrics {
     resident_memory: Gauge,
     capped: Counter,
     open_alerts: Family<Labels, Gauge>,
+    resources: Family<Labels, Gauge>,
+    undetermined: Family<Labels, Gauge>,
+    capped_resources: Counter,
     watermark_lag: Gauge,
     restored_from: Family<Labels, Counter>,
     copies: Family<Labels, Gauge>,
@@ -117,6 +120,9 @@ impl Metrics {
             resident_memory: gauge(r, "resident_memory_bytes", "Resident memory of the process"),
             capped: counter(r, "watch_capped_partials", "Partials counted in their team's '(other)': the team has too many series"),
             open_alerts: gauges(r, "watch_open_alerts", "Alerts that are open, by thread"),
+            resources: gauges(r, "watch_resources", "Resources whose use is watched, by thread"),
+            undetermined: gauges(r, "watch_undetermined_resources", "Of those, of how many nobody can tell whether they are used"),
+            capped_resources: counter(r, "watch_capped_resources", "Samples not looked at: the team has too many resources"),
             watermark_lag: gauge(
                 r,
                 "watch_watermark_lag_milliseconds",
@@ -225,11 +231,18 @@ impl Metrics {
         let labels = vec![("thread", thread.to_string())];
         self.series.get_or_create(&labels).set(whole(size.series));
         self.open_alerts.get_or_create(&labels).set(whole(size.open_alerts));
+        self.resources.get_or_create(&labels).set(whole(size.resources));
+        self.undetermined.get_or_create(&labels).set(whole(size.undetermined));
     }
 
     /// Partials that found no room for a series of their own.
     pub fn capped(&self, partials: u64) {
         self.capped.inc_by(partials);
+    }
+
+    /// Samples of resources that found no room.
+    pub fn capped_resources(&self, samples: u64) {
+        self.capped_resources.inc_by(samples);
     }
 
     /// Of all shards of this process.

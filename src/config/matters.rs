@@ -86,7 +86,9 @@ fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRu
         team: section.text("team").into(),
         project,
         model,
-        measure: section.optional_choice("measure", &[("estimated", Measure::Estimated), ("billed", Measure::Billed)]).unwrap_or(Measure::Estimated),
+        measure: section
+            .optional_choice("measure", &[("estimated", Measure::Estimated), ("billed", Measure::Billed)])
+            .unwrap_or(Measure::Estimated),
         currency: section.currency("currency").unwrap_or(reporting_currency),
         amount: section.required("amount", super::read::money),
         period: section.optional("period", period).unwrap_or(Period::Month),
@@ -98,7 +100,10 @@ fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRu
         section.complain("amount", Complaint::new("is 0", "write what may be spent: \"20000.00\""));
     }
     if others.iter().any(|other| other.name == rule.name && !rule.name.is_empty()) {
-        section.complain("name", Complaint::new(format!("is '{}', which another budget has", rule.name), "give each [[budget]] a name of its own"));
+        section.complain(
+            "name",
+            Complaint::new(format!("is '{}', which another budget has", rule.name), "give each [[budget]] a name of its own"),
+        );
     }
     section.finish();
     rule

@@ -117,7 +117,9 @@ impl AlertKind {
         use AlertKind::*;
         match self {
             SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved => false,
-            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend | Budget => true,
+            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend | Budget => {
+                true
+            }
         }
     }
 

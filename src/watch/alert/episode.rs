@@ -213,11 +213,12 @@ fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<
     let onset = trigger.onset(hour);
     let scope = trigger.judged.scope.clone();
     let kind = trigger.kind();
+    let scope_name = scope.to_string();
     let about: [&[u8]; 5] = [
         account.measure.as_str().as_bytes(),
         account.currency.as_str().as_bytes(),
         kind.as_str().as_bytes(),
-        scope.to_string().as_bytes(),
+        scope_name.as_bytes(),
         &onset.0.to_be_bytes(),
     ];
     Episode {

@@ -87,14 +87,7 @@ pub(crate) fn tell(
 }
 
 /// Tells what is news in any case: opens the matter, or escalates it.
-pub(crate) fn advance(
-    slot: &mut Option<Matter>,
-    team: &str,
-    id: &[&[u8]],
-    story: Story,
-    moment: Moment<'_>,
-    effects: &mut Vec<Effect>,
-) {
+pub(crate) fn advance(slot: &mut Option<Matter>, team: &str, id: &[&[u8]], story: Story, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     let next = match slot {
         None => AlertState::Open,
         Some(matter) if !matter.is_open() => AlertState::Reopened,

@@ -194,12 +194,19 @@ impl Budget {
     }
 
     fn end(&mut self, rule: &BudgetRule, span: Span, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        let story = Story { summary: words::over(rule, self.spent(span), span), ..self.story(rule, span, None, None, zone, moment) };
+        let story = Story { summary: words::over(rule, self.spent(span), span), ..self.story(rule, span, None, None, zone) };
         let at = self.last_event_time;
         matter::end(&mut self.matter, &rule.team, AlertState::Resolved, at, story, moment, effects);
     }
 
-    fn check_thresholds(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    fn check_thresholds(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let span = rule.span(today);
         if rule.period == Period::Month && span.first < self.period {
             return;
@@ -214,7 +221,15 @@ impl Budget {
         self.tell(rule, span, Reason::Threshold(highest), None, zone, moment, effects);
     }
 
-    fn check_forecast(&mut self, rule: &BudgetRule, today: i64, hour: Hour, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    fn check_forecast(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        hour: Hour,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let span = rule.span(today);
         if !rule.forecast || self.told_forecast || rule.period != Period::Month || self.spent(span) >= rule.amount {
             return;
@@ -226,7 +241,15 @@ impl Budget {
         }
     }
 
-    fn check_pace(&mut self, rule: &BudgetRule, today: i64, hour: Hour, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    fn check_pace(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        hour: Hour,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
         let span = rule.span(today);
         let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
         let even = rule.even_hour(span) * PACE_HOURS as f64;
@@ -252,7 +275,7 @@ impl Budget {
         let hour = self.last_event_time.hour();
         let today = day_of(self.last_event_time, zone);
         let made = if forecast.is_none() { forecast::forecast(self, rule, today, hour, span, zone) } else { None };
-        let story = self.story(rule, span, Some(reason), forecast.or(made.as_ref()), zone, moment);
+        let story = self.story(rule, span, Some(reason), forecast.or(made.as_ref()), zone);
         let first = if rule.period == Period::Month { span.first } else { 0 };
         let about: [&[u8]; 3] = [b"budget", rule.name.as_bytes(), &first.to_be_bytes()];
         matter::advance(&mut self.matter, &rule.team, &about, story, moment, effects);
@@ -265,7 +288,6 @@ impl Budget {
         reason: Option<Reason>,
         forecast: Option<&Forecast>,
         zone: &jiff::tz::TimeZone,
-        moment: Moment<'_>,
     ) -> Story {
         let spent = self.spent(span);
         let is_over = spent >= rule.amount;

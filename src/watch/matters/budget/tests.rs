@@ -50,8 +50,7 @@ fn play(budget: BudgetRule, days: i64, money: impl Fn(i64) -> f64) -> Vec<Alert>
 fn each_threshold_is_told_once_and_a_month_ends() {
     // 2 USD an hour are 1488 in March: 500 after 250 hours.
     let alerts = play(rule(), 40, |_| 2.0);
-    let told: Vec<(AlertState, i64)> =
-        alerts.iter().map(|alert| (alert.state, (alert.event_time.0 - MARCH.start().0) / HOUR_MS)).collect();
+    let told: Vec<(AlertState, i64)> = alerts.iter().map(|alert| (alert.state, (alert.event_time.0 - MARCH.start().0) / HOUR_MS)).collect();
     let expected = [
         (AlertState::Open, 249),
         (AlertState::Escalated, 399),
@@ -64,7 +63,11 @@ fn each_threshold_is_told_once_and_a_month_ends() {
     assert!(told[4].1 >= 31 * 24);
     assert_eq!(alerts[3].severity, Severity::Critical);
     assert!(alerts[0].summary.contains("has passed 50 % of 1000.00 USD for March 2026"), "{}", alerts[0].summary);
-    assert!(alerts[0].summary.contains("forecast by Tue 31 Mar: 1488 USD") && alerts[0].summary.contains("used up about Sat 21 Mar"), "{}", alerts[0].summary);
+    assert!(
+        alerts[0].summary.contains("forecast by Tue 31 Mar: 1488 USD") && alerts[0].summary.contains("used up about Sat 21 Mar"),
+        "{}",
+        alerts[0].summary
+    );
     assert!(alerts[4].summary.contains("March 2026 is over"), "{}", alerts[4].summary);
     assert!(alerts.iter().all(|alert| alert.id == alerts[0].id && alert.dimensions["budget"] == "all of search"));
 }
@@ -101,7 +104,8 @@ fn a_forecast_is_told_long_before_the_money_is_gone() {
 
 #[test]
 fn a_pace_is_told_once() {
-    let alerts = play(BudgetRule { burn_rate: 6.0, thresholds: vec![1.0], ..rule() }, 31, |hour| if (50..60).contains(&hour) { 12.0 } else { 0.5 });
+    let alerts =
+        play(BudgetRule { burn_rate: 6.0, thresholds: vec![1.0], ..rule() }, 31, |hour| if (50..60).contains(&hour) { 12.0 } else { 0.5 });
     let [alert] = &alerts[..] else { panic!("{:#?}", alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>()) };
     assert!(alert.summary.contains("times an even pace"), "{}", alert.summary);
 }

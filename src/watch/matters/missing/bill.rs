@@ -139,7 +139,8 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let matters = &mut shard.matters;
     let today = day_of(hour.next());
     let is_settled = |day: &Day| day.is_due && moment.shard_time.0 - day.billed_at.0 >= SETTLED_AFTER_MS;
-    let due: Vec<DayName> = matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day)).map(|(name, _)| name.clone()).collect();
+    let due: Vec<DayName> =
+        matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day)).map(|(name, _)| name.clone()).collect();
     for name in due {
         let tolerance = tolerance(&matters.days, &name, missing);
         let is_metered = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
@@ -266,14 +267,20 @@ fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance, mome
             days => format!("{days} days say that {:.2} times the estimate is billed, {allowed:.0} % more or less", tolerance.ratio),
         },
         summary: match verdict {
-            Verdict::Unseen => format!("{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"),
+            Verdict::Unseen => format!(
+                "{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"
+            ),
             Verdict::Far { cached_twice: true } => format!(
                 "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: it looks as if cached tokens were counted twice"
             ),
             Verdict::Far { cached_twice: false } => {
-                format!("{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: more than the usual {allowed:.0} % apart")
+                format!(
+                    "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: more than the usual {allowed:.0} % apart"
+                )
             }
-            Verdict::Agrees => format!("the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}"),
+            Verdict::Agrees => format!(
+                "the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}"
+            ),
         },
         next_steps: next_steps(verdict, day, provider),
         history: Vec::new(),
@@ -291,10 +298,16 @@ fn next_steps(verdict: Verdict, day: &Day, provider: &str) -> Vec<String> {
             vec!["Look at [[sources]]: this source's input tokens probably include cached ones (input_includes_cached = true).".to_string()]
         }
         Verdict::Far { .. } if day.billed > day.estimated => {
-            vec!["Look for usage that does not go through the gateway, for calls that are counted at zero, and for a dearer contract price.".to_string()]
+            vec![
+                "Look for usage that does not go through the gateway, for calls that are counted at zero, and for a dearer contract price."
+                    .to_string(),
+            ]
         }
         Verdict::Far { .. } => {
-            vec!["Look for a discount that the price files lack, for tokens that are counted twice, and for rows that the bill still lacks.".to_string()]
+            vec![
+                "Look for a discount that the price files lack, for tokens that are counted twice, and for rows that the bill still lacks."
+                    .to_string(),
+            ]
         }
     }
 }

@@ -269,7 +269,9 @@ fn next_steps(gap: &Gap, dimensions: &LeafDimensions) -> Vec<String> {
     let name = if dimensions.model.is_empty() { &dimensions.provider } else { &dimensions.model };
     let first = match gap.what {
         Missing::ZeroCost => {
-            format!("Look at what changed in the gateway since then: it writes the cost of {name} as 0. The provider bills it all the same.")
+            format!(
+                "Look at what changed in the gateway since then: it writes the cost of {name} as 0. The provider bills it all the same."
+            )
         }
         Missing::NoPrice => format!("Add a price for {name} to a file of [prices] files; what was used before is not priced again."),
         Missing::NoTokens => {

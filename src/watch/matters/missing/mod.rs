@@ -103,7 +103,8 @@ impl ProviderHour {
 
 /// `search (ranker / gpt-4o)`.
 pub(crate) fn place(account: &Account, dimensions: &LeafDimensions) -> String {
-    let named: Vec<&str> = [&dimensions.project, &dimensions.model].into_iter().filter(|name| !name.is_empty()).map(|name| &**name).collect();
+    let named: Vec<&str> =
+        [&dimensions.project, &dimensions.model].into_iter().filter(|name| !name.is_empty()).map(|name| &**name).collect();
     if named.is_empty() { account.team.to_string() } else { format!("{} ({})", account.team, named.join(" / ")) }
 }
 

@@ -134,7 +134,9 @@ fn story(silence: &Silence, account: &Account, provider: &Text, hour: Hour, mome
             ),
         },
         next_steps: vec![
-            format!("See whether {provider} is still called. If it is, its usage does not reach Tollgate: look at the gateway and its exporter."),
+            format!(
+                "See whether {provider} is still called. If it is, its usage does not reach Tollgate: look at the gateway and its exporter."
+            ),
             "If the team has moved away from it, nothing is to be done: after a week it is normal.".to_string(),
         ],
         history: Vec::new(),

@@ -220,7 +220,11 @@ fn billed_and_never_seen_is_told_for_providers_that_are_metered() {
         }]
     });
     let told = bench.told();
-    assert!(!told.is_empty() && told.iter().all(|alert| alert.kind == AlertKind::UnseenSpend && alert.team == "ads"), "{:#?}", bench.words());
+    assert!(
+        !told.is_empty() && told.iter().all(|alert| alert.kind == AlertKind::UnseenSpend && alert.team == "ads"),
+        "{:#?}",
+        bench.words()
+    );
     assert!(told[0].summary.contains("no usage was ever seen"), "{:#?}", bench.words());
     // Taxes are no usage.
     let bench = with_bills(0, |day| {

@@ -117,7 +117,11 @@ fn an_idle_cluster_is_marked_escalated_and_unmarked_under_one_id() {
     let escalated = bench.alerts.iter().find(|alert| alert.state == AlertState::Escalated).unwrap();
     assert_eq!((escalated.severity, escalated.event_time.0 - first.event_time.0), (Severity::Critical, 2 * DAY_MS));
     let last = bench.alerts.last().unwrap();
-    assert_eq!((last.state, last.burn_rate_per_hour, last.excess), (AlertState::Resolved, Nanos::ZERO, Nanos::from_units(72 * 30)), "{states:?}");
+    assert_eq!(
+        (last.state, last.burn_rate_per_hour, last.excess),
+        (AlertState::Resolved, Nanos::ZERO, Nanos::from_units(72 * 30)),
+        "{states:?}"
+    );
     assert!(bench.alerts.iter().all(|alert| alert.id == first.id));
     assert!(bench.alerts.iter().zip(1..).all(|(alert, revision)| alert.revision == revision));
     assert_eq!(bench.shard.open_alerts(), 0);
@@ -146,7 +150,11 @@ fn what_is_used_a_little_every_night_not_or_is_stopped_is_not_told() {
     };
     bench.hours(0..400, stopped);
     // Idle, and too cheap to be worth a word.
-    bench.hours(0..400, |hour| ResourceSample { resource_id: Some("gpu-5".into()), hourly_cost: Some(Nanos(10_000_000)), ..gpu(hour, 0.0) });
+    bench.hours(0..400, |hour| ResourceSample {
+        resource_id: Some("gpu-5".into()),
+        hourly_cost: Some(Nanos(10_000_000)),
+        ..gpu(hour, 0.0)
+    });
     assert_eq!(bench.told(), Vec::<String>::new());
 }
 
@@ -276,7 +284,8 @@ fn a_resource_that_falls_silent_ends_its_alert_and_a_team_with_too_many_is_count
         let minute = crate::model::time::Minute(START.0 + hour * 60);
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-        let record = ShardRecord { partials: vec![partial(minute, "search", "ranker", "ann", 0.1)], markers: vec![marker], events: Vec::new() };
+        let record =
+            ShardRecord { partials: vec![partial(minute, "search", "ranker", "ann", 0.1)], markers: vec![marker], events: Vec::new() };
         bench.record(&record, minute.start().plus_ms(30 * HOUR_MS));
     }
     let last = bench.alerts.last().unwrap();
