@@ -17,3 +17,4 @@ mod redrive;
 mod rejects;
 mod repeat;
 mod reset;
+mod whole;

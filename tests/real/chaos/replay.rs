@@ -70,6 +70,11 @@ fn replay(
         Err(why) => return complaints.push(format!("shard {shard} cannot be restored: {why}")),
     };
     let position = restored.header().position;
+    let begin = Ends::of(cluster).begin(&fleet.internal("shard-repartition"), partition);
+    if begin > 0 {
+        // What was lived and what is replayed cannot be compared then, and nobody may delete what is younger than a day.
+        return complaints.push(format!("shard {shard}: its log begins at {begin}, though all of it is younger than a day"));
+    }
     let start = log.first().map_or(0, |record| record.offset);
     let mut replayed = Shard::starting_at(shard, SHARDS, start, rules);
     for record in log.iter().filter(|record| record.offset < position) {
