@@ -284,7 +284,7 @@ fn links_lead_somewhere() {
     let headings: BTreeSet<String> = README
         .lines()
         .filter(|line| line.starts_with('#'))
-        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(',', "").replace(' ', "-"))
         .collect();
     for target in targets.chain(pictures) {
         match target.strip_prefix('#') {

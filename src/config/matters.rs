@@ -59,6 +59,7 @@ fn missing(mut section: Section) -> Option<MissingRules> {
     let rules = MissingRules {
         silent_after_ms: section.duration("silent_after", "1h", "7d"),
         first_tolerance: section.number("first_tolerance", 0.01..=1.0).unwrap_or_default(),
+        untagged_per_day: section.money("untagged_per_day").unwrap_or_default(),
         metered: section.texts("metered").into_iter().map(small).collect(),
         names: names(section.section("names")),
     };

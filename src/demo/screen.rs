@@ -67,7 +67,7 @@ impl Screen {
                     AlertKind::ModelSwitch => "MODEL",
                     AlertKind::SpendMoved => "MOVED",
                     AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource => "WASTE",
-                    AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::BillMismatch => "MISSING",
+                    AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::UntaggedSpend | AlertKind::BillMismatch => "MISSING",
                     AlertKind::ProviderSilent => "SILENT",
                     AlertKind::Budget => "BUDGET",
                 };

@@ -69,12 +69,14 @@ pub enum AlertKind {
     BillMismatch,
     /// Billed by a provider whose usage was never seen.
     UnseenSpend,
+    /// Spend that no event, tag or rule gives to a team.
+    UntaggedSpend,
     /// A budget is used up to one of its thresholds, or will be before its time.
     Budget,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 15] = [
+    pub const ALL: [AlertKind; 16] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -89,6 +91,7 @@ impl AlertKind {
         AlertKind::ProviderSilent,
         AlertKind::BillMismatch,
         AlertKind::UnseenSpend,
+        AlertKind::UntaggedSpend,
         AlertKind::Budget,
     ];
 
@@ -108,6 +111,7 @@ impl AlertKind {
             AlertKind::ProviderSilent => "provider_silent",
             AlertKind::BillMismatch => "bill_mismatch",
             AlertKind::UnseenSpend => "unseen_spend",
+            AlertKind::UntaggedSpend => "untagged_spend",
             AlertKind::Budget => "budget",
         }
     }
@@ -117,9 +121,8 @@ impl AlertKind {
         use AlertKind::*;
         match self {
             SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved => false,
-            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend | Budget => {
-                true
-            }
+            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend
+            | UntaggedSpend | Budget => true,
         }
     }
 

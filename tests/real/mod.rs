@@ -11,6 +11,7 @@ mod deliver;
 mod hooks;
 mod inputs;
 mod mail;
+mod matters;
 mod outage;
 mod path;
 mod redrive;

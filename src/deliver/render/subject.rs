@@ -9,7 +9,7 @@ use crate::model::money::Nanos;
 
 use super::amount::{brief, difference, times};
 use super::clean::name;
-use super::when;
+use super::{matter, when};
 
 const LONGEST_TEAM: usize = 48;
 const LONGEST_VALUE: usize = 40;
@@ -38,9 +38,6 @@ pub fn team(alert: &Alert) -> String {
     name(&alert.team, LONGEST_TEAM)
 }
 
-/// What an hour costs is shown for a month of so many.
-const HOURS_PER_MONTH: i128 = 730;
-
 /// What happened, in as few words as will do.
 pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
     let extra = |amount: Nanos| difference(amount, brief(amount, alert.currency));
@@ -53,6 +50,8 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
         (AlertState::Updated, Some(told)) if told.excess < alert.excess => format!("still going, {so_far}"),
         (AlertState::Updated, _) => so_far,
         (AlertState::Escalated, Some(told)) if told.severity < alert.severity => format!("now {}, {so_far}", alert.severity.as_str()),
+        // A matter escalates by what it is, not by who looks at it.
+        (AlertState::Escalated, _) if alert.kind.is_matter() => so_far,
         (AlertState::Escalated, _) => format!("nobody has taken it up, {so_far}"),
         (AlertState::Reopened, _) => format!("back again, {so_far}"),
         (AlertState::Resolved, _) if alert.kind.is_matter() => format!("over, {}", brief(alert.excess, alert.currency)),
@@ -67,32 +66,23 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
 
 /// `+312 USD in 14 min, 9x normal`.
 fn so_far(alert: &Alert) -> String {
+    if alert.kind.is_matter() {
+        return matter::so_far(alert);
+    }
     let extra = difference(alert.excess, brief(alert.excess, alert.currency));
-    let kind = match (alert.kind, alert.measure) {
-        (AlertKind::Runaway, _) => "runaway, ",
-        (AlertKind::PriceChange, _) => "dearer tokens, ",
-        (AlertKind::ModelSwitch, _) => "dearer model, ",
-        (AlertKind::SpendMoved, _) => "moved, ",
-        (AlertKind::SpendSpike, _) => "",
-        (AlertKind::Sustained, _) => "for hours, ",
-        (AlertKind::LevelShift, _) => "new level, ",
-        (AlertKind::IdleResource, _) => "idle, ",
-        (AlertKind::ForgottenResource, _) => "forgotten, ",
-        (AlertKind::OrphanedResource, _) => "orphaned, ",
-        (AlertKind::MissingMoney, _) => "not counted, ",
-        (AlertKind::ProviderSilent, _) => "silent, ",
-        (AlertKind::BillMismatch, _) => "bill differs, ",
-        (AlertKind::UnseenSpend, _) => "never seen, ",
-        (AlertKind::Budget, _) => "budget, ",
+    let kind = match alert.kind {
+        AlertKind::Runaway => "runaway, ",
+        AlertKind::PriceChange => "dearer tokens, ",
+        AlertKind::ModelSwitch => "dearer model, ",
+        AlertKind::SpendMoved => "moved, ",
+        AlertKind::Sustained => "for hours, ",
+        AlertKind::LevelShift => "new level, ",
+        _ => "",
     };
     let billed = match alert.measure {
         Measure::Billed => " billed",
         Measure::Estimated => "",
     };
-    if alert.kind.is_waste() {
-        let month = brief(alert.burn_rate_per_hour.checked_mul_div(HOURS_PER_MONTH, 1).unwrap_or_default(), alert.currency);
-        return format!("{kind}{extra} in {}, {month} a month", when::span(alert.onset, last_seen(alert)));
-    }
     let normal = times(alert.actual, alert.expected).map_or_else(|| "normally nothing".to_string(), |times| format!("{times}x normal"));
     format!("{kind}{extra}{billed} in {}, {normal}", when::span(alert.onset, last_seen(alert)))
 }
@@ -113,6 +103,7 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::ProviderSilent => "silence of a provider",
         AlertKind::BillMismatch => "difference to the bill",
         AlertKind::UnseenSpend => "spend without usage",
+        AlertKind::UntaggedSpend => "spend without a team",
         AlertKind::Budget => "budget",
     }
 }
@@ -134,7 +125,7 @@ fn place(alert: &Alert) -> String {
 
 /// The two dimensions that people know their work by.
 fn values(dimensions: &BTreeMap<String, String>) -> String {
-    let known = ["project", "model", "provider", "region", "environment", "user", "meter"];
+    let known = ["resource_id", "project", "model", "provider", "region", "environment", "user", "meter"];
     let values = known.iter().filter_map(|key| dimensions.get(*key)).map(|value| name(value, LONGEST_VALUE));
     let values: Vec<String> = values.filter(|value| !value.is_empty()).take(2).collect();
     values.join(" / ")

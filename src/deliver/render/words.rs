@@ -98,7 +98,9 @@ pub fn confidence(alert: &Alert) -> &'static str {
 
 /// Whether the figure can still change by itself.
 pub fn finality(alert: &Alert) -> &'static str {
-    if alert.provisional {
+    if alert.kind.is_matter() {
+        "Kept up to date in this conversation, which also says when it is over."
+    } else if alert.provisional {
         "Provisional: the hour is still running. Its close confirms or corrects this, in this conversation."
     } else {
         "Final: the hours it rests on are closed. Late data can still correct it, in this conversation."
@@ -107,7 +109,7 @@ pub fn finality(alert: &Alert) -> &'static str {
 
 /// `project ranker, model gpt-4o`, or that it is the whole team.
 pub fn place(dimensions: &BTreeMap<String, String>) -> String {
-    let known = ["project", "model", "provider", "region", "environment", "user", "meter"];
+    let known = ["resource_id", "project", "model", "provider", "region", "environment", "user", "meter"];
     let rest = dimensions.keys().map(String::as_str).filter(|key| !known.contains(key));
     let present = known.into_iter().chain(rest).filter_map(|key| dimensions.get(key).map(|value| (key, value)));
     let parts: Vec<String> = present.map(|(key, value)| format!("{} {}", clean(key, 24), name(value, LONGEST_VALUE))).take(8).collect();

@@ -17,7 +17,9 @@ use self::budget::Budget;
 use self::missing::bill::{Day, DayName};
 use self::missing::gap::Gap;
 use self::missing::silence::Silence;
+use self::missing::untagged::Untagged;
 use self::waste::Resource;
+use super::billed::{self, BilledHours};
 use super::rules::WatchRules;
 use super::shard::Shard;
 use super::state::{StateError, encode, from_payload};
@@ -36,6 +38,10 @@ pub enum MatterKey {
     Day(DayName),
     /// By the budget's name.
     Budget(Text),
+    /// By account and provider.
+    Untagged(Account, Text),
+    /// What is billed of a leaf's hour.
+    Billed(Account, LeafDimensions, Hour),
 }
 
 /// All that a shard keeps of matters.
@@ -47,6 +53,9 @@ pub(crate) struct Matters {
     pub silences: BTreeMap<(Account, Text), Silence>,
     pub days: BTreeMap<DayName, Day>,
     pub budgets: BTreeMap<Text, Budget>,
+    /// By account (of no team) and provider.
+    pub untagged: BTreeMap<(Account, Text), Untagged>,
+    pub billed: BilledHours,
     /// Waits to be written with the next transaction.
     pub changed: BTreeSet<MatterKey>,
     /// Samples that were not looked at since their team has too many resources; since the start of the process.
@@ -66,6 +75,10 @@ impl Matters {
             MatterKey::Silence(account, provider) => self.silences.get(&(account.clone(), provider.clone())).map(encode),
             MatterKey::Day(name) => self.days.get(name).map(encode),
             MatterKey::Budget(name) => self.budgets.get(name).map(encode),
+            MatterKey::Untagged(account, provider) => self.untagged.get(&(account.clone(), provider.clone())).map(encode),
+            MatterKey::Billed(account, leaf, hour) => {
+                self.billed.get(&(account.clone(), leaf.clone())).and_then(|hours| hours.get(hour)).map(encode)
+            }
         }
     }
 
@@ -78,6 +91,10 @@ impl Matters {
             MatterKey::Silence(account, provider) => drop(self.silences.insert((account, provider), from_payload(payload)?)),
             MatterKey::Day(name) => drop(self.days.insert(name, from_payload(payload)?)),
             MatterKey::Budget(name) => drop(self.budgets.insert(name, from_payload(payload)?)),
+            MatterKey::Untagged(account, provider) => drop(self.untagged.insert((account, provider), from_payload(payload)?)),
+            MatterKey::Billed(account, leaf, hour) => {
+                self.billed.entry((account, leaf)).or_default().insert(hour, from_payload(payload)?);
+            }
         }
         Ok(())
     }
@@ -89,6 +106,14 @@ impl Matters {
             MatterKey::Silence(account, provider) => drop(self.silences.remove(&(account.clone(), provider.clone()))),
             MatterKey::Day(name) => drop(self.days.remove(name)),
             MatterKey::Budget(name) => drop(self.budgets.remove(name)),
+            MatterKey::Untagged(account, provider) => drop(self.untagged.remove(&(account.clone(), provider.clone()))),
+            MatterKey::Billed(account, leaf, hour) => {
+                let name = (account.clone(), leaf.clone());
+                let hours = self.billed.get_mut(&name);
+                if hours.is_some_and(|hours| hours.remove(hour).is_some() && hours.is_empty()) {
+                    self.billed.remove(&name);
+                }
+            }
         }
     }
 
@@ -99,15 +124,16 @@ impl Matters {
         let silences = self.silences.values().map(|silence| &silence.matter);
         let days = self.days.values().map(|day| &day.matter);
         let budgets = self.budgets.values().map(|budget| &budget.matter);
-        resources.chain(gaps).chain(silences).chain(days).chain(budgets).flatten().filter(|matter| matter.is_open()).count()
+        let untagged = self.untagged.values().map(|untagged| &untagged.matter);
+        resources.chain(gaps).chain(silences).chain(days).chain(budgets).chain(untagged).flatten().filter(|matter| matter.is_open()).count()
     }
 }
 
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
-        (&self.resources, &self.gaps, &self.silences, &self.days, &self.budgets)
-            == (&other.resources, &other.gaps, &other.silences, &other.days, &other.budgets)
+        (&self.resources, &self.gaps, &self.silences, &self.days, &self.budgets, &self.untagged, &self.billed)
+            == (&other.resources, &other.gaps, &other.silences, &other.days, &other.budgets, &other.untagged, &other.billed)
     }
 }
 
@@ -116,4 +142,5 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     waste::look_for_silence(shard, hour, rules, effects);
     missing::bill::close_hour(shard, hour, rules, effects);
     budget::close_hour(shard, hour, rules, effects);
+    billed::forget(shard, hour);
 }

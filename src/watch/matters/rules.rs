@@ -47,6 +47,8 @@ pub struct MissingRules {
     pub silent_after_ms: i64,
     /// How far bill and estimate may lie apart while too few days are known to tell, as a part.
     pub first_tolerance: f64,
+    /// What a provider's spend of a day has to be to be told when it belongs to no team; 0 = never told.
+    pub untagged_per_day: Nanos,
     /// Providers all of whose usage is to be seen: what they bill without any is told.
     pub metered: Vec<Text>,
     /// What bills call a provider, and what usage does; in small letters.

@@ -127,5 +127,5 @@ fn months_are_those_of_the_team() {
     let first = day_of(at("2026-03-31T22:30:00Z"), &berlin);
     assert_eq!((month_of(last).end, month_of(first).first), (first, first));
     assert_eq!(start_of(first, &berlin), at("2026-03-31T22:00:00Z"));
-    assert_eq!(month_of(day_of(at("2028-02-29T12:00:00Z"), &jiff::tz::TimeZone::UTC)).end - month_of(last).first, 732 - 31 + 1);
+    assert_eq!(month_of(day_of(at("2028-02-29T12:00:00Z"), &jiff::tz::TimeZone::UTC)).end - month_of(last).first, 731);
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::matter::{self, Matter, Story};
 use super::super::rules::MissingRules;
 use super::super::{MatterKey, Matters};
-use super::{OUTPUT_WEIGHT, ProviderHour};
+use super::{OUTPUT_WEIGHT, ProviderHour, untagged};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::billing::is_charge_meter;
@@ -29,6 +29,8 @@ const KEPT_DAYS: i64 = 100;
 const SETTLED_AFTER_MS: i64 = DAY_MS;
 /// So many days say how far bill and estimate usually lie apart, ...
 const LEAST_DAYS: usize = 7;
+/// A day that is missing on a bill is told once so many later days have settled on it.
+const LATER_DAYS: usize = 2;
 /// ... with so many of their usual deviations as tolerance, but at least and at most this part.
 const DEVIATIONS: f64 = 3.0;
 const LEAST_TOLERANCE: f64 = 0.05;
@@ -62,6 +64,8 @@ enum Verdict {
     Agrees,
     /// Billed, and never seen as usage.
     Unseen,
+    /// Used, and missing on a bill that has later days.
+    Unbilled,
     /// Billed far from what was estimated.
     Far {
         /// It would agree if cached tokens were counted once.
@@ -142,12 +146,22 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let due: Vec<DayName> =
         matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day)).map(|(name, _)| name.clone()).collect();
     for name in due {
-        let tolerance = tolerance(&matters.days, &name, missing);
+        let tolerance = tolerance_of(&matters.days, &name, missing);
         let is_metered = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
         let Some(day) = matters.days.get_mut(&name) else { continue };
         day.is_due = false;
         judge_day(day, &name, tolerance, is_metered, moment, effects);
-        matters.changed.insert(MatterKey::Day(name));
+        let (account, billed) = (account_of(&name), day.billed);
+        matters.changed.insert(MatterKey::Day(name.clone()));
+        if untagged::is_nobodys(&account) {
+            untagged::take_day(matters, &account, &name.2, (name.3, billed), missing, moment, effects);
+        }
+        for name in unbilled(&matters.days, &name) {
+            let tolerance = tolerance_of(&matters.days, &name, missing);
+            let Some(day) = matters.days.get_mut(&name) else { continue };
+            judge_day(day, &name, tolerance, false, moment, effects);
+            matters.changed.insert(MatterKey::Day(name));
+        }
     }
     if hour.0.rem_euclid(24) == 0 {
         let old: Vec<DayName> = matters.days.keys().filter(|name| name.3 < today - KEPT_DAYS).cloned().collect();
@@ -169,8 +183,31 @@ fn usually_estimated(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
     others(days, name).any(|day| day.estimated > Nanos::ZERO)
 }
 
+fn account_of(name: &DayName) -> Account {
+    Account { team: name.0.clone(), measure: Measure::Billed, currency: name.1 }
+}
+
+/// Days of the same team and provider that a bill leaves out although it has days before and after them.
+fn unbilled(days: &BTreeMap<DayName, Day>, name: &DayName) -> Vec<DayName> {
+    let (team, currency, provider, _) = name.clone();
+    let range = (team.clone(), currency, provider.clone(), i64::MIN)..=(team, currency, provider, i64::MAX);
+    let group: Vec<(&DayName, &Day)> = days.range(range).collect();
+    let is_billed = |day: &Day| day.billed > Nanos::ZERO && !day.is_due;
+    let mut after = group.iter().filter(|(_, day)| is_billed(day)).count();
+    let mut before = 0;
+    let mut missing = Vec::new();
+    for (name, day) in group {
+        if is_billed(day) {
+            (before, after) = (before + 1, after - 1);
+        } else if day.billed == Nanos::ZERO && day.matter.is_none() && before > 0 && after >= LATER_DAYS {
+            missing.push(name.clone());
+        }
+    }
+    missing
+}
+
 /// Learnt from other days whose bill has settled.
-pub(crate) fn tolerance(days: &BTreeMap<DayName, Day>, name: &DayName, rules: &MissingRules) -> Tolerance {
+fn tolerance_of(days: &BTreeMap<DayName, Day>, name: &DayName, rules: &MissingRules) -> Tolerance {
     let judged = others(days, name).filter(|day| !day.is_due && day.billed > Nanos::ZERO && day.estimated > Nanos::ZERO);
     let mut ratios: Vec<f64> = judged.map(|day| to_units(day.billed) / to_units(day.estimated)).collect();
     if ratios.len() < LEAST_DAYS {
@@ -202,6 +239,9 @@ fn verdict(day: &Day, tolerance: Tolerance, is_metered: bool, gate: f64) -> Verd
     let is_far = |estimate: f64| (billed - estimate).abs() > tolerance.part * billed.abs().max(estimate);
     if day.estimated == Nanos::ZERO {
         return if is_metered && billed >= gate { Verdict::Unseen } else { Verdict::Agrees };
+    }
+    if day.billed == Nanos::ZERO {
+        return if expected >= gate { Verdict::Unbilled } else { Verdict::Agrees };
     }
     if !is_far(expected) || (billed - expected).abs() < gate {
         return Verdict::Agrees;
@@ -270,6 +310,9 @@ fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance, mome
             Verdict::Unseen => format!(
                 "{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"
             ),
+            Verdict::Unbilled => format!(
+                "{provider} bills {team} nothing for {date}, estimated were {estimated} {currency}: later days are on the bill already"
+            ),
             Verdict::Far { cached_twice: true } => format!(
                 "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: it looks as if cached tokens were counted twice"
             ),
@@ -293,6 +336,10 @@ fn next_steps(verdict: Verdict, day: &Day, provider: &str) -> Vec<String> {
         Verdict::Unseen => vec![
             format!("List the keys and accounts of {provider} that this team's bill names, and find those that the gateway does not have."),
             "Until then this spend has no alerts, budgets or policies.".to_string(),
+        ],
+        Verdict::Unbilled => vec![
+            "See whether the day's rows went to another team or account, or are missing in the export: deliver it again.".to_string(),
+            "If it stays so, the estimate counts usage that nobody pays for: look at what is priced.".to_string(),
         ],
         Verdict::Far { cached_twice: true } => {
             vec!["Look at [[sources]]: this source's input tokens probably include cached ones (input_includes_cached = true).".to_string()]

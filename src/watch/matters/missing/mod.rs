@@ -7,6 +7,7 @@ pub mod gap;
 pub mod silence;
 #[cfg(test)]
 mod tests;
+pub mod untagged;
 
 use std::collections::BTreeMap;
 
@@ -70,6 +71,9 @@ pub(crate) fn close_account_hour(
     }
     let providers = by_provider(state, hour, judged);
     let matters = &mut shard.matters;
+    if untagged::is_nobodys(&account) {
+        untagged::close_hour(matters, state, hour, missing, moment, effects);
+    }
     for (provider, sums) in &providers {
         silence::close_hour(matters, &account, provider, hour, sums, missing, moment, effects);
         bill::add_estimated(matters, &account, provider, hour, sums, missing);

@@ -12,6 +12,7 @@ fn watch_rules() -> WatchRules {
     let missing = MissingRules {
         silent_after_ms: 3 * HOUR_MS,
         first_tolerance: 0.2,
+        untagged_per_day: Nanos::from_units(25),
         metered: vec!["openai".into()],
         names: vec![("amazon web services".into(), "aws".into())],
     };
@@ -233,6 +234,56 @@ fn billed_and_never_seen_is_told_for_providers_that_are_metered() {
         vec![billed(day, "OpenAI", 144.0), tax]
     });
     assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn a_day_that_the_bill_leaves_out_is_told_and_taken_back_when_it_comes() {
+    let bench = with_bills(0, |day| match day {
+        12 => Vec::new(),
+        17 => vec![billed(17, "OpenAI", 144.0), billed(12, "OpenAI", 144.0)],
+        day => vec![billed(day, "OpenAI", 144.0)],
+    });
+    let told = bench.told();
+    let states: Vec<AlertState> = told.iter().map(|alert| alert.state).collect();
+    assert_eq!(states, [AlertState::Open, AlertState::Resolved], "{:#?}", bench.words());
+    assert_eq!((told[0].kind, told[0].onset), (AlertKind::BillMismatch, Minute(START.0 + 12 * 1440).start()));
+    assert!(told[0].summary.contains("bills search nothing for"), "{}", told[0].summary);
+    // The twin: a bill that is a week behind has no later days.
+    let bench = with_bills(0, |day| if day < 12 { vec![billed(day, "OpenAI", 144.0)] } else { Vec::new() });
+    assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn spend_without_a_team_is_told_by_provider_until_it_has_one() {
+    let nobodys = |at: i64, money: f64| {
+        let mut used = usage(at, "", money, 1_000_000);
+        used.leaf.team = crate::model::leaf::UNATTRIBUTED.into();
+        used
+    };
+    let mut bench = Bench::new();
+    bench.hours(0..20, |at| vec![usage(at, "ranker", 2.0, 1_000_000), nobodys(at, 1.0)]);
+    bench.hours(20..60, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+    let told = bench.told();
+    let first = told[0];
+    assert_eq!((first.kind, &*first.team), (AlertKind::UntaggedSpend, "unattributed"), "{:#?}", bench.words());
+    // 6 USD an hour: five hours make it worth a word.
+    assert_eq!(first.excess, Nanos::from_units(30));
+    assert!(first.summary.contains("30.00 USD at openai") && first.causes.len() == 1, "{}", first.summary);
+    let last = told.last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.id == first.id, "{:#?}", bench.words());
+    // The twin: a little that nobody needs to look at.
+    let mut bench = Bench::new();
+    bench.hours(0..60, |at| vec![usage(at, "ranker", 2.0, 1_000_000), nobodys(at, 0.1)]);
+    assert_eq!(bench.words(), Vec::<String>::new());
+    // On a bill: once its day has settled.
+    let bench = with_bills(0, |day| {
+        let mut other = billed(day, "Elsewhere", 40.0);
+        other.leaf.team = crate::model::leaf::UNATTRIBUTED.into();
+        vec![billed(day, "OpenAI", 144.0), other]
+    });
+    let told = bench.told();
+    assert_eq!(told.iter().map(|alert| (alert.kind, alert.measure)).collect::<Vec<_>>(), [(AlertKind::UntaggedSpend, Measure::Billed)]);
+    assert!(told[0].summary.contains("40.00 USD at elsewhere on"), "{}", told[0].summary);
 }
 
 #[test]

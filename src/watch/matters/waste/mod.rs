@@ -179,6 +179,7 @@ fn dimensions(resource: &Resource, id: &str) -> BTreeMap<String, String> {
         ("provider", &resource.provider),
         ("region", &resource.region),
         ("environment", &resource.environment),
+        ("owner", resource.owner.as_deref().unwrap_or_default()),
     ];
     named.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }

@@ -12,7 +12,7 @@ use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 /// Samples that may be so far apart, at least, and in parts of a window: beyond it nobody knows what was between them.
 const LEAST_GAP_MS: i64 = 3 * HOUR_MS;
 const GAPS_PER_WINDOW: i64 = 8;
-/// A resource that is known for so long has shown its weekends.
+/// A resource that was known for so long before a pause has shown its weekends.
 const HABITS_AFTER_MS: i64 = 7 * DAY_MS;
 /// A pause has to be so many times the longest one so far; once habits are known, a window may be halved where pauses are short.
 const BEYOND_HABIT: f64 = 1.25;
@@ -265,7 +265,7 @@ impl Resource {
         let length_ms = self.last_seen.0.saturating_sub(pause.since.0);
         let orphaned_since = self.owner_gone.map(|gone| gone.max(pause.since));
         let is_orphaned = orphaned_since.is_some_and(|since| self.last_seen.0 - since.0 >= waste.orphaned_after_ms);
-        let is_idle = length_ms >= self.needed_ms(class);
+        let is_idle = length_ms >= self.needed_ms(class, pause.since);
         let mut signals = Vec::new();
         let mut note = |signal, holds: bool| signals.extend(holds.then_some(signal));
         note(Signal::LowPeak, pause.peak.is_some() && class.sign != Sign::Attachment && !self.is_stopped);
@@ -287,9 +287,9 @@ impl Resource {
     }
 
     /// How long a pause has to be, by what is usual for the kind and for this one.
-    fn needed_ms(&self, class: &WasteClass) -> i64 {
+    fn needed_ms(&self, class: &WasteClass, since: Timestamp) -> i64 {
         let times = |factor: f64| (self.longest_pause_ms as f64 * factor) as i64;
-        let needed = if self.last_used.is_some() && self.known_ms() >= HABITS_AFTER_MS {
+        let needed = if self.last_used.is_some() && since.0.saturating_sub(self.first_seen.0) >= HABITS_AFTER_MS {
             times(FAR_BEYOND_HABIT).max(class.window_ms / 2)
         } else {
             times(BEYOND_HABIT).max(class.window_ms)
