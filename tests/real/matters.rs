@@ -84,8 +84,7 @@ fn a_forgotten_cluster_leads_to_an_alert_with_its_owner_its_money_and_what_to_do
 #[test]
 fn a_budget_and_tokens_at_cost_zero_lead_to_alerts() {
     // 72 hours of about 3 USD an hour: 216 USD in three days.
-    let budget =
-        "[[budget]]\nname = 'search, three days'\nteam = 'search'\namount = '250.00'\nperiod = '90d'\nthresholds = [0.5, 0.8, 1.0]\n";
+    let budget = "[[budget]]\nname = 'search, three days'\nteam = 'search'\namount = '250.00'\nperiod = '90d'\nthresholds = [0.5, 0.8, 1.0]\nburn_rate = 0\n";
     let deployment = Deployment::without_mail("budget", budget);
     let _process = deployment.start();
     let events = history(&["search", "ads"], 72, now_ms() - HOUR_MS);

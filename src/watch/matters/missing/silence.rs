@@ -21,6 +21,8 @@ const STEADY: f64 = 0.95;
 const LEAST_HOURS: u32 = 7 * 24;
 /// Hours that count; then both counts are halved.
 const MOST_HOURS: u32 = 4 * 7 * 24;
+/// A silence has to be so many times the longest one so far.
+const BEYOND_HABIT: u32 = 2;
 /// Silent for so long it is the new normal.
 const OVER_AFTER_HOURS: u32 = 7 * 24;
 
@@ -32,6 +34,8 @@ pub struct Silence {
     pub used: u32,
     /// Hours of silence up to now, since when, and the money that was expected of them.
     pub silent: u32,
+    /// The longest silence that ended before it was told.
+    pub longest: u32,
     pub since: Option<Hour>,
     pub lost: Nanos,
     pub matter: Option<Matter>,
@@ -56,11 +60,15 @@ pub(crate) fn close_hour(
         if is_open {
             let story = story(silence, account, provider, hour, moment, Some("is heard of again"));
             matter::end(&mut silence.matter, &account.team, AlertState::Resolved, hour.start(), story, moment, effects);
+        } else {
+            silence.longest = silence.longest.max(silence.silent);
         }
         (silence.silent, silence.since, silence.lost) = (0, None, Nanos::ZERO);
-    } else if is_steady || is_open {
-        silence.since = silence.since.or(Some(hour));
+    } else {
         silence.silent = silence.silent.saturating_add(1);
+    }
+    if sums.events == 0 && (is_steady || is_open) {
+        silence.since = silence.since.or(Some(hour));
         silence.lost = silence.lost.saturating_add(from_units(sums.expected.max(0.0)));
         judge_silence(silence, account, provider, hour, rules, moment, effects);
     }
@@ -70,7 +78,7 @@ pub(crate) fn close_hour(
         silence.hours = silence.hours.saturating_add(1);
         silence.used = silence.used.saturating_add(u32::from(sums.events > 0));
         if silence.hours > MOST_HOURS {
-            (silence.hours, silence.used) = (silence.hours / 2, silence.used / 2);
+            (silence.hours, silence.used, silence.longest) = (silence.hours / 2, silence.used / 2, silence.longest.div_ceil(2));
         }
     }
     matters.changed.insert(MatterKey::Silence(name.0, name.1));
@@ -87,7 +95,7 @@ fn judge_silence(
 ) {
     let limits = moment.rules.thresholds(&account.team, "", "");
     let is_open = silence.matter.as_ref().is_some_and(Matter::is_open);
-    let is_long = i64::from(silence.silent) * HOUR_MS >= rules.silent_after_ms;
+    let is_long = i64::from(silence.silent) * HOUR_MS >= rules.silent_after_ms && silence.silent >= BEYOND_HABIT * silence.longest;
     if !is_open && (!is_long || silence.lost < limits.least_excess) {
         return;
     }
