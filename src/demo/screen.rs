@@ -66,6 +66,7 @@ impl Screen {
                     AlertKind::PriceChange => "PRICE",
                     AlertKind::ModelSwitch => "MODEL",
                     AlertKind::SpendMoved => "MOVED",
+                    AlertKind::SpendDrop => "DROP",
                     AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource => "WASTE",
                     AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::UntaggedSpend | AlertKind::BillMismatch => "MISSING",
                     AlertKind::ProviderSilent => "SILENT",

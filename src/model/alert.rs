@@ -55,6 +55,8 @@ pub enum AlertKind {
     ModelSwitch,
     /// One project, model or leaf spends more and another one less by as much: the team's spend is as usual.
     SpendMoved,
+    /// A team or project takes hardly anything for hours in which it always took something.
+    SpendDrop,
     /// A resource that costs money and that nobody has used for a while.
     IdleResource,
     /// A resource that was never used, or not for so long that somebody must have forgotten it.
@@ -76,7 +78,7 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 16] = [
+    pub const ALL: [AlertKind; 17] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -84,6 +86,7 @@ impl AlertKind {
         AlertKind::PriceChange,
         AlertKind::ModelSwitch,
         AlertKind::SpendMoved,
+        AlertKind::SpendDrop,
         AlertKind::IdleResource,
         AlertKind::ForgottenResource,
         AlertKind::OrphanedResource,
@@ -104,6 +107,7 @@ impl AlertKind {
             AlertKind::PriceChange => "price_change",
             AlertKind::ModelSwitch => "model_switch",
             AlertKind::SpendMoved => "spend_moved",
+            AlertKind::SpendDrop => "spend_drop",
             AlertKind::IdleResource => "idle_resource",
             AlertKind::ForgottenResource => "forgotten_resource",
             AlertKind::OrphanedResource => "orphaned_resource",
@@ -120,7 +124,7 @@ impl AlertKind {
     pub fn is_matter(self) -> bool {
         use AlertKind::*;
         match self {
-            SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved => false,
+            SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved | SpendDrop => false,
             IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend
             | UntaggedSpend | Budget => true,
         }
@@ -242,6 +246,9 @@ pub struct Alert {
     /// The last hours of the series, for a picture.
     #[serde(default)]
     pub history: Vec<HistoryPoint>,
+    /// What people have said about it, oldest first.
+    #[serde(default)]
+    pub feedback: Vec<Said>,
     /// Whether people are to be told; false in a team's first 24 hours (but for `runaway`) and in observe mode.
     pub notify: bool,
     /// IANA name of the team's time zone, for what people read.
@@ -250,6 +257,24 @@ pub struct Alert {
     /// Revision of the rules that decided.
     #[serde(with = "super::wire::fields::long", default)]
     pub rules_revision: u64,
+}
+
+/// Who said what about an alert, when, and for how long it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// `ack`, `expected`, `planned`, `not_an_anomaly`, `reopen`.
+    pub verdict: String,
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// Where it was said: a mail, a chat, the web page.
+    pub source: String,
+    pub said_at: Timestamp,
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 fn utc() -> String {

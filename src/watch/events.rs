@@ -1,5 +1,6 @@
 //! Events that come whole, not summed: each goes to what judges it.
 
+use super::feedback;
 use super::matters::waste;
 use super::rules::WatchRules;
 use super::shard::Shard;
@@ -11,6 +12,6 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
     match event {
         ShardEvent::Resource(sample) => waste::take(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => waste::take_activity(shard, activity, rules),
-        ShardEvent::Feedback(_) => {}
+        ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
     }
 }

@@ -12,6 +12,7 @@ use super::matters::MatterKey;
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
 use super::unsaved::MOST_SWEPT;
+use crate::model::Text;
 use crate::model::effect::StateChange;
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 
@@ -30,6 +31,10 @@ pub enum StateKey {
     LeafClosed(Account, LeafDimensions),
     LeafOpen(Account, LeafDimensions),
     Episode(Account, String),
+    /// What people have said, by team.
+    Book(Text),
+    /// How a team's budget of alerts stands.
+    Budget(Account),
     Matter(MatterKey),
 }
 
@@ -62,10 +67,19 @@ impl Shard {
         for (account, node) in std::mem::take(&mut self.pending.nodes) {
             self.write_series(Place { account, node }, &mut changes);
         }
+        for number in std::mem::take(&mut self.pending.budgets) {
+            let Some(state) = self.accounts.get(number) else { continue };
+            let value = Some(encode(&state.budget));
+            changes.push(StateChange { key: encode_key(&StateKey::Budget(state.account.clone())), value });
+        }
         for (number, id) in std::mem::take(&mut self.pending.episodes) {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = state.episodes.get(&id).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Episode(state.account.clone(), id)), value });
+        }
+        for team in std::mem::take(&mut self.pending.books) {
+            let value = self.books.get(&team).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Book(team)), value });
         }
         for (key, value) in self.matters.take_changes() {
             changes.push(StateChange { key: encode_key(&StateKey::Matter(key)), value });

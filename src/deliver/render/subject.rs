@@ -77,6 +77,7 @@ fn so_far(alert: &Alert) -> String {
         AlertKind::SpendMoved => "moved, ",
         AlertKind::Sustained => "for hours, ",
         AlertKind::LevelShift => "new level, ",
+        AlertKind::SpendDrop => "gone quiet, ",
         _ => "",
     };
     let billed = match alert.measure {
@@ -96,6 +97,7 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::PriceChange => "price change",
         AlertKind::ModelSwitch => "change of models",
         AlertKind::SpendMoved => "move",
+        AlertKind::SpendDrop => "drop in spend",
         AlertKind::IdleResource => "idle resource",
         AlertKind::ForgottenResource => "forgotten resource",
         AlertKind::OrphanedResource => "orphaned resource",

@@ -5,7 +5,7 @@
 mod bill;
 pub mod feed;
 pub mod labels;
-mod read;
+pub mod read;
 mod report;
 pub mod score;
 

@@ -198,6 +198,7 @@ fn emit(matter: &mut Matter, team: &str, state: AlertState, story: Story, moment
         next_steps: story.next_steps,
         history: story.history,
         notify: matter.notify,
+        feedback: Vec::new(),
         time_zone: moment.rules.time_zone(team).to_string(),
         rules_revision: moment.rules.revision,
     })));

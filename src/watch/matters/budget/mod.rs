@@ -9,6 +9,7 @@ mod tests;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,8 @@ pub(crate) struct Span {
 
 /// What came in one record.
 pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     for rule in &rules.matters.budgets {
         let mut own = partials.iter().filter(|partial| rule.counts(partial)).peekable();
         if own.peek().is_none() {
@@ -91,7 +93,8 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
 
 /// All teams are done with an hour: a period may be over, and what is to be expected of it is seen better.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     for rule in &rules.matters.budgets {
         let Some(budget) = shard.matters.budgets.get_mut(&rule.name) else { continue };
         let zone = judge::zone_of(rules, &rule.team);

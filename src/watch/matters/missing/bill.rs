@@ -3,6 +3,7 @@
 //! every day.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +123,7 @@ pub(crate) fn add_late(matters: &mut Matters, partial: &Partial, rules: &WatchRu
 
 /// A change of the bill. Taxes, credits and what is paid in advance are no usage.
 pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRules) {
-    let shard_time = shard.moment(rules).shard_time;
+    let shard_time = shard.header.watermarks.shard_time();
     let Some(missing) = &rules.matters.missing else { return };
     if is_charge_meter(&partial.leaf.meter) || partial.leaf.provider.is_empty() {
         return;
@@ -139,7 +140,8 @@ pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRule
 /// All teams are done with an hour: days whose bill has settled are judged, old ones go.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(missing) = &rules.matters.missing else { return };
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     let matters = &mut shard.matters;
     let today = day_of(hour.next());
     let is_settled = |day: &Day| day.is_due && moment.shard_time.0 - day.billed_at.0 >= SETTLED_AFTER_MS;

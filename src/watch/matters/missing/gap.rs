@@ -3,6 +3,8 @@
 //!
 //! What is lost is counted at the leaf's own usual price, so a model that never cost anything has no gap.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story};
@@ -106,7 +108,8 @@ fn usual(state: &AccountState, is_meant: impl Fn(&LeafDimensions) -> bool, befor
 
 /// Takes a sum of a minute: into its leaf's gap, or beside it.
 pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     let hour = partial.minute.hour();
     let account = partial.leaf.account();
     if moment.closed_through.is_some_and(|closed| hour <= closed) {

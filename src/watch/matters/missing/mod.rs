@@ -10,6 +10,7 @@ mod tests;
 pub mod untagged;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::Text;
 use crate::model::effect::Effect;
@@ -63,7 +64,8 @@ pub(crate) fn close_account_hour(
     effects: &mut Vec<Effect>,
 ) {
     let Some(missing) = &rules.matters.missing else { return };
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     let Some(state) = shard.accounts.get(number) else { return };
     let account = state.account.clone();
     if account.measure != Measure::Estimated {

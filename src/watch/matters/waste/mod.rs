@@ -13,6 +13,7 @@ mod tests;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use self::resource::Resource;
 use self::resource::{Finding, Sampled};
@@ -53,7 +54,8 @@ type Name = (Text, Text);
 pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules, effects: &mut Vec<Effect>) {
     // What has no name cannot be told of; policies still see the sample.
     let (Some(waste), Some(id)) = (&rules.matters.waste, &sample.resource_id) else { return };
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     let matters = &mut shard.matters;
     let name = (sample.team.clone(), id.clone());
     if !matters.resources.contains_key(&name) {
@@ -119,7 +121,8 @@ fn judge_resource(
 /// Resources of which nothing was heard for long: an open alert ends, after weeks they are forgotten.
 pub(crate) fn look_for_silence(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(waste) = &rules.matters.waste else { return };
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     let matters = &mut shard.matters;
     let mut forgotten = Vec::new();
     for (name, resource) in &mut matters.resources {
