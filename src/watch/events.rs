@@ -13,5 +13,6 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
         ShardEvent::Resource(sample) => waste::take(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => waste::take_activity(shard, activity, rules),
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
+        ShardEvent::Facts(_) => {}
     }
 }

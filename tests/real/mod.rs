@@ -10,6 +10,7 @@ mod copy;
 mod deliver;
 mod hooks;
 mod inputs;
+mod lineage;
 mod mail;
 mod matters;
 mod outage;
