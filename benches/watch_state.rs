@@ -58,6 +58,7 @@ fn rules() -> WatchRules {
         overrides: Vec::new(),
         teams: Vec::new(),
         policies: Default::default(),
+        matters: Default::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod broker;
 mod env;
 mod lineage;
+mod matters;
 mod packs;
 pub mod policies;
 pub mod prices;

@@ -113,6 +113,7 @@ pub fn watch(root: &mut Section, section: &mut Section, common: &Common) -> Watc
         reporting_currency: common.reporting_currency,
         overrides: overrides(root.tables("override"), &defaults),
         teams: teams(root.tables("team")),
+        matters: super::matters::matters(root, common.reporting_currency),
         defaults,
         policies: common.policies.clone(),
     }

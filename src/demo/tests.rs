@@ -57,6 +57,7 @@ fn watch_rules() -> WatchRules {
         overrides: Vec::new(),
         teams: Vec::new(),
         policies: std::sync::Arc::default(),
+        matters: Default::default(),
     }
 }
 

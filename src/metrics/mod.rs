@@ -54,6 +54,9 @@ pub struct Metrics {
     capped: Counter,
     open_alerts: Family<Labels, Gauge>,
     open_violations: Family<Labels, Gauge>,
+    resources: Family<Labels, Gauge>,
+    undetermined: Family<Labels, Gauge>,
+    capped_resources: Counter,
     watermark_lag: Gauge,
     restored_from: Family<Labels, Counter>,
     copies: Family<Labels, Gauge>,
@@ -126,6 +129,9 @@ impl Metrics {
             capped: counter(r, "watch_capped_partials", "Partials counted in their team's '(other)': the team has too many series"),
             open_alerts: gauges(r, "watch_open_alerts", "Alerts that are open, by thread"),
             open_violations: gauges(r, "watch_open_violations", "Violations of policies that are open, by thread"),
+            resources: gauges(r, "watch_resources", "Resources whose use is watched, by thread"),
+            undetermined: gauges(r, "watch_undetermined_resources", "Of those, of how many nobody can tell whether they are used"),
+            capped_resources: counter(r, "watch_capped_resources", "Samples not looked at: the team has too many resources"),
             watermark_lag: gauge(
                 r,
                 "watch_watermark_lag_milliseconds",
@@ -250,11 +256,18 @@ impl Metrics {
         self.series.get_or_create(&labels).set(whole(size.series));
         self.open_alerts.get_or_create(&labels).set(whole(size.open_alerts));
         self.open_violations.get_or_create(&labels).set(whole(size.open_violations));
+        self.resources.get_or_create(&labels).set(whole(size.resources));
+        self.undetermined.get_or_create(&labels).set(whole(size.undetermined));
     }
 
     /// Partials that found no room for a series of their own.
     pub fn capped(&self, partials: u64) {
         self.capped.inc_by(partials);
+    }
+
+    /// Samples of resources that found no room.
+    pub fn capped_resources(&self, samples: u64) {
+        self.capped_resources.inc_by(samples);
     }
 
     /// Of all shards of this process.

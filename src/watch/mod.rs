@@ -21,6 +21,7 @@ mod feedback;
 mod history;
 mod judge;
 mod legacy;
+pub mod matters;
 mod merge;
 mod recent;
 pub mod restore;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::matters::rules::MatterRules;
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 use crate::policy::stream::Stream;
@@ -21,6 +22,8 @@ pub struct WatchRules {
     pub teams: Vec<TeamRule>,
     /// None at all where the config names no folder of policies.
     pub policies: Arc<Stream>,
+    /// Waste, missing money, budgets.
+    pub matters: MatterRules,
 }
 
 /// When an hour counts as a spike, and minutes as a runaway. All gates must be passed.

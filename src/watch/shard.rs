@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::account::NodeId;
 use super::accounts::Accounts;
 use super::feedback::Books;
+use super::matters::waste::ResourceCount;
+use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
@@ -36,6 +38,7 @@ pub struct Shard {
     pub(super) pending: Pending,
     pub(super) unsaved: UnsavedQueue,
     names: Names,
+    pub(super) matters: Matters,
     pub(super) series: usize,
     open_alerts: usize,
     pub(super) violations: Violations,
@@ -128,6 +131,7 @@ impl Shard {
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),
             names: Names::default(),
+            matters: Matters::default(),
             series: 0,
             open_alerts: 0,
             violations: Violations::default(),
@@ -145,7 +149,17 @@ impl Shard {
 
     /// Alerts that are open now.
     pub fn open_alerts(&self) -> usize {
-        self.open_alerts
+        self.open_alerts + self.matters.open()
+    }
+
+    /// Resources, and those of them of which nothing can be said.
+    pub fn resources(&self, rules: &WatchRules) -> ResourceCount {
+        matters::waste::count(self, rules)
+    }
+
+    /// Samples that were not looked at, because their team has too many resources.
+    pub fn capped_resources(&self) -> u64 {
+        self.matters.capped
     }
 
     /// Violations of policies that are open now.
@@ -180,6 +194,8 @@ impl Shard {
 
         let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
         early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
+        matters::missing::take_partials(self, &record.partials, rules, &mut effects);
+        matters::budget::take_partials(self, &record.partials, rules, &mut effects);
         for event in &record.events {
             events::take(self, event, offset, rules, &mut effects);
         }
@@ -491,6 +507,7 @@ impl PartialEq for Shard {
             && (self.series, self.open_alerts) == (other.series, other.open_alerts)
             && self.accounts.used().eq(other.accounts.used())
             && self.books == other.books
+            && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())
             && self.violations == other.violations
     }

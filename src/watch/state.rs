@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::matters::MatterKey;
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
 use super::unsaved::MOST_SWEPT;
@@ -41,6 +42,7 @@ pub enum StateKey {
     Policies,
     /// What is known of a team's model.
     Model(Text, Text),
+    Matter(MatterKey),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +104,9 @@ impl Shard {
         if is_judged_by_changed {
             let value = Some(encode(&self.violations.judged_by()));
             changes.push(StateChange { key: encode_key(&StateKey::Policies), value });
+        }
+        for (key, value) in self.matters.take_changes() {
+            changes.push(StateChange { key: encode_key(&StateKey::Matter(key)), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

@@ -30,6 +30,7 @@ pub(crate) fn rules() -> WatchRules {
         overrides: Vec::new(),
         teams: vec![TeamRule { team: "watched".into(), time_zone: "Europe/Berlin".into(), observe: true }],
         policies: std::sync::Arc::default(),
+        matters: Default::default(),
     }
 }
 

@@ -12,6 +12,7 @@ mod hooks;
 mod inputs;
 mod lineage;
 mod mail;
+mod matters;
 mod outage;
 mod path;
 mod redrive;

@@ -15,6 +15,7 @@ use super::receipt::Told;
 
 pub mod amount;
 pub mod clean;
+mod matter;
 pub mod page;
 #[cfg(test)]
 pub mod sample;

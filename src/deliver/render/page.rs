@@ -8,7 +8,7 @@ use crate::model::leaf::Measure;
 
 use super::amount::{brief, difference, exact, times};
 use super::clean::clean;
-use super::{Context, subject, when, words};
+use super::{Context, matter, subject, when, words};
 
 const MOST_CAUSES: usize = 5;
 const MOST_STEPS: usize = 6;
@@ -100,6 +100,7 @@ fn figures(alert: &Alert) -> Vec<Fact> {
     let extra = |label, amount| Fact { label, value: difference(amount, money(amount)) };
     match alert.state {
         AlertState::Retracted => Vec::new(),
+        _ if alert.kind.is_matter() => matter::figures(alert),
         _ if is_closed(alert) => vec![
             extra("Extra in all", alert.excess),
             Fact { label: "Spent in all", value: money(alert.actual) },
@@ -135,10 +136,12 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         Measure::Estimated => "Estimated from usage and prices",
         Measure::Billed => "As billed by the provider",
     };
+    let deviation = || Fact { label: "Spent", value: format!("{}, normally {}{multiple}", money(alert.actual), money(alert.expected)) };
+    let spent = if alert.kind.is_matter() { matter::spent(alert) } else { deviation() };
     let mut facts = vec![Fact { label: "Where", value: words::place(&alert.dimensions) }, Fact { label: "Since", value: since }];
     facts.extend(closed);
     facts.extend([
-        Fact { label: "Spent", value: format!("{}, normally {}{multiple}", money(alert.actual), money(alert.expected)) },
+        spent,
         Fact { label: "Normal", value: capitalised(&words::sentence(&alert.normal)) },
         Fact { label: "Noticed", value: noticed },
         Fact { label: "Confidence", value: words::confidence(alert).to_string() },

@@ -18,6 +18,10 @@ const LONGEST_VALUE: usize = 80;
 
 /// What happened, in one sentence or two.
 pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
+    // A matter says itself how it ended.
+    if alert.kind.is_matter() && !alert.summary.is_empty() {
+        return clean(&alert.summary, LONGEST_SENTENCE);
+    }
     match alert.state {
         AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
         AlertState::Resolved => resolved(alert, zone),
@@ -85,6 +89,8 @@ fn amended(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
 /// How far what is normal can be trusted.
 pub fn confidence(alert: &Alert) -> &'static str {
     match alert.stage {
+        _ if alert.kind.is_matter() && alert.score >= 0.9 => "High: several independent signs agree.",
+        _ if alert.kind.is_matter() => "Medium: one sign says so.",
         Stage::New => "Low: under 3 hours of history, so what is normal is not known yet.",
         Stage::FirstDay => "Early: under a day of history; compared with the median of recent hours.",
         Stage::FirstWeeks => "Fair: under two weeks of history; compared with the same hour of other days.",
@@ -94,7 +100,9 @@ pub fn confidence(alert: &Alert) -> &'static str {
 
 /// Whether the figure can still change by itself.
 pub fn finality(alert: &Alert) -> &'static str {
-    if alert.provisional {
+    if alert.kind.is_matter() {
+        "Kept up to date in this conversation, which also says when it is over."
+    } else if alert.provisional {
         "Provisional: the hour is still running. Its close confirms or corrects this, in this conversation."
     } else {
         "Final: the hours it rests on are closed. Late data can still correct it, in this conversation."
@@ -103,7 +111,7 @@ pub fn finality(alert: &Alert) -> &'static str {
 
 /// `project ranker, model gpt-4o`, or that it is the whole team.
 pub fn place(dimensions: &BTreeMap<String, String>) -> String {
-    let known = ["project", "model", "provider", "region", "environment", "user", "meter"];
+    let known = ["resource_id", "project", "model", "provider", "region", "environment", "user", "meter"];
     let rest = dimensions.keys().map(String::as_str).filter(|key| !known.contains(key));
     let present = known.into_iter().chain(rest).filter_map(|key| dimensions.get(key).map(|value| (key, value)));
     let parts: Vec<String> = present.map(|(key, value)| format!("{} {}", clean(key, 24), name(value, LONGEST_VALUE))).take(8).collect();

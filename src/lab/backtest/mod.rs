@@ -2,6 +2,7 @@
 //!
 //! `feed` is intake, `replay` is watch; both are what `tollgate run` calls. `labels` and `score` hold the alerts against the truth.
 
+mod bill;
 pub mod feed;
 pub mod labels;
 pub mod read;

@@ -56,6 +56,7 @@ fn watch_rules(revision: u64) -> WatchRules {
         overrides: Vec::new(),
         teams: Vec::new(),
         policies: std::sync::Arc::default(),
+        matters: Default::default(),
     }
 }
 

@@ -125,6 +125,8 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         AlertKind::PolicyViolation => {}
         AlertKind::SpendSpike | AlertKind::Sustained => steps
             .push("If it is wanted, say so in the config: a higher least_excess for this team or project, for as long as it lasts.".into()),
+        // A matter has steps of its own.
+        _ => {}
     }
     if *account.team == *UNATTRIBUTED {
         steps.push("Nobody owns this usage: add an [[attribution]] rule for its source, account or tags.".into());
