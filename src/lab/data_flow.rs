@@ -153,7 +153,6 @@ impl<'a> Reading<'a> {
 fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<Broken> {
     let mut sample = Sample::new(Subject::Activity);
     let origin = crossing.origin.map(AsRef::as_ref);
-    let country = origin.filter(|origin| origin.len() == 2 && origin.bytes().all(|letter| letter.is_ascii_uppercase()));
     let texts = [
         ("action", Some("deployment")),
         ("team", Some(&**crossing.team)),
@@ -165,16 +164,10 @@ fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<B
         ("resource_id", crossing.resource_id.map(AsRef::as_ref)),
         ("approval", crossing.approval.map(AsRef::as_ref)),
         ("origin_region", origin),
-        ("origin_country", country),
     ];
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
         let set = sample.set(name, Given::Text(text.to_string()));
         assert!(set.is_ok(), "'{name}' is a text of activity");
-    }
-    if let Some(country) = country {
-        let blocs = crate::policy::regions::blocs(country).into_iter().map(str::to_string).collect();
-        let set = sample.set("origin_blocs", Given::Texts(blocs));
-        assert!(set.is_ok(), "'origin_blocs' is a list of texts of activity");
     }
     sample.locate(&folder.regions);
     let advice = folder.policies.advise(&sample, &folder.regions, &[], at);

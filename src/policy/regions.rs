@@ -13,6 +13,16 @@ const EEA_BESIDE: [&str; 3] = ["IS", "LI", "NO"];
 /// Asia as the United Nations count it (M49, region 142), as far as clouds have regions there; HK and TW are counted by themselves.
 const ASIA: [&str; 16] = ["AE", "BH", "CN", "HK", "ID", "IL", "IN", "JP", "KR", "MY", "PH", "QA", "SA", "SG", "TH", "TW"];
 
+/// ISO 3166-1 alpha-2, all officially assigned codes, and EU, which stands for data that may be anywhere in the Union.
+const COUNTRIES: &str = "EU \
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD \
+    CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF \
+    GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN \
+    KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA \
+    NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI \
+    SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI \
+    VN VU WF WS YE YT ZA ZM ZW";
+
 /// Where data in a region lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Land {
@@ -27,6 +37,7 @@ pub struct Regions {
     by_region: BTreeMap<String, Option<Arc<Land>>>,
     /// Provider and name of each region, in the order of the table.
     names: Vec<(String, String)>,
+    by_country: BTreeMap<&'static str, Arc<Land>>,
 }
 
 /// Services that run in the regions of a cloud under another name.
@@ -59,17 +70,22 @@ impl Regions {
                 return Err(wrong("the region stands here twice, in different countries"));
             }
         }
-        Ok(Regions { by_region, names })
+        let land = |country: &'static str| (country, Arc::new(Land { country: country.to_string(), blocs: blocs(country) }));
+        Ok(Regions { by_region, names, by_country: COUNTRIES.split_whitespace().map(land).collect() })
     }
 
-    /// `None`: unknown, or in several countries.
+    /// Of a region, or of a country in capital letters: origins of data are often no closer known. `None`: unknown, or in several countries.
     pub fn land(&self, region: &str) -> Option<&Land> {
-        self.by_region.get(&key(region))?.as_deref()
+        self.find(region).map(AsRef::as_ref)
     }
 
     /// As [`Regions::land`], for keeps.
     pub fn shared(&self, region: &str) -> Option<Arc<Land>> {
-        self.by_region.get(&key(region))?.clone()
+        self.find(region).cloned()
+    }
+
+    fn find(&self, region: &str) -> Option<&Arc<Land>> {
+        self.by_country.get(region).or_else(|| self.by_region.get(&key(region))?.as_ref())
     }
 
     /// Other regions of the same cloud, the nearest first: of the same country, then of a bloc that both belong to, then all others.
@@ -113,9 +129,9 @@ fn key(region: &str) -> String {
     key
 }
 
-/// Of a country (ISO 3166-1 alpha-2): ASIA, EEA, EU.
-pub fn blocs(country: &str) -> Vec<&'static str> {
-    let is_eu = EU.contains(&country);
+/// Of a country: ASIA, EEA, EU.
+fn blocs(country: &str) -> Vec<&'static str> {
+    let is_eu = country == "EU" || EU.contains(&country);
     let is_in = [("ASIA", ASIA.contains(&country)), ("EEA", is_eu || EEA_BESIDE.contains(&country)), ("EU", is_eu)];
     is_in.into_iter().filter(|(_, is)| *is).map(|(bloc, _)| bloc).collect()
 }

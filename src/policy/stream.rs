@@ -152,6 +152,14 @@ impl Stream {
         asked.chain(exemptions.flat_map(|exemption| exemption.only.iter().map(|(field, _)| field))).copied().collect()
     }
 
+    /// Whether it cannot be said for want of an origin, as far as that can be told.
+    pub fn asks_for_origin(&self, told: &Told) -> bool {
+        let Some(policy) = self.policy(told.policy).filter(|_| told.said == Said::Indeterminate) else { return false };
+        let fields = policy.when.subject.fields();
+        let is_origin = |field: FieldId| fields.get(field).is_some_and(|field| field.name.starts_with("origin_"));
+        self.reads(told.policy).into_iter().any(is_origin)
+    }
+
     /// What policies that are asked once for all events of a leaf say of one.
     pub fn of_leaf(&self, leaf: &Leaf, origin: &Origin<'_>, at: Timestamp) -> Vec<Told> {
         let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str(), origin);

@@ -4,6 +4,7 @@ use super::feedback;
 use super::matters::waste;
 use super::rules::WatchRules;
 use super::shard::Shard;
+use super::violation;
 use crate::model::effect::Effect;
 use crate::model::partial::ShardEvent;
 
@@ -13,6 +14,6 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
         ShardEvent::Resource(sample) => waste::take(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => waste::take_activity(shard, activity, rules),
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
-        ShardEvent::Facts(_) => {}
+        ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
     }
 }

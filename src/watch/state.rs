@@ -15,6 +15,7 @@ use super::unsaved::MOST_SWEPT;
 use crate::model::Text;
 use crate::model::effect::StateChange;
 use crate::model::leaf::{Account, LeafDimensions, Scope};
+use crate::model::lineage::ModelName;
 
 const MAGIC: u8 = b'S';
 /// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`.
@@ -42,6 +43,8 @@ pub enum StateKey {
     Policies,
     /// What is known of a team's model.
     Model(Text, Text),
+    /// What lineage has told of a model's data.
+    Data(ModelName),
     Matter(MatterKey),
 }
 
@@ -100,6 +103,9 @@ impl Shard {
         }
         for ((team, model), known) in self.violations.take_changed_models() {
             changes.push(StateChange { key: encode_key(&StateKey::Model(team, model)), value: Some(encode(&known)) });
+        }
+        for (model, data) in self.violations.take_changed_data() {
+            changes.push(StateChange { key: encode_key(&StateKey::Data(model)), value: Some(encode(&data)) });
         }
         if is_judged_by_changed {
             let value = Some(encode(&self.violations.judged_by()));

@@ -145,6 +145,7 @@ impl Restorer {
             StateKey::Violation(key) => self.shard.violations.put(key, Some(from_payload(payload)?)),
             StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(from_payload(payload)?)),
+            StateKey::Data(model) => self.shard.violations.put_data(model, Some(from_payload(payload)?)),
             StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
         }
         Ok(())
@@ -266,6 +267,7 @@ impl Restorer {
             StateKey::Violation(key) => self.shard.violations.put(key, None),
             StateKey::Policies => self.shard.violations.put_judged_by(0),
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), None),
+            StateKey::Data(model) => self.shard.violations.put_data(model, None),
             StateKey::Matter(key) => self.shard.matters.delete(&key),
         }
     }

@@ -1,5 +1,6 @@
 //! What policies say of the usage in a record, and of violations of which nothing was heard for a day.
 
+use super::facts::gravest;
 use super::life::{self, Hit};
 use super::whole::judge_event;
 use super::{Key, LeafVerdicts};
@@ -7,7 +8,7 @@ use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::Timestamp;
-use crate::policy::stream::{Origin, Told};
+use crate::policy::stream::{Finding, Told};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -49,8 +50,7 @@ fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effec
         violated.extend(place.map(|place| (place, hit.events, hit.cost, Vec::new())));
     }
     for (place, events, cost, users) in violated {
-        let origin = origin(shard, &partial.leaf, partial.minute.start());
-        let finding = policies.finding_of_leaf(place, &partial.leaf, &origin);
+        let finding = finding(shard, place, &partial.leaf, partial.minute.start(), rules);
         let (Some(policy), Some(finding)) = (policies.policy(place), finding) else { continue };
         let hit = Hit {
             place,
@@ -83,7 +83,7 @@ fn of_leaf(shard: &mut Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) ->
     if let Some(known) = known.filter(holds) {
         return known.told.to_vec();
     }
-    let told = policies.of_leaf(leaf, &origin(shard, leaf, at), at);
+    let told = asked(shard, leaf, at, rules);
     let (from, until) = window(shard, leaf, at, rules);
     let verdicts = LeafVerdicts { hash: policies.hash(), models, from, until, told: told.as_slice().into() };
     let state = place.and_then(|place| shard.accounts.get_mut(place.account)?.node_mut(place.node)?.leaf_mut());
@@ -93,9 +93,21 @@ fn of_leaf(shard: &mut Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) ->
     told
 }
 
-/// What is known of the leaf's model.
-fn origin<'s>(shard: &'s Shard, leaf: &Leaf, at: Timestamp) -> Origin<'s> {
-    shard.violations.model(&leaf.team, &leaf.model).map_or(Origin::default(), |known| known.origin(at))
+/// What policies say of a leaf, whichever of its origins its model's data has.
+fn asked(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Vec<Told> {
+    let policies = &*rules.policies;
+    let known = shard.violations.origins(&leaf.team, &leaf.model, None, at);
+    let told = gravest(known.all.iter().map(|origin| policies.of_leaf(leaf, origin, at)));
+    told.into_iter().map(|(told, _)| told).filter(|told| !(known.is_cleared && policies.asks_for_origin(told))).collect()
+}
+
+/// What a violation of a leaf says, by the first origin that makes it one.
+fn finding(shard: &Shard, place: usize, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Option<Finding> {
+    let policies = &*rules.policies;
+    let known = shard.violations.origins(&leaf.team, &leaf.model, None, at);
+    let violates = |told: &Told| told.policy == place && told.said == Said::Violates;
+    let by = known.all.iter().find(|origin| policies.of_leaf(leaf, origin, at).iter().any(violates)).or(known.all.first())?;
+    policies.finding_of_leaf(place, leaf, by)
 }
 
 /// From when to when the same is said of a leaf.
@@ -110,7 +122,6 @@ fn window(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> (Tim
 
 /// Whether a leaf violates a policy.
 pub(super) fn violates(shard: &Shard, key: &Key, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> bool {
-    let policies = &*rules.policies;
-    let is_of = |told: &Told| policies.policy(told.policy).is_some_and(|policy| policy.id == key.policy);
-    policies.of_leaf(leaf, &origin(shard, leaf, at), at).iter().any(|told| told.said == Said::Violates && is_of(told))
+    let is_of = |told: &Told| rules.policies.policy(told.policy).is_some_and(|policy| policy.id == key.policy);
+    asked(shard, leaf, at, rules).iter().any(|told| told.said == Said::Violates && is_of(told))
 }

@@ -1,8 +1,10 @@
 //! Violations of policies: which leaf violates what, since when, at what cost, until nothing is heard of it any more.
 //!
 //! Policies that look at nothing but a leaf's dimensions are asked once for each leaf, and again when rules change or an exemption ends; what
-//! others said of single events has come with the partials. Reading order: `judge`, then `life`.
+//! others said of single events has come with the partials. Where a model's data comes from is what `facts` has been told. Reading
+//! order: `judge`, then `life`.
 
+mod facts;
 mod judge;
 mod life;
 #[cfg(test)]
@@ -13,10 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::facts::KnownData;
+pub(crate) use self::facts::take as take_facts;
 pub(crate) use self::judge::judge;
 pub use self::life::Tracked;
 pub use self::whole::KnownModel;
 use crate::model::Text;
+use crate::model::lineage::ModelName;
 use crate::model::money::Currency;
 use crate::model::partial::Said;
 use crate::model::time::Timestamp;
@@ -41,6 +46,9 @@ pub(crate) struct Violations {
     /// What is known of models, by team and name.
     models: BTreeMap<(Text, Text), KnownModel>,
     models_changed: BTreeSet<(Text, Text)>,
+    /// What lineage has told of models' data.
+    data: BTreeMap<ModelName, KnownData>,
+    data_changed: BTreeSet<ModelName>,
     /// Changes with what is known of models. Not a part of the state: what it is compared with is a cache.
     models_revision: u64,
     /// Wait to be written with the next transaction. Not a part of the state, nor is what follows.
@@ -135,6 +143,6 @@ impl Violations {
 /// What waits to be written and what is counted for others is nobody's business.
 impl PartialEq for Violations {
     fn eq(&self, other: &Violations) -> bool {
-        self.judged_by == other.judged_by && self.known == other.known && self.models == other.models
+        self.judged_by == other.judged_by && self.known == other.known && self.models == other.models && self.data == other.data
     }
 }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Key;
+use super::facts::gravest;
 use super::life::{self, Hit};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
@@ -121,9 +122,7 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
     if matches!(action, "undeployment" | "approval" | "revoke" | "offboarded") {
         end_what_it_undoes(shard, activity, rules, effects);
     }
-    let facts = facts_of(shard, activity, rules);
-    let told = rules.policies.of_sample(&facts, &activity.team, activity.event_time);
-    hits(shard, &facts, &told, &seen(activity), rules, effects);
+    let told = judge_samples(shard, activity, None, rules, effects);
     if let Some(model) = &activity.model {
         if action == "deployment" {
             wait(shard, activity, model, &told, rules);
@@ -147,11 +146,42 @@ fn seen(activity: &ActivityEvent) -> Seen<'_> {
     }
 }
 
-/// What the event says, and what is known of its model where it says nothing.
-fn facts_of(shard: &Shard, activity: &ActivityEvent, rules: &WatchRules) -> Sample {
-    let mut facts = rules.policies.of_activity(activity);
-    if let Some(known) = activity.model.as_ref().and_then(|model| shard.violations.model(&activity.team, model)) {
-        let origin = known.origin(activity.event_time);
+/// Holds what somebody did against all policies, or against some, once for each origin that its model's data may have; what each says, the
+/// gravest over all origins.
+fn judge_samples(
+    shard: &mut Shard,
+    activity: &ActivityEvent,
+    only: Option<&[Text]>,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) -> Vec<Told> {
+    let (samples, is_cleared) = samples_of(shard, activity, rules);
+    let of = |sample: &Sample| rules.policies.of_sample(sample, &activity.team, activity.event_time);
+    let mut told = gravest(samples.iter().map(of));
+    told.retain(|(told, _)| {
+        let policy = rules.policies.policy(told.policy);
+        !(is_cleared && rules.policies.asks_for_origin(told))
+            && policy.is_some_and(|policy| only.is_none_or(|only| only.contains(&policy.id)))
+            // Of one that waited it is counted as indeterminate already.
+            && (only.is_none() || told.said != Said::Indeterminate)
+    });
+    for (place, sample) in samples.iter().enumerate() {
+        let of_sample: Vec<Told> = told.iter().filter(|(_, by)| *by == place).map(|(told, _)| *told).collect();
+        hits(shard, sample, &of_sample, &seen(activity), rules, effects);
+    }
+    told.into_iter().map(|(told, _)| told).collect()
+}
+
+/// What the event says, and what is known of its model where it says nothing: one sample for each origin. Whether a step has taken all
+/// origins away.
+fn samples_of(shard: &Shard, activity: &ActivityEvent, rules: &WatchRules) -> (Vec<Sample>, bool) {
+    let facts = rules.policies.of_activity(activity);
+    let Some(model) = &activity.model else { return (vec![facts], false) };
+    let known = shard.violations.origins(&activity.team, model, activity.model_version.as_ref(), activity.event_time);
+    let states_origin = facts.given("origin_region").is_some();
+    let kept = if states_origin { 1 } else { known.all.len() };
+    let sample = |origin: &Origin<'_>| {
+        let mut facts = facts.clone();
         for (name, text) in [("origin_region", origin.region), ("approval", origin.approval)] {
             if let Some(text) = text.filter(|_| facts.given(name).is_none()) {
                 // Both are texts.
@@ -159,8 +189,9 @@ fn facts_of(shard: &Shard, activity: &ActivityEvent, rules: &WatchRules) -> Samp
             }
         }
         rules.policies.locate(&mut facts);
-    }
-    facts
+        facts
+    };
+    (known.all.iter().take(kept).map(sample).collect(), known.is_cleared && !states_origin)
 }
 
 /// Where a model's data comes from, and who approved it. Whether that is news.
@@ -209,23 +240,20 @@ fn wait(shard: &mut Shard, deployment: &ActivityEvent, model: &Text, told: &[Tol
 }
 
 /// Deployments of before, now that more is known of their model.
-fn judge_waiting(shard: &mut Shard, team: &Text, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(super) fn judge_waiting(shard: &mut Shard, team: &Text, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(known) = shard.violations.model(team, model).filter(|known| !known.waiting.is_empty()).cloned() else { return };
     let mut still = Vec::new();
     for waiting in &known.waiting {
         let Some(deployment) = waiting.deployment() else { continue };
-        let facts = facts_of(shard, &deployment, rules);
-        let mut told = rules.policies.of_sample(&facts, team, deployment.event_time);
-        told.retain(|told| rules.policies.policy(told.policy).is_some_and(|policy| waiting.policies.contains(&policy.id)));
-        let is_open = |told: &Told| told.said == Said::Indeterminate;
-        let id = |told: &Told| rules.policies.policy(told.policy).map(|policy| policy.id.clone());
-        let open: Vec<Text> = told.iter().filter(|told| is_open(told)).filter_map(id).collect();
+        judge_samples(shard, &deployment, Some(&waiting.policies), rules, effects);
+        let (samples, is_cleared) = samples_of(shard, &deployment, rules);
+        let told = gravest(samples.iter().map(|sample| rules.policies.of_sample(sample, team, deployment.event_time)));
+        let is_open = |told: &Told| told.said == Said::Indeterminate && !(is_cleared && rules.policies.asks_for_origin(told));
+        let open = told.iter().map(|(told, _)| told).filter(|told| is_open(told)).filter_map(|told| rules.policies.policy(told.policy));
+        let open: Vec<Text> = open.map(|policy| policy.id.clone()).filter(|id| waiting.policies.contains(id)).collect();
         if !open.is_empty() {
             still.push(Waiting { policies: open, ..waiting.clone() });
         }
-        // Counted as indeterminate already.
-        told.retain(|told| !is_open(told));
-        hits(shard, &facts, &told, &seen(&deployment), rules, effects);
     }
     if still != known.waiting {
         shard.violations.keep_model(team, model, KnownModel { waiting: still, ..known });
