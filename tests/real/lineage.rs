@@ -12,7 +12,7 @@ use tollgate::model::wire::decode_shard_record;
 
 use super::chaos::observer::reader;
 use super::parts::{consume, produce, wait_for};
-use super::path::Deployment;
+use super::path::{Deployment, now_ms, usage};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// As `Deployment` sets it.
@@ -36,6 +36,56 @@ fn read_on(log: &BaseConsumer, told: &mut Told) {
             }
         }
     }
+}
+
+/// Policies that a team violates, with the dimensions of the violation and whether it is open.
+fn violated(deployment: &Deployment, team: &str) -> BTreeMap<String, Value> {
+    let newest = deployment.newest("governance-violations").into_values();
+    newest
+        .filter(|violation| violation["team"] == team)
+        .map(|violation| (violation["policy"].as_str().unwrap().to_string(), violation))
+        .collect()
+}
+
+/// Which models of EU data answer from Asia, nobody has said: the pipelines have, and somebody deploys and uses them.
+#[test]
+fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies");
+    let deployment =
+        Deployment::without_mail("data", &format!("[intake]\ndead_letter_ratio = 1.0\n[policies]\ndir = '{}'\n", policies.display()));
+    let bootstrap = deployment.broker.bootstrap();
+    let (events, activity) = inputs(&deployment);
+    let answer = |id: &str, model: &str, team: &str| {
+        let mut event = usage(id, now_ms() - 1_000, team, "ann", "0.50");
+        (event["model"], event["region"], event["provider"]) = (model.into(), "ap-southeast-1".into(), "aws".into());
+        event["tags"] = json!({"cost_center": "cc-1", "owner": "ann"});
+        event
+    };
+    let mut process = deployment.start();
+    // Deployed before anything is known of its data.
+    produce(bootstrap, &activity);
+    produce(bootstrap, &events);
+    wait_for("the deployment to be judged", LIMIT, || violated(&deployment, "risk").remove("eu-trained-model-in-asia"));
+    process.kill9();
+    let _process = deployment.start();
+    deployment.produce_usage(&[answer("a1", "risk-scorer", "search"), answer("a2", "fraud", "fraud")]);
+    let answers =
+        wait_for("the answers to be judged", LIMIT, || violated(&deployment, "search").remove("eu-trained-model-answers-from-asia"));
+    assert_eq!((&answers["state"], &answers["count"]), (&json!("open"), &json!(1)), "{answers}");
+    assert!(answers["message"].as_str().unwrap().contains("trained on data from"), "{answers}");
+    let deployed = violated(&deployment, "risk").remove("eu-trained-model-in-asia").unwrap();
+    assert_eq!((&deployed["dimensions"]["model"], &deployed["dimensions"]["region"]), (&json!("risk-scorer"), &json!("ap-southeast-1")));
+    assert!(!violated(&deployment, "fraud").contains_key("eu-trained-model-answers-from-asia"), "nobody knows: no verdict");
+    // Its data does come from the EU, in another step of which nobody had told.
+    let told = json!({"eventTime": "2026-03-03T10:00:00Z", "producer": "p", "dataset": {"namespace": "sftp://partner", "name": "payments.csv",
+        "facets": {"tollgate_origin": {"regions": ["DE"]}}}});
+    produce(bootstrap, &[json!({"topic": deployment.topic("lineage-events"), "key": "k", "value_json": told})]);
+    let mut round = 0;
+    wait_for("what answers already to be judged again", LIMIT, || {
+        round += 1;
+        deployment.produce_usage(&[answer(&format!("b{round}"), "fraud", "fraud")]);
+        violated(&deployment, "fraud").remove("eu-trained-model-answers-from-asia")
+    });
 }
 
 /// What every shard was told last of a model; `None` while they differ.

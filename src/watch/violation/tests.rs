@@ -4,6 +4,7 @@ use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::effect::Effect;
 use crate::model::leaf::Leaf;
+use crate::model::lineage::{ModelFacts, ModelName};
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source};
 use crate::model::resource::ResourceSample;
@@ -325,4 +326,41 @@ fn egress_is_use_of_the_provider_whose_host_it_is() {
     assert_eq!((states(&told), told[0].subject.as_str(), told[0].count), (vec![(Updated, 2)], "provider=deepseek", 3));
     assert_eq!(told[0].evidence["users"], "ann, ben");
     assert_eq!(told[0].evidence["first_seen"], Minute(START.0 + 2).start().to_string());
+}
+
+fn told_by_lineage(bench: &mut Bench, minute: i64, version: Option<&str>, origins: &[&str], has_gap: bool) -> Vec<Violation> {
+    let model = ModelName { model: "m-7".into(), version: version.map(Into::into) };
+    let facts = ModelFacts { model, origins: origins.iter().map(|origin| (*origin).into()).collect(), has_gap };
+    bench.record(minute, Vec::new(), vec![ShardEvent::Facts(Box::new(facts))])
+}
+
+/// Of a model with data from many places, one place is enough; what is discovered late counts for what runs already.
+#[test]
+fn what_lineage_tells_late_is_held_against_what_answers_and_what_is_deployed() {
+    let trained = policy_over(Subject::Usage, "answers", "'EEA' in origin_blocs && 'ASIA' in blocs", None);
+    let mut bench = Bench::new(vec![trained, in_asia()]);
+    let answers = |minute| {
+        let partial = used(minute, "openai", "ranker", 2.0);
+        Partial { leaf: Leaf { model: "m-7".into(), region: "ap-northeast-1".into(), ..partial.leaf.clone() }, ..partial }
+    };
+    let deployed = |activity: &mut ActivityEvent| {
+        (activity.region, activity.model_version) = (Some("ap-northeast-1".into()), Some("3".into()));
+    };
+    assert_eq!(bench.activity(0, "deployment", deployed), [], "nothing is known yet");
+    assert_eq!(bench.minute(1, vec![answers(1)]), []);
+    assert_eq!(told_by_lineage(&mut bench, 2, None, &["US", "JP"], true), []);
+    assert_eq!(bench.minute(3, vec![answers(3)]), [], "from there, and from where nobody knows: no verdict");
+    let waited = told_by_lineage(&mut bench, 4, Some("3"), &["JP", "eu-central-1"], false);
+    assert_eq!((states(&waited), waited[0].policy.as_str()), (vec![(Open, 1)], "asia"), "the deployment waited for it");
+    assert_eq!(told_by_lineage(&mut bench, 5, None, &["DE", "JP", "US"], false), []);
+    let told = bench.minute(6, vec![answers(6)]);
+    assert_eq!((states(&told), told[0].policy.as_str()), (vec![(Open, 1)], "answers"));
+    assert_eq!(told[0].evidence["origin_blocs"], "EEA, EU", "the one that makes it a violation");
+    // It was an error, or a step turns out to let nothing pass.
+    let ended = told_by_lineage(&mut bench, 7, None, &[], false);
+    assert_eq!(states(&ended), [(Resolved, 2)]);
+    assert_eq!(bench.minute(8, vec![answers(8)]), []);
+    bench.shard.take_verdicts();
+    bench.minute(9, vec![answers(9)]);
+    assert!(bench.shard.take_verdicts().is_empty(), "free of all origins is no gap");
 }
