@@ -29,8 +29,8 @@ const MOST_HOURS: f64 = 0.75;
 const PER_NAT: f64 = 0.5;
 /// Alerts a month for which the above holds.
 const USUAL_BUDGET: f64 = 2.0;
-/// What was told of a series is no news, nor is its end, for so long.
-const PAUSE_MS: i64 = 12 * HOUR_MS;
+/// What was told of a series is no news for so long after its end: it lies within the last 24 hours.
+const PAUSE_MS: i64 = 24 * HOUR_MS;
 
 /// A day of growth.
 struct Growth {
