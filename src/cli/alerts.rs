@@ -1,4 +1,4 @@
-//! `tollgate alerts`: what is open now, from the compacted topic, without anything that runs.
+//! `tollgate alerts`: what is open now, from the compacted topic, without anything that runs; and what people say about it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, assemble};
+use super::{ConfigFile, Ended, Format, answers, assemble};
+use crate::clock;
+use crate::config::duration_ms;
+use crate::config::settings::Settings;
+use crate::deliver::feedback::{Feedback, Verdict, Writer};
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::amount;
 use crate::deliver::render::clean::name;
@@ -15,12 +19,14 @@ use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
 use crate::model::alert::Alert;
+use crate::model::hash::hash128;
+use crate::model::time::Timestamp;
 use crate::model::wire;
 
 /// Of names, in characters.
 const LONGEST: usize = 40;
 
-/// List alerts, or show one
+/// List alerts, show one, or answer it
 ///
 /// Reads the topic `alerts` from its beginning: it is compacted by alert id, so that its newest revisions are what is open now.
 #[derive(Debug, clap::Args)]
@@ -41,6 +47,23 @@ enum Action {
     /// The id may be cut short as long as it is the only one that begins like that. Ends with 1 if there is no such alert.
     #[command(after_help = "Example:\n  tollgate alerts show search/5b1f --config tollgate.toml")]
     Show(Show),
+    /// Say that somebody takes care of an alert
+    ///
+    /// Writes an event to the topic `feedback`, as the link in a mail does. The id may be cut short. Ends with 1 if there is no such alert.
+    #[command(after_help = "Example:\n  tollgate alerts ack search/5b1f --note 'looking into it' --config tollgate.toml")]
+    Ack(Answer),
+    /// Say that an alert is expected, until some time
+    ///
+    /// A backfill, a launch, a load test. Writes an event to the topic `feedback`; after that time it counts again.
+    #[command(
+        after_help = "Examples:\n  tollgate alerts expect search/5b1f --until 7d --note backfill\n  tollgate alerts expect search/5b1f --until 2026-12-01T00:00:00Z"
+    )]
+    Expect(Expect),
+    /// Say that an alert should not have been
+    ///
+    /// This much is normal there. Writes an event to the topic `feedback`.
+    #[command(after_help = "Example:\n  tollgate alerts not-an-anomaly search/5b1f --config tollgate.toml")]
+    NotAnAnomaly(Answer),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,8 +98,50 @@ struct Show {
     format: Format,
 }
 
+#[derive(Debug, clap::Args)]
+struct Answer {
+    /// Id, or its beginning
+    #[arg(value_name = "ID")]
+    id: String,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Who says so
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: Option<String>,
+
+    /// In your own words
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Expect {
+    #[command(flatten)]
+    answer: Answer,
+
+    /// A time (RFC 3339), or how long from now (4h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: End,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    At(Timestamp),
+    In(i64),
+}
+
+fn until(text: &str) -> Result<End, String> {
+    let in_ms = || duration_ms(text).ok().map(End::In);
+    Timestamp::parse(text).map(End::At).or_else(in_ms).ok_or_else(|| "write 7d, 4h or 2026-12-01T00:00:00Z".to_string())
+}
+
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
-    let (Action::List(List { config, .. }) | Action::Show(Show { config, .. })) = &arguments.action;
+    let config = match &arguments.action {
+        Action::List(List { config, .. }) | Action::Show(Show { config, .. }) => config,
+        Action::Ack(answer) | Action::NotAnAnomaly(answer) | Action::Expect(Expect { answer, .. }) => &answer.config,
+    };
     let Some(loaded) = config.load_or_say() else { return Ok(Ended::Unusable) };
     telemetry::start(logging, &loaded.settings.log)?;
     let connection = assemble::connection(&loaded.settings);
@@ -90,8 +155,52 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             list(alerts, options);
             Ended::Well
         }
-        Action::Show(options) => show(alerts, options),
+        Action::Show(options) => show(&alerts, options),
+        Action::Ack(options) => answer(&alerts, options, Verdict::Acknowledged, None, &loaded.settings)?,
+        Action::NotAnAnomaly(options) => answer(&alerts, options, Verdict::NotAnAnomaly, None, &loaded.settings)?,
+        Action::Expect(options) => answer(&alerts, &options.answer, Verdict::Expected, Some(options.until), &loaded.settings)?,
     })
+}
+
+/// Writes down what somebody says about an alert.
+fn answer(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
+    let Some(alert) = find(alerts, &options.id) else { return Ok(Ended::No) };
+    let now = clock::now();
+    let until = until.map(|until| match until {
+        End::At(time) => time,
+        End::In(ms) => now.plus_ms(ms),
+    });
+    if until.is_some_and(|until| until <= now) {
+        eprintln!("--until is over already");
+        return Ok(Ended::Unusable);
+    }
+    let by = options.by.as_deref().unwrap_or_default();
+    let id = hash128(&[alert.id.as_bytes(), verdict.as_str().as_bytes(), by.as_bytes(), &now.0.to_le_bytes()]);
+    let feedback = Feedback {
+        actor: options.by.clone().filter(|by| !by.is_empty()),
+        until,
+        note: options.note.clone(),
+        ..Feedback::about_alert(format!("cli-{id:032x}"), "cli", now, &alert.id, verdict)
+    };
+    let topic = answers::feedback_topic(settings);
+    let shown = topic.topic.clone();
+    Writer::new(topic).write(&feedback)?;
+    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    println!("{} {}{until}: written to {shown}", alert.id, verdict.as_str());
+    Ok(Ended::Well)
+}
+
+/// The alert with this id, or the only one whose id begins like that; says on stderr if there is none.
+fn find<'a>(alerts: &'a [Alert], id: &str) -> Option<&'a Alert> {
+    let exact = alerts.iter().find(|alert| alert.id == id);
+    let begin: Vec<&Alert> = alerts.iter().filter(|alert| alert.id.starts_with(id)).collect();
+    match (exact, begin.as_slice()) {
+        (Some(alert), _) => return Some(alert),
+        (None, [alert]) => return Some(alert),
+        (None, []) => eprintln!("there is no alert '{id}'; `tollgate alerts list --all` lists them"),
+        (None, several) => eprintln!("{} alerts begin with '{id}': write more of the id", several.len()),
+    }
+    None
 }
 
 /// The newest revision of each alert; what cannot be read is said and passed over.
@@ -135,21 +244,8 @@ fn list(mut alerts: Vec<Alert>, options: &List) {
     }
 }
 
-fn show(alerts: Vec<Alert>, options: &Show) -> Ended {
-    let exact = alerts.iter().find(|alert| alert.id == options.id);
-    let begin: Vec<&Alert> = alerts.iter().filter(|alert| alert.id.starts_with(&options.id)).collect();
-    let alert = match (exact, begin.as_slice()) {
-        (Some(alert), _) => alert,
-        (None, [alert]) => *alert,
-        (None, []) => {
-            eprintln!("there is no alert '{}'; `tollgate alerts list --all` lists them", options.id);
-            return Ended::No;
-        }
-        (None, several) => {
-            eprintln!("{} alerts begin with '{}': write more of the id", several.len(), options.id);
-            return Ended::No;
-        }
-    };
+fn show(alerts: &[Alert], options: &Show) -> Ended {
+    let Some(alert) = find(alerts, &options.id) else { return Ended::No };
     if options.format == Format::Json {
         println!("{:#}", serde_json::json!(alert));
         return Ended::Well;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use arc_swap::ArcSwap;
 use secrecy::ExposeSecret as _;
 
+use super::duty;
 use crate::config::Loaded;
 use crate::config::settings::{self, Settings};
 use crate::deliver::channels::email::Mailer;
@@ -177,7 +178,14 @@ pub fn delivery(settings: &Settings) -> Result<Delivery> {
     for webhook in &settings.webhooks {
         hooks.insert(webhook.name.clone(), Hook::new(hook(settings, webhook)).with_context(|| format!("webhook '{}'", webhook.name))?);
     }
-    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Channels { mail, hooks } })
+    let channels = Channels {
+        mail,
+        hooks,
+        signer: super::answers::signer(settings)?,
+        base_url: base_url(settings),
+        mails_per_minute: settings.mail.as_ref().map_or(0, |mail| mail.per_minute),
+    };
+    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Arc::new(channels) })
 }
 
 fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
@@ -194,14 +202,24 @@ fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSetting
         secret: webhook.secret.clone(),
         timeout: Duration::from_millis(webhook.timeout_ms.unsigned_abs()),
         source: settings.alerts.source.clone(),
-        base_url: settings.mail.as_ref().and_then(|mail| mail.base_url.clone()),
+        base_url: base_url(settings),
         repeat_interval_ms: settings.deliver.repeat_interval_ms,
+        per_minute: webhook.per_minute,
     }
+}
+
+/// Of the web pages.
+fn base_url(settings: &Settings) -> Option<String> {
+    settings.mail.as_ref().and_then(|mail| mail.base_url.clone())
 }
 
 pub fn deliver_rules(settings: &Settings) -> DeliverRules {
     let deliver = &settings.deliver;
     let route = |route: &settings::RouteSettings| Route {
+        hours: route.hours.as_ref().map(duty::hours),
+        waits: route.waits,
+        escalate_after_ms: route.escalate_after_ms,
+        escalate_to: route.escalate_to.clone(),
         teams: route.teams.clone(),
         kinds: route.kinds.clone(),
         only: route.only.clone(),
@@ -212,10 +230,16 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
     };
     DeliverRules {
         mail: settings.mail.as_ref().map(mail),
-        routes: Routes { routes: deliver.routes.iter().map(route).collect(), fallback: deliver.fallback.clone() },
+        routes: Routes {
+            routes: deliver.routes.iter().map(route).collect(),
+            fallback: deliver.fallback.clone(),
+            rotations: settings.rotations.iter().map(duty::rotation).collect(),
+            mutes: settings.mutes.iter().map(duty::mute).collect(),
+        },
         backoff: Backoff { first_ms: deliver.first_retry_ms, cap_ms: deliver.longest_retry_ms, attempts: deliver.attempts },
         update_growth: deliver.update_growth,
         repeat_interval_ms: deliver.repeat_interval_ms,
+        in_flight: deliver.in_flight,
     }
 }
 
@@ -233,6 +257,5 @@ fn mail(mail: &settings::MailSettings) -> MailSettings {
         password: mail.password.clone(),
         from: mail.from.clone(),
         timeout: Duration::from_millis(mail.timeout_ms.unsigned_abs()),
-        base_url: mail.base_url.clone(),
     }
 }

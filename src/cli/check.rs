@@ -285,6 +285,7 @@ mod tests {
             from: "a@x".into(),
             timeout_ms: 1000,
             base_url: None,
+            per_minute: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 mod alerts;
+mod answers;
 mod ask;
 pub mod assemble;
 mod backtest;
@@ -9,6 +10,7 @@ mod check;
 mod config;
 mod confirm;
 mod demo;
+mod duty;
 mod explain;
 mod import;
 mod moment;

@@ -8,8 +8,13 @@ use secrecy::SecretString;
 
 use crate::model::alert::{Alert, Severity};
 use crate::model::money::Nanos;
+use crate::model::time::Timestamp;
 
+use super::calendar::{Rotation, Schedule};
 use super::retry::Backoff;
+
+#[cfg(test)]
+mod tests;
 
 /// Everything that deliver is told.
 #[derive(Clone, Debug)]
@@ -22,6 +27,8 @@ pub struct DeliverRules {
     pub update_growth: f64,
     /// ... or once nothing was heard of it for so long, in ms; 0 = never.
     pub repeat_interval_ms: i64,
+    /// Letters under way at once on each way out; after a crash at most these are sent again, under the same ids.
+    pub in_flight: usize,
 }
 
 /// How to reach the mail server.
@@ -38,8 +45,6 @@ pub struct MailSettings {
     pub from: String,
     /// For one mail, from connecting to the server's last word.
     pub timeout: Duration,
-    /// Where the web pages of this installation are, for links: `https://tollgate.example.com`.
-    pub base_url: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,50 @@ pub struct Routes {
     pub routes: Vec<Route>,
     /// Receivers of alerts of teams that no route names.
     pub fallback: Vec<String>,
+    /// By name, for `oncall:` receivers.
+    pub rotations: BTreeMap<String, Rotation>,
+    pub mutes: Vec<Mute>,
+}
+
+/// Alerts that nobody is told of for a while: maintenance, a planned change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mute {
+    /// As in routes: empty = every one.
+    pub teams: Vec<String>,
+    pub kinds: Vec<String>,
+    pub only: BTreeMap<String, String>,
+    pub when: When,
+    /// Why, for `route --explain`.
+    pub note: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    Between(Timestamp, Timestamp),
+    Hours(Hours),
+}
+
+/// Whether something holds during a schedule, or outside of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hours {
+    pub name: String,
+    pub schedule: Schedule,
+    pub outside: bool,
+}
+
+impl Hours {
+    fn hold(&self, at: Timestamp) -> bool {
+        self.schedule.holds(at) != self.outside
+    }
+
+    /// When that changes; `None` = never.
+    fn change(&self, at: Timestamp) -> Option<Timestamp> {
+        self.schedule.window(at).map(|(begin, end)| if begin > at { begin } else { end })
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {}", if self.outside { "outside of" } else { "during" }, self.name)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +119,14 @@ pub struct Route {
     pub only: BTreeMap<String, String>,
     /// Lighter ones are for nobody, whatever they are called.
     pub least_excess: Nanos,
-    /// Mail addresses, and `hook:` names.
+    /// When it is asked; `None` = always.
+    pub hours: Option<Hours>,
+    /// At other times its letters wait, instead of the routes below being asked.
+    pub waits: bool,
+    /// Who is told as well if the alert is still open and nobody has answered so long after it was first told, in ms; 0 = nobody.
+    pub escalate_after_ms: i64,
+    pub escalate_to: Vec<String>,
+    /// Mail addresses, `hook:` and `oncall:` names.
     pub receivers: Vec<String>,
     pub least_severity: Severity,
     /// Whether the routes below are asked too after this one has told somebody.
@@ -87,6 +143,8 @@ pub enum Receiver {
 
 /// In routes, in front of a webhook's name.
 pub const HOOK: &str = "hook:";
+/// In routes, in front of a rotation's name.
+pub const ON_CALL: &str = "oncall:";
 
 impl Receiver {
     pub fn address(&self) -> &str {
@@ -121,6 +179,8 @@ pub enum Step<'r> {
     /// It is for this one, which is too light for it: by what.
     TooLight(String),
     Tells(&'r [String]),
+    /// It tells them once its hours begin.
+    TellsLater(&'r [String], Timestamp, String),
     /// An earlier route has told somebody, and does not go on.
     NotAsked,
 }
@@ -128,39 +188,118 @@ pub enum Step<'r> {
 /// Who hears of this alert: the receivers of the first route that is for it and for which it is not too light, and of the routes
 /// after it for as long as they say `go_on`. The fallback is for alerts that no route is for; one that is too light for all routes
 /// that are for it is for nobody.
-pub fn route(routes: &Routes, alert: &Alert) -> Vec<Receiver> {
-    let (steps, falls_back) = explain(routes, alert);
-    let told = steps.iter().filter_map(|step| if let Step::Tells(receivers) = step { Some(*receivers) } else { None });
-    let fallback = routes.fallback.iter().filter(|_| falls_back);
-    without_repeats(told.flatten().chain(fallback).collect())
+pub fn route(routes: &Routes, alert: &Alert, at: Timestamp) -> Vec<Named> {
+    let (steps, falls_back) = explain(routes, alert, at);
+    let mut named: Vec<Named> = Vec::new();
+    let mut add = |written: &String, waits_until: Option<Timestamp>| {
+        let Some(receiver) = routes.receiver(written, at) else { return };
+        match named.iter_mut().find(|known| known.receiver == receiver) {
+            // One route that does not wait is enough.
+            Some(known) => known.waits_until = known.waits_until.filter(|_| waits_until.is_some()),
+            None => named.push(Named { receiver, waits_until }),
+        }
+    };
+    for step in &steps {
+        match step {
+            Step::Tells(receivers) => receivers.iter().for_each(|written| add(written, None)),
+            Step::TellsLater(receivers, until, _) => receivers.iter().for_each(|written| add(written, Some(*until))),
+            Step::Other(_) | Step::TooLight(_) | Step::NotAsked => {}
+        }
+    }
+    routes.fallback.iter().filter(|_| falls_back).for_each(|written| add(written, None));
+    named
+}
+
+/// A receiver that routes name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub receiver: Receiver,
+    pub waits_until: Option<Timestamp>,
 }
 
 /// What each route says, in their order, and whether the fallback is asked.
-pub fn explain<'r>(routes: &'r Routes, alert: &Alert) -> (Vec<Step<'r>>, bool) {
+pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Step<'r>>, bool) {
     let (mut steps, mut is_named, mut is_over) = (Vec::new(), false, false);
     for route in &routes.routes {
-        let step = if is_over { Step::NotAsked } else { route.says(alert) };
-        is_named |= matches!(step, Step::TooLight(_) | Step::Tells(_));
-        is_over |= matches!(step, Step::Tells(_)) && !route.go_on;
+        let step = if is_over { Step::NotAsked } else { route.says(alert, at) };
+        let tells = matches!(step, Step::Tells(_) | Step::TellsLater(..));
+        is_named |= tells || matches!(step, Step::TooLight(_));
+        is_over |= tells && !route.go_on;
         steps.push(step);
     }
     (steps, !is_named)
 }
 
+/// Whether nobody is told of it now: until when, and why.
+pub fn muted<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> Option<(Timestamp, &'r Mute)> {
+    let until = |mute: &Mute| match &mute.when {
+        When::Between(from, until) => (*from <= at && at < *until).then_some(*until),
+        When::Hours(hours) => hours.change(at).filter(|_| hours.hold(at)),
+    };
+    let is_for = |mute: &&Mute| names(&mute.teams, &mute.kinds, &mute.only, alert).is_ok();
+    let now = routes.mutes.iter().filter(is_for).filter_map(|mute| Some((until(mute)?, mute)));
+    now.max_by_key(|(until, _)| *until)
+}
+
+/// Who is told as well, because the alert was first told so long ago and nobody has answered.
+pub fn escalation(routes: &Routes, alert: &Alert, told: Timestamp, now: Timestamp) -> Vec<Receiver> {
+    let mut receivers = Vec::new();
+    let (steps, _) = explain(routes, alert, told);
+    for (route, step) in routes.routes.iter().zip(steps) {
+        let tells = matches!(step, Step::Tells(_) | Step::TellsLater(..));
+        if tells && route.escalate_after_ms > 0 && told.plus_ms(route.escalate_after_ms) <= now {
+            receivers.extend(route.escalate_to.iter().filter_map(|written| routes.receiver(written, now)));
+        }
+    }
+    receivers
+}
+
+impl Routes {
+    /// As routes name them: a mail address, `hook:` and the name of a webhook, or `oncall:` and that of a rotation. `None`: nobody is on
+    /// call there.
+    fn receiver(&self, written: &str, at: Timestamp) -> Option<Receiver> {
+        match written.trim().strip_prefix(ON_CALL) {
+            Some(name) => self.rotations.get(name)?.on_call(at).map(receiver),
+            None => Some(receiver(written)),
+        }
+    }
+
+    /// Whether he is among those that are written here, or may be on call there.
+    fn may_be(&self, written: &[String], who: &Receiver) -> bool {
+        written.iter().any(|written| match written.trim().strip_prefix(ON_CALL) {
+            Some(name) => self.rotations.get(name).is_some_and(|rotation| rotation.everybody().any(|written| receiver(written) == *who)),
+            None => receiver(written) == *who,
+        })
+    }
+}
+
+/// # Errors
+/// Which condition says that it is for other alerts.
+fn names(teams: &[String], kinds: &[String], only: &BTreeMap<String, String>, alert: &Alert) -> Result<(), String> {
+    if !names_team(teams, &alert.team) {
+        return Err(format!("team {} is none of {}", alert.team, teams.join(", ")));
+    }
+    if !kinds.is_empty() && !kinds.iter().any(|kind| kind == alert.kind.as_str()) {
+        return Err(format!("kind {} is none of {}", alert.kind.as_str(), kinds.join(", ")));
+    }
+    for (dimension, pattern) in only {
+        match alert.dimensions.get(dimension) {
+            Some(value) if matches(pattern, value) => {}
+            Some(value) => return Err(format!("{dimension} {value} is not {pattern}")),
+            None => return Err(format!("the alert names no {dimension}")),
+        }
+    }
+    Ok(())
+}
+
 impl Route {
-    fn says(&self, alert: &Alert) -> Step<'_> {
-        if !names_team(self, &alert.team) {
-            return Step::Other(format!("team {} is none of {}", alert.team, self.teams.join(", ")));
+    fn says(&self, alert: &Alert, at: Timestamp) -> Step<'_> {
+        if let Err(why) = names(&self.teams, &self.kinds, &self.only, alert) {
+            return Step::Other(why);
         }
-        if !self.kinds.is_empty() && !self.kinds.iter().any(|kind| kind == alert.kind.as_str()) {
-            return Step::Other(format!("kind {} is none of {}", alert.kind.as_str(), self.kinds.join(", ")));
-        }
-        for (dimension, pattern) in &self.only {
-            match alert.dimensions.get(dimension) {
-                Some(value) if matches(pattern, value) => {}
-                Some(value) => return Step::Other(format!("{dimension} {value} is not {pattern}")),
-                None => return Step::Other(format!("the alert names no {dimension}")),
-            }
+        let closed = self.hours.as_ref().filter(|hours| !hours.hold(at));
+        if let Some(hours) = closed.filter(|_| !self.waits) {
+            return Step::Other(format!("it is asked {} only", hours.shown()));
         }
         if alert.severity < self.least_severity {
             return Step::TooLight(format!("{} is less than {}", alert.severity.as_str(), self.least_severity.as_str()));
@@ -168,44 +307,39 @@ impl Route {
         if alert.excess < self.least_excess {
             return Step::TooLight(format!("{} extra are less than {}", alert.excess, self.least_excess));
         }
-        Step::Tells(&self.receivers)
+        match closed {
+            None => Step::Tells(&self.receivers),
+            // Hours that never come are no reason to tell nobody.
+            Some(hours) => {
+                hours.change(at).map_or(Step::Tells(&self.receivers), |begin| Step::TellsLater(&self.receivers, begin, hours.shown()))
+            }
+        }
     }
 }
 
 /// Whether this receiver may hear of the team's alerts at all, be the alert as light as it may: follow-ups go to those who were
 /// told, also after the severity has fallen, but not to those who were taken off the routes.
 pub fn may_hear(routes: &Routes, team: &str, receiver: &Receiver) -> bool {
-    let holds = |addresses: &[String]| addresses.iter().any(|address| self::receiver(address) == *receiver);
     let mut named = false;
-    for route in routes.routes.iter().filter(|route| names_team(route, team)) {
+    for route in routes.routes.iter().filter(|route| names_team(&route.teams, team)) {
         named = true;
-        if holds(&route.receivers) {
+        if routes.may_be(&route.receivers, receiver) || routes.may_be(&route.escalate_to, receiver) {
             return true;
         }
     }
-    !named && holds(&routes.fallback)
+    !named && routes.may_be(&routes.fallback, receiver)
 }
 
-fn names_team(route: &Route, team: &str) -> bool {
-    route.teams.is_empty() || route.teams.iter().any(|pattern| matches(pattern, team))
+fn names_team(teams: &[String], team: &str) -> bool {
+    teams.is_empty() || teams.iter().any(|pattern| matches(pattern, team))
 }
 
-/// As routes name them: a mail address, or `hook:` and the name of a webhook.
+/// A mail address, or `hook:` and the name of a webhook.
 fn receiver(written: &str) -> Receiver {
     match written.trim().strip_prefix(HOOK) {
         Some(name) => Receiver::Hook(name.to_string()),
         None => Receiver::Mail(written.trim().to_string()),
     }
-}
-
-fn without_repeats(addresses: Vec<&String>) -> Vec<Receiver> {
-    let mut receivers = Vec::new();
-    for receiver in addresses.into_iter().map(|address| receiver(address)) {
-        if !receivers.contains(&receiver) {
-            receivers.push(receiver);
-        }
-    }
-    receivers
 }
 
 /// Whether the text is of the pattern, in which `*` stands for any run of characters.
@@ -219,78 +353,4 @@ fn matches(pattern: &str, text: &str) -> bool {
         rest = after;
     }
     text.ends_with(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::deliver::render::sample;
-
-    fn to(teams: &[&str], receivers: &[&str], least_severity: Severity, go_on: bool) -> Route {
-        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        Route { teams: owned(teams), receivers: owned(receivers), least_severity, go_on, ..Route::default() }
-    }
-
-    fn told(routes: &Routes, team: &str, severity: Severity) -> Vec<String> {
-        let alert = Alert { team: team.into(), severity, ..sample::spike() };
-        route(routes, &alert).iter().map(|receiver| receiver.address().to_string()).collect()
-    }
-
-    #[test]
-    fn the_first_route_that_fits_tells_its_receivers() {
-        let routes = Routes {
-            routes: vec![
-                to(&["search", "ads-*"], &["pager@x"], Severity::Critical, true),
-                to(&["search"], &["search@x", "pager@x"], Severity::Warning, false),
-                to(&["search"], &["never@x"], Severity::Info, false),
-            ],
-            fallback: vec!["finops@x".into()],
-        };
-        assert_eq!(told(&routes, "search", Severity::Critical), ["pager@x", "search@x"]);
-        assert_eq!(told(&routes, "search", Severity::Warning), ["search@x", "pager@x"]);
-        assert_eq!(told(&routes, "search", Severity::Info), ["never@x"]);
-        assert_eq!(told(&routes, "ads-eu", Severity::Critical), ["pager@x"]);
-        assert_eq!(told(&routes, "ads-eu", Severity::Warning), [""; 0], "too light for its team is for nobody");
-        assert_eq!(told(&routes, "billing", Severity::Info), ["finops@x"]);
-    }
-
-    #[test]
-    fn routes_ask_for_kind_dimensions_and_money_too() {
-        let only = |dimension: &str, pattern: &str| BTreeMap::from([(dimension.to_owned(), pattern.to_owned())]);
-        let base = || to(&[], &["x@x"], Severity::Info, false);
-        let of = |route: Route| {
-            let routes = Routes { routes: vec![route], fallback: vec!["f@x".into()] };
-            let (steps, _) = explain(&routes, &sample::spike());
-            let told: Vec<String> = super::route(&routes, &sample::spike()).iter().map(|receiver| receiver.address().to_owned()).collect();
-            (format!("{:?}", steps[0]), told)
-        };
-        for (route, step, told) in [
-            (base(), "Tells", "x@x"),
-            (Route { only: only("environment", "prod"), ..base() }, "Tells", "x@x"),
-            (Route { only: only("model", "gpt-*"), kinds: vec!["spend_spike".into()], ..base() }, "Tells", "x@x"),
-            (Route { only: only("environment", "dev"), ..base() }, "Other(\"environment prod is not dev\")", "f@x"),
-            (Route { only: only("region", "*"), ..base() }, "Other(\"the alert names no region\")", "f@x"),
-            (Route { kinds: vec!["runaway".into()], ..base() }, "Other(\"kind spend_spike is none of runaway\")", "f@x"),
-            (Route { least_excess: Nanos::from_units(312), ..base() }, "Tells", "x@x"),
-            (Route { least_excess: Nanos::from_units(313), ..base() }, "TooLight(\"312.2 extra are less than 313\")", ""),
-        ] {
-            let (shown, receivers) = of(route);
-            assert!(shown.starts_with(step) && receivers.join(",") == told, "{step}: {shown} {receivers:?}");
-        }
-    }
-
-    #[test]
-    fn those_off_the_routes_hear_no_more() {
-        let routes = Routes { routes: vec![to(&[], &["a@x"], Severity::Critical, false)], fallback: vec!["f@x".into()] };
-        assert!(may_hear(&routes, "search", &receiver("a@x")));
-        assert!(!may_hear(&routes, "search", &receiver("f@x")));
-    }
-
-    #[test]
-    fn stars_stand_for_any_run() {
-        let yes = [("*", ""), ("*", "a"), ("a*", "a"), ("*b", "ab"), ("a*c", "abc"), ("a*b*c", "a-b-b-c"), ("**", "x"), ("é*", "éa")];
-        let no = [("", "a"), ("a", "A"), ("a*c", "ab"), ("a*a", "a"), ("*b*", "acd"), ("a*b*c", "acb")];
-        assert!(yes.iter().all(|(pattern, text)| matches(pattern, text)));
-        assert!(!no.iter().any(|(pattern, text)| matches(pattern, text)));
-    }
 }

@@ -9,14 +9,16 @@ pub mod hook;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::alert::Alert;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
 
+use super::answer::Signer;
 use super::receipt::{Told, repeat_number};
 use super::render::{Context, RenderError, Rendered, Renderer};
-use super::rules::Receiver;
+use super::rules::{HOOK, Receiver};
 
 use compose::{ComposeError, compose};
 use email::{Mailer, SendError};
@@ -40,6 +42,12 @@ pub struct Channels {
     pub mail: Option<Channel>,
     /// By name.
     pub hooks: BTreeMap<String, Hook>,
+    /// Of the links that people answer by; absent: letters have none.
+    pub signer: Option<Arc<Signer>>,
+    /// Of the web pages, for links.
+    pub base_url: Option<String>,
+    /// Mails a minute at most; 0 = as many as there are.
+    pub mails_per_minute: u32,
 }
 
 pub enum Channel {
@@ -57,17 +65,37 @@ impl Channels {
     ///
     /// # Errors
     /// As the channel has it; a receiver whose channel is not set up waits for it.
-    pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, context: &Context<'_>) -> Result<String, SendError> {
-        let missing = |server: String| SendError::Temporary { server, why: "it is not set up in this process's config".to_string() };
+    pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, topic: &str) -> Result<String, SendError> {
+        let missing = |server: String| {
+            let why = "it is not set up in this process's config".to_string();
+            SendError::Temporary { server, why, is_about_the_letter: false }
+        };
+        let answers = self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
         match letter.receiver {
             Receiver::Mail(_) => {
                 let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
-                channel.send(letter, &renderer.render(letter.alert, context)?).await
+                let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers };
+                channel.send(letter, &renderer.render(letter.alert, &context)?).await
             }
             Receiver::Hook(name) => match self.hooks.get(name) {
-                Some(hook) => hook.send(letter).await,
+                Some(hook) => hook.send(letter, &answers).await,
                 None => Err(missing(format!("webhook '{name}'"))),
             },
+        }
+    }
+
+    /// Letters a minute that may go this way, `mail` or `hook:name`; 0 = as many as there are.
+    pub fn per_minute(&self, way: &str) -> u32 {
+        match way.strip_prefix(HOOK) {
+            Some(name) => self.hooks.get(name).map_or(0, Hook::per_minute),
+            None => self.mails_per_minute,
+        }
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub async fn tidy(&self) {
+        if let Some(Channel::Smtp(mailer)) = &self.mail {
+            mailer.tidy().await;
         }
     }
 }

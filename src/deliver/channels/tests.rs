@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::forms::{Form, body};
+use super::forms::{Around, Form, body};
 use super::*;
+use crate::deliver::answer::Link;
 use crate::deliver::receipt::Receipt;
 use crate::deliver::render::sample;
 use crate::model::alert::AlertState;
@@ -13,7 +14,9 @@ const FORMS: [Form; 5] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Ale
 fn posted(form: Form, alert: &Alert) -> Value {
     let receiver = Receiver::Hook("ops".into());
     let letter = Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at };
-    body(form, &letter, Some("routing-key"), Some("https://gate.example.com"), 0)
+    let answers = [Link { name: "ack", label: "Acknowledge", url: "https://gate.example.com/answer/token?ack".into() }];
+    let around = Around { secret: Some("routing-key"), base_url: Some("https://gate.example.com"), answers: &answers, ..Around::default() };
+    body(form, &letter, &around)
 }
 
 /// Every text in it.
@@ -45,6 +48,10 @@ fn a_spike_is_told_in_each_form() {
         (&"trigger".into(), &"routing-key".into(), &"critical".into())
     );
     assert_eq!(posted(Form::CloudEvents, &spike), serde_json::to_value(&spike).unwrap());
+    let answer = "https://gate.example.com/answer/token?ack";
+    assert_eq!(card["actions"][1], serde_json::json!({"type": "Action.OpenUrl", "title": "Acknowledge", "url": answer}));
+    assert!(slack.to_string().contains(&format!("<{answer}|Acknowledge>")));
+    assert_eq!((&manager["annotations"]["ack"], &pager["links"][1]["href"]), (&answer.into(), &answer.into()));
 }
 
 #[test]

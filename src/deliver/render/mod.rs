@@ -10,6 +10,7 @@ use resvg::usvg::fontdb::Database;
 use crate::model::alert::Alert;
 use crate::model::hash::hash128;
 
+use super::answer::Link;
 use super::chart;
 use super::receipt::Told;
 
@@ -37,6 +38,8 @@ pub struct Context<'a> {
     pub base_url: Option<&'a str>,
     /// What the receiver was told before.
     pub earlier: Option<&'a Told>,
+    /// By which he can answer.
+    pub answers: &'a [Link],
 }
 
 #[derive(Clone, Debug, PartialEq)]

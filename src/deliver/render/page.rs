@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertState, Cause, Severity};
 use crate::model::leaf::Measure;
@@ -33,6 +34,7 @@ pub struct Page {
     pub ids: Vec<Fact>,
     /// To the alert's page.
     pub link: Option<String>,
+    pub answers: Vec<Link>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -73,6 +75,7 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
         steps: steps(alert),
         ids: ids(alert, context.topic),
         link: context.base_url.and_then(|base| link(base, &alert.id)),
+        answers: context.answers.to_vec(),
     }
 }
 

@@ -19,7 +19,7 @@ fn told_of(alert: &Alert) -> Told {
 }
 
 fn render(alert: &Alert, earlier: Option<&Told>) -> Rendered {
-    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier };
+    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[] };
     Renderer::new().unwrap().render(alert, &context).unwrap()
 }
 
@@ -53,6 +53,30 @@ fn mails_read_as_they_should() {
         let rendered = render(&alert, earlier);
         golden(name, &format!("Subject: {}\n\n{}", rendered.subject, rendered.text));
     }
+}
+
+/// Every field tries to be something else: a header, a tag, a link, a line of its own, right to left, very long.
+#[test]
+fn hostile_fields_stay_what_they_are() {
+    let mut alert = sample::spike();
+    alert.id = "search/x\r\nBcc: eve@example.com".to_string();
+    alert.team = "\u{5d7}\u{5d9}\u{5e4}\u{5d5}\u{5e9}\r\nBcc: eve@example.com\r\n\r\n<script>alert(1)</script>".to_string();
+    let values =
+        ["=?utf-8?b?QmNjOg==?= {{ 7 * 7 }}", "\u{202e}txt.exe <img src=x onerror=alert(1)>", "\u{1f4b8}\u{1f680} \u{200b}gpt", "a\0b"];
+    let names = ["project", "model", "provider", "environment"];
+    alert.dimensions = names.iter().zip(values).map(|(name, value)| ((*name).to_string(), value.to_string())).collect();
+    alert.summary = format!("{} https://evil.example/{}", "W".repeat(10_000), "/".repeat(100));
+    alert.normal = "usually </td></tr></table><a href=\"javascript:alert(1)\">41 USD</a>".to_string();
+    alert.next_steps = vec!["Z\u{301}\u{302}\u{303}\u{304}\u{305}\u{306} ".repeat(50), "1.\n2.\n-- \nfake signature".to_string()];
+    alert.causes[0].dimensions.insert("user\r\nX: y".to_string(), "\u{2066}u-17\u{2069}&#x3c;b&#x3e;".to_string());
+    let rendered = render(&alert, None);
+    let raw = mail(&alert, &rendered, None);
+    let head = raw.split(|byte| *byte == b'\n').take_while(|line| *line != b"\r").map(String::from_utf8_lossy).collect::<Vec<_>>().concat();
+    golden("hostile", &format!("{head}\nSubject: {}\n\n{}\n\n{}", rendered.subject, rendered.text, visible(&rendered.html)));
+    for tag in ["<script", "<img src=x", "<a href=\"javascript", "onerror=alert(1)>"] {
+        assert!(!rendered.html.contains(tag), "{tag}");
+    }
+    assert!(!head.to_lowercase().contains("\nbcc"), "{head}");
 }
 
 /// HTML as its reader sees it: without tags, styles and comments, spaces as in `words`.
