@@ -89,7 +89,7 @@ fn templates(living: u64) -> Templates {
             let source = Source { topic: "usage-events".into(), partition: 0 };
             let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
             let markers = if rest.is_empty() { vec![marker] } else { Vec::new() };
-            shard.apply_whole(&ShardRecord { partials, markers }, offset, minute.start().plus_ms(60_000), &rules);
+            shard.apply_whole(&ShardRecord { partials, markers, events: Vec::new() }, offset, minute.start().plus_ms(60_000), &rules);
             offset += 1;
             partials = rest;
         }

@@ -111,7 +111,7 @@ impl Feed {
     fn record(&mut self, partials: Vec<Partial>, now: Timestamp, watermark: Timestamp) {
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let markers = vec![Marker { source, watermark: Some(watermark), idle: false, partitions_of_topic: 1 }];
-        self.shard.apply(&ShardRecord { partials, markers }, self.offset, now, &self.rules);
+        self.shard.apply(&ShardRecord { partials, markers, events: Vec::new() }, self.offset, now, &self.rules);
         self.offset += 1;
     }
 

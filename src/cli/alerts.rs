@@ -10,7 +10,7 @@ use super::{ConfigFile, Ended, Format, answers, assemble};
 use crate::clock;
 use crate::config::duration_ms;
 use crate::config::settings::Settings;
-use crate::deliver::feedback::{Feedback, Verdict, Writer};
+use crate::deliver::feedback::{FeedbackEvent, Writer};
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::amount;
 use crate::deliver::render::clean::name;
@@ -19,6 +19,7 @@ use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
 use crate::model::alert::Alert;
+use crate::model::feedback::Verdict;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
 use crate::model::wire;
@@ -64,6 +65,19 @@ enum Action {
     /// This much is normal there. Writes an event to the topic `feedback`.
     #[command(after_help = "Example:\n  tollgate alerts not-an-anomaly search/5b1f --config tollgate.toml")]
     NotAnAnomaly(Answer),
+    /// Take an acknowledgement or an expectation back: the alert counts again
+    ///
+    /// Writes an event to the topic `feedback`.
+    #[command(after_help = "Example:\n  tollgate alerts reopen search/5b1f --config tollgate.toml")]
+    Reopen(Answer),
+    /// Announce a planned change before there is an alert
+    ///
+    /// A migration, a launch, a load test. Writes an event to the topic `feedback`, about all spend of the team, or the part of it that
+    /// --only names.
+    #[command(
+        after_help = "Examples:\n  tollgate alerts plan search --until 2d --note 'reindexing'\n  tollgate alerts plan search --only model=gpt-4o --from 2026-12-01T22:00:00Z --until 2026-12-02T06:00:00Z"
+    )]
+    Plan(Plan),
 }
 
 #[derive(Debug, clap::Args)]
@@ -126,6 +140,44 @@ struct Expect {
     until: End,
 }
 
+#[derive(Debug, clap::Args)]
+struct Plan {
+    /// Whose spend it is about
+    #[arg(value_name = "TEAM")]
+    team: String,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Of this project, model, provider, region, environment or meter only; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = dimension)]
+    only: Vec<(String, String)>,
+
+    /// From when (RFC 3339) instead of now
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    from: Option<End>,
+
+    /// A time (RFC 3339), or how long from now (4h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: End,
+
+    /// Who says so
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: Option<String>,
+
+    /// In your own words
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+fn dimension(text: &str) -> Result<(String, String), String> {
+    const KNOWN: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
+    let split = text.split_once('=').filter(|(name, value)| KNOWN.contains(name) && !value.is_empty());
+    split
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .ok_or_else(|| format!("write one of {} and its value: model=gpt-4o", KNOWN.join(", ")))
+}
+
 #[derive(Clone, Copy, Debug)]
 enum End {
     At(Timestamp),
@@ -137,13 +189,28 @@ fn until(text: &str) -> Result<End, String> {
     Timestamp::parse(text).map(End::At).or_else(in_ms).ok_or_else(|| "write 7d, 4h or 2026-12-01T00:00:00Z".to_string())
 }
 
+impl End {
+    fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            End::At(time) => time,
+            End::In(ms) => now.plus_ms(ms),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let config = match &arguments.action {
         Action::List(List { config, .. }) | Action::Show(Show { config, .. }) => config,
-        Action::Ack(answer) | Action::NotAnAnomaly(answer) | Action::Expect(Expect { answer, .. }) => &answer.config,
+        Action::Ack(answer) | Action::NotAnAnomaly(answer) | Action::Reopen(answer) | Action::Expect(Expect { answer, .. }) => {
+            &answer.config
+        }
+        Action::Plan(plan) => &plan.config,
     };
     let Some(loaded) = config.load_or_say() else { return Ok(Ended::Unusable) };
     telemetry::start(logging, &loaded.settings.log)?;
+    if let Action::Plan(options) = &arguments.action {
+        return plan(options, &loaded.settings);
+    }
     let connection = assemble::connection(&loaded.settings);
     let topic = assemble::topic_names(&loaded.settings).alerts;
     let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
@@ -156,8 +223,11 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             Ended::Well
         }
         Action::Show(options) => show(&alerts, options),
-        Action::Ack(options) => answer(&alerts, options, Verdict::Acknowledged, None, &loaded.settings)?,
+        Action::Ack(options) => answer(&alerts, options, Verdict::Ack, None, &loaded.settings)?,
         Action::NotAnAnomaly(options) => answer(&alerts, options, Verdict::NotAnAnomaly, None, &loaded.settings)?,
+        Action::Reopen(options) => answer(&alerts, options, Verdict::Reopen, None, &loaded.settings)?,
+        // Needs no alert: see above.
+        Action::Plan(_) => Ended::Well,
         Action::Expect(options) => answer(&alerts, &options.answer, Verdict::Expected, Some(options.until), &loaded.settings)?,
     })
 }
@@ -166,27 +236,56 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 fn answer(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
     let Some(alert) = find(alerts, &options.id) else { return Ok(Ended::No) };
     let now = clock::now();
-    let until = until.map(|until| match until {
-        End::At(time) => time,
-        End::In(ms) => now.plus_ms(ms),
-    });
+    let until = until.map(|until| until.at(now));
     if until.is_some_and(|until| until <= now) {
         eprintln!("--until is over already");
         return Ok(Ended::Unusable);
     }
-    let by = options.by.as_deref().unwrap_or_default();
-    let id = hash128(&[alert.id.as_bytes(), verdict.as_str().as_bytes(), by.as_bytes(), &now.0.to_le_bytes()]);
-    let feedback = Feedback {
+    let feedback = FeedbackEvent {
         actor: options.by.clone().filter(|by| !by.is_empty()),
         until,
         note: options.note.clone(),
-        ..Feedback::about_alert(format!("cli-{id:032x}"), "cli", now, &alert.id, verdict)
+        ..FeedbackEvent::about_alert(event_id(&alert.id, verdict, options.by.as_deref(), now), "cli", now, &alert.id, verdict)
     };
+    write(&feedback, &alert.id, settings)
+}
+
+/// Announces what is planned for a team.
+fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
+    let now = clock::now();
+    let (from, until) = (options.from.map(|from| from.at(now)), options.until.at(now));
+    if until <= from.unwrap_or(now) {
+        eprintln!("--until is over before it begins");
+        return Ok(Ended::Unusable);
+    }
+    let dimensions: BTreeMap<String, String> = options.only.iter().cloned().collect();
+    let feedback = FeedbackEvent {
+        event_id: event_id(&options.team, Verdict::Planned, options.by.as_deref(), now),
+        source: "cli".to_string(),
+        event_time: now,
+        actor: options.by.clone().filter(|by| !by.is_empty()),
+        alert_id: None,
+        team: Some(options.team.clone()),
+        dimensions: Some(dimensions).filter(|dimensions| !dimensions.is_empty()),
+        verdict: Some(Verdict::Planned.name().to_string()),
+        from,
+        until: Some(until),
+        note: options.note.clone(),
+    };
+    write(&feedback, &options.team, settings)
+}
+
+fn event_id(about: &str, verdict: Verdict, by: Option<&str>, now: Timestamp) -> String {
+    let by = by.unwrap_or_default();
+    format!("cli-{:032x}", hash128(&[about.as_bytes(), verdict.name().as_bytes(), by.as_bytes(), &now.0.to_le_bytes()]))
+}
+
+fn write(feedback: &FeedbackEvent, about: &str, settings: &Settings) -> Result<Ended> {
     let topic = answers::feedback_topic(settings);
     let shown = topic.topic.clone();
-    Writer::new(topic).write(&feedback)?;
-    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
-    println!("{} {}{until}: written to {shown}", alert.id, verdict.as_str());
+    Writer::new(topic).write(feedback)?;
+    let until = feedback.until.map(|until| format!(" until {until}")).unwrap_or_default();
+    println!("{about} {}{until}: written to {shown}", feedback.verdict.as_deref().unwrap_or_default());
     Ok(Ended::Well)
 }
 

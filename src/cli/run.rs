@@ -15,7 +15,7 @@ use crate::health::HealthBoard;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
-use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, watch};
+use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, watch, whole};
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +87,10 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
             let setup = setup.clone();
             roles.push(Role { name: "intake", thread, run: Box::new(move |stop| intake::run(&setup, thread, stop)) });
         }
+        let [resources, activity, feedback] = [setup.clone(), setup.clone(), setup.clone()];
+        roles.push(Role { name: whole::NAMES[0], thread: 0, run: Box::new(move |stop| whole::run::<0>(&resources, 0, stop)) });
+        roles.push(Role { name: whole::NAMES[1], thread: 0, run: Box::new(move |stop| whole::run::<1>(&activity, 0, stop)) });
+        roles.push(Role { name: whole::NAMES[2], thread: 0, run: Box::new(move |stop| whole::run::<2>(&feedback, 0, stop)) });
     }
     if wanted(Only::Ledger) {
         let (of_billing, of_ledger) = (setup.clone(), setup.clone());

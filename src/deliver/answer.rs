@@ -6,10 +6,11 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use super::channels::Letter;
-use super::feedback::Verdict;
+use super::feedback::label;
 use super::receipt::is_closed;
 use super::render::subject::subject;
 use crate::model::alert::AlertState;
+use crate::model::feedback::Verdict;
 use crate::model::time::Timestamp;
 
 /// First byte of a token.
@@ -74,7 +75,7 @@ impl Signer {
         let verdicts: &[Verdict] = match (alert.state, is_closed(alert)) {
             (AlertState::Retracted, _) => &[],
             (_, true) => &[Verdict::Expected, Verdict::NotAnAnomaly],
-            (_, false) => &[Verdict::Acknowledged, Verdict::Expected, Verdict::NotAnAnomaly],
+            (_, false) => &[Verdict::Ack, Verdict::Expected, Verdict::NotAnAnomaly],
         };
         let asked = Asked {
             alert_id: alert.id.clone(),
@@ -85,8 +86,8 @@ impl Signer {
         };
         let Some(token) = self.token(&asked) else { return Vec::new() };
         let link = |verdict: &Verdict| {
-            let url = format!("{}/answer/{token}?{}", self.base_url, verdict.as_str());
-            Link { name: verdict.as_str(), label: verdict.label(), url }
+            let url = format!("{}/answer/{token}?{}", self.base_url, verdict.name());
+            Link { name: verdict.name(), label: label(*verdict), url }
         };
         verdicts.iter().map(link).collect()
     }

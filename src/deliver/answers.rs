@@ -14,10 +14,11 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 
 use super::answer::{Asked, Refusal, Signer};
-use super::feedback::{Feedback, FeedbackTopic, Verdict, Writer};
+use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer, label};
 use super::render::clean::{clean, name};
 use super::render::when;
 use crate::clock;
+use crate::model::feedback::Verdict;
 use crate::model::hash::hash128;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 
@@ -108,16 +109,16 @@ impl Answers {
             Ok(asked) => asked,
             Err(refused) => return *refused,
         };
-        let chosen = address.query().and_then(Verdict::parse);
+        let chosen = address.query().and_then(answer_named);
         let choice = |verdict: Verdict| Choice {
-            value: verdict.as_str(),
+            value: verdict.name(),
             label: said(verdict),
             means: meaning(verdict),
             chosen: Some(verdict) == chosen,
         };
         let span = |(value, label, _): (&'static str, &'static str, i64)| Choice { value, label, means: "", chosen: value == USUAL_SPAN };
         let form = Form {
-            choices: Verdict::ALL.map(choice).into(),
+            choices: ANSWERS.map(choice).into(),
             spans: SPANS.map(span).into(),
             asks_name: address_of(&asked).is_none(),
             once: random(),
@@ -178,8 +179,8 @@ fn address_of(asked: &Asked) -> Option<&str> {
 
 /// # Errors
 /// What is missing, for people.
-fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<Feedback, &'static str> {
-    let verdict = Verdict::parse(&sent.verdict).ok_or("Choose one of the answers.")?;
+fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<FeedbackEvent, &'static str> {
+    let verdict = answer_named(&sent.verdict).ok_or("Choose one of the answers.")?;
     let written = clean(&sent.name, LONGEST_NAME);
     let actor = match address_of(asked) {
         Some(address) => address.to_string(),
@@ -191,38 +192,45 @@ fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<Feedback, &'st
             let span = SPANS.iter().find(|(value, _, _)| *value == sent.span).ok_or("Say for how long it is expected.")?;
             Some(now.plus_ms(span.2))
         }
-        Verdict::Acknowledged | Verdict::NotAnAnomaly => None,
+        Verdict::Ack | Verdict::NotAnAnomaly | Verdict::Planned | Verdict::Reopen => None,
     };
     // The link is part of it: nobody can take up another one's answer.
     let id = hash128(&[asked.alert_id.as_bytes(), asked.receiver.as_bytes(), sent.once.as_bytes()]);
     let note = clean(&sent.note, LONGEST_NOTE);
-    Ok(Feedback {
+    Ok(FeedbackEvent {
         actor: Some(actor),
         until,
         note: Some(note).filter(|note| !note.is_empty()),
-        ..Feedback::about_alert(format!("answer-{id:032x}"), "page", now, &asked.alert_id, verdict)
+        ..FeedbackEvent::about_alert(format!("answer-{id:032x}"), "page", now, &asked.alert_id, verdict)
     })
+}
+
+/// `None`: no word of ours, or none that a letter can be answered with.
+fn answer_named(word: &str) -> Option<Verdict> {
+    Verdict::named(word).filter(|verdict| ANSWERS.contains(verdict))
 }
 
 fn said(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Acknowledged => "I take care of it",
+        Verdict::Ack => "I take care of it",
         Verdict::Expected => "It is expected, for a while",
         Verdict::NotAnAnomaly => "It is not an anomaly",
+        Verdict::Planned | Verdict::Reopen => label(verdict),
     }
 }
 
 fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Acknowledged => "Nobody is reminded of it while you do; you all hear of its end.",
+        Verdict::Ack => "Nobody is reminded of it while you do; you all hear of its end.",
         Verdict::Expected => "A backfill, a launch, a load test. It ends by itself: after that time it counts again.",
         Verdict::NotAnAnomaly => "This much is normal here; the alert should not have been.",
+        Verdict::Planned | Verdict::Reopen => "",
     }
 }
 
-fn told(sent: &Sent, feedback: &Feedback, asked: &Asked) -> String {
+fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked) -> String {
     let who = feedback.actor.as_deref().unwrap_or_default();
-    let what = Verdict::parse(&sent.verdict).map(said).unwrap_or_default();
+    let what = answer_named(&sent.verdict).map(said).unwrap_or_default();
     let until = feedback.until.map(|until| format!(", until {}", when::moment(until, &when::zone(&asked.time_zone)))).unwrap_or_default();
     format!("{} says: {what}{until}.", name(who, LONGEST_NAME))
 }

@@ -9,50 +9,30 @@ use serde::Serialize;
 use crate::kafka::client::Connection;
 use crate::kafka::link::OutRecord;
 use crate::kafka::producer::Producer;
+use crate::model::feedback::Verdict;
 use crate::model::time::Timestamp;
 use crate::model::wire::{self, CloudEvent, Envelope, OutputForm, SchemaName, cloud_event_headers, confluent_frame};
 use crate::runtime::schemas;
 
 const CONNECT: Duration = Duration::from_secs(8);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Somebody takes care of it.
-    Acknowledged,
-    /// It is meant to be, for a while.
-    Expected,
-    NotAnAnomaly,
-}
+/// What a letter can be answered with.
+pub const ANSWERS: [Verdict; 3] = [Verdict::Ack, Verdict::Expected, Verdict::NotAnAnomaly];
 
-impl Verdict {
-    pub const ALL: [Verdict; 3] = [Verdict::Acknowledged, Verdict::Expected, Verdict::NotAnAnomaly];
-
-    /// As in the events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Acknowledged => "ack",
-            Verdict::Expected => "expected",
-            Verdict::NotAnAnomaly => "not_an_anomaly",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Verdict> {
-        Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == text)
-    }
-
-    /// On a link or a button.
-    pub fn label(self) -> &'static str {
-        match self {
-            Verdict::Acknowledged => "Acknowledge",
-            Verdict::Expected => "Expected until…",
-            Verdict::NotAnAnomaly => "Not an anomaly",
-        }
+/// On a link or a button.
+pub fn label(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ack => "Acknowledge",
+        Verdict::Expected => "Expected until…",
+        Verdict::Planned => "A planned change",
+        Verdict::NotAnAnomaly => "Not an anomaly",
+        Verdict::Reopen => "Reopen",
     }
 }
 
-/// schemas/feedback.avsc, with the fields that an answer about an alert has.
+/// schemas/feedback.avsc as it is written; what is read of it is `model::feedback`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Feedback {
+pub struct FeedbackEvent {
     /// The same for an answer that is sent twice.
     pub event_id: String,
     /// Where it was said: `page`, `cli`.
@@ -68,9 +48,9 @@ pub struct Feedback {
     pub note: Option<String>,
 }
 
-impl Feedback {
-    pub fn about_alert(event_id: String, source: &str, at: Timestamp, alert_id: &str, verdict: Verdict) -> Feedback {
-        Feedback {
+impl FeedbackEvent {
+    pub fn about_alert(event_id: String, source: &str, at: Timestamp, alert_id: &str, verdict: Verdict) -> FeedbackEvent {
+        FeedbackEvent {
             event_id,
             source: source.to_string(),
             event_time: at,
@@ -78,7 +58,7 @@ impl Feedback {
             alert_id: Some(alert_id.to_string()),
             team: None,
             dimensions: None,
-            verdict: Some(verdict.as_str().to_string()),
+            verdict: Some(verdict.name().to_string()),
             from: None,
             until: None,
             note: None,
@@ -118,7 +98,7 @@ impl Writer {
     ///
     /// # Errors
     /// No broker or no schema registry; nothing was written, or nobody knows: the same event may be written again.
-    pub fn write(&self, feedback: &Feedback) -> Result<()> {
+    pub fn write(&self, feedback: &FeedbackEvent) -> Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = match open.take() {
             Some(ready) => ready,
@@ -148,7 +128,7 @@ impl Writer {
         Ok(Open { producer, schema_id })
     }
 
-    fn record(&self, feedback: &Feedback, schema_id: Option<i32>) -> Result<OutRecord> {
+    fn record(&self, feedback: &FeedbackEvent, schema_id: Option<i32>) -> Result<OutRecord> {
         let (form, value) = match schema_id {
             Some(id) => (OutputForm::Avro, confluent_frame(id, &wire::to_avro(SchemaName::Feedback, feedback)?)),
             None => (OutputForm::Json, wire::to_json(SchemaName::Feedback, feedback)?),

@@ -88,7 +88,8 @@ fn play(story: &Story, at_once: usize, sent: &mut Sent) -> (Vec<Alert>, [u64; 3]
         let mut partials = batch.drain_into_shards(SHARDS);
         let marker = Marker { source: source.clone(), watermark: partition.watermark(), idle: false, partitions_of_topic: 1 };
         for (number, shard) in (0..).zip(&mut shards) {
-            let record = ShardRecord { partials: partials.remove(&number).unwrap_or_default(), markers: vec![marker.clone()] };
+            let record =
+                ShardRecord { partials: partials.remove(&number).unwrap_or_default(), markers: vec![marker.clone()], events: Vec::new() };
             let effects = shard.apply_whole(&record, i64::try_from(bucket).unwrap(), now, &watch);
             alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
         }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::attribute::attribute;
-use super::decode::Value;
-use super::decode::billing::{self, BillingSchemas, RawBilling, Row};
+use super::cells::{event_time, required, text};
+use super::decode::billing::{self, RawBilling, Row};
+use super::decode::table::WriterSchemas;
 use super::decode::{MOST_TAGS, Stop, short};
 use super::rules::IntakeRules;
 use super::validate::{EARLIEST, LONGEST_TEXT, clean};
@@ -43,7 +44,7 @@ pub struct Accepted {
 }
 
 /// One record of the billing topic.
-pub fn process(record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules, schemas: &BillingSchemas) -> BillingOutcome {
+pub fn process(record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules, schemas: &WriterSchemas) -> BillingOutcome {
     let accepted = billing::decode(record, rules.largest_record, schemas).and_then(|raw| {
         let end = latest(record, Some(now), rules);
         Ok(accept(&raw, end, rules)?)
@@ -90,38 +91,6 @@ fn accept(raw: &RawBilling<'_>, latest: Timestamp, rules: &IntakeRules) -> Resul
         charge,
     };
     Ok((source.into(), period(raw, Some((&row, start)))?.ok_or_else(none)?, LedgerItem::Line(line)))
-}
-
-fn text<'t>(name: &str, text: Option<&'t str>) -> Result<Option<&'t str>, Reject> {
-    match text {
-        Some(text) if text.len() > LONGEST_TEXT => {
-            let message = format!("'{}' has {} bytes, at most {LONGEST_TEXT} are taken", short(name), text.len());
-            Err(Reject::new(RejectReason::FieldTooLong, message))
-        }
-        text => Ok(text.filter(|text| !text.is_empty())),
-    }
-}
-
-fn required<'t>(name: &str, value: Option<&'t str>) -> Result<&'t str, Reject> {
-    text(name, value)?.ok_or_else(|| Reject::new(RejectReason::MissingField, format!("'{name}' is absent or empty")))
-}
-
-fn event_time(value: &Value<'_>, latest: Timestamp) -> Result<Timestamp, Reject> {
-    let time = match value {
-        Value::Int(milliseconds) => Timestamp(*milliseconds),
-        Value::Text(text) if !text.is_empty() => Timestamp::parse(short(text).as_str()).ok_or_else(|| {
-            Reject::new(RejectReason::InvalidEventTime, format!("'event_time' is '{}', expected RFC 3339 with a zone", short(text)))
-        })?,
-        _ => return Err(Reject::new(RejectReason::MissingField, "'event_time' is absent or empty")),
-    };
-    if time < EARLIEST {
-        return Err(Reject::new(RejectReason::EventTimeTooOld, format!("'event_time' is {time}, before {EARLIEST}")));
-    }
-    if time > latest {
-        let message = format!("'event_time' is {time}, later than {latest} (the record's time or the clock, plus the allowed skew)");
-        return Err(Reject::new(RejectReason::EventTimeInFuture, message));
-    }
-    Ok(time)
 }
 
 /// The event's own, else the month of BillingPeriodStart, else of the charge.

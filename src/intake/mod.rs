@@ -3,6 +3,7 @@
 
 mod attribute;
 pub mod billing;
+mod cells;
 mod combine;
 pub mod decode;
 mod dedupe;
@@ -19,6 +20,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 mod validate;
+pub mod whole;
 
 pub use combine::{Batch, Counts};
 pub use decode::SchemaTable;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Connection;
@@ -39,25 +40,26 @@ impl Housekeeper {
     /// # Errors
     /// A leader does not answer in time.
     pub fn ends(&self, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>> {
-        self.offsets(topic, 0..partitions, Offset::End)
+        Ok(known(&self.offsets(topic, 0..partitions, Offset::End)?))
     }
 
-    /// Offset of the first record that is stamped at `time_ms` or later, by partition; those that have none are left out.
+    /// Offset of the first record that is stamped at `time_ms` or later, by partition; `None` where no record is that young. A partition
+    /// whose leader gave no answer is left out: nothing is known of it.
     ///
     /// # Errors
-    /// A leader does not answer in time.
-    pub fn offsets_at(&self, topic: &str, partitions: impl IntoIterator<Item = i32>, time_ms: i64) -> Result<BTreeMap<i32, i64>> {
-        self.offsets(topic, partitions, Offset::Offset(time_ms))
+    /// No leader answers in time.
+    pub fn offsets_at(&self, topic: &str, partitions: impl IntoIterator<Item = i32>, time_ms: i64) -> Result<BTreeMap<i32, Option<i64>>> {
+        let answer = self.offsets(topic, partitions, Offset::Offset(time_ms))?;
+        let found = answer.elements().iter().filter_map(|element| Some((element.partition(), first_at(element, time_ms)?))).collect();
+        Ok(found)
     }
 
-    fn offsets(&self, topic: &str, partitions: impl IntoIterator<Item = i32>, at: Offset) -> Result<BTreeMap<i32, i64>> {
+    fn offsets(&self, topic: &str, partitions: impl IntoIterator<Item = i32>, at: Offset) -> Result<TopicPartitionList> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
             list.add_partition_offset(topic, partition, at)?;
         }
-        let answer =
-            self.asking.offsets_for_times(list, REQUEST_TIMEOUT).with_context(|| format!("cannot ask for offsets of '{topic}'"))?;
-        Ok(known(&answer))
+        self.asking.offsets_for_times(list, REQUEST_TIMEOUT).with_context(|| format!("cannot ask for offsets of '{topic}'"))
     }
 
     /// What the group has committed, by partition; those without an offset are left out.
@@ -91,10 +93,19 @@ impl Housekeeper {
     }
 }
 
+/// What a partition's leader answered when it was asked for a time; `None` if it did not. One that was never asked still holds the time.
+fn first_at(element: &TopicPartitionListElem<'_>, time_ms: i64) -> Option<Option<i64>> {
+    match (element.error(), element.offset()) {
+        (Ok(()), Offset::Offset(offset)) if offset != time_ms => Some(Some(offset)),
+        (Ok(()), Offset::End) => Some(None),
+        _ => None,
+    }
+}
+
 /// Copied out at once: librdkafka does not let a client go while a list that it gave out lives.
 fn known(list: &TopicPartitionList) -> BTreeMap<i32, i64> {
     let elements = list.elements();
-    let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match (element.error(), element.offset()) {
+    let offset = |element: &TopicPartitionListElem<'_>| match (element.error(), element.offset()) {
         (Ok(()), Offset::Offset(offset)) => Some((element.partition(), offset)),
         _ => None,
     };

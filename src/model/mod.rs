@@ -1,8 +1,10 @@
 //! The nouns: what an event, a leaf, a partial, an alert is. Everybody reads them; nothing here knows Kafka, a clock or a file.
 
+pub mod activity;
 pub mod alert;
 pub mod billing;
 pub mod effect;
+pub mod feedback;
 pub mod focus;
 pub mod hash;
 pub mod leaf;
@@ -10,6 +12,7 @@ pub mod money;
 pub mod near;
 pub mod partial;
 pub mod record;
+pub mod resource;
 pub mod rollup;
 pub mod time;
 pub mod usage;

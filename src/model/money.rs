@@ -157,6 +157,23 @@ pub mod decimal {
     }
 }
 
+/// Serde form of an amount that may be absent, as [`decimal`].
+pub mod optional_decimal {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &Option<Nanos>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.serialize_some(&format_args!("{value}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Nanos>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| de::Error::custom(format!("'{text}' is {error}")))
+    }
+}
+
 /// An ISO 4217 code, three upper-case letters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);

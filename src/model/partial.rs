@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Text;
+use super::activity::ActivityEvent;
+use super::feedback::Feedback;
 use super::leaf::Leaf;
 use super::money::{Nanos, decimal};
+use super::resource::ResourceSample;
 use super::time::{Minute, Timestamp};
 
 /// Sum of the usage of one leaf in one minute, of one transaction of one intake worker.
@@ -64,9 +67,55 @@ pub struct Marker {
     pub partitions_of_topic: i32,
 }
 
-/// Value of a shard-log record: some partials and how far their source has come once they are merged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Value of a shard-log record: some partials, how far their source has come once they are merged, and events that go to a shard whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardRecord {
     pub partials: Vec<Partial>,
     pub markers: Vec<Marker>,
+    pub events: Vec<ShardEvent>,
+}
+
+/// An event that is not summed: intake has validated and attributed it, and the shard of its team judges it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardEvent {
+    Resource(Box<ResourceSample>),
+    Activity(Box<ActivityEvent>),
+    Feedback(Box<Feedback>),
+}
+
+impl ShardEvent {
+    pub fn source(&self) -> &Text {
+        match self {
+            ShardEvent::Resource(sample) => &sample.source,
+            ShardEvent::Activity(activity) => &activity.source,
+            ShardEvent::Feedback(feedback) => &feedback.source,
+        }
+    }
+
+    /// Unique within its source.
+    pub fn event_id(&self) -> &Text {
+        match self {
+            ShardEvent::Resource(sample) => &sample.event_id,
+            ShardEvent::Activity(activity) => &activity.event_id,
+            ShardEvent::Feedback(feedback) => &feedback.event_id,
+        }
+    }
+
+    pub fn event_time(&self) -> Timestamp {
+        match self {
+            ShardEvent::Resource(sample) => sample.event_time,
+            ShardEvent::Activity(activity) => activity.event_time,
+            ShardEvent::Feedback(feedback) => feedback.event_time,
+        }
+    }
+
+    /// Whose shard it goes to.
+    pub fn team(&self) -> &Text {
+        match self {
+            ShardEvent::Resource(sample) => &sample.team,
+            ShardEvent::Activity(activity) => &activity.team,
+            ShardEvent::Feedback(feedback) => &feedback.team,
+        }
+    }
 }

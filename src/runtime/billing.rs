@@ -14,7 +14,8 @@ use super::schemas::{Client, Lookup};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Setup, Stop, Unrecoverable, encode};
 use crate::intake::billing::{self, Accepted, BillingOutcome};
-use crate::intake::decode::billing::BillingSchemas;
+use crate::intake::decode::billing::BILLING;
+use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::kafka::link::{Batch, Committed, OutRecord, Record};
 use crate::kafka::session::Session;
@@ -38,7 +39,7 @@ const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 pub struct Billing<'a> {
     setup: &'a Setup,
     registry: Client,
-    schemas: BillingSchemas,
+    schemas: WriterSchemas,
     rules: Arc<IntakeRules>,
     guard: Guard,
     ledger_partitions: u32,
@@ -82,7 +83,7 @@ impl<'a> Billing<'a> {
         Ok(Billing {
             setup,
             registry: Client::new(&setup.schemas)?,
-            schemas: BillingSchemas::default(),
+            schemas: WriterSchemas::new(&BILLING),
             rules: setup.intake_rules.load_full(),
             guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
             ledger_partitions,

@@ -118,10 +118,11 @@ fn trim(setup: &Setup, keeper: &Housekeeper, trimmed: &mut BTreeMap<i32, i64>, n
     Ok(())
 }
 
-/// Below what a restore needs and what is younger than a day. A shard with nothing that young is needed from `needed` on.
-fn targets(needed: &BTreeMap<i32, i64>, recent: &BTreeMap<i32, i64>, trimmed: &BTreeMap<i32, i64>) -> BTreeMap<i32, i64> {
+/// Below what a restore needs and what is younger than a day. A shard with nothing that young is needed from `needed` on; one that
+/// `recent` says nothing of keeps what it has.
+fn targets(needed: &BTreeMap<i32, i64>, recent: &BTreeMap<i32, Option<i64>>, trimmed: &BTreeMap<i32, i64>) -> BTreeMap<i32, i64> {
     let target = |(shard, from): (&i32, &i64)| {
-        let target = recent.get(shard).map_or(*from, |recent| *recent.min(from));
+        let target = recent.get(shard)?.map_or(*from, |recent| recent.min(*from));
         (target > trimmed.get(shard).copied().unwrap_or(0)).then_some((*shard, target))
     };
     needed.iter().filter_map(target).collect()
@@ -137,8 +138,9 @@ mod tests {
 
     #[test]
     fn nothing_is_deleted_that_a_restore_needs_or_that_is_younger_than_a_day() {
-        let needed = map(&[(0, 100), (1, 100), (2, 100), (3, 0)]);
-        let recent = map(&[(0, 40), (1, 160), (3, 0)]);
+        // Shard 4's leader is away: that nothing young is known of it does not mean that there is nothing.
+        let needed = map(&[(0, 100), (1, 100), (2, 100), (3, 0), (4, 100)]);
+        let recent = BTreeMap::from([(0, Some(40)), (1, Some(160)), (2, None), (3, Some(0))]);
         assert_eq!(targets(&needed, &recent, &map(&[])), map(&[(0, 40), (1, 100), (2, 100)]));
         assert_eq!(targets(&needed, &recent, &map(&[(0, 40), (1, 99), (2, 100)])), map(&[(1, 100)]), "once is enough");
     }

@@ -184,7 +184,7 @@ impl<'a> Intake<'a> {
             loop {
                 let rest = partials.split_off(fitting(&partials));
                 let last = rest.is_empty();
-                let record = ShardRecord { partials, markers: if last { markers.to_vec() } else { Vec::new() } };
+                let record = ShardRecord { partials, markers: if last { markers.to_vec() } else { Vec::new() }, events: Vec::new() };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
                 if last {
                     break;

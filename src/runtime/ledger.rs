@@ -80,7 +80,7 @@ impl<'a> Bookkeeper<'a> {
         for (shard, mut partials) in shards {
             while !partials.is_empty() {
                 let rest = partials.split_off(fitting(&partials));
-                let record = ShardRecord { partials, markers: Vec::new() };
+                let record = ShardRecord { partials, ..ShardRecord::default() };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
                 partials = rest;
             }

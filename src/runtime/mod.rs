@@ -19,6 +19,7 @@ pub mod schemas;
 mod simulation;
 pub mod supervise;
 pub mod watch;
+pub mod whole;
 pub mod worker;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod billed;
 mod close;
 pub mod detect;
 mod early;
+mod events;
 pub mod explain;
 mod history;
 mod judge;

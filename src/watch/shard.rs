@@ -12,7 +12,7 @@ use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
 use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
 use super::watermark::Watermarks;
-use super::{Moment, close, early};
+use super::{Moment, close, early, events};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -154,6 +154,9 @@ impl Shard {
 
         let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
         early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
+        for event in &record.events {
+            events::take(self, event, offset, rules, &mut effects);
+        }
 
         for marker in &record.markers {
             self.header.watermarks.mark(marker);

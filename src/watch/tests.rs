@@ -63,7 +63,7 @@ impl Bench {
             idle: false,
             partitions_of_topic: 1,
         };
-        let record = ShardRecord { partials, markers: vec![marker] };
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
         let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
         self.offset += 1;
         for effect in effects {

@@ -26,7 +26,7 @@ pub struct WriterIds {
 }
 
 pub fn schema_file(name: &str) -> PathBuf {
-    let folder = if name == "usage_event" { "schemas" } else { "tests/data/writers" };
+    let folder = if ["usage_event", "resource_sample"].contains(&name) { "schemas" } else { "tests/data/writers" };
     root().join(folder).join(format!("{name}.avsc"))
 }
 

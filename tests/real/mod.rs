@@ -20,3 +20,4 @@ mod redrive;
 mod rejects;
 mod repeat;
 mod reset;
+mod whole;

@@ -156,7 +156,7 @@ fn drain(batch: &mut Batch, shard_count: u32) -> (u64, u64) {
     let (mut made, mut size) = (0, 0);
     for partials in batch.drain_into_shards(shard_count).into_values() {
         made += partials.len() as u64;
-        let record = ShardRecord { partials, markers: Vec::new() };
+        let record = ShardRecord { partials, ..ShardRecord::default() };
         size += wire::encode_shard_record(&record).map_or(0, |bytes| bytes.len()) as u64;
     }
     (made, size)
@@ -200,7 +200,7 @@ fn round_of(round: i64, leaves: u64) -> Vec<ShardRecord> {
     let source = Source { topic: TOPIC.into(), partition: 0 };
     let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
     let mut records: Vec<ShardRecord> =
-        partials.chunks(500).map(|partials| ShardRecord { partials: partials.to_vec(), markers: Vec::new() }).collect();
+        partials.chunks(500).map(|partials| ShardRecord { partials: partials.to_vec(), ..ShardRecord::default() }).collect();
     if let Some(last) = records.last_mut() {
         last.markers.push(marker);
     }

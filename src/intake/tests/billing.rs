@@ -6,7 +6,8 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Value as Json, json};
 
 use super::super::billing::{Accepted, BillingOutcome, process};
-use super::super::decode::billing::BillingSchemas;
+use super::super::decode::billing::BILLING;
+use super::super::decode::table::WriterSchemas;
 use super::super::rules::{AttributedTeam, AttributionRule};
 use super::*;
 use crate::model::Text;
@@ -19,7 +20,7 @@ use crate::model::wire::{SchemaName, confluent_frame, schema};
 const LATER: Timestamp = Timestamp(1_772_431_200_000);
 
 fn outcome(value: &[u8], headers: &[(&str, &[u8])], rules: &IntakeRules) -> BillingOutcome {
-    let mut schemas = BillingSchemas::default();
+    let mut schemas = WriterSchemas::new(&BILLING);
     schemas.insert(7, schema(SchemaName::BillingRow).text);
     let record = InputRecord { headers, timestamp: LATER, ..record(Some(value)) };
     process(&record, LATER, rules, &schemas)
@@ -212,7 +213,7 @@ fn each_reason_has_its_records() {
         (b"\x00\x00\x00\x00\x07\x02", Reason::InvalidAvro),
         (b"", Reason::EmptyValue),
     ];
-    let mut schemas = BillingSchemas::default();
+    let mut schemas = WriterSchemas::new(&BILLING);
     schemas.insert(7, schema(SchemaName::BillingRow).text);
     schemas.insert_unknown(9);
     for (bytes, reason) in texts {
@@ -224,6 +225,11 @@ fn each_reason_has_its_records() {
     assert!(
         matches!(outcome(b"{}", &structured, &rules()), BillingOutcome::Rejected(reject) if reject.reason == Reason::InvalidCloudEvent)
     );
+    let (_, bytes) = examples("valid").into_iter().find(|(name, _)| name == "focus_1_3_line").unwrap();
+    let mut event: Json = serde_json::from_slice(&bytes).unwrap();
+    let id = event.as_object_mut().unwrap().remove("event_id").unwrap();
+    let wrapped = json!({"specversion": "1.0", "type": "t", "id": id, "source": "other", "data": event}).to_string();
+    assert!(outcome(wrapped.as_bytes(), &structured, &rules()) == outcome(&bytes, &[], &rules()), "an envelope changes nothing");
     let unknown = InputRecord { timestamp: LATER, ..record(Some(b"\x00\x00\x00\x00\x08\x02")) };
     assert_eq!(process(&unknown, LATER, &rules(), &schemas), BillingOutcome::NeedsSchema(8));
 }

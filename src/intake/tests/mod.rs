@@ -6,6 +6,7 @@ mod hostile;
 mod memory;
 mod money;
 mod oracle;
+mod whole;
 
 use super::decode::{SchemaTable, Stop, decode};
 use super::rules::{IntakeRules, PriceBook};

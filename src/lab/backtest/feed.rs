@@ -11,17 +11,22 @@ use serde_json::value::RawValue;
 
 use super::read;
 use crate::config::Problem;
+use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
+use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::model::hash::hash128;
-use crate::model::partial::{Marker, ShardRecord, Source};
+use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
 use crate::model::record::InputRecord;
 use crate::model::time::{Minute, Timestamp};
 
 /// The topic that this version judges; events of the others are read and counted.
 const USAGE: &str = "usage-events";
-/// Topics whose events have an id of ours; those of lineage have a form of their own.
-const OTHERS: [&str; 5] = ["billing-events", "resource-events", "activity-events", "lineage-events", "feedback"];
+/// Topics that nothing is done with here yet.
+const OTHERS: [&str; 2] = ["billing-events", "lineage-events"];
+/// Topics whose events go on whole.
+const WHOLE: [(&str, Topic); 3] =
+    [("resource-events", Topic::Resources), ("activity-events", Topic::Activity), ("feedback", Topic::Feedback)];
 
 /// What became of the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,6 +90,10 @@ struct Feed<'a> {
     /// Up to which minute everything has been handed on.
     flushed: Option<Minute>,
     others: Seen,
+    /// What goes on whole with the next record.
+    events: Vec<ShardEvent>,
+    /// The latest time of those.
+    heard: Option<Timestamp>,
     counts: Counts,
 }
 
@@ -100,6 +109,8 @@ impl<'a> Feed<'a> {
             offset: 0,
             flushed: None,
             others: Seen { window: usize::try_from(rules.dedupe_window).unwrap_or(usize::MAX), ..Seen::default() },
+            events: Vec::new(),
+            heard: None,
             counts: Counts::default(),
         }
     }
@@ -109,6 +120,8 @@ impl<'a> Feed<'a> {
         let Ok(Line { topic, value }) = serde_json::from_slice::<Line<'_>>(line) else { return self.reject("no_event_line") };
         if topic == USAGE {
             self.take_usage(value.get().as_bytes());
+        } else if let Some((name, whole)) = WHOLE.into_iter().find(|(name, _)| *name == topic) {
+            self.take_whole(name, whole, value.get());
         } else if OTHERS.contains(&topic) {
             self.take_other(topic, value.get());
         } else {
@@ -136,14 +149,42 @@ impl<'a> Feed<'a> {
         }
     }
 
+    fn take_whole(&mut self, name: &str, topic: Topic, value: &str) {
+        let record = InputRecord {
+            topic: name,
+            partition: 0,
+            offset: self.offset,
+            timestamp: self.now,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        match whole::process(topic, &record, self.now, self.rules, &WriterSchemas::new(topic.table())) {
+            WholeOutcome::Accepted(event) if self.is_known(name, event.source(), event.event_id()) => {}
+            WholeOutcome::Accepted(event) => {
+                self.heard = self.heard.max(Some(event.event_time()));
+                self.events.push(event);
+            }
+            WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),
+            // JSON names no schema.
+            WholeOutcome::NeedsSchema(_) => self.reject("no_event_line"),
+        }
+    }
+
+    /// Whether it was there; then it is counted.
+    fn is_known(&mut self, topic: &str, source: &str, event_id: &str) -> bool {
+        let is_known = self.others.enter(hash128(&[topic.as_bytes(), source.as_bytes(), event_id.as_bytes()]));
+        self.counts.duplicates += u64::from(is_known);
+        is_known
+    }
+
     fn take_other(&mut self, topic: &str, value: &str) {
         if topic != "lineage-events" {
             let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else { return self.reject("no_event_line") };
             if identity.event_id.is_empty() || Timestamp::parse(&identity.event_time).is_none() {
                 return self.reject("no_event_line");
             }
-            if self.others.enter(hash128(&[topic.as_bytes(), identity.source.as_bytes(), identity.event_id.as_bytes()])) {
-                self.counts.duplicates += 1;
+            if self.is_known(topic, &identity.source, &identity.event_id) {
                 return;
             }
         }
@@ -157,7 +198,7 @@ impl<'a> Feed<'a> {
 
     /// The latest event time.
     fn clock(&self) -> Option<Timestamp> {
-        self.partition.watermark().map(|watermark| watermark.plus_ms(self.rules.out_of_orderness_ms))
+        self.partition.watermark().map(|watermark| watermark.plus_ms(self.rules.out_of_orderness_ms)).max(self.heard)
     }
 
     /// Hands on what has come once a minute of event time, or when it is much.
@@ -177,7 +218,7 @@ impl<'a> Feed<'a> {
         let partials = self.batch.drain_into_shards(1).into_values().flatten().collect();
         let watermark = if is_end { Some(clock) } else { self.partition.watermark() };
         let marker = Marker { source: self.partition.source().clone(), watermark, idle: false, partitions_of_topic: 1 };
-        each(&ShardRecord { partials, markers: vec![marker] }, clock);
+        each(&ShardRecord { partials, markers: vec![marker], events: std::mem::take(&mut self.events) }, clock);
     }
 }
 

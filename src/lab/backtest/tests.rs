@@ -56,7 +56,7 @@ fn every_line_is_counted_once() {
     let result = backtest(&lines);
     assert_eq!(result.counts.read, usage + 4 + malformed.len() as u64);
     assert_eq!((result.counts.rejected, result.counts.duplicates, result.late), (malformed.len() as u64, 2, 0));
-    assert_eq!(result.counts.ignored, BTreeMap::from([("lineage-events".to_string(), 1), ("resource-events".to_string(), 1)]));
+    assert_eq!(result.counts.ignored, BTreeMap::from([("lineage-events".to_string(), 1)]));
     assert_eq!(result.counts.reasons.values().sum::<u64>(), result.counts.rejected);
 }
 

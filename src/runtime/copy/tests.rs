@@ -52,7 +52,7 @@ fn record(step: i64) -> ShardRecord {
     };
     let source = Source { topic: "usage-events".into(), partition: 0 };
     let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-    ShardRecord { partials: (0..1 + step % 6).map(partial).collect(), markers: vec![marker] }
+    ShardRecord { partials: (0..1 + step % 6).map(partial).collect(), markers: vec![marker], events: Vec::new() }
 }
 
 /// The changelog of some hours, every third transaction without a commit of its own; offsets have gaps, as markers make them.

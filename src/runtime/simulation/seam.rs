@@ -86,7 +86,7 @@ pub fn future(shard: &Shard, topic: &str, partitions: i32, now_ms: i64, rules: &
             idle: false,
             partitions_of_topic: partitions,
         };
-        let record = ShardRecord { partials: Vec::new(), markers: (0..partitions).map(marker).collect() };
+        let record = ShardRecord { partials: Vec::new(), markers: (0..partitions).map(marker).collect(), events: Vec::new() };
         let offset = shard.header().position;
         effects.extend(shard.apply_whole(&record, offset, Timestamp(at), rules));
     }

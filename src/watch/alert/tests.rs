@@ -37,7 +37,7 @@ fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
         }
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-        let record = ShardRecord { partials, markers: vec![marker] };
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
         let effects = shard.apply_whole(&record, i64::try_from(offset).unwrap(), minute.start().plus_ms(MINUTE_MS), &rules);
         alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
     }

@@ -71,7 +71,7 @@ fn log(seed: u64) -> Vec<Logged> {
         let source = Source { topic: "usage-events".into(), partition: dice.below(2) as i32 };
         let marker = Marker { source, watermark: newest, idle, partitions_of_topic: 2 };
         let markers = if dice.one_in(4) { Vec::new() } else { vec![marker] };
-        log.push(Logged { offset, append_time: now, record: ShardRecord { partials, markers } });
+        log.push(Logged { offset, append_time: now, record: ShardRecord { partials, markers, events: Vec::new() } });
     }
     log
 }
@@ -223,7 +223,7 @@ fn additions_are_saved_within_two_minutes() {
         let now = START.start().plus_ms(second * 1_000);
         written_at.insert(second, now);
         let partials = vec![partial(now.minute(), "search", &format!("p{}", dice.below(300)), "ann", 0.001)];
-        shard.apply_whole(&ShardRecord { partials, markers: Vec::new() }, second, now, &rules);
+        shard.apply_whole(&ShardRecord { partials, ..ShardRecord::default() }, second, now, &rules);
         let open = shard.take_changes().len();
         let oldest = written_at.get(&shard.replay_from()).map_or(0, |at| now.0 - at.0);
         assert!(oldest <= 120_000, "{oldest} ms at second {second}");

@@ -8,7 +8,7 @@ mod dice;
 mod faults;
 mod fleet;
 mod load;
-mod observer;
+pub mod observer;
 mod oracle;
 mod replay;
 mod table;

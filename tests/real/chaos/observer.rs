@@ -144,6 +144,14 @@ impl Ends {
         let answer = ask(&self.stable).and_then(|stable| Ok((stable, ask(&self.high)?)));
         answer.map_err(|error| format!("{topic}[{partition}]: {error}"))
     }
+
+    /// The first offset that is still there.
+    pub fn begin(&self, topic: &str, partition: i32) -> i64 {
+        self.stable
+            .fetch_watermarks(topic, partition, ASK)
+            .map(|(begin, _)| begin)
+            .unwrap_or_else(|error| panic!("{topic}[{partition}]: {error}"))
+    }
 }
 
 /// Where the inputs of both roles end now. Waits for leaders that are away.

@@ -70,6 +70,11 @@ fn replay(
         Err(why) => return complaints.push(format!("shard {shard} cannot be restored: {why}")),
     };
     let position = restored.header().position;
+    let begin = Ends::of(cluster).begin(&fleet.internal("shard-repartition"), partition);
+    if begin > 0 {
+        // What was lived and what is replayed cannot be compared then, and nobody may delete what is younger than a day.
+        return complaints.push(format!("shard {shard}: its log begins at {begin}, though all of it is younger than a day"));
+    }
     let start = log.first().map_or(0, |record| record.offset);
     let mut replayed = Shard::starting_at(shard, SHARDS, start, rules);
     for record in log.iter().filter(|record| record.offset < position) {
@@ -133,7 +138,7 @@ fn future(mut shard: Shard, fleet: &Fleet, rules: &WatchRules) -> Vec<Effect> {
             idle: false,
             partitions_of_topic: INPUT_PARTITIONS,
         };
-        let record = ShardRecord { partials: Vec::new(), markers: (0..INPUT_PARTITIONS).map(marker).collect() };
+        let record = ShardRecord { partials: Vec::new(), markers: (0..INPUT_PARTITIONS).map(marker).collect(), events: Vec::new() };
         let offset = shard.header().position;
         effects.extend(shard.apply_whole(&record, offset, at, rules));
     }

@@ -7,11 +7,13 @@ use super::WireError;
 use crate::model::Text;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
+use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The version that this program writes, and the only one that it reads.
-pub const SHARD_FORMAT_VERSION: u8 = 1;
+/// The newest version: it has events behind the markers. Without events a record is written as version 1, which a program that is one
+/// release older reads as well, so that a rolling upgrade is one.
+pub const SHARD_FORMAT_VERSION: u8 = 2;
+const WITHOUT_EVENTS: u8 = 1;
 
 const MAGIC: u8 = b'T';
 const HEADER_LENGTH: usize = 6;
@@ -21,11 +23,15 @@ pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
     out.bytes.extend_from_slice(&[0; HEADER_LENGTH]);
     out.array(&record.partials, Writer::partial)?;
     out.array(&record.markers, Writer::marker)?;
+    let version = if record.events.is_empty() { WITHOUT_EVENTS } else { SHARD_FORMAT_VERSION };
+    if version > WITHOUT_EVENTS {
+        out.array(&record.events, Writer::event)?;
+    }
     let Writer { mut bytes } = out;
     let checksum = crc32fast::hash(bytes.get(HEADER_LENGTH..).unwrap_or_default()).to_le_bytes();
     if let Some(header) = bytes.first_chunk_mut::<HEADER_LENGTH>() {
         let [a, b, c, d] = checksum;
-        *header = [MAGIC, SHARD_FORMAT_VERSION, a, b, c, d];
+        *header = [MAGIC, version, a, b, c, d];
     }
     Ok(bytes)
 }
@@ -41,7 +47,7 @@ pub fn decode_shard_record(bytes: &[u8]) -> Result<ShardRecord, WireError> {
     if found > reads {
         return Err(WireError::NewerVersion { found, reads });
     }
-    if found < reads {
+    if found < WITHOUT_EVENTS {
         return Err(WireError::OlderVersion { found, reads });
     }
     let Some((stored, payload)) = rest.split_first_chunk::<4>() else {
@@ -51,18 +57,19 @@ pub fn decode_shard_record(bytes: &[u8]) -> Result<ShardRecord, WireError> {
     if stored != computed {
         return Err(WireError::Checksum { stored, computed });
     }
-    decode_payload(payload)
+    decode_payload(payload, found)
 }
 
-fn decode_payload(payload: &[u8]) -> Result<ShardRecord, WireError> {
+fn decode_payload(payload: &[u8], version: u8) -> Result<ShardRecord, WireError> {
     let mut reader = Reader { rest: payload };
     let mut seen = Seen::new();
     let partials = reader.array("partials", |reader| reader.partial(&mut seen))?;
     let markers = reader.array("markers", |reader| reader.marker(&mut seen))?;
+    let events = if version > WITHOUT_EVENTS { reader.array("events", Reader::event)? } else { Vec::new() };
     if reader.rest.is_empty() {
-        Ok(ShardRecord { partials, markers })
+        Ok(ShardRecord { partials, markers, events })
     } else {
-        Err(WireError::Malformed("the bytes behind the last marker"))
+        Err(WireError::Malformed("the bytes behind its end"))
     }
 }
 
@@ -131,6 +138,11 @@ impl Writer {
         self.bytes.push(u8::from(marker.idle));
         self.long(i64::from(marker.partitions_of_topic));
         Ok(())
+    }
+
+    /// As JSON: such events are few, and theirs is the form that grows by fields.
+    fn event(&mut self, event: &ShardEvent) -> Result<(), WireError> {
+        self.text(&serde_json::to_string(event).map_err(|_| WireError::OutOfRange("events"))?)
     }
 
     fn text(&mut self, text: &str) -> Result<(), WireError> {
@@ -310,6 +322,10 @@ impl<'a> Reader<'a> {
         };
         let idle = self.boolean("idle")?;
         Ok(Marker { source, watermark, idle, partitions_of_topic: self.int("partitions_of_topic")? })
+    }
+
+    fn event(&mut self) -> Result<ShardEvent, WireError> {
+        serde_json::from_str(self.text("events")?).map_err(|_| WireError::Malformed("events"))
     }
 
     fn shared_text(&mut self, field: &'static str, last: &mut Text) -> Result<(), WireError> {

@@ -1,5 +1,7 @@
 //! All metrics: name, help and labels stand here and nowhere else. The core counts nothing; loops count what they did.
 
+mod kinds;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::kinds::{Rebalanced, RestoredFrom, Spent, StateSize, TransactionEnd};
 use crate::model::alert::Alert;
 use crate::model::effect::Effect;
 use crate::model::record::RejectReason;
@@ -29,6 +32,7 @@ pub struct Metrics {
     unpriced: Counter,
     rejected: Family<Labels, Counter>,
     billing: Family<Labels, Counter>,
+    forwarded: Family<Labels, Counter>,
     ledger_lines: Family<Labels, Gauge>,
     waiting: Family<Labels, Gauge>,
     partials: Counter,
@@ -67,53 +71,6 @@ struct LoopMetrics {
     trimmed: Family<Labels, Counter>,
 }
 
-/// What a group has done with partitions of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rebalanced {
-    Assigned,
-    Revoked,
-    /// Another member may have had them already.
-    Lost,
-}
-
-/// How a transaction ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionEnd {
-    Committed,
-    Aborted,
-    /// The broker did not say; the committed offsets did: it went through.
-    UncertainCommitted,
-    /// ... it did not.
-    UncertainNotCommitted,
-}
-
-/// What a loop spent its time on since it last said so. The sum is the time that passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// Taking records from the client while there are some.
-    pub poll: Duration,
-    pub process: Duration,
-    pub commit: Duration,
-    pub restore: Duration,
-    /// Waiting for records.
-    pub idle: Duration,
-}
-
-/// What the state of a shard was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestoredFrom {
-    /// The local copy, and the end of the changelog.
-    Copy,
-    Changelog,
-}
-
-/// State of the shards of one thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateSize {
-    pub series: usize,
-    pub open_alerts: usize,
-}
-
 /// Milliseconds to minutes.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 18))
@@ -138,6 +95,11 @@ impl Metrics {
             duplicates: counter(r, "intake_records_duplicate", "Usage events whose source and id were seen within the dedupe window"),
             unpriced: counter(r, "intake_events_unpriced", "Combined usage events without a cost of their own and without a price"),
             rejected: family(r, "intake_records_rejected", "Records sent to dead-letter, by reason"),
+            forwarded: family(
+                r,
+                "forwarded_records",
+                "Events that travel on whole, by role and outcome: accepted, or the reason of their dead letter",
+            ),
             billing: family(r, "billing_records", "Records of the billing topic, by outcome: accepted, or the reason of their dead letter"),
             ledger_lines: gauges(r, "ledger_lines", "Lines of bills that the ledger knows, by thread"),
             waiting: gauges(r, "intake_partitions_waiting", "Input partitions that wait for the schema registry, by thread"),
@@ -191,6 +153,10 @@ impl Metrics {
 
     pub fn billing(&self, outcome: &str, count: u64) {
         self.billing.get_or_create(&vec![("outcome", outcome.to_string())]).inc_by(count);
+    }
+
+    pub fn forwarded(&self, role: &str, outcome: &str, count: u64) {
+        self.forwarded.get_or_create(&vec![("role", role.to_string()), ("outcome", outcome.to_string())]).inc_by(count);
     }
 
     pub fn ledger_lines(&self, thread: usize, lines: usize) {

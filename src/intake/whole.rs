@@ -1,0 +1,274 @@
+//! Events that travel on whole: resource samples, activity and feedback. Decode, validate, attribute; the shard of the team judges them.
+//! Stateless: what is behind knows which event it has seen.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::attribute::attribute;
+use super::cells::{amount, count, currency, event_time, map, moment, name, number, required, shared};
+use super::decode::table::{self, Cell, Cells, Kind, Table, WriterSchemas};
+use super::decode::{Stop, short};
+use super::latest;
+use super::rules::IntakeRules;
+use crate::model::Text;
+use crate::model::activity::ActivityEvent;
+use crate::model::feedback::{Feedback, Verdict};
+use crate::model::partial::ShardEvent;
+use crate::model::record::{InputRecord, Reject, RejectReason};
+use crate::model::resource::ResourceSample;
+use crate::model::time::Timestamp;
+use crate::model::usage::{Tokens, UsageEvent};
+
+/// Whose events travel whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    Resources,
+    Activity,
+    Feedback,
+}
+
+impl Topic {
+    pub fn table(self) -> &'static Table {
+        match self {
+            Topic::Resources => &RESOURCES,
+            Topic::Activity => &ACTIVITY,
+            Topic::Feedback => &FEEDBACK,
+        }
+    }
+}
+
+const RESOURCES: Table = Table {
+    what: "a resource sample",
+    fields: &[
+        ("event_id", Kind::Text),
+        ("source", Kind::Text),
+        ("event_time", Kind::Time),
+        ("resource_id", Kind::Text),
+        ("resource_type", Kind::Text),
+        ("state", Kind::Text),
+        ("team", Kind::Text),
+        ("project", Kind::Text),
+        ("provider", Kind::Text),
+        ("region", Kind::Text),
+        ("environment", Kind::Text),
+        ("hourly_cost", Kind::Text),
+        ("currency", Kind::Text),
+        ("capacity", Kind::Number),
+        ("utilization", Kind::Number),
+        ("requests", Kind::Whole),
+        ("owner", Kind::Text),
+        ("tags", Kind::Map),
+    ],
+};
+
+const ACTIVITY: Table = Table {
+    what: "an activity event",
+    fields: &[
+        ("event_id", Kind::Text),
+        ("source", Kind::Text),
+        ("event_time", Kind::Time),
+        ("action", Kind::Text),
+        ("actor", Kind::Text),
+        ("team", Kind::Text),
+        ("model", Kind::Text),
+        ("model_version", Kind::Text),
+        ("dataset", Kind::Text),
+        ("resource_id", Kind::Text),
+        ("provider", Kind::Text),
+        ("region", Kind::Text),
+        ("origin_region", Kind::Text),
+        ("environment", Kind::Text),
+        ("principal_type", Kind::Text),
+        ("role", Kind::Text),
+        ("expires_at", Kind::Time),
+        ("destination", Kind::Text),
+        ("metric", Kind::Text),
+        ("value", Kind::Number),
+        ("samples", Kind::Whole),
+        ("approval", Kind::Text),
+        ("tags", Kind::Map),
+    ],
+};
+
+const FEEDBACK: Table = Table {
+    what: "feedback",
+    fields: &[
+        ("event_id", Kind::Text),
+        ("source", Kind::Text),
+        ("event_time", Kind::Time),
+        ("actor", Kind::Text),
+        ("alert_id", Kind::Text),
+        ("team", Kind::Text),
+        ("dimensions", Kind::Map),
+        ("verdict", Kind::Text),
+        ("from", Kind::Time),
+        ("until", Kind::Time),
+        ("note", Kind::Text),
+    ],
+};
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WholeOutcome {
+    /// To the shard of its team.
+    Accepted(ShardEvent),
+    /// To dead-letter.
+    Rejected(Reject),
+    /// Nothing has happened: look up this writer schema, then hand in the record again.
+    NeedsSchema(u32),
+}
+
+/// One record of a topic whose events travel whole. `schemas` are those of the same topic.
+pub fn process(topic: Topic, record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules, schemas: &WriterSchemas) -> WholeOutcome {
+    let accepted = table::decode(record, rules.largest_record, schemas).and_then(|mut cells| {
+        let end = latest(record, Some(now), rules);
+        Ok(match topic {
+            Topic::Resources => ShardEvent::Resource(Box::new(resource(&mut cells, end, rules)?)),
+            Topic::Activity => ShardEvent::Activity(Box::new(activity(&mut cells, end, rules)?)),
+            Topic::Feedback => ShardEvent::Feedback(Box::new(feedback(&mut cells, end)?)),
+        })
+    });
+    match accepted {
+        Ok(event) => WholeOutcome::Accepted(event),
+        Err(Stop::Reject(reject)) => WholeOutcome::Rejected(reject),
+        Err(Stop::NeedsSchema(id)) => WholeOutcome::NeedsSchema(id),
+    }
+}
+
+/// What every event has.
+struct Head {
+    event_id: Text,
+    source: Text,
+    event_time: Timestamp,
+}
+
+fn head(cells: &mut Cells<'_>, end: Timestamp) -> Result<Head, Reject> {
+    let mut needed = |field: &str| -> Result<Text, Reject> {
+        let value = cells.take(field);
+        required(field, if let Cell::Text(text) = &value { Some(text) } else { None }).map(Text::from)
+    };
+    let (event_id, source) = (needed("event_id")?, needed("source")?);
+    Ok(Head { event_id, source, event_time: event_time(&cells.take("event_time"), end)? })
+}
+
+fn resource(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Result<ResourceSample, Reject> {
+    let Head { event_id, source, event_time } = head(cells, end)?;
+    let project = shared(cells, "project")?;
+    let owner = shared(cells, "owner")?;
+    let tags = map(cells, "tags")?;
+    let team = who_pays(name(cells, "team")?, &source, project.as_deref(), owner.as_deref(), &tags, rules);
+    Ok(ResourceSample {
+        event_id,
+        source,
+        event_time,
+        resource_id: shared(cells, "resource_id")?,
+        resource_type: shared(cells, "resource_type")?,
+        state: shared(cells, "state")?,
+        team,
+        project,
+        provider: shared(cells, "provider")?,
+        region: shared(cells, "region")?,
+        environment: shared(cells, "environment")?,
+        hourly_cost: amount(cells, "hourly_cost")?,
+        currency: currency(cells, "currency")?,
+        capacity: number(cells, "capacity", false)?,
+        utilization: number(cells, "utilization", false)?,
+        requests: count(cells, "requests")?,
+        owner,
+        tags,
+    })
+}
+
+fn activity(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Result<ActivityEvent, Reject> {
+    let Head { event_id, source, event_time } = head(cells, end)?;
+    let actor = shared(cells, "actor")?;
+    let tags = map(cells, "tags")?;
+    let team = who_pays(name(cells, "team")?, &source, None, actor.as_deref(), &tags, rules);
+    Ok(ActivityEvent {
+        event_id,
+        source,
+        event_time,
+        action: shared(cells, "action")?,
+        actor,
+        team,
+        model: shared(cells, "model")?,
+        model_version: shared(cells, "model_version")?,
+        dataset: shared(cells, "dataset")?,
+        resource_id: shared(cells, "resource_id")?,
+        provider: shared(cells, "provider")?,
+        region: shared(cells, "region")?,
+        origin_region: shared(cells, "origin_region")?,
+        environment: shared(cells, "environment")?,
+        principal_type: shared(cells, "principal_type")?,
+        role: shared(cells, "role")?,
+        expires_at: moment("expires_at", &cells.take("expires_at"))?,
+        destination: shared(cells, "destination")?,
+        metric: shared(cells, "metric")?,
+        value: number(cells, "value", true)?,
+        samples: count(cells, "samples")?,
+        approval: shared(cells, "approval")?,
+        tags,
+    })
+}
+
+fn feedback(cells: &mut Cells<'_>, end: Timestamp) -> Result<Feedback, Reject> {
+    let Head { event_id, source, event_time } = head(cells, end)?;
+    let alert_id = shared(cells, "alert_id")?;
+    let stated = shared(cells, "team")?;
+    // The id of an alert or a violation begins with its team, so that what is said of it finds its shard.
+    let named = alert_id.as_ref().and_then(|id| id.rsplit_once('/')).map(|(team, _)| Text::from(team));
+    let team = named.or(stated).ok_or_else(|| {
+        Reject::new(RejectReason::MissingField, "neither 'alert_id' (team/digits, as alerts have it) nor 'team' says what it is about")
+    })?;
+    let word = name(cells, "verdict")?.ok_or_else(|| Reject::new(RejectReason::MissingField, "'verdict' is absent or empty"))?;
+    let verdict = Verdict::named(&word).ok_or_else(|| {
+        let known = Verdict::ALL.map(Verdict::name).join(", ");
+        Reject::new(RejectReason::WrongType, format!("'verdict' is '{}', expected one of {known}", short(&word)))
+    })?;
+    Ok(Feedback {
+        event_id,
+        source,
+        event_time,
+        actor: shared(cells, "actor")?,
+        alert_id,
+        team,
+        dimensions: map(cells, "dimensions")?,
+        verdict,
+        from: moment("from", &cells.take("from"))?,
+        until: moment("until", &cells.take("until"))?,
+        note: shared(cells, "note")?,
+    })
+}
+
+/// As attribution sees usage: the same rules decide, whichever topic it came by.
+fn who_pays(
+    team: Option<Cow<'_, str>>,
+    source: &str,
+    project: Option<&str>,
+    user: Option<&str>,
+    tags: &BTreeMap<Text, Text>,
+    rules: &IntakeRules,
+) -> Text {
+    let usage = UsageEvent {
+        event_id: Cow::Borrowed(""),
+        source: Cow::Borrowed(source),
+        event_time: Timestamp::default(),
+        meter: Cow::Borrowed(""),
+        team,
+        project: project.map(Cow::Borrowed),
+        model: None,
+        provider: None,
+        region: None,
+        environment: None,
+        user: user.map(Cow::Borrowed),
+        account: None,
+        resource_id: None,
+        quantity: None,
+        tokens: Tokens::default(),
+        requests: 0,
+        cost: None,
+        currency: None,
+        tags: tags.iter().map(|(name, value)| (Cow::Borrowed(name.as_ref()), Cow::Borrowed(value.as_ref()))).collect(),
+    };
+    attribute(&usage, &rules.attribution).as_ref().into()
+}

@@ -1,0 +1,256 @@
+//! The parts of intake that read `resource-events`, `activity-events` and `feedback`: each event goes on whole to the shard of its team,
+//! what cannot be read to dead-letter. Nothing is remembered: the shard knows which event it has seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::commit::{Share, Staged};
+use super::flood::Guard;
+use super::intake::dead_letter;
+use super::schemas::{Client, Lookup};
+use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
+use super::{Setup, Stop, Unrecoverable, encode};
+use crate::intake::decode::table::WriterSchemas;
+use crate::intake::rules::IntakeRules;
+use crate::intake::whole::{self, Topic, WholeOutcome};
+use crate::kafka::link::{Batch, Committed, OutRecord, Record};
+use crate::kafka::session::Session;
+use crate::model::effect::Effect;
+use crate::model::hash::shard_of;
+use crate::model::partial::{ShardEvent, ShardRecord};
+use crate::model::record::{InputRecord, RejectReason};
+
+/// Events of one transaction, whatever the time.
+const LARGEST_BATCH: usize = 5_000;
+/// Events packed into one record of the shard log: some 100 KB.
+const EVENTS_PER_RECORD: usize = 200;
+/// A record whose schema cannot be had now is tried again after this.
+const SCHEMA_RETRY: Duration = Duration::from_secs(2);
+
+/// What all partitions of one of the topics share: 0 is resources, 1 activity, 2 feedback.
+pub struct Whole<'a, const TOPIC: usize> {
+    setup: &'a Setup,
+    registry: Client,
+    schemas: WriterSchemas,
+    rules: Arc<IntakeRules>,
+    guard: Guard,
+    since: Option<Duration>,
+    waiting: usize,
+    /// Counts of what is staged, told to the metrics once it is committed.
+    staged: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    read: u64,
+    rejected: BTreeMap<RejectReason, u64>,
+}
+
+/// One input partition, and what its records have led to since the last transaction.
+#[derive(Default)]
+pub struct Input {
+    next: i64,
+    events: BTreeMap<u32, Vec<ShardEvent>>,
+    dead: Vec<OutRecord>,
+    counts: Counts,
+    held_since: Option<Duration>,
+}
+
+/// Names of the roles, as groups, metrics and the health page have them.
+pub const NAMES: [&str; 3] = ["resources", "activity", "feedback"];
+
+const TOPICS: [Topic; 3] = [Topic::Resources, Topic::Activity, Topic::Feedback];
+
+/// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
+///
+/// # Errors
+/// What this thread cannot go on from: no broker, transactions that do not go through.
+pub fn run<const TOPIC: usize>(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
+    let role = Whole::<TOPIC>::new(setup)?;
+    let name = Whole::<TOPIC>::NAME;
+    let link = Session::join(&setup.connection, name, thread, role.topic(), setup.is_exactly_once())?;
+    Worker::new(link, role, setup, thread, setup.incarnation(name, thread)).run(stop)
+}
+
+impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
+    const TOPIC: Topic = TOPICS[TOPIC];
+
+    /// # Errors
+    /// A registry client that cannot be made.
+    pub fn new(setup: &'a Setup) -> Result<Whole<'a, TOPIC>> {
+        Ok(Whole {
+            setup,
+            registry: Client::new(&setup.schemas)?,
+            schemas: WriterSchemas::new(Self::TOPIC.table()),
+            rules: setup.intake_rules.load_full(),
+            guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
+            since: None,
+            waiting: 0,
+            staged: Counts::default(),
+        })
+    }
+
+    /// False: its schema cannot be had now.
+    fn take_record(&mut self, input: &mut Input, record: &InputRecord<'_>, moment: Moment) -> Result<bool> {
+        let is_rejected = loop {
+            match whole::process(Self::TOPIC, record, moment.now, &self.rules, &self.schemas) {
+                WholeOutcome::NeedsSchema(id) => match self.registry.look_up(id) {
+                    Lookup::Schema(text) => self.schemas.insert(id, &text),
+                    Lookup::Unknown => self.schemas.insert_unknown(id),
+                    Lookup::Unavailable(reason) => {
+                        let InputRecord { topic, partition, offset, .. } = record;
+                        tracing::warn!(schema = id, reason, topic, partition, offset, "schema not available, the partition waits");
+                        return Ok(false);
+                    }
+                },
+                WholeOutcome::Accepted(event) => {
+                    let shard = shard_of(event.team(), self.setup.shard_count);
+                    input.events.entry(shard).or_default().push(event);
+                    break false;
+                }
+                WholeOutcome::Rejected(reject) => {
+                    *input.counts.rejected.entry(reject.reason).or_default() += 1;
+                    let effect = Effect::DeadLetter(Box::new(dead_letter(record, reject)));
+                    input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
+                    break true;
+                }
+            }
+        };
+        input.next = record.offset + 1;
+        input.counts.read += 1;
+        self.waiting += 1;
+        self.since.get_or_insert(moment.uptime);
+        if let Some(flooded) = self.guard.observe(is_rejected) {
+            bail!(Unrecoverable(flooded));
+        }
+        Ok(true)
+    }
+
+    fn shard_records(&self, shard: u32, mut events: Vec<ShardEvent>) -> Result<Vec<OutRecord>> {
+        let mut records = Vec::new();
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(EVENTS_PER_RECORD));
+            let record = ShardRecord { events, ..ShardRecord::default() };
+            records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
+            events = rest;
+        }
+        Ok(records)
+    }
+}
+
+impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
+    type Part = Input;
+    type Loading = Opening;
+
+    const NAME: &'static str = NAMES[TOPIC];
+
+    fn topic(&self) -> &str {
+        let topics = &self.setup.topics;
+        match Self::TOPIC {
+            Topic::Resources => &topics.resource_events,
+            Topic::Activity => &topics.activity_events,
+            Topic::Feedback => &topics.feedback,
+        }
+    }
+
+    fn start(&self, committed: Option<&Committed>, low: i64, _high: i64) -> i64 {
+        committed.map_or(low, |committed| committed.offset)
+    }
+
+    fn begin_loading(&mut self, opening: Opening) -> Result<Opening> {
+        Ok(opening)
+    }
+
+    fn next_source(&mut self, _loading: &mut Opening) -> Result<Option<Source>> {
+        Ok(None)
+    }
+
+    fn load(&mut self, _loading: &mut Opening, _record: &Record<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn finish_loading(&mut self, opening: Opening) -> Result<Input> {
+        let next = self.start(opening.committed.as_ref(), opening.low, opening.high);
+        let (topic, number) = (self.topic(), opening.partition);
+        if next < opening.low {
+            bail!(Unrecoverable(format!(
+                "{topic}[{number}] begins at {}, but {next} is the next to read: retention has removed events that nobody has judged. Delete \
+                 the group '{}-{}' (kafka-consumer-groups --delete) to go on with what is left",
+                opening.low,
+                self.setup.connection.application_id,
+                Self::NAME,
+            )));
+        }
+        Ok(Input { next, ..Input::default() })
+    }
+
+    fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
+        let is_held = input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < SCHEMA_RETRY);
+        if is_held || self.setup.care.are_shards_behind() {
+            return Ok(from);
+        }
+        input.held_since = None;
+        let mut headers = Vec::new();
+        for index in from..batch.len() {
+            let Some(record) = batch.get(index) else { break };
+            if record.offset < input.next {
+                continue;
+            }
+            record.headers_into(&mut headers);
+            let Record { topic, partition, offset, timestamp, key, value, .. } = record;
+            let record = InputRecord { topic, partition, offset, timestamp, key, value, headers: &headers };
+            if self.waiting >= LARGEST_BATCH {
+                return Ok(index);
+            }
+            if !self.take_record(input, &record, moment)? {
+                input.held_since = Some(moment.uptime);
+                return Ok(index);
+            }
+        }
+        Ok(batch.len())
+    }
+
+    fn demand(&self, _moment: Moment) -> Demand {
+        if self.waiting >= LARGEST_BATCH {
+            return Demand::Now;
+        }
+        self.since.map_or(Demand::Nothing, Demand::Since)
+    }
+
+    fn stage(&mut self, inputs: &mut BTreeMap<i32, Input>, _moment: Moment) -> Result<Staged> {
+        let mut staged = Staged::default();
+        for (number, input) in inputs.iter_mut().filter(|(_, input)| input.counts.read > 0) {
+            let mut records = std::mem::take(&mut input.dead);
+            for (shard, events) in std::mem::take(&mut input.events) {
+                records.extend(self.shard_records(shard, events)?);
+            }
+            let counts = std::mem::take(&mut input.counts);
+            self.staged.read += counts.read;
+            for (reason, count) in counts.rejected {
+                *self.staged.rejected.entry(reason).or_default() += count;
+            }
+            staged.shares.insert(*number, Share { position: input.next, records });
+        }
+        (self.since, self.waiting) = (None, 0);
+        // Rules change between two transactions.
+        self.rules = self.setup.intake_rules.load_full();
+        Ok(staged)
+    }
+
+    fn committed(&mut self, _inputs: &mut BTreeMap<i32, Input>, _took: Duration) {
+        let Counts { read, rejected } = std::mem::take(&mut self.staged);
+        let metrics = &self.setup.metrics;
+        metrics.forwarded(Self::NAME, "accepted", read - rejected.values().sum::<u64>());
+        for (reason, count) in rejected {
+            metrics.forwarded(Self::NAME, reason.as_str(), count);
+        }
+    }
+
+    /// A partition takes its share along; nothing of it is anywhere else.
+    fn dropped(&mut self, _partitions: &[i32], _inputs: &BTreeMap<i32, Input>) -> Result<()> {
+        Ok(())
+    }
+}
