@@ -15,6 +15,7 @@ use crate::deliver::channels::email::Mailer;
 use crate::deliver::channels::forms::Form;
 use crate::deliver::channels::hook::{Hook, HookSettings};
 use crate::deliver::channels::{Channel, Channels};
+use crate::deliver::render::Renderer;
 use crate::deliver::retry::Backoff;
 use crate::deliver::rules::{DeliverRules, MailSettings, Route, Routes, Tls};
 use crate::deliver::worker::Delivery;
@@ -185,7 +186,14 @@ pub fn delivery(settings: &Settings) -> Result<Delivery> {
         base_url: base_url(settings),
         mails_per_minute: settings.mail.as_ref().map_or(0, |mail| mail.per_minute),
     };
-    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Arc::new(channels) })
+    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Arc::new(channels), renderer: Arc::new(renderer(settings)?) })
+}
+
+/// # Errors
+/// Templates of the config that fail with an alert as it usually is.
+pub fn renderer(settings: &Settings) -> Result<Renderer> {
+    let templates = settings.mail.as_ref().map(|mail| mail.templates.clone()).unwrap_or_default();
+    Renderer::with(&templates).context("mail.templates")
 }
 
 fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
@@ -220,6 +228,8 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
         waits: route.waits,
         escalate_after_ms: route.escalate_after_ms,
         escalate_to: route.escalate_to.clone(),
+        group_wait_ms: route.group_wait_ms,
+        group_by: route.group_by.clone(),
         teams: route.teams.clone(),
         kinds: route.kinds.clone(),
         only: route.only.clone(),
@@ -240,6 +250,10 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
         update_growth: deliver.update_growth,
         repeat_interval_ms: deliver.repeat_interval_ms,
         in_flight: deliver.in_flight,
+        storm: deliver.storm,
+        storm_wait_ms: deliver.storm_wait_ms,
+        parents_inhibit: deliver.parents_inhibit,
+        inhibits: settings.inhibits.iter().map(duty::inhibit).collect(),
     }
 }
 

@@ -1,9 +1,12 @@
-//! Hours, rotations and mutes, from settings to what deliver plans with.
+//! Hours, rotations, mutes and inhibitions, from settings to what deliver plans with.
 
 use jiff::tz::TimeZone;
 
-use crate::config::settings::{HoursSettings, MuteSettings, RotationSettings, ScheduleSettings, WhenSettings};
+use crate::config::settings::{
+    HoursSettings, InhibitSettings, MuteSettings, RotationSettings, ScheduleSettings, SelectSettings, WhenSettings,
+};
 use crate::deliver::calendar::{Rotation, Schedule, Swap};
+use crate::deliver::inhibit::{Inhibit, Select};
 use crate::deliver::render::when;
 use crate::deliver::rules::{Hours, Mute, When};
 
@@ -43,4 +46,14 @@ pub fn mute(settings: &MuteSettings) -> Mute {
         },
         note: settings.note.clone(),
     }
+}
+
+pub fn inhibit(settings: &InhibitSettings) -> Inhibit {
+    let InhibitSettings { by, of, equal, note } = settings;
+    Inhibit { by: select(by), of: select(of), equal: equal.clone(), note: note.clone() }
+}
+
+fn select(settings: &SelectSettings) -> Select {
+    let SelectSettings { teams, kinds, only, least_severity } = settings;
+    Select { teams: teams.clone(), kinds: kinds.clone(), only: only.clone(), least_severity: *least_severity }
 }

@@ -219,10 +219,7 @@ mod tests {
             (SEARCH.replace("ada@x.org", "ada"), "no mail address"),
             (SEARCH.replace("2026-01-05T09:00", "monday"), "by the clock on the wall"),
             (format!("{SEARCH}swaps = ['eve']\n"), "has 'eve'"),
-            (
-                format!("{SEARCH}{}", route.replace("oncall:search", "oncall:serch").replace("during = 'office'\n", "")),
-                "did you mean 'search'?",
-            ),
+            (format!("{OFFICE}{SEARCH}{}", route.replace("oncall:search", "oncall:serch")), "did you mean 'search'?"),
             (format!("{SEARCH}{route}"), "there is no such schedule"),
             (format!("{OFFICE}{SEARCH}{}", route.replace("escalate_to = ['lead@x.org']\n", "")), "names nobody"),
             ("[[mute]]\nteams = ['ads']\n".to_owned(), "say until when"),

@@ -15,6 +15,7 @@ mod rules;
 pub mod settings;
 mod shell;
 mod timing;
+mod together;
 mod tree;
 mod units;
 mod webhook;
@@ -149,6 +150,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let rotations = duty::rotations(root.tables("oncall"), &reach);
     reach.rotations = rotations.iter().map(|rotation| rotation.name.clone()).collect();
     let mutes = duty::mutes(root.tables("mute"), &schedules);
+    let inhibits = together::inhibits(root.tables("inhibit"));
     let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, &reach, &schedules));
     let answers = with(&mut root, "answers", |section| shell::answers(section, mail.as_ref()));
     let http = with(&mut root, "http", shell::http);
@@ -168,6 +170,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
         deliver,
         rotations,
         mutes,
+        inhibits,
         answers,
         http,
         log,

@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
 ///
-/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, rotations, mutes, fallback, deliver.update_growth, repeat_interval and in_flight, log.
+/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, rotations, mutes, inhibitions, fallback, deliver.update_growth, repeat_interval, in_flight, storm, storm_wait and
+/// parents_inhibit, log.
 pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let (a, b) = (&old.settings, &new.settings);
     let mut changed = Vec::new();

@@ -29,6 +29,7 @@ pub struct Settings {
     pub deliver: DeliverSettings,
     pub rotations: Vec<RotationSettings>,
     pub mutes: Vec<MuteSettings>,
+    pub inhibits: Vec<InhibitSettings>,
     pub answers: AnswerSettings,
     pub http: HttpSettings,
     pub log: LogSettings,
@@ -170,6 +171,8 @@ pub struct MailSettings {
     pub timeout_ms: i64,
     /// Without a slash at the end.
     pub base_url: Option<String>,
+    /// By file name: those that replace built-in ones.
+    pub templates: BTreeMap<String, String>,
     /// 0 = as many as there are.
     pub per_minute: u32,
 }
@@ -218,6 +221,28 @@ pub struct DeliverSettings {
     pub attempts: u32,
     /// Letters under way at once on each way out.
     pub in_flight: usize,
+    /// Letters to one receiver in ten minutes, until the next ones are gathered; 0 = never.
+    pub storm: usize,
+    pub storm_wait_ms: i64,
+    pub parents_inhibit: bool,
+}
+
+/// Alerts that speak for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InhibitSettings {
+    pub by: SelectSettings,
+    pub of: SelectSettings,
+    pub equal: Vec<String>,
+    pub note: String,
+}
+
+/// Empty = every one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectSettings {
+    pub teams: Vec<String>,
+    pub kinds: Vec<String>,
+    pub only: BTreeMap<String, String>,
+    pub least_severity: Option<Severity>,
 }
 
 /// How people answer.
@@ -243,6 +268,9 @@ pub struct RouteSettings {
     /// 0 = never.
     pub escalate_after_ms: i64,
     pub escalate_to: Vec<String>,
+    /// 0 = letters do not wait for each other.
+    pub group_wait_ms: i64,
+    pub group_by: Vec<String>,
     /// Mail addresses, `hook:` with the name of a webhook, `oncall:` with that of a rotation.
     pub receivers: Vec<String>,
     pub least_severity: Severity,

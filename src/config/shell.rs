@@ -89,6 +89,7 @@ pub fn mail(section: &mut Section) -> Option<MailSettings> {
         from: section.optional("from", address).unwrap_or_default(),
         timeout_ms: section.duration("timeout", "1s", "10m"),
         base_url: url(section, "base_url"),
+        templates: super::together::templates(section),
         per_minute: u32::try_from(section.integer("most_per_minute", 0..=1_000_000)).unwrap_or_default(),
     };
     credentials(section, section.notes());
@@ -196,6 +197,9 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach, sched
         longest_retry_ms: section.duration("longest_retry", "1s", "24h"),
         attempts: u32::try_from(section.integer("attempts", 1..=100_000)).unwrap_or_default(),
         in_flight: usize::try_from(section.integer("in_flight", 1..=256)).unwrap_or(1),
+        storm: usize::try_from(section.integer("storm", 0..=1_000_000)).unwrap_or_default(),
+        storm_wait_ms: section.duration("storm_wait", "1s", "24h"),
+        parents_inhibit: section.boolean("parents_inhibit").unwrap_or(true),
         routes: read.iter().map(|(_, route)| route.clone()).collect(),
     };
     if settings.first_retry_ms > settings.longest_retry_ms && settings.longest_retry_ms > 0 {
@@ -235,6 +239,9 @@ fn repeat_interval(section: &mut Section) -> i64 {
     ms
 }
 
+pub(super) const SEVERITIES: [(&str, Severity); 3] =
+    [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
+
 fn route(section: &mut Section, reach: &Reach, schedules: &[ScheduleSettings]) -> RouteSettings {
     let escalate_after_ms = section.optional_duration("escalate_after", "1m", "30d").unwrap_or_default();
     let escalate_to = receivers(section, "escalate_to", reach);
@@ -246,8 +253,10 @@ fn route(section: &mut Section, reach: &Reach, schedules: &[ScheduleSettings]) -
     if waits && !section.has("during") && !section.has("outside") {
         section.complain("wait", Complaint::new("is true, but the route has no hours", "add during = \"...\", a [[schedule]]'s name"));
     }
-    let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
+    let (group_wait_ms, group_by) = super::together::group(section);
     RouteSettings {
+        group_wait_ms,
+        group_by,
         teams: section.texts("teams").into_iter().map(|(_, team)| team).collect(),
         kinds: kinds(section),
         only: only(section),
@@ -257,7 +266,7 @@ fn route(section: &mut Section, reach: &Reach, schedules: &[ScheduleSettings]) -
         escalate_to,
         least_excess: section.money("least_excess").unwrap_or(Nanos::ZERO),
         receivers: receivers(section, "receivers", reach),
-        least_severity: section.optional_choice("least_severity", &severities).unwrap_or(Severity::Warning),
+        least_severity: section.optional_choice("least_severity", &SEVERITIES).unwrap_or(Severity::Warning),
         go_on: section.boolean("go_on").unwrap_or(false),
     }
 }
@@ -292,7 +301,7 @@ pub(super) fn only(section: &mut Section) -> BTreeMap<String, String> {
 }
 
 /// That alerts may name.
-const DIMENSIONS: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
+pub(super) const DIMENSIONS: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
 
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 20;

@@ -27,6 +27,32 @@ pub struct Due {
     pub alert: Arc<Alert>,
     pub receiver: Receiver,
     pub earlier: Option<Told>,
+    /// What the same letter tells besides.
+    pub with: Vec<Due>,
+}
+
+impl Due {
+    /// One letter about all of these; `None`: about nothing.
+    pub fn together(all: Vec<Due>) -> Option<Due> {
+        let mut all = all.into_iter();
+        let first = all.next()?;
+        Some(Due { with: all.collect(), ..first })
+    }
+
+    /// What it is made of, each for itself.
+    pub fn apart(mut self) -> Vec<Due> {
+        let with = std::mem::take(&mut self.with);
+        std::iter::once(self).chain(with).collect()
+    }
+
+    /// Itself first.
+    pub fn all(&self) -> impl Iterator<Item = &Due> {
+        std::iter::once(self).chain(&self.with)
+    }
+
+    pub fn names(&self, alert_id: &str) -> bool {
+        self.all().any(|due| due.alert.id == alert_id)
+    }
 }
 
 /// All moments are uptimes.
@@ -135,8 +161,14 @@ mod tests {
     }
 
     fn lane(letters: usize) -> Lane {
-        let due =
-            Due { partition: 0, offset: None, alert: Arc::new(sample::spike()), receiver: Receiver::Hook("ops".into()), earlier: None };
+        let due = Due {
+            partition: 0,
+            offset: None,
+            alert: Arc::new(sample::spike()),
+            receiver: Receiver::Hook("ops".into()),
+            earlier: None,
+            with: Vec::new(),
+        };
         Lane { waiting: vec![due; letters].into(), ..Lane::default() }
     }
 

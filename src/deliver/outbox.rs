@@ -1,7 +1,7 @@
 //! Letters on their way: those that wait in their lanes, those under way on threads of their own, and those whose receipts are not
 //! committed yet.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::lane::{Due, Lane};
 use super::render::Renderer;
 use super::rules::Receiver;
 use crate::clock;
+use crate::model::time::Timestamp;
 
 /// Renders and sends. Two: a picture takes some milliseconds of computing, and the next one need not wait for it.
 const THREADS: usize = 2;
@@ -29,7 +30,7 @@ const AT_THE_END: Duration = Duration::from_secs(3);
 /// What a letter needs to be written.
 pub struct Desk {
     pub channels: Arc<Channels>,
-    pub renderer: Renderer,
+    pub renderer: Arc<Renderer>,
     /// That holds the alerts.
     pub topic: String,
 }
@@ -82,22 +83,23 @@ impl Outbox {
 
     /// Of this alert, being sent right now.
     pub fn is_sending(&self, alert_id: &str) -> bool {
-        self.under_way.values().any(|due| due.alert.id == alert_id)
+        self.under_way.values().any(|due| due.names(alert_id))
     }
 
     /// Of this alert, waiting or being sent.
     pub fn holds(&self, alert_id: &str) -> bool {
-        self.is_sending(alert_id) || self.lanes.values().any(|lane| lane.waiting.iter().any(|due| due.alert.id == alert_id))
+        self.is_sending(alert_id) || self.lanes.values().any(|lane| lane.waiting.iter().any(|due| due.names(alert_id)))
     }
 
     /// Takes back what waits about this alert: there is something newer to say.
     pub fn withdraw(&mut self, alert_id: &str) -> Vec<Due> {
         let mut withdrawn = Vec::new();
-        for lane in self.lanes.values_mut().filter(|lane| lane.waiting.iter().any(|due| due.alert.id == alert_id)) {
-            let (of_it, others): (VecDeque<Due>, VecDeque<Due>) =
-                std::mem::take(&mut lane.waiting).into_iter().partition(|due| due.alert.id == alert_id);
-            withdrawn.extend(of_it);
-            lane.waiting = others;
+        for lane in self.lanes.values_mut().filter(|lane| lane.waiting.iter().any(|due| due.names(alert_id))) {
+            for due in std::mem::take(&mut lane.waiting) {
+                let (of_it, others): (Vec<Due>, Vec<Due>) = due.apart().into_iter().partition(|due| due.alert.id == alert_id);
+                withdrawn.extend(of_it);
+                lane.waiting.extend(Due::together(others));
+            }
         }
         withdrawn
     }
@@ -167,7 +169,8 @@ impl Outbox {
         let mut postponed = Vec::new();
         for lane in self.lanes.values_mut() {
             if let Some(left) = lane.left_alone(uptime) {
-                postponed.extend(std::mem::take(&mut lane.waiting).into_iter().map(|due| (due, left)));
+                let apart = std::mem::take(&mut lane.waiting).into_iter().flat_map(Due::apart);
+                postponed.extend(apart.map(|due| (due, left)));
             }
         }
         postponed
@@ -183,7 +186,10 @@ impl Outbox {
     /// These partitions are somebody else's now.
     pub fn forget(&mut self, partitions: &[i32]) {
         for lane in self.lanes.values_mut() {
-            lane.waiting.retain(|due| !partitions.contains(&due.partition));
+            for due in std::mem::take(&mut lane.waiting) {
+                let left = due.apart().into_iter().filter(|due| !partitions.contains(&due.partition)).collect();
+                lane.waiting.extend(Due::together(left));
+            }
         }
         let all = std::mem::take(&mut self.uncommitted);
         let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(partition, _)| partitions.contains(partition));
@@ -205,8 +211,16 @@ impl Outbox {
 }
 
 async fn send(desk: &Desk, due: &Due) -> Result<String, SendError> {
-    let letter = Letter { alert: &due.alert, receiver: &due.receiver, earlier: due.earlier.as_ref(), date: clock::now() };
-    desk.channels.send(&letter, &desk.renderer, &desk.topic).await
+    let date = clock::now();
+    if due.with.is_empty() {
+        return desk.channels.send(&letter(due, date), &desk.renderer, &desk.topic).await;
+    }
+    let letters: Vec<Letter<'_>> = due.all().map(|due| letter(due, date)).collect();
+    desk.channels.send_digest(&letters, &desk.renderer).await
+}
+
+fn letter(due: &Due, date: Timestamp) -> Letter<'_> {
+    Letter { alert: &due.alert, receiver: &due.receiver, earlier: due.earlier.as_ref(), date }
 }
 
 /// What a receiver shares with others: one mail server for all addresses, each webhook for itself.

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::model::alert::{Alert, AlertState};
 use crate::model::money::Nanos;
-use crate::model::time::Timestamp;
+use crate::model::time::{MINUTE_MS, Timestamp};
 
+use super::inhibit::{Standing, inhibited};
 use super::receipt::{Receipt, ReceiverState, Told, in_hand, is_closed};
 use super::rules::{DeliverRules, Named, Receiver, escalation, may_hear, muted, route};
 
 /// An amendment is worth a mail when the excess differs from what the receiver was told by a tenth of it.
 const WORTH_AMENDING: i128 = 10;
+
+/// Whether an alert is still spoken for is looked at this often, in ms: when its parent is over, it is told by itself.
+const SPOKEN_FOR_MS: i64 = 5 * MINUTE_MS;
 
 /// What becomes of a revision for one receiver.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +40,12 @@ pub enum Wait {
     Muted,
     /// The hours of its route have not begun.
     Hours,
+    /// An alert that he knows of speaks for it.
+    Inhibited,
+    /// For others of its group.
+    Group,
+    /// He has had more letters than anybody reads: the next ones come as one.
+    Storm,
 }
 
 impl Wait {
@@ -43,6 +53,9 @@ impl Wait {
         match self {
             Wait::Muted => "muted",
             Wait::Hours => "out_of_hours",
+            Wait::Inhibited => "inhibited",
+            Wait::Group => "group",
+            Wait::Storm => "storm",
         }
     }
 }
@@ -77,8 +90,9 @@ impl Skip {
     }
 }
 
-/// One entry per receiver: those whom the routes name, then those who were told earlier and still may hear of it.
-pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, now: Timestamp) -> Vec<Planned> {
+/// One entry per receiver: those whom the routes name, then those who were told earlier and still may hear of it. `standing`: what else is
+/// open.
+pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, standing: &[Standing], now: Timestamp) -> Vec<Planned> {
     let mut receivers = route(&rules.routes, alert, now);
     for (key, state) in receipt.iter().flat_map(|receipt| &receipt.receivers) {
         let Some(receiver) = Receiver::parse(key) else { continue };
@@ -87,19 +101,31 @@ pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, now:
             receivers.push(Named { receiver, waits_until: None });
         }
     }
-    let muted = muted(&rules.routes, alert, now).map(|(until, _)| until);
     let planned = |named: Named| {
         let state = receipt.and_then(|receipt| receipt.receivers.get(&named.receiver.to_string()));
-        let verdict = match (reason_to_skip(alert, state, rules.update_growth), muted, named.waits_until) {
+        let held = held(rules, alert, &named.receiver, standing, now);
+        let verdict = match (reason_to_skip(alert, state, rules.update_growth), held, named.waits_until) {
             (Some(skip), _, _) => Verdict::Skip(skip),
-            // An end disturbs nobody, and sets many at rest.
-            (None, Some(until), _) if !is_closed(alert) => Verdict::Wait(until, Wait::Muted),
-            (None, _, Some(until)) if !is_closed(alert) => Verdict::Wait(until, Wait::Hours),
-            (None, _, _) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
+            (None, Some((until, why)), _) => Verdict::Wait(until, why),
+            (None, None, Some(until)) if !is_closed(alert) => Verdict::Wait(until, Wait::Hours),
+            (None, None, _) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
         };
         Planned { receiver: named.receiver, verdict }
     };
     receivers.into_iter().map(planned).collect()
+}
+
+/// Until when a letter must not go at this moment, wherever it comes from, and why.
+pub fn held(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, standing: &[Standing], now: Timestamp) -> Option<(Timestamp, Wait)> {
+    // An end disturbs nobody, and sets many at rest.
+    if is_closed(alert) {
+        return None;
+    }
+    if let Some((until, _)) = muted(&rules.routes, alert, now) {
+        return Some((until, Wait::Muted));
+    }
+    let spoken_for = inhibited(rules.parents_inhibit, &rules.inhibits, alert, receiver, standing);
+    spoken_for.map(|_| (now.plus_ms(SPOKEN_FOR_MS), Wait::Inhibited))
 }
 
 /// Who is told as well by now, because nobody has answered: with the revision to tell, which says so.
@@ -114,7 +140,8 @@ pub fn escalations(rules: &DeliverRules, receipt: &Receipt, now: Timestamp) -> V
     receivers.map(|receiver| (Alert { state: AlertState::Escalated, ..open.clone() }, receiver)).collect()
 }
 
-/// What is left of a backlog: the newest revision of each alert, the severest first, else in the order they came.
+/// What is left of a backlog: the newest revision of each alert, the severest first, else a whole before its parts, else in the order they
+/// came.
 pub fn newest(batch: impl IntoIterator<Item = Alert>) -> Vec<Alert> {
     let mut by_id: BTreeMap<String, (usize, Alert)> = BTreeMap::new();
     for (order, alert) in batch.into_iter().enumerate() {
@@ -123,7 +150,8 @@ pub fn newest(batch: impl IntoIterator<Item = Alert>) -> Vec<Alert> {
         }
     }
     let mut newest: Vec<(usize, Alert)> = by_id.into_values().collect();
-    newest.sort_by_key(|(order, alert)| (std::cmp::Reverse(alert.severity), *order));
+    // A whole before its parts: it may speak for them.
+    newest.sort_by_key(|(order, alert)| (std::cmp::Reverse(alert.severity), alert.dimensions.len(), *order));
     newest.into_iter().map(|(_, alert)| alert).collect()
 }
 
@@ -177,7 +205,6 @@ fn differs(now: Nanos, told: Nanos) -> bool {
 mod tests {
     use super::*;
     use crate::deliver::render::sample;
-    use crate::deliver::retry::Backoff;
     use crate::deliver::rules::{Mute, Route, Routes, When};
     use crate::model::alert::Severity;
     use crate::model::time::Timestamp;
@@ -186,7 +213,7 @@ mod tests {
         let route =
             Route { teams: vec!["search".into()], receivers: vec!["ada@x".into()], least_severity: Severity::Warning, ..Route::default() };
         let routes = Routes { routes: vec![route], ..Routes::default() };
-        DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0, in_flight: 16 }
+        DeliverRules { routes, update_growth: 2.0, in_flight: 16, ..DeliverRules::default() }
     }
 
     fn ada() -> Receiver {
@@ -205,7 +232,7 @@ mod tests {
     }
 
     fn verdict(alert: &Alert, receipt: Option<&Receipt>) -> Option<Skip> {
-        match plan(&rules(), alert, receipt, Timestamp(10)).remove(0).verdict {
+        match plan(&rules(), alert, receipt, &[], Timestamp(10)).remove(0).verdict {
             Verdict::Send { .. } => None,
             Verdict::Wait(..) => panic!("nothing waits by these rules"),
             Verdict::Skip(skip) => Some(skip),
@@ -273,13 +300,13 @@ mod tests {
     fn follow_ups_are_part_of_the_conversation_even_when_lighter() {
         let told = told_of(&revision(1, AlertState::Open, 100));
         let resolved = Alert { severity: Severity::Info, ..revision(2, AlertState::Resolved, 100) };
-        let planned = plan(&rules(), &resolved, Some(&told), Timestamp(10));
+        let planned = plan(&rules(), &resolved, Some(&told), &[], Timestamp(10));
         let [Planned { receiver, verdict: Verdict::Send { earlier: Some(earlier) } }] = planned.as_slice() else { panic!("{planned:?}") };
         assert_eq!((receiver, earlier.first_message_id.as_str()), (&ada(), "<first@x>"));
-        assert_eq!(plan(&rules(), &resolved, None, Timestamp(10)), [], "too light for a first mail");
+        assert_eq!(plan(&rules(), &resolved, None, &[], Timestamp(10)), [], "too light for a first mail");
         let mut without_ada = rules();
         without_ada.routes.routes[0].receivers = vec![];
-        assert_eq!(plan(&without_ada, &resolved, Some(&told), Timestamp(10)), [], "she was taken off the routes");
+        assert_eq!(plan(&without_ada, &resolved, Some(&told), &[], Timestamp(10)), [], "she was taken off the routes");
     }
 
     #[test]
@@ -302,13 +329,30 @@ mod tests {
             note: String::new(),
         };
         rules.routes.mutes = vec![mute];
-        let verdict = |alert: &Alert, receipt: Option<&Receipt>, at| plan(&rules, alert, receipt, Timestamp(at)).remove(0).verdict;
+        let verdict = |alert: &Alert, receipt: Option<&Receipt>, at| plan(&rules, alert, receipt, &[], Timestamp(at)).remove(0).verdict;
         let open = revision(1, AlertState::Open, 100);
         assert_eq!(verdict(&open, None, 5), Verdict::Wait(Timestamp(50), Wait::Muted));
         assert!(matches!(verdict(&open, None, 50), Verdict::Send { .. }));
         let told = told_of(&open);
         assert!(matches!(verdict(&revision(2, AlertState::Resolved, 100), Some(&told), 5), Verdict::Send { .. }));
         assert_eq!(verdict(&open, Some(&told), 5), Verdict::Skip(Skip::AlreadySent));
+    }
+
+    #[test]
+    fn what_is_spoken_for_waits_until_its_parent_is_over() {
+        let mut rules = rules();
+        rules.parents_inhibit = true;
+        let open = revision(1, AlertState::Open, 100);
+        let parent = Alert { id: "search/parent".into(), dimensions: BTreeMap::new(), ..revision(1, AlertState::Open, 300) };
+        let standing = [Standing::of(&told_of(&parent)).unwrap()];
+        let verdict = |alert: &Alert, receipt: Option<&Receipt>, standing: &[Standing]| {
+            plan(&rules, alert, receipt, standing, Timestamp(0)).remove(0).verdict
+        };
+        assert_eq!(verdict(&open, None, &standing), Verdict::Wait(Timestamp(SPOKEN_FOR_MS), Wait::Inhibited));
+        assert!(matches!(verdict(&open, None, &[]), Verdict::Send { .. }));
+        assert!(matches!(verdict(&revision(2, AlertState::Resolved, 100), Some(&told_of(&open)), &standing), Verdict::Send { .. }));
+        let order = newest([open, parent]).into_iter().map(|alert| alert.id).collect::<Vec<_>>();
+        assert_eq!(order[0], "search/parent");
     }
 
     #[test]
@@ -332,7 +376,7 @@ mod tests {
         assert_eq!(escalations(&rules, &receipt, Timestamp(31)).len(), 1);
         receipt.record_sent(alert, lead, "<3@x>", Timestamp(31));
         assert_eq!(escalations(&rules, &receipt, Timestamp(99)), []);
-        let end = plan(&rules, &revision(2, AlertState::Resolved, 100), Some(&receipt), Timestamp(99));
+        let end = plan(&rules, &revision(2, AlertState::Resolved, 100), Some(&receipt), &[], Timestamp(99));
         assert_eq!(end.iter().filter(|planned| matches!(planned.verdict, Verdict::Send { .. })).count(), 2, "both hear of the end");
     }
 

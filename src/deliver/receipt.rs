@@ -170,11 +170,13 @@ impl Receipt {
         self.settle();
     }
 
-    /// It was not even tried, because its way out is left alone: no attempt is counted.
-    pub fn postpone(&mut self, alert: &Alert, receiver: &Receiver, next_attempt: Timestamp) {
+    /// It was not even tried, for this reason: no attempt is counted.
+    pub fn postpone(&mut self, alert: &Alert, receiver: &Receiver, next_attempt: Timestamp, why: &str) {
         let attempts = self.attempts(receiver, alert.revision);
         let state = self.receivers.entry(receiver.to_string()).or_default();
-        let error = state.retry.take().map_or_else(|| "not tried: too many failures in a row before it".to_string(), |retry| retry.error);
+        // The last failure says more, if there was one.
+        let failed = state.retry.take().filter(|retry| retry.attempts > 0);
+        let error = failed.map_or_else(|| format!("not tried: {why}"), |retry| retry.error);
         state.retry = Some(Retry { revision: alert.revision, attempts, next_attempt, error });
         self.waiting = Some(Box::new(alert.clone()));
     }
@@ -362,7 +364,8 @@ mod tests {
         alert.revision = 2;
         receipt.supersede(&alert);
         assert_eq!((receipt.waiting.as_deref(), receipt.next_attempt()), (None, None));
-        receipt.postpone(&alert, &ada(), Timestamp(5));
+        receipt.postpone(&alert, &ada(), Timestamp(5), "muted");
+        assert_eq!(receipt.receivers["mail:ada@example.com"].retry.as_ref().unwrap().error, "not tried: muted");
         assert_eq!((receipt.attempts(&ada(), 2), receipt.due(Timestamp(5)), receipt.waiting.as_deref()), (0, vec![ada()], Some(&alert)));
         receipt.record_failed(&alert, &ada(), "550", Timestamp(3), None);
         assert_eq!(receipt.receivers["mail:ada@example.com"].gave_up.as_ref().unwrap().revision, 2);

@@ -11,13 +11,14 @@ use crate::model::money::Nanos;
 use crate::model::time::Timestamp;
 
 use super::calendar::{Rotation, Schedule};
+use super::inhibit::{Inhibit, value};
 use super::retry::Backoff;
 
 #[cfg(test)]
 mod tests;
 
 /// Everything that deliver is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DeliverRules {
     /// Absent = mails are not sent.
     pub mail: Option<MailSettings>,
@@ -29,6 +30,13 @@ pub struct DeliverRules {
     pub repeat_interval_ms: i64,
     /// Letters under way at once on each way out; after a crash at most these are sent again, under the same ids.
     pub in_flight: usize,
+    /// Letters to one receiver in ten minutes; those after them are gathered. 0 = never.
+    pub storm: usize,
+    /// For how long.
+    pub storm_wait_ms: i64,
+    /// Whether an alert that somebody knows of speaks for those that are a part of it.
+    pub parents_inhibit: bool,
+    pub inhibits: Vec<Inhibit>,
 }
 
 /// How to reach the mail server.
@@ -126,6 +134,10 @@ pub struct Route {
     /// Who is told as well if the alert is still open and nobody has answered so long after it was first told, in ms; 0 = nobody.
     pub escalate_after_ms: i64,
     pub escalate_to: Vec<String>,
+    /// Letters wait so long for others of their group, in ms; 0 = not at all.
+    pub group_wait_ms: i64,
+    /// What the alerts of a group have in common: dimensions, `team`, `kind`, `severity`, `incident`.
+    pub group_by: Vec<String>,
     /// Mail addresses, `hook:` and `oncall:` names.
     pub receivers: Vec<String>,
     pub least_severity: Severity,
@@ -241,6 +253,31 @@ pub fn muted<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> Option<(Ti
     now.max_by_key(|(until, _)| *until)
 }
 
+/// Letters of one receiver that are told as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub key: String,
+    pub wait_ms: i64,
+}
+
+/// The group that a letter about this alert waits for; `None`: a route that tells him waits for none.
+pub fn group(routes: &Routes, alert: &Alert, receiver: &Receiver, at: Timestamp) -> Option<Group> {
+    let (steps, _) = explain(routes, alert, at);
+    let mut found = None;
+    for (number, (route, step)) in routes.routes.iter().zip(&steps).enumerate() {
+        let tells = matches!(step, Step::Tells(_) | Step::TellsLater(..));
+        if !tells || !route.receivers.iter().any(|written| routes.receiver(written, at).as_ref() == Some(receiver)) {
+            continue;
+        }
+        if route.group_wait_ms == 0 {
+            return None;
+        }
+        let values: Vec<String> = route.group_by.iter().map(|key| format!("{key}={:?}", value(alert, key))).collect();
+        found = found.or(Some(Group { key: format!("{number} {}", values.join(" ")), wait_ms: route.group_wait_ms }));
+    }
+    found
+}
+
 /// Who is told as well, because the alert was first told so long ago and nobody has answered.
 pub fn escalation(routes: &Routes, alert: &Alert, told: Timestamp, now: Timestamp) -> Vec<Receiver> {
     let mut receivers = Vec::new();
@@ -275,7 +312,7 @@ impl Routes {
 
 /// # Errors
 /// Which condition says that it is for other alerts.
-fn names(teams: &[String], kinds: &[String], only: &BTreeMap<String, String>, alert: &Alert) -> Result<(), String> {
+pub(super) fn names(teams: &[String], kinds: &[String], only: &BTreeMap<String, String>, alert: &Alert) -> Result<(), String> {
     if !names_team(teams, &alert.team) {
         return Err(format!("team {} is none of {}", alert.team, teams.join(", ")));
     }

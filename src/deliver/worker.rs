@@ -8,13 +8,16 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 
 use super::channels::Channels;
+use super::channels::email::SendError;
+use super::gather::Gathering;
+use super::inhibit::Standing;
 use super::lane::Due;
 use super::outbox::{Desk, Ended, Outbox};
-use super::plan::{self, Verdict};
+use super::plan::{self, Verdict, Wait};
 use super::receipt::{Receipt, is_closed, repeat_number};
 use super::render::Renderer;
 use super::retry;
-use super::rules::{DeliverRules, Receiver, may_hear, muted};
+use super::rules::{DeliverRules, Receiver, may_hear};
 use crate::clock;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
@@ -42,6 +45,7 @@ pub struct Delivery {
     pub rules: ArcSwap<DeliverRules>,
     /// None set up: alerts stay on their topic and nobody is told.
     pub channels: Arc<Channels>,
+    pub renderer: Arc<Renderer>,
 }
 
 /// What all partitions of a thread share.
@@ -50,6 +54,7 @@ pub struct Deliver<'a> {
     delivery: &'a Delivery,
     rules: Arc<DeliverRules>,
     outbox: Outbox,
+    gathering: Gathering,
     /// Read, not planned yet.
     round: Vec<Read>,
     /// When retries were last looked for.
@@ -127,16 +132,14 @@ impl<'a> Deliver<'a> {
     /// # Errors
     /// No threads, or templates that cannot be read.
     pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Deliver<'a>> {
-        let desk = Desk {
-            channels: Arc::clone(&delivery.channels),
-            renderer: Renderer::new().context("cannot read the mail templates")?,
-            topic: setup.topics.alerts.clone(),
-        };
+        let desk =
+            Desk { channels: Arc::clone(&delivery.channels), renderer: Arc::clone(&delivery.renderer), topic: setup.topics.alerts.clone() };
         Ok(Deliver {
             setup,
             delivery,
             rules: delivery.rules.load_full(),
             outbox: Outbox::new(desk)?,
+            gathering: Gathering::new(delivery.channels.machines()),
             round: Vec::new(),
             looked: Duration::ZERO,
             look_again: false,
@@ -154,6 +157,8 @@ impl<'a> Deliver<'a> {
         for read in &round {
             places.entry(read.alert.id.clone()).or_insert_with(|| (read.partition, Vec::new())).1.push(read.offset);
         }
+        let teams = round.iter().map(|read| read.alert.team.clone()).collect();
+        let mut standing = self.standing(partitions, &teams);
         for alert in plan::newest(round.into_iter().map(|read| read.alert)) {
             let Some((partition, offsets)) = places.remove(&alert.id) else { continue };
             let Some(owned) = partitions.get_mut(&partition) else { continue };
@@ -166,35 +171,60 @@ impl<'a> Deliver<'a> {
                 self.round.push(Read { partition, offset, alert });
                 continue;
             }
-            let letters = self.plan_alert(owned, partition, offset, Arc::new(alert));
+            let letters = self.plan_alert(owned, &mut standing, partition, offset, Arc::new(alert));
             owned.open.insert(offset, letters + 1);
             owned.release(Some(offset));
         }
     }
 
     /// Puts letters about one alert into their lanes; how many.
-    fn plan_alert(&mut self, owned: &mut Owned, partition: i32, offset: i64, alert: Arc<Alert>) -> usize {
+    fn plan_alert(&mut self, owned: &mut Owned, standing: &mut Vec<Standing>, partition: i32, offset: i64, alert: Arc<Alert>) -> usize {
         if owned.receipts.contains_key(&alert.id) {
             owned.receipt(&alert.id).supersede(&alert);
         }
-        let mut letters = 0;
+        let (mut letters, mut told) = (0, BTreeSet::new());
         let now = clock::now();
-        for planned in plan::plan(&self.rules, &alert, owned.receipts.get(&alert.id), now) {
-            match planned.verdict {
-                Verdict::Send { .. } if self.delivery.channels.is_empty() => {}
+        for planned in plan::plan(&self.rules, &alert, owned.receipts.get(&alert.id), standing, now) {
+            let receiver = planned.receiver;
+            let verdict = match planned.verdict {
+                Verdict::Send { .. } if self.delivery.channels.is_empty() => continue,
+                Verdict::Send { earlier } => match self.gathering.hold(&self.rules, &alert, &receiver, now) {
+                    Some((until, why)) => Verdict::Wait(until, why),
+                    None => Verdict::Send { earlier },
+                },
+                other => other,
+            };
+            match verdict {
                 Verdict::Send { earlier } => {
+                    told.insert(receiver.to_string());
                     let alert = Arc::clone(&alert);
-                    self.outbox.add(Due { partition, offset: Some(offset), alert, receiver: planned.receiver, earlier });
+                    self.outbox.add(Due { partition, offset: Some(offset), alert, receiver, earlier, with: Vec::new() });
                     letters += 1;
                 }
-                Verdict::Wait(until, why) => {
-                    owned.receipt(&alert.id).postpone(&alert, &planned.receiver, until);
-                    self.setup.metrics.mail_skipped(why.as_str());
-                }
+                Verdict::Wait(until, why) => self.postpone(owned.receipt(&alert.id), &alert, &receiver, until, why),
                 Verdict::Skip(skip) => self.setup.metrics.mail_skipped(skip.as_str()),
             }
         }
+        if !told.is_empty() && !is_closed(&alert) {
+            standing.push(Standing { alert: Alert { history: Vec::new(), ..(*alert).clone() }, told });
+        }
         letters
+    }
+
+    fn postpone(&self, receipt: &mut Receipt, alert: &Alert, receiver: &Receiver, until: Timestamp, why: Wait) {
+        receipt.postpone(alert, receiver, until, why.as_str());
+        self.setup.metrics.mail_skipped(why.as_str());
+    }
+
+    /// What is open of these teams, or of all of them where rules reach beyond a team, and who knows of it.
+    fn standing(&self, partitions: &Partitions, teams: &BTreeSet<String>) -> Vec<Standing> {
+        let rules = &self.rules;
+        if !rules.parents_inhibit && rules.inhibits.is_empty() {
+            return Vec::new();
+        }
+        let is_asked =
+            |receipt: &&Receipt| receipt.open.as_ref().is_some_and(|open| !rules.inhibits.is_empty() || teams.contains(&open.team));
+        partitions.values().flat_map(|owned| owned.receipts.values()).filter(is_asked).filter_map(Standing::of).collect()
     }
 
     fn is_time_to_look(&self, moment: Moment) -> bool {
@@ -210,27 +240,40 @@ impl<'a> Deliver<'a> {
             return;
         }
         let now = clock::now();
-        for (partition, owned) in partitions {
-            let Owned { receipts, changed, .. } = owned;
-            for receipt in receipts.values_mut() {
+        let mut all = Vec::new();
+        for (partition, owned) in partitions.iter() {
+            for receipt in owned.receipts.values() {
                 let due = self.due_of(receipt, now);
                 if due.is_empty() || self.outbox.holds(&receipt.alert_id) {
                     continue;
                 }
-                for (alert, receiver) in due {
-                    // What waited for the end of a mute may find another one.
-                    if let Some((until, _)) = muted(&self.rules.routes, &alert, now).filter(|_| !is_closed(&alert)) {
-                        receipt.postpone(&alert, &receiver, until);
-                        changed.insert(receipt.alert_id.clone());
-                        continue;
-                    }
-                    if !self.outbox.has_room(&receiver, MOST_AGAIN, moment.uptime) {
-                        self.look_again = true;
-                        continue;
-                    }
+                all.extend(due.into_iter().map(|(alert, receiver)| {
                     let earlier = receipt.told(&receiver).cloned();
-                    self.outbox.add(Due { partition: *partition, offset: None, alert: Arc::new(alert), receiver, earlier });
-                }
+                    Due { partition: *partition, offset: None, alert: Arc::new(alert), receiver, earlier, with: Vec::new() }
+                }));
+            }
+        }
+        if all.is_empty() {
+            return;
+        }
+        // What waited for the end of a mute may find another one.
+        let standing = self.standing(partitions, &all.iter().map(|due| due.alert.team.clone()).collect());
+        all.retain(|due| {
+            let Some((until, why)) = plan::held(&self.rules, &due.alert, &due.receiver, &standing, now) else { return true };
+            if let Some(owned) = partitions.get_mut(&due.partition) {
+                self.postpone(owned.receipt(&due.alert.id), &due.alert, &due.receiver, until, why);
+            }
+            false
+        });
+        let roomy: BTreeSet<Receiver> =
+            all.iter().map(|due| due.receiver.clone()).filter(|to| self.outbox.has_room(to, MOST_AGAIN, moment.uptime)).collect();
+        let (fitting, later): (Vec<Due>, Vec<Due>) = all.into_iter().partition(|due| roomy.contains(&due.receiver));
+        self.look_again = !later.is_empty();
+        for letter in self.gathering.bundle(&self.rules, fitting, now) {
+            if self.outbox.has_room(&letter.receiver, MOST_AGAIN, moment.uptime) {
+                self.outbox.add(letter);
+            } else {
+                self.look_again = true;
             }
         }
     }
@@ -260,19 +303,24 @@ impl<'a> Deliver<'a> {
         for (due, left) in self.outbox.postponed(moment.uptime) {
             let Some(owned) = partitions.get_mut(&due.partition) else { continue };
             let again = now.plus_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
-            owned.receipt(&due.alert.id).postpone(&due.alert, &due.receiver, again);
+            owned.receipt(&due.alert.id).postpone(&due.alert, &due.receiver, again, "too many failures in a row before it");
             owned.release(due.offset);
         }
     }
 
     fn record(&self, ended: &Ended, partitions: &mut Partitions) {
+        for due in ended.due.all() {
+            // Not ours any more: its new owner sends it again, under the same id.
+            let Some(owned) = partitions.get_mut(&due.partition) else { continue };
+            owned.release(due.offset);
+            // What went together comes together again.
+            self.record_one(due, &ended.due.alert.id, &ended.sent, owned.receipt(&due.alert.id));
+        }
+    }
+
+    fn record_one(&self, due: &Due, leader: &str, sent: &Result<String, SendError>, receipt: &mut Receipt) {
         let now = clock::now();
-        let due = &ended.due;
-        // Not ours any more: its new owner sends it again, under the same id.
-        let Some(owned) = partitions.get_mut(&due.partition) else { return };
-        owned.release(due.offset);
-        let receipt = owned.receipt(&due.alert.id);
-        match &ended.sent {
+        match sent {
             Ok(message_id) => {
                 receipt.record_sent(&due.alert, &due.receiver, message_id, now);
                 if repeat_number(due.earlier.as_ref(), &due.alert) > 0 {
@@ -284,7 +332,7 @@ impl<'a> Deliver<'a> {
             }
             Err(error) => {
                 let attempt = receipt.attempts(&due.receiver, due.alert.revision).saturating_add(1);
-                let name = format!("{}/{}/{}", due.alert.id, due.alert.revision, due.receiver);
+                let name = format!("{leader}/{}", due.receiver);
                 let retry = error.is_worth_retrying().then(|| retry::next_attempt(&self.rules.backoff, attempt, now, &name));
                 let next = retry.flatten();
                 let error = error.to_string();

@@ -6,6 +6,7 @@ use super::Letter;
 use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::clean::{clean, name};
+use crate::deliver::render::digest::{self, Row};
 use crate::deliver::render::subject::{kind, subject};
 use crate::deliver::render::{amount, words};
 use crate::model::alert::{Alert, AlertState, Severity};
@@ -53,6 +54,60 @@ pub fn body(form: Form, letter: &Letter<'_>, around: &Around<'_>) -> Value {
         Form::Teams => teams(letter, around),
         Form::Alertmanager => alertmanager(letter, around),
         Form::PagerDuty => pager_duty(letter, around),
+    }
+}
+
+/// Alerts that a chat message has room for by name; Slack takes 50 blocks.
+const MOST_NAMED: usize = 20;
+
+/// One message about all of these letters; `answers`: of each, in their order.
+pub fn digest(form: Form, letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>) -> Value {
+    let page = digest::page(letters, answers, base_url);
+    let more = page.rows.len().saturating_sub(MOST_NAMED);
+    let more = (more > 0).then(|| format!("and {more} more: tollgate alerts list"));
+    let rows = page.rows.iter().take(MOST_NAMED);
+    let links = |row: &Row| {
+        let page = row.link.iter().map(|url| ("Open", url.clone()));
+        page.chain(row.answers.iter().map(|answer| (answer.label, answer.url.clone()))).collect::<Vec<_>>()
+    };
+    match form {
+        Form::Slack => {
+            let section = |text: String| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
+            let mut blocks =
+                vec![json!({"type": "header", "text": {"type": "plain_text", "text": clean(&page.subject, LONGEST_LINE), "emoji": false}})];
+            for row in rows {
+                let links: Vec<String> = links(row).iter().map(|(label, url)| format!("<{url}|{label}>")).collect();
+                let title = escaped(&format!("[{}] {}", row.badge, row.title));
+                blocks.push(section(
+                    format!("*{title}*\n{}\nSince {}\n{}", escaped(&row.place), escaped(&row.since), links.join("  ·  "))
+                        .trim_end()
+                        .to_string(),
+                ));
+            }
+            blocks.extend(more.map(section));
+            json!({"text": escaped(&clean(&page.subject, LONGEST_LINE)), "blocks": blocks})
+        }
+        Form::Teams => {
+            let block = |text: String| json!({"type": "TextBlock", "text": text, "wrap": true});
+            let mut body = vec![
+                json!({"type": "TextBlock", "text": plain(&clean(&page.subject, LONGEST_LINE)), "wrap": true, "weight": "bolder", "size": "medium"}),
+            ];
+            for row in rows {
+                let links: Vec<String> = links(row).iter().map(|(label, url)| format!("[{label}]({url})")).collect();
+                let title = plain(&format!("[{}] {}", row.badge, row.title));
+                body.push(block(
+                    format!("**{title}**\n\n{}\n\nSince {}\n\n{}", plain(&row.place), plain(&row.since), links.join(" · "))
+                        .trim_end()
+                        .to_string(),
+                ));
+            }
+            body.extend(more.map(block));
+            card(body, Vec::new())
+        }
+        // Programs are told of one alert at a time, see `Channels::machines`: none is lost if one is asked all the same.
+        Form::CloudEvents | Form::Alertmanager | Form::PagerDuty => {
+            letters.iter().map(|letter| body(form, letter, &Around::default())).collect()
+        }
     }
 }
 
@@ -180,6 +235,10 @@ fn teams(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     }
     let action = |(label, url): (&str, String)| json!({"type": "Action.OpenUrl", "title": label, "url": url});
     let actions: Vec<Value> = links(alert, around).into_iter().map(action).collect();
+    card(body, actions)
+}
+
+fn card(body: Vec<Value>, actions: Vec<Value>) -> Value {
     let card = json!({
         "type": "AdaptiveCard", "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "version": "1.4",
         "body": body, "actions": actions, "msteams": {"width": "Full"},

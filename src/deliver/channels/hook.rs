@@ -7,8 +7,8 @@ use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::email::SendError;
-use super::forms::{Around, Form, body};
-use super::{Letter, letter_id};
+use super::forms::{Around, Form, body, digest};
+use super::{Letter, digest_id, letter_id};
 use crate::deliver::answer::Link;
 use crate::deliver::render::clean::clean;
 use crate::model::wire::{Envelope, OutputForm, cloud_event_headers_alert};
@@ -63,13 +63,36 @@ impl Hook {
     /// # Errors
     /// Nobody answers, or not with 2xx. What is worth trying again: no answer, 408, 425, 429, 5xx.
     pub async fn send(&self, letter: &Letter<'_>, answers: &[Link]) -> Result<String, SendError> {
-        let HookSettings { form, url, secret, base_url, repeat_interval_ms, .. } = &self.settings;
+        let HookSettings { form, secret, base_url, repeat_interval_ms, .. } = &self.settings;
         let id = letter_id(letter);
         let secret = secret.as_ref().map(|secret| secret.expose_secret());
         let around = Around { secret, base_url: base_url.as_deref(), repeat_interval_ms: *repeat_interval_ms, answers };
         let body = body(*form, letter, &around).to_string();
         let headers = self.headers(letter, &id, &body)?;
-        let request = self.client.post(url.expose_secret()).headers(headers).body(body);
+        self.post(headers, body).await?;
+        Ok(id)
+    }
+
+    /// Posts one letter about all of these.
+    ///
+    /// # Errors
+    /// As [`Hook::send`].
+    pub async fn send_digest(&self, letters: &[Letter<'_>], answers: &[Vec<Link>]) -> Result<String, SendError> {
+        let Some(first) = letters.first() else { return Err(SendError::Unsendable { why: "a digest of nothing".to_string() }) };
+        let id = digest_id(letters);
+        let body = digest(self.settings.form, letters, answers, self.settings.base_url.as_deref()).to_string();
+        let headers = self.headers(first, &id, &body)?;
+        self.post(headers, body).await?;
+        Ok(id)
+    }
+
+    /// Whether people read it, not programs.
+    pub fn is_for_people(&self) -> bool {
+        matches!(self.settings.form, Form::Slack | Form::Teams)
+    }
+
+    async fn post(&self, headers: HeaderMap, body: String) -> Result<(), SendError> {
+        let request = self.client.post(self.settings.url.expose_secret()).headers(headers).body(body);
         let temporary = |error: reqwest::Error| {
             // The address may be a secret.
             let why = clean(&chain(&error.without_url()), LONGEST_ANSWER);
@@ -78,7 +101,7 @@ impl Hook {
         let response = request.send().await.map_err(temporary)?;
         let status = response.status();
         if status.is_success() {
-            return Ok(id);
+            return Ok(());
         }
         let answer = response.text().await.unwrap_or_default();
         let (server, why) = (self.shown.clone(), format!("it answered {status}: {}", clean(&answer, LONGEST_ANSWER)));

@@ -101,6 +101,31 @@ fn names_are_only_names() {
 }
 
 #[test]
+fn a_digest_is_one_message_and_names_stay_names() {
+    let evil = "<!channel> *bold* [a](https://evil.example)\r\n@everyone \u{202e}txt";
+    let alerts: Vec<Alert> = (0..30).map(|number| Alert { id: format!("x/{number}"), team: evil.to_owned(), ..sample::spike() }).collect();
+    let receiver = Receiver::Hook("ops".into());
+    let letters: Vec<Letter<'_>> =
+        alerts.iter().map(|alert| Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at }).collect();
+    for form in [Form::Slack, Form::Teams] {
+        let posted = super::forms::digest(form, &letters, &[], Some("https://gate.example.com"));
+        let mut all = Vec::new();
+        texts(&posted, &mut all);
+        let shown = all.join("\n");
+        assert!(shown.contains("30 alerts") && shown.contains("and 10 more"), "{shown}");
+        assert!(!shown.contains(['\r', '\u{202e}']) && !shown.contains("](https://evil") && posted.to_string().len() < 30_000, "{shown}");
+        let sections = all.iter().filter(|text| text.contains("Since "));
+        assert!(form == Form::Teams || sections.clone().all(|text| !text.contains("<!channel")), "{shown}");
+        assert_eq!(sections.count(), 20);
+    }
+    for form in [Form::CloudEvents, Form::Alertmanager, Form::PagerDuty] {
+        assert_eq!(super::forms::digest(form, &letters, &[], None).as_array().unwrap().len(), 30, "{form:?}: none is lost");
+    }
+    assert_eq!(digest_id(&letters), digest_id(&letters));
+    assert_ne!(digest_id(&letters), digest_id(&letters[1..]));
+}
+
+#[test]
 fn each_attempt_has_the_same_id_and_each_repetition_another() {
     let spike = sample::spike();
     let receiver = Receiver::Hook("ops".into());

@@ -13,7 +13,7 @@ use super::{Context, subject, when, words};
 
 const MOST_CAUSES: usize = 5;
 const MOST_STEPS: usize = 6;
-const LONGEST_ID: usize = 300;
+pub const LONGEST_ID: usize = 300;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Page {
@@ -79,7 +79,7 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
     }
 }
 
-fn tone(alert: &Alert) -> &'static str {
+pub fn tone(alert: &Alert) -> &'static str {
     match (alert.state, alert.severity) {
         (AlertState::Resolved, _) => "good",
         (AlertState::Retracted, _) => "calm",
@@ -184,7 +184,7 @@ fn ids(alert: &Alert, topic: &str) -> Vec<Fact> {
 }
 
 /// `<base>/alerts/<id>`, with everything but the slash of the id percent-encoded.
-fn link(base: &str, id: &str) -> Option<String> {
+pub fn link(base: &str, id: &str) -> Option<String> {
     let base = base.trim().trim_end_matches('/');
     if !(base.starts_with("https://") || base.starts_with("http://")) {
         return None;
