@@ -18,8 +18,7 @@ use crate::model::wire::{self, OutputForm, SchemaName};
 /// # Errors
 /// The key file cannot be read or made, or is too short to be a key.
 pub fn signer(settings: &Settings) -> Result<Option<Arc<Signer>>> {
-    let base_url = settings.mail.as_ref().and_then(|mail| mail.base_url.as_deref());
-    let (Some(path), Some(base_url)) = (&settings.answers.key_file, base_url) else { return Ok(None) };
+    let (Some(path), Some(base_url)) = (&settings.answers.key_file, &settings.answers.base_url) else { return Ok(None) };
     let key = key(path).with_context(|| format!("answers.key_file {}", path.display()))?;
     Ok(Some(Arc::new(Signer::new(&key, base_url, settings.answers.valid_ms))))
 }

@@ -152,7 +152,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let mutes = duty::mutes(root.tables("mute"), &schedules);
     let inhibits = together::inhibits(root.tables("inhibit"));
     let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, &reach, &schedules));
-    let answers = with(&mut root, "answers", |section| shell::answers(section, mail.as_ref()));
+    let answers = with(&mut root, "answers", shell::answers);
     let http = with(&mut root, "http", shell::http);
     let log = with(&mut root, "log", shell::log);
     root.finish();

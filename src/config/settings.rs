@@ -250,6 +250,8 @@ pub struct SelectSettings {
 pub struct AnswerSettings {
     /// Holds the key that signs links, and is made if it is not there; absent = letters have no links.
     pub key_file: Option<PathBuf>,
+    /// Where people reach our HTTP address; without a slash at the end.
+    pub base_url: Option<String>,
     pub valid_ms: i64,
 }
 

@@ -219,14 +219,17 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach, sched
     settings
 }
 
-pub fn answers(section: &mut Section, mail: Option<&MailSettings>) -> AnswerSettings {
-    let settings = AnswerSettings { key_file: section.path("key_file"), valid_ms: section.duration("valid_for", "1h", "90d") };
-    if settings.key_file.is_some() && mail.is_none_or(|mail| mail.base_url.is_none()) {
-        section.warn(
-            "key_file",
-            "is set, but not mail.base_url, so that no link can be made",
-            "say where people reach the pages: base_url",
-        );
+pub fn answers(section: &mut Section) -> AnswerSettings {
+    let settings = AnswerSettings {
+        key_file: section.path("key_file"),
+        base_url: url(section, "base_url"),
+        valid_ms: section.duration("valid_for", "1h", "90d"),
+    };
+    if settings.key_file.is_some() && settings.base_url.is_none() {
+        section.complain("key_file", Complaint::new("is set, but not 'base_url'", "say where people reach http.listen: base_url = \"https://tollgate.example.com\""));
+    }
+    if settings.key_file.is_none() && section.has("base_url") {
+        section.complain("base_url", Complaint::new("is set, but not 'key_file'", "name a file for the key that signs links; it is made if it is not there"));
     }
     settings
 }

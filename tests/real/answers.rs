@@ -13,11 +13,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const BASE: &str = "https://gate.example.com";
 
 fn deployment(name: &str, smtp: &Smtp, more: &str) -> Deployment {
-    let settings = format!("[answers]\nkey_file = 'answers.key'\n{more}");
-    let deployment = Deployment::new(name, smtp, &settings);
-    let text = std::fs::read_to_string(&deployment.config).unwrap();
-    std::fs::write(&deployment.config, text.replace("[mail]", &format!("[mail]\nbase_url = '{BASE}'"))).unwrap();
-    deployment
+    Deployment::new(name, smtp, &format!("[answers]\nkey_file = 'answers.key'\nbase_url = '{BASE}'\n{more}"))
 }
 
 /// An alert as watch would write it.

@@ -36,7 +36,7 @@ fn config(size: &Size, port: u16) -> String {
     let mut text = format!(
         "[mail]\nhost = 'localhost'\nport = {port}\nusername = 'tollgate'\npassword_file = 'password'\nca_file = '{}'\n\
          from = 'Tollgate <tollgate@example.com>'\ntimeout = '3s'\n\
-         [deliver]\nrepeat_interval = '0s'\nfirst_retry = '1s'\nlongest_retry = '2s'\nin_flight = {IN_FLIGHT}\n\
+         [deliver]\nrepeat_interval = '0s'\nfirst_retry = '1s'\nlongest_retry = '2s'\nin_flight = {IN_FLIGHT}\nstorm = 0\nparents_inhibit = false\n\
          [[route]]\nreceivers = ['pager@example.com']\nleast_severity = 'critical'\ngo_on = true\n",
         test_ca().ca.display()
     );

@@ -25,7 +25,7 @@ fn one_that_is_down_delays_nobody_else() {
     let hooks = hooks.concat();
     let receivers = "'oncall@example.com', 'hook:stuck', 'hook:down', 'hook:broken'";
     let route = format!("[[route]]\nreceivers = [{receivers}]\nleast_severity = 'info'\n");
-    let deployment = Deployment::new("lanes", &smtp, &format!("first_retry = '1s'\nlongest_retry = '1s'\n{hooks}{route}"));
+    let deployment = Deployment::new("lanes", &smtp, &format!("first_retry = '1s'\nlongest_retry = '1s'\nstorm = 0\n{hooks}{route}"));
     let _process = deployment.start_with(&["--only", "deliver"]);
     let template: Value = serde_json::from_str(include_str!("../data/alerts/spike.json")).unwrap();
     let line = |number: usize| {
