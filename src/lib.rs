@@ -80,6 +80,7 @@ pub mod intake;
 pub mod kafka;
 pub mod lab;
 pub mod ledger;
+pub mod lineage;
 pub mod metrics;
 pub mod model;
 pub mod policy;

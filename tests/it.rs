@@ -1,5 +1,6 @@
 //! The one integration binary: `contract` holds schemas to their examples, `dashboard` holds Grafana to the metrics, `demo` plays the
-//! demo, `policy` reads policies, `readme` holds the README to the program, `real` runs against real parts, `tidy` holds the rules of the house.
+//! demo, `lab` tries a setting, `policy` reads policies, `readme` holds the README to the program, `real` runs against real parts, `tidy`
+//! holds the rules of the house.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +12,7 @@
 mod contract;
 mod dashboard;
 mod demo;
+mod lab;
 mod policy;
 mod readme;
 mod real;

@@ -9,6 +9,7 @@ pub mod bench;
 mod check;
 mod config;
 mod confirm;
+mod data_flow;
 mod demo;
 mod duty;
 mod explain;
@@ -81,6 +82,7 @@ enum Command {
     Route(route::Arguments),
     Policy(policy::Arguments),
     Ask(ask::Arguments),
+    DataFlow(data_flow::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
     Score(score::Arguments),
@@ -166,6 +168,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Route(arguments) => route::run(arguments)?,
         Command::Policy(arguments) => policy::run(arguments)?,
         Command::Ask(arguments) => ask::run(arguments)?,
+        Command::DataFlow(arguments) => data_flow::run(arguments)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Score(arguments) => score::run(arguments)?,

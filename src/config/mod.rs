@@ -6,6 +6,7 @@
 mod broker;
 mod duty;
 mod env;
+mod lineage;
 pub mod policies;
 pub mod prices;
 pub mod problem;
@@ -34,6 +35,7 @@ use self::settings::Settings;
 use self::tree::{Table, Value};
 pub use self::units::duration_ms;
 use crate::intake::rules::IntakeRules;
+use crate::lineage::rules::LineageRules;
 use crate::model::money::Currency;
 use crate::watch::rules::WatchRules;
 
@@ -52,6 +54,7 @@ pub struct Loaded {
     pub settings: Settings,
     pub intake: IntakeRules,
     pub watch: WatchRules,
+    pub lineage: LineageRules,
     pub price_files: Vec<PriceFile>,
     /// `None`: `policies.dir` is not set.
     pub policies: Option<Arc<PolicyFolder>>,
@@ -136,6 +139,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let (book, price_files) = with(&mut root, "prices", prices::prices);
     let (intake, intake_settings) = rules::intake(&mut root, &common, book);
     let policies = with(&mut root, "policies", policies::of_section);
+    let lineage = with(&mut root, "lineage", lineage::lineage);
     let kafka = with(&mut root, "kafka", |section| broker::kafka(section, host_name));
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));
     let schemas = with(&mut root, "schemas", shell::schemas);
@@ -175,7 +179,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
         http,
         log,
     };
-    Loaded { settings, intake, watch, price_files, policies, warnings: Vec::new() }
+    Loaded { settings, intake, watch, lineage, price_files, policies, warnings: Vec::new() }
 }
 
 /// Reads one section to its end.

@@ -66,6 +66,7 @@ impl Screen {
                     AlertKind::PriceChange => "PRICE",
                     AlertKind::ModelSwitch => "MODEL",
                     AlertKind::SpendMoved => "MOVED",
+                    AlertKind::SpendDrop => "DROP",
                 };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }

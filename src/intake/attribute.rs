@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::pattern::matches;
 use super::rules::{AttributedTeam, AttributionRule};
 use super::validate::clean;
 use crate::model::Text;
 use crate::model::leaf::UNATTRIBUTED;
+use crate::model::pattern::matches;
 use crate::model::usage::UsageEvent;
 
 pub fn attribute<'e>(event: &'e UsageEvent<'_>, rules: &'e [AttributionRule]) -> Cow<'e, str> {

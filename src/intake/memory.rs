@@ -9,12 +9,13 @@ use std::borrow::Cow;
 use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
 use super::interner::Interner;
-use super::pattern;
+
 use super::price::{Convention, Counted, PerToken, Priced, Usage, price_by, query};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
 use super::validate::{LONGEST_TEXT, clean};
 use crate::model::Text;
 use crate::model::money::Currency;
+use crate::model::pattern;
 use crate::model::time::Timestamp;
 use crate::model::usage::UsageEvent;
 

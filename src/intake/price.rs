@@ -1,12 +1,12 @@
 //! What an event costs: what its source says, else usage times price book. Without a price it costs nothing and is counted as unpriced;
 //! it is never refused, because prices change and what was refused once would have to be refused again.
 
-use super::pattern::matches;
 #[cfg(test)]
 use super::rules::IntakeRules;
 use super::rules::{PriceQuery, Rate, SourceRule, Tariff, TokenKind};
 use super::validate::{LLM_TOKENS, REQUEST};
 use crate::model::money::{Currency, Nanos};
+use crate::model::pattern::matches;
 use crate::model::usage::{Tokens, UsageEvent};
 
 const NANOS_PER_UNIT: i128 = 1_000_000_000;

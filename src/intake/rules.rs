@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pattern;
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
+use crate::model::pattern;
 use crate::model::time::Timestamp;
 
 /// Everything intake's verdicts depend on besides the record itself. Changed between two transactions only.

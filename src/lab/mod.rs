@@ -3,6 +3,7 @@
 
 pub mod backtest;
 pub mod csv;
+pub mod data_flow;
 pub mod explain;
 pub mod score;
 mod spacing;

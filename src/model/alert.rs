@@ -55,10 +55,12 @@ pub enum AlertKind {
     ModelSwitch,
     /// One project, model or leaf spends more and another one less by as much: the team's spend is as usual.
     SpendMoved,
+    /// A team or project takes hardly anything for hours in which it always took something.
+    SpendDrop,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 7] = [
+    pub const ALL: [AlertKind; 8] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -66,6 +68,7 @@ impl AlertKind {
         AlertKind::PriceChange,
         AlertKind::ModelSwitch,
         AlertKind::SpendMoved,
+        AlertKind::SpendDrop,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -77,6 +80,7 @@ impl AlertKind {
             AlertKind::PriceChange => "price_change",
             AlertKind::ModelSwitch => "model_switch",
             AlertKind::SpendMoved => "spend_moved",
+            AlertKind::SpendDrop => "spend_drop",
         }
     }
 
@@ -191,6 +195,9 @@ pub struct Alert {
     /// The last hours of the series, for a picture.
     #[serde(default)]
     pub history: Vec<HistoryPoint>,
+    /// What people have said about it, oldest first.
+    #[serde(default)]
+    pub feedback: Vec<Said>,
     /// Whether people are to be told; false in a team's first 24 hours (but for `runaway`) and in observe mode.
     pub notify: bool,
     /// IANA name of the team's time zone, for what people read.
@@ -199,6 +206,24 @@ pub struct Alert {
     /// Revision of the rules that decided.
     #[serde(with = "super::wire::fields::long", default)]
     pub rules_revision: u64,
+}
+
+/// Who said what about an alert, when, and for how long it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// `ack`, `expected`, `planned`, `not_an_anomaly`, `reopen`.
+    pub verdict: String,
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// Where it was said: a mail, a chat, the web page.
+    pub source: String,
+    pub said_at: Timestamp,
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 fn utc() -> String {

@@ -107,7 +107,8 @@ fn key(region: &str) -> String {
     key
 }
 
-fn blocs(country: &str) -> Vec<&'static str> {
+/// Of a country (ISO 3166-1 alpha-2): ASIA, EEA, EU.
+pub fn blocs(country: &str) -> Vec<&'static str> {
     let is_eu = EU.contains(&country);
     let is_in = [("ASIA", ASIA.contains(&country)), ("EEA", is_eu || EEA_BESIDE.contains(&country)), ("EU", is_eu)];
     is_in.into_iter().filter(|(_, is)| *is).map(|(bloc, _)| bloc).collect()

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::episode::Episode;
+use super::budget::Budget;
 use super::series::{Grain, HourList, LeafState, Node};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::time::Hour;
@@ -21,13 +22,22 @@ pub(crate) struct AccountState {
     /// Ids in the order of their scopes.
     order: Vec<NodeId>,
     pub episodes: BTreeMap<String, Episode>,
+    pub budget: Budget,
     /// Open episodes as last counted.
     pub open_episodes: usize,
 }
 
 impl AccountState {
     pub fn new(account: Account) -> AccountState {
-        AccountState { account, slots: Vec::new(), free: Vec::new(), order: Vec::new(), episodes: BTreeMap::new(), open_episodes: 0 }
+        AccountState {
+            account,
+            slots: Vec::new(),
+            free: Vec::new(),
+            order: Vec::new(),
+            episodes: BTreeMap::new(),
+            budget: Budget::default(),
+            open_episodes: 0,
+        }
     }
 
     /// Series in this account.
@@ -153,6 +163,11 @@ impl AccountState {
         self.open_episodes().map(|episode| episode.onset.hour()).min()
     }
 
+    /// Episodes of too much that are not over: those that too much can belong to.
+    pub fn open_rises(&self) -> impl Iterator<Item = &Episode> {
+        self.open_episodes().filter(|episode| !episode.is_of_fall())
+    }
+
     /// Episodes that are not over.
     pub fn open_episodes(&self) -> impl Iterator<Item = &Episode> {
         self.episodes.values().filter(|episode| episode.is_open())
@@ -162,6 +177,6 @@ impl AccountState {
 /// Ids, slots that are free and caches are nobody's business: two accounts are the same if they say the same by name.
 impl PartialEq for AccountState {
     fn eq(&self, other: &AccountState) -> bool {
-        self.account == other.account && self.episodes == other.episodes && self.nodes().eq(other.nodes())
+        self.account == other.account && self.episodes == other.episodes && self.budget == other.budget && self.nodes().eq(other.nodes())
     }
 }

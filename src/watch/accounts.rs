@@ -41,6 +41,11 @@ impl Accounts {
         (number, &mut self.states[number as usize])
     }
 
+    /// The accounts of a team, in the order of their names.
+    pub fn of_team(&self, team: &str) -> impl Iterator<Item = (u32, &AccountState)> {
+        self.iter().filter(move |(_, state)| *state.account.team == *team)
+    }
+
     /// The account behind one in order; the first one behind none.
     pub fn after(&self, done: Option<&Account>) -> Option<(&Account, u32)> {
         use std::ops::Bound::{Excluded, Unbounded};

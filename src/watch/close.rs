@@ -1,9 +1,13 @@
 //! Closes hours that the watermark has passed: final verdicts, roll-ups, and only then do baselines learn them.
 
+use std::sync::Arc;
+
+use super::Moment;
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
-use super::baseline::LocalHour;
+use super::baseline::{Learn, LocalHour};
 use super::detect::verdict;
+use super::feedback;
 use super::history::Point;
 use super::judge::{self, Judged};
 use super::recent::Held;
@@ -54,18 +58,20 @@ pub(crate) fn close_slice(shard: &mut Shard, rules: &WatchRules, most_series: us
 }
 
 fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let moment = shard.moment(rules);
+    let Some(account) = shard.accounts.get(number).map(|state| state.account.clone()) else { return };
+    feedback::end_of_hour(shard, &account.team, hour);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     let Some(state) = shard.accounts.get_mut(number) else { return };
     if state.born().is_none_or(|born| born > hour) {
         return;
     }
-    let account = state.account.clone();
     let local = judge::local_hour_of(rules, &account.team, hour);
     let born = state.nodes().filter(|node| node.closed.born <= hour).map(|node| node.scope.clone());
     let scopes: Vec<Scope> = born.collect();
     let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, &account, scope, hour, local, rules)).collect();
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
-    let mut changed: Vec<NodeId> = judged.iter().filter_map(|judged| learn(state, judged, hour, local)).collect();
+    let mut changed: Vec<NodeId> = judged.iter().filter_map(|judged| learn(state, judged, hour, local, moment)).collect();
     let in_episodes = state.hours_of_episodes();
     let held =
         Held { holds: &|hour| in_episodes.contains(&hour), onset: state.first_onset().map_or(hour.next(), |onset| onset.min(hour.next())) };
@@ -107,16 +113,22 @@ fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>) {
 }
 
 /// Buckets that belong to an alert stay out of the tail, else the next incident would look normal.
-fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour) -> Option<NodeId> {
+fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour, moment: Moment<'_>) -> Option<NodeId> {
     let related = |scope: &Scope| scope.within(&judged.scope) || judged.scope.within(scope);
-    let in_episode = state.open_episodes().any(|episode| related(&episode.scope) && episode.hours.contains_key(&hour));
+    let in_episode = state.open_rises().any(|episode| related(&episode.scope) && episode.hours.contains_key(&hour));
     let told = judged.verdict.fires || (in_episode && judged.actual > judged.expectation.upper);
-    let lesson = verdict::lesson(&judged.verdict, &judged.expectation, told);
+    let book = moment.books.get(&state.account.team);
+    let is_allowed = book.is_some_and(|book| book.allows(&judged.scope, hour, judged.actual, judged.expectation.expected));
+    // What somebody expects is not what is usual: the old normal holds again when it is over.
+    let is_set_aside = told && book.is_some_and(|book| book.sets_aside(&judged.scope, hour));
+    let lesson = if is_allowed { Learn::Normal } else { verdict::lesson(&judged.verdict, &judged.expectation, told) };
     let id = state.id_of(&judged.scope)?;
     let node = state.node_mut(id)?;
     let known = judged.expectation.hours_seen > 0;
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
-    node.closed.baseline.observe(hour, local, judged.actual, lesson);
+    if !is_set_aside {
+        node.closed.baseline.observe(hour, local, judged.actual, lesson);
+    }
     node.closed.history.push(Point { hour, actual: judged.actual as f32, band });
     if let Grain::Sum(sum) = &mut node.grain {
         sum.hours.remove(hour);

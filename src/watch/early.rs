@@ -1,5 +1,7 @@
 //! Judges hours that are still open: an additive upper-tail test and the guard on minutes, why an alert takes seconds and not an hour.
 
+use std::sync::Arc;
+
 use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
 use super::alert::{habit, moved, select};
@@ -17,7 +19,8 @@ const REPORTED_WITHIN: i64 = 10;
 
 pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     // In the order of names, so that numbers, which depend on who came first, have no say.
     let name = |shard: &Shard, number: u32| shard.accounts.get(number).map(|state| state.account.clone());
     let mut in_order: Vec<(Option<Account>, Hour, u32, Vec<NodeId>)> =
@@ -43,7 +46,7 @@ fn judge_open_hour(
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
-    let series = judge::series_in_team(state);
+    let series = judge::series_in_team(state, hour, moment.rules);
     let mut spiking: Vec<Scope> = Vec::new();
     let mut running_away = Vec::new();
     for id in touched {

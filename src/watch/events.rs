@@ -1,13 +1,15 @@
 //! Events that come whole, not summed: each goes to what judges it.
 
+use super::feedback;
 use super::rules::WatchRules;
 use super::shard::Shard;
 use crate::model::effect::Effect;
 use crate::model::partial::ShardEvent;
 
 /// What one event leads to. What changes of the shard is among the changes of the same transaction: a restore does not see it again.
-pub(super) fn take(_shard: &mut Shard, event: &ShardEvent, _offset: i64, _rules: &WatchRules, _effects: &mut Vec<Effect>) {
+pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     match event {
-        ShardEvent::Resource(_) | ShardEvent::Activity(_) | ShardEvent::Feedback(_) => {}
+        ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
+        ShardEvent::Resource(_) | ShardEvent::Activity(_) => {}
     }
 }

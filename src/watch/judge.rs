@@ -5,7 +5,7 @@ use super::account::{AccountState, NodeId};
 use super::baseline::{Baseline, Channel, Expectation, LocalHour};
 use super::detect::{runaway, verdict};
 use super::rules::{Thresholds, WatchRules};
-use super::series::{CachedBound, Node, to_units};
+use super::series::{CachedBound, Grain, Node, to_units};
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
@@ -76,7 +76,8 @@ pub(crate) fn judge(
     let node = state.get(scope)?;
     let actual = to_units(node.hour(hour).cost);
     let expectation = node.closed.baseline.expect(hour, local);
-    let verdict = verdict::judge(&node.closed.baseline, &expectation, actual, thresholds(rules, account, scope), series_in_team(state));
+    let verdict =
+        verdict::judge(&node.closed.baseline, &expectation, actual, thresholds(rules, account, scope), series_in_team(state, hour, rules));
     Some(Judged { scope: scope.clone(), actual, expectation, verdict })
 }
 
@@ -87,17 +88,17 @@ pub(crate) fn normal(node: &Node, hour: Hour, local: LocalHour, actual: f64, cha
 }
 
 /// Whether an open hour already holds more than the whole hour may; one comparison once the bound is known.
-pub(crate) fn crosses(node: &mut Node, series: u32, hour: Hour, local: LocalHour, limits: &Thresholds, moment: Moment<'_>) -> bool {
+pub(crate) fn crosses(node: &mut Node, series: f64, hour: Hour, local: LocalHour, limits: &Thresholds, moment: Moment<'_>) -> bool {
     let sum = node.hour(hour);
     if sum.has_negative {
         return false;
     }
     let closed = moment.closed_through.map_or(0, |closed| closed.0.saturating_add(1)) as u64;
     let stamp = (moment.rules.revision << 32 | (closed & 0xffff_ffff)).wrapping_add(1);
-    if node.bound.hour != hour || node.bound.stamp != stamp {
+    if node.bound.hour != hour || node.bound.stamp != stamp || node.bound.series != series {
         let expectation = node.closed.baseline.expect(hour, local);
         let bound = verdict::bound(&node.closed.baseline, &expectation, limits, series).unwrap_or(f64::INFINITY);
-        node.bound = CachedBound { hour, stamp, bound };
+        node.bound = CachedBound { hour, stamp, series, bound };
     }
     to_units(sum.cost) >= node.bound.bound
 }
@@ -122,6 +123,10 @@ pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHo
     runaway::judge(minutes, &usual, limits)
 }
 
-pub(crate) fn series_in_team(state: &AccountState) -> u32 {
-    u32::try_from(state.len()).unwrap_or(u32::MAX)
+/// Series that share the team's budget of alerts: its leaves, since sums are the same money again; more if the budget is overdrawn.
+pub(crate) fn series_in_team(state: &AccountState, hour: Hour, rules: &WatchRules) -> f64 {
+    let Some(team) = state.get(&Scope::Team) else { return 1.0 };
+    let leaves = if let Grain::Sum(sum) = &team.grain { sum.leaves } else { 1 };
+    let limits = rules.thresholds(&state.account.team, "", "");
+    f64::from(leaves.max(1)) * libm::exp(state.budget.strictness(hour, limits.alerts_per_team_month, team.closed.born))
 }

@@ -1,6 +1,7 @@
 //! Adds partials to the open hours of their leaf and of every node above it; late ones amend hours that are closed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Shard;
 use super::account::{AccountState, NodeId};
@@ -73,7 +74,8 @@ pub(crate) fn add_to_open_hour(state: &mut AccountState, leaf: NodeId, partial: 
 /// Late data: within 48 hours the hour's roll-up is restated and alerts that cover it are amended; older amounts become a roll-up
 /// supplement (revision 0), to be added to what the hour already has. Baselines are not rewritten: later hours were judged by them.
 fn late(shard: &mut Shard, partial: &Partial, hour: Hour, closed: Hour, offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let moment = shard.moment(rules);
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
     if closed.0 - hour.0 >= AMENDABLE_HOURS {
         let mut totals = HourTotals::default();

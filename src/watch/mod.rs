@@ -9,11 +9,13 @@ mod accounts;
 pub mod alert;
 pub mod baseline;
 mod billed;
+mod budget;
 mod close;
 pub mod detect;
 mod early;
 mod events;
 pub mod explain;
+mod feedback;
 mod history;
 mod judge;
 mod legacy;
@@ -34,6 +36,7 @@ pub mod watermark;
 pub use self::restore::{Replay, Restorer};
 pub use self::shard::{Closing, Header, Shard};
 
+use self::feedback::Books;
 use self::rules::WatchRules;
 use crate::model::time::{Hour, Timestamp};
 
@@ -41,6 +44,8 @@ use crate::model::time::{Hour, Timestamp};
 #[derive(Clone, Copy)]
 pub(crate) struct Moment<'a> {
     pub rules: &'a WatchRules,
+    /// What people have said.
+    pub books: &'a Books,
     pub shard_time: Timestamp,
     pub closed_through: Option<Hour>,
 }

@@ -81,6 +81,8 @@ pub struct CachedBound {
     pub hour: Hour,
     /// Made from the last closed hour and the rules' revision; 0 = there is none yet.
     pub stamp: u64,
+    /// What the series' budget was shared by.
+    pub series: f64,
     /// Infinite where nothing fires.
     pub bound: f64,
 }

@@ -1,11 +1,13 @@
 //! The shard: what is kept, where a series is found, and what one record of the shard log does to it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::account::NodeId;
 use super::accounts::Accounts;
+use super::feedback::Books;
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
@@ -25,6 +27,9 @@ use crate::model::time::{Hour, Timestamp};
 pub struct Shard {
     pub(super) header: Header,
     pub(super) accounts: Accounts,
+    /// Shared with the moment at which something is judged.
+    pub(super) books: Arc<Books>,
+    pub(super) unmatched_feedback: u64,
     places: Places,
     /// What the next transaction has to write.
     pub(super) pending: Pending,
@@ -86,6 +91,10 @@ struct Names(BTreeSet<Text>);
 pub(super) struct Pending {
     pub nodes: Vec<(u32, NodeId)>,
     pub episodes: BTreeSet<(u32, String)>,
+    /// Accounts whose budget has changed.
+    pub budgets: BTreeSet<u32>,
+    /// Teams of which somebody has said something.
+    pub books: BTreeSet<Text>,
     pub removed: Vec<StateKey>,
     /// Keys of an older format, to be deleted when their series is written anew.
     pub outdated: BTreeMap<(u32, NodeId), StateKey>,
@@ -109,6 +118,8 @@ impl Shard {
         Shard {
             header,
             accounts: Accounts::default(),
+            books: Arc::default(),
+            unmatched_feedback: 0,
             places: Places::default(),
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),
@@ -166,6 +177,11 @@ impl Shard {
         effects
     }
 
+    /// Words since the start about alerts that nobody here knows: over for long, or violations.
+    pub fn unmatched_feedback(&self) -> u64 {
+        self.unmatched_feedback
+    }
+
     /// [`Shard::apply`], and the close that it leads to at once: where there are no transactions.
     pub fn apply_whole(&mut self, record: &ShardRecord, offset: i64, append_time: Timestamp, rules: &WatchRules) -> Vec<Effect> {
         let mut effects = self.apply(record, offset, append_time, rules);
@@ -186,8 +202,8 @@ impl Shard {
         close::close_slice(self, rules, most_series)
     }
 
-    pub(super) fn moment<'a>(&self, rules: &'a WatchRules) -> Moment<'a> {
-        Moment { rules, shard_time: self.header.watermarks.shard_time(), closed_through: self.header.closed_through }
+    pub(super) fn moment<'a>(&self, rules: &'a WatchRules, books: &'a Books) -> Moment<'a> {
+        Moment { rules, books, shard_time: self.header.watermarks.shard_time(), closed_through: self.header.closed_through }
     }
 
     /// The leaf that an amount is counted in: its own, made if need be with `born` as its first hour, or its team's `(other)`.
@@ -365,6 +381,8 @@ impl Shard {
 
     pub(super) fn episodes_changed(&mut self, account: u32, ids: Vec<String>) {
         if !ids.is_empty() {
+            // An alert may have cost a part of it.
+            self.pending.budgets.insert(account);
             self.pending.episodes.extend(ids.into_iter().map(|id| (account, id)));
             self.count_alerts(account);
         }
@@ -457,6 +475,7 @@ impl PartialEq for Shard {
         self.header == other.header
             && (self.series, self.open_alerts) == (other.series, other.open_alerts)
             && self.accounts.used().eq(other.accounts.used())
+            && self.books == other.books
             && self.unsaved_names().eq(other.unsaved_names())
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
 use super::unsaved::MOST_SWEPT;
+use crate::model::Text;
 use crate::model::effect::StateChange;
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 
@@ -29,6 +30,10 @@ pub enum StateKey {
     LeafClosed(Account, LeafDimensions),
     LeafOpen(Account, LeafDimensions),
     Episode(Account, String),
+    /// What people have said, by team.
+    Book(Text),
+    /// How a team's budget of alerts stands.
+    Budget(Account),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,10 +65,19 @@ impl Shard {
         for (account, node) in std::mem::take(&mut self.pending.nodes) {
             self.write_series(Place { account, node }, &mut changes);
         }
+        for number in std::mem::take(&mut self.pending.budgets) {
+            let Some(state) = self.accounts.get(number) else { continue };
+            let value = Some(encode(&state.budget));
+            changes.push(StateChange { key: encode_key(&StateKey::Budget(state.account.clone())), value });
+        }
         for (number, id) in std::mem::take(&mut self.pending.episodes) {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = state.episodes.get(&id).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Episode(state.account.clone(), id)), value });
+        }
+        for team in std::mem::take(&mut self.pending.books) {
+            let value = self.books.get(&team).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Book(team)), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

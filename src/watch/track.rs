@@ -76,8 +76,8 @@ impl Track {
         }
         let Some(baseline) = &mut self.baseline else { return Seen { normal: None, score: 0.0, decision: None } };
         let expectation = baseline.expect(hour, local);
-        let up = verdict::judge(baseline, &expectation, value, &self.limits, 1);
-        let down = verdict::judge_below(baseline, &expectation, value, &self.limits, 1);
+        let up = verdict::judge(baseline, &expectation, value, &self.limits, 1.0);
+        let down = verdict::judge_below(baseline, &expectation, value, &self.limits, 1.0);
         let is_high = verdict::is_abnormal(&up, &expectation, value, &self.limits);
         let (score, fires, abnormal, excess) = match self.direction {
             Direction::Up => (up.score, up.fires, is_high, value - up.expected()),

@@ -72,6 +72,7 @@ fn so_far(alert: &Alert) -> String {
         (AlertKind::SpendSpike, _) => "",
         (AlertKind::Sustained, _) => "for hours, ",
         (AlertKind::LevelShift, _) => "new level, ",
+        (AlertKind::SpendDrop, _) => "gone quiet, ",
     };
     let billed = match alert.measure {
         Measure::Billed => " billed",
@@ -90,6 +91,7 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::PriceChange => "price change",
         AlertKind::ModelSwitch => "change of models",
         AlertKind::SpendMoved => "move",
+        AlertKind::SpendDrop => "drop in spend",
     }
 }
 

@@ -3,6 +3,7 @@
 mod billing;
 mod examples;
 mod hostile;
+mod lineage;
 mod memory;
 mod money;
 mod oracle;

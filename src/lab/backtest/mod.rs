@@ -4,7 +4,7 @@
 
 pub mod feed;
 pub mod labels;
-mod read;
+pub mod read;
 mod report;
 pub mod score;
 

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::super::Moment;
 use super::super::account::{AccountState, NodeId};
 use super::super::baseline::{Channel, LocalHour};
-use super::super::detect::runaway::Runaway;
 use super::super::detect::verdict;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
-use super::{moved, ratio, record, select};
+pub(crate) use super::open::{Trigger, open};
+use super::open::{class, spend};
+use super::{drop, moved, ratio, record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
-use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
@@ -96,160 +96,10 @@ pub(crate) fn channel_of(kind: AlertKind) -> Channel {
         AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::PriceChange | AlertKind::ModelSwitch | AlertKind::SpendMoved => {
             Channel::Bucket
         }
+        AlertKind::SpendDrop => Channel::Below,
         AlertKind::Sustained => Channel::Hours,
         AlertKind::LevelShift => Channel::Level,
     }
-}
-
-/// Why an episode opens, at which node.
-pub(crate) struct Trigger {
-    pub judged: Judged,
-    pub runaway: Option<Runaway>,
-    /// Of the guard on the cost per token.
-    pub ratio: Option<AlertKind>,
-    /// Another node spends less by as much.
-    pub moved: bool,
-    /// The first abnormal hour, if it is not the one that is judged.
-    pub since: Option<Hour>,
-}
-
-impl Trigger {
-    pub fn spike(judged: Judged) -> Trigger {
-        Trigger { judged, runaway: None, ratio: None, moved: false, since: None }
-    }
-
-    pub fn runaway(judged: Judged, runaway: Runaway) -> Trigger {
-        Trigger { runaway: Some(runaway), ..Trigger::spike(judged) }
-    }
-
-    pub fn ratio(judged: Judged, kind: AlertKind, since: Hour) -> Trigger {
-        Trigger { ratio: Some(kind), since: Some(since), ..Trigger::spike(judged) }
-    }
-
-    fn kind(&self) -> AlertKind {
-        match (self.ratio, &self.runaway, self.judged.verdict.channel) {
-            (Some(kind), ..) => kind,
-            _ if self.moved => AlertKind::SpendMoved,
-            (None, Some(_), _) => AlertKind::Runaway,
-            (None, None, Channel::Bucket | Channel::Below) => AlertKind::SpendSpike,
-            (None, None, Channel::Hours | Channel::Day) => AlertKind::Sustained,
-            (None, None, Channel::Level) => AlertKind::LevelShift,
-        }
-    }
-
-    fn onset(&self, hour: Hour) -> Timestamp {
-        match &self.runaway {
-            Some(runaway) => runaway.onset.start(),
-            None => self.since.unwrap_or(hour).start(),
-        }
-    }
-}
-
-/// Opens an episode, or reopens the one that closed at this node within the refractory time. Returns the ids that have changed.
-pub(crate) fn open(
-    state: &mut AccountState,
-    account: &Account,
-    hour: Hour,
-    trigger: Trigger,
-    provisional: bool,
-    moment: Moment<'_>,
-    effects: &mut Vec<Effect>,
-) -> Option<String> {
-    let scope = trigger.judged.scope.clone();
-    let limits = judge::thresholds(moment.rules, account, &scope);
-    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
-    let kind = trigger.kind();
-    let is_like = |episode: &&Episode| episode.scope == scope && class(episode.kind) == class(kind);
-    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
-    let again = recent
-        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
-        .max_by_key(|episode| episode.onset)
-        .map(|episode| episode.id.clone());
-    let fresh = new_episode(account, hour, &trigger, moment);
-    // One that was taken back and would be opened again under the same id goes on with its revisions.
-    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id)).cloned();
-    let mut episode = match known {
-        // The id is frozen, what happened is new.
-        Some(known) => Episode {
-            state: AlertState::Reopened,
-            onset: trigger.onset(hour),
-            severity: first_severity(kind),
-            closed_at: None,
-            quiet_hours: 0,
-            hours: BTreeMap::new(),
-            told_excess: Nanos::ZERO,
-            ..known
-        },
-        None => fresh,
-    };
-    let expected = from_units(trigger.judged.expected());
-    let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
-    episode.hours.insert(hour, HourExcess { actual, expected, provisional });
-    episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
-    episode.notify = told_to_people(state, account, hour, &trigger, moment);
-    episode.score = trigger.judged.verdict.score;
-    episode.stage = trigger.judged.expectation.stage;
-    episode.normal = super::words::normal(&trigger.judged.expectation, account, hour, moment.rules);
-    let id = episode.id.clone();
-    let next_state = episode.state;
-    state.episodes.insert(id.clone(), episode);
-    emit(state, account, &id, hour, next_state, true, moment, effects);
-    Some(id)
-}
-
-/// Kinds that go on as one another.
-fn class(kind: AlertKind) -> u8 {
-    match kind {
-        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::Sustained | AlertKind::LevelShift => 0,
-        AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
-        AlertKind::SpendMoved => 2,
-    }
-}
-
-fn first_severity(kind: AlertKind) -> Severity {
-    if kind == AlertKind::SpendMoved { Severity::Info } else { Severity::Warning }
-}
-
-fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
-    let onset = trigger.onset(hour);
-    let scope = trigger.judged.scope.clone();
-    let kind = trigger.kind();
-    let digest = hash128(&[
-        account.team.as_bytes(),
-        account.measure.as_str().as_bytes(),
-        account.currency.as_str().as_bytes(),
-        kind.as_str().as_bytes(),
-        scope.to_string().as_bytes(),
-        &onset.0.to_be_bytes(),
-    ]);
-    Episode {
-        id: format!("{}/{digest:032x}", account.team),
-        scope,
-        kind,
-        state: AlertState::Open,
-        severity: first_severity(kind),
-        revision: 0,
-        onset,
-        detected_at: moment.shard_time,
-        closed_at: None,
-        hours: BTreeMap::new(),
-        quiet_hours: 0,
-        guard_hour: None,
-        told_excess: Nanos::ZERO,
-        score: 0.0,
-        stage: Stage::New,
-        normal: String::new(),
-        causes: Vec::new(),
-        unexplained: 1.0,
-        notify: false,
-    }
-}
-
-/// Quiet by default: a team's first 24 hours mail nothing but the guard; a team under observation mails nothing at all.
-fn told_to_people(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> bool {
-    let observed = moment.rules.team(&account.team).is_some_and(|rule| rule.observe);
-    let known_for = state.born().map_or(0, |born| hour.0 - born.0);
-    !observed && !trigger.moved && (trigger.runaway.is_some() || known_for >= 24)
 }
 
 /// Adds what has arrived in an open hour to the episodes it belongs to. Returns the ids that have changed.
@@ -270,7 +120,7 @@ pub(crate) fn grow(
                     .is_some_and(|own| select::carries(episode, &own, spikes.iter())))
     };
     let open: Vec<(String, Scope, bool)> = state
-        .open_episodes()
+        .open_rises()
         // What a token costs is told when the hour is complete.
         .filter(|episode| !episode.is_of_ratio() && state.id_of(&episode.scope).is_some_and(|id| touched.binary_search(&id).is_ok()))
         .filter(|episode| episode.hours.contains_key(&hour) || is_spiking(episode))
@@ -299,8 +149,12 @@ pub(crate) fn grow(
 fn worth_telling(state: &AccountState, account: &Account, id: &str, moment: Moment<'_>) -> bool {
     let Some(episode) = state.episodes.get(id) else { return false };
     let limits = judge::thresholds(moment.rules, account, &episode.scope);
-    let grown = to_units(episode.excess()) >= limits.update_growth * to_units(episode.told_excess);
-    grown || record::severity(episode, limits) > episode.severity
+    let hour = episode.hours.last_key_value().map_or(episode.onset.hour(), |(hour, _)| *hour);
+    let is_patient = moment.books.get(&account.team).is_some_and(|book| book.is_patient(episode, hour));
+    let was_patient = matches!(episode.state, AlertState::Acknowledged | AlertState::Expected);
+    let growth = if is_patient { limits.update_growth * limits.update_growth } else { limits.update_growth };
+    let grown = to_units(episode.excess()).abs() >= growth * to_units(episode.told_excess).abs();
+    grown || (was_patient && !is_patient) || record::severity(episode, limits) > episode.severity
 }
 
 /// Final word on an hour: confirms, extends, ends or takes back open episodes, then opens new ones. Returns the ids that have changed.
@@ -328,6 +182,9 @@ pub(crate) fn close_hour(
         let trigger = Trigger { moved, ..Trigger::spike(chosen) };
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
+    for trigger in drop::triggers(state, account, hour, judged, moment) {
+        changed.extend(open(state, account, hour, trigger, false, moment, effects));
+    }
     changed.extend(forget_old(state, hour));
     changed
 }
@@ -346,6 +203,9 @@ fn abnormal(
 ) -> Option<f64> {
     if episode.is_of_ratio() {
         return ratio::goes_on(state, episode, hour);
+    }
+    if episode.is_of_fall() {
+        return drop::goes_on(episode, judged);
     }
     // A move that has become more spend is another matter, and told as one.
     if episode.kind == AlertKind::SpendMoved && moved::counterpart(state, account, judged, hour, local, 1.0, moment).is_none() {
@@ -392,6 +252,10 @@ fn settle_hour(
     episode.quiet_hours = episode.quiet_hours.saturating_add(1);
     if episode.hours.is_empty() {
         episode.closed_at = Some(hour.end());
+        let taken_back = episode.clone();
+        if class(taken_back.kind) == 0 && taken_back.state != AlertState::Reopened {
+            spend(state, account, &taken_back, hour, -1.0, moment);
+        }
         emit(state, account, id, hour, AlertState::Retracted, true, moment, effects);
     } else if episode.quiet_hours >= limits.quiet_hours_to_close || episode.kind == AlertKind::SpendMoved {
         episode.closed_at = Some(hour.end());
@@ -440,7 +304,7 @@ fn forget_old(state: &mut AccountState, hour: Hour) -> Vec<String> {
 
 /// Writes the next revision of an alert. `tell`: it brings news, growth is measured from here.
 #[expect(clippy::too_many_arguments, reason = "the one place where a revision is made")]
-fn emit(
+pub(super) fn emit(
     state: &mut AccountState,
     account: &Account,
     id: &str,
@@ -453,15 +317,34 @@ fn emit(
     if !matches!(next, AlertState::Resolved | AlertState::Retracted) {
         record::explain(state, account, id, hour, moment);
     }
+    restate(state, account, id, hour, next, tell, moment, effects);
+}
+
+/// The next revision, with the causes as they are.
+#[expect(clippy::too_many_arguments, reason = "the one place where a revision is made")]
+pub(crate) fn restate(
+    state: &mut AccountState,
+    account: &Account,
+    id: &str,
+    hour: Hour,
+    next: AlertState,
+    tell: bool,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
     let Some(episode) = state.episodes.get_mut(id) else { return };
     let limits = judge::thresholds(moment.rules, account, &episode.scope);
     episode.revision = episode.revision.saturating_add(1);
-    episode.state = next;
     episode.severity = episode.severity.max(record::severity(episode, limits));
+    let before = episode.state;
+    episode.state = moment.books.get(&account.team).map_or(next, |book| book.state_of(episode, next, hour));
     if tell {
         episode.told_excess = episode.excess();
     }
-    let episode = episode.clone();
+    let mut episode = episode.clone();
+    // Whoever was told nothing of its beginning need not hear of its end.
+    let is_expected = |state: AlertState| state == AlertState::Expected;
+    episode.notify &= !is_expected(episode.state) && !(is_expected(before) && !episode.is_open());
     if let Some(alert) = record::alert(state, account, &episode, hour, moment) {
         effects.push(Effect::Alert(Box::new(alert)));
     }

@@ -69,7 +69,7 @@ pub(crate) fn runaway_user(
     let limit = LEAST_OF_HOUR * judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
     let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
-    if !is_known || !is_rare || to_units(money) < limit || state.open_episodes().any(|episode| select::is_about(episode, &scope)) {
+    if !is_known || !is_rare || to_units(money) < limit || state.open_rises().any(|episode| select::is_about(episode, &scope)) {
         return None;
     }
     let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);

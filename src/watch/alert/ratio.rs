@@ -175,7 +175,7 @@ fn name(leaf: &LeafDimensions) -> &str {
 /// Projects whose tokens cost more each than they did, in a closed hour and in the one before: what an episode of a price or of another
 /// model opens with. None where an open episode is about it already.
 pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judged: &[Judged], moment: Moment<'_>) -> Vec<Trigger> {
-    let is_told = |scope: &Scope| state.open_episodes().any(|episode| episode.scope.within(scope) || scope.within(&episode.scope));
+    let is_told = |scope: &Scope| state.open_rises().any(|episode| episode.scope.within(scope) || scope.within(&episode.scope));
     let projects = judged.iter().filter(|judged| matches!(judged.scope, Scope::Project(_)) && !is_told(&judged.scope));
     projects.filter_map(|judged| guard(state, judged, hour, judge::thresholds(moment.rules, account, &judged.scope))).collect()
 }

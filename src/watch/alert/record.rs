@@ -24,7 +24,7 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
-        AlertKind::SpendMoved => return Severity::Info,
+        AlertKind::SpendMoved | AlertKind::SpendDrop => return Severity::Info,
         AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift | AlertKind::PriceChange | AlertKind::ModelSwitch => {
             (limits.least_excess, CRITICAL_SPIKE)
         }
@@ -144,6 +144,7 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         split,
         next_steps: words::next_steps(account, episode),
         history: with_expectations(node.history(hour), episode),
+        feedback: moment.books.get(&account.team).map_or_else(Vec::new, |book| book.said_about(episode)),
         notify: episode.notify,
         time_zone: moment.rules.time_zone(&account.team).to_string(),
         rules_revision: moment.rules.revision,

@@ -34,7 +34,7 @@ pub(crate) fn lowest(
             continue;
         }
         let node = descend(state, account, hour, local, candidate, moment);
-        let open = state.open_episodes().map(|episode| &episode.scope);
+        let open = state.open_rises().map(|episode| &episode.scope);
         if !open.chain(chosen.iter().map(|other| &other.scope)).any(|other| node.scope.within(other)) {
             chosen.push(node);
         }
@@ -59,7 +59,7 @@ pub(crate) fn lowest_runaway(
     moment: Moment<'_>,
 ) -> Vec<Trigger> {
     firing.sort_by(|a, b| a.0.depth().cmp(&b.0.depth()).then(b.1.actual.cmp(&a.1.actual)).then(a.0.cmp(&b.0)));
-    let mut taken: Vec<Scope> = state.open_episodes().map(|episode| episode.scope.clone()).collect();
+    let mut taken: Vec<Scope> = state.open_rises().map(|episode| episode.scope.clone()).collect();
     let mut triggers = Vec::new();
     for (top, runaway) in firing {
         if habit::is_habit(state, &top, hour, to_units(runaway.actual)) {
@@ -98,7 +98,7 @@ pub(crate) fn is_about(episode: &Episode, scope: &Scope) -> bool {
 /// Inside an episode's node, or mostly explained by episodes below it.
 fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judged]) -> bool {
     let mut below = 0.0;
-    for episode in state.open_episodes() {
+    for episode in state.open_rises() {
         if candidate.scope.within(&episode.scope) {
             return true;
         }
@@ -127,7 +127,7 @@ fn told_beside(
     chosen: &[Judged],
     moment: Moment<'_>,
 ) -> bool {
-    let open = state.open_episodes().map(|episode| &episode.scope);
+    let open = state.open_rises().map(|episode| &episode.scope);
     let told: Vec<&Scope> = open.chain(chosen.iter().map(|other| &other.scope)).filter(|other| !other.within(&candidate.scope)).collect();
     if told.is_empty() {
         return false;

@@ -139,3 +139,34 @@ fn what_comes_every_day_is_told_once() {
     });
     assert_eq!(opened(&all).len(), 1, "{:#?}", opened(&all).iter().map(|alert| &alert.summary).collect::<Vec<_>>());
 }
+
+#[test]
+fn what_falls_silent_is_told_as_info_once_and_ends_when_it_comes_back_or_stays_away() {
+    let silent = 9 * DAY + 600;
+    for (hours, ends_after) in [(10, 16), (200, 30)] {
+        let all = alerts(12 * 24, |at| {
+            let is_silent = (silent..silent + hours * 60).contains(&at);
+            vec![("ranker", "m", "ann", 4.0, 0), ("crawler", "m", "bob", if is_silent { 0.0 } else { 3.0 }, 0)]
+        });
+        let first = opened(&all)[0].clone();
+        assert_eq!((first.kind, first.severity, first.dimensions["project"].as_str()), (AlertKind::SpendDrop, Severity::Info, "crawler"));
+        assert!(first.summary.contains("has gone silent: nothing spent in 4 hours"), "{}", first.summary);
+        assert_eq!(first.onset, Minute(START.0 + silent).start());
+        assert!(all.iter().all(|alert| alert.id == first.id), "{:#?}", all.iter().map(|alert| &alert.summary).collect::<Vec<_>>());
+        let last = all.last().unwrap();
+        let lasted = (last.closed_at.expect("it is over").0 - first.onset.0) / (60 * MINUTE_MS);
+        assert_eq!((last.state, lasted <= ends_after), (AlertState::Resolved, true), "{hours} hours: over after {lasted}");
+    }
+}
+
+#[test]
+fn nights_weekends_moves_and_the_ends_of_spikes_are_no_drops() {
+    let nightly = alerts(12 * 24, |at| vec![("ranker", "m", "ann", if at % DAY / 60 < 7 { 0.2 } else { 4.0 }, 0)]);
+    assert!(opened(&nightly).is_empty());
+    let weekend = alerts(20 * 24, |at| vec![("ranker", "m", "ann", if at / DAY % 7 < 2 { 0.2 } else { 4.0 }, 0)]);
+    assert!(weekend.iter().all(|alert| alert.kind != AlertKind::SpendDrop));
+    let spiking = alerts(12 * 24, |at| vec![("ranker", "m", "ann", if (9 * DAY..10 * DAY).contains(&at) { 40.0 } else { 4.0 }, 0)]);
+    assert!(!spiking.is_empty() && spiking.iter().all(|alert| alert.kind != AlertKind::SpendDrop));
+    let switched = alerts(12 * 24, |at| vec![("ranker", if at < 9 * DAY { "small" } else { "large" }, "ann", 4.0, 0)]);
+    assert!(switched.iter().all(|alert| alert.kind != AlertKind::SpendDrop));
+}

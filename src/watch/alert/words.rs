@@ -39,7 +39,11 @@ pub(crate) fn summary(
     let spent = actual.rounded(2);
     let onset = clock(episode.onset, zone);
     match episode.state {
+        AlertState::Resolved if episode.is_of_fall() => {
+            format!("{what} spends again, or so little is usual by now; since {onset} it had spent {spent} {currency}, {against}")
+        }
         AlertState::Resolved => format!("{what} is back to normal; since {onset} it had spent {spent} {currency}, {against}"),
+        _ if episode.is_of_fall() => fallen(&what, account, episode, &onset),
         AlertState::Retracted => format!("{what} is within its normal after all: the hour that was reported is complete and not abnormal"),
         _ => {
             let spent = format!("{what} spent {spent} {currency} {}, {against}", span(episode, event_time, zone));
@@ -49,6 +53,17 @@ pub(crate) fn summary(
                 (_, None) => spent,
             }
         }
+    }
+}
+
+/// Of a drop: what is missing.
+fn fallen(what: &str, account: &Account, episode: &Episode, onset: &str) -> String {
+    let (actual, expected) = (episode.actual(), episode.expected().rounded(2));
+    let (hours, currency) = (episode.hours.len(), account.currency);
+    if actual.0 <= 0 {
+        format!("{what} has gone silent: nothing spent in {hours} hours since {onset}, where {expected} {currency} is usual")
+    } else {
+        format!("{what} spent only {} {currency} in {hours} hours since {onset}, where {expected} {currency} is usual", actual.rounded(2))
     }
 }
 
@@ -91,6 +106,12 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         None => steps.push(format!("Look at what changed since {}: deployments, batch jobs, retries.", episode.onset)),
     }
     match episode.kind {
+        AlertKind::SpendDrop => {
+            return vec![format!(
+                "If it was not switched off: look for what stopped at {} (jobs, keys, quotas), and whether its usage and prices are still reported.",
+                episode.onset
+            )];
+        }
         AlertKind::Runaway => {
             steps.push("If nobody can explain it, stop it now: revoke the key or cap it at the gateway. Tollgate only detects.".into())
         }

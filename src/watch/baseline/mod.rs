@@ -276,6 +276,11 @@ impl Baseline {
         Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.seen, gauges }
     }
 
+    /// What this hour of the week usually takes; `None` until it has been seen once, after the first day.
+    pub fn of_week(&self, local: LocalHour) -> Option<f64> {
+        self.experts.forecasts(local, self.seen).week
+    }
+
     /// -ln of the probability that a normal bucket lies at least `z` units off on a channel.
     pub fn surprise(&self, channel: Channel, z: f64) -> f64 {
         self.tails[channel as usize].surprise(z, self.pace.is_fine())

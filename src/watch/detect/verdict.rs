@@ -16,6 +16,8 @@ const BUCKETS_PER_ALERT: f64 = 5.4;
 const STEP_PER_ALERT: f64 = 1.5;
 /// Alerts of this many days are remembered; where the setting allows more than one in that time, each weighs less.
 const CAUTION_DAYS: f64 = 10.0;
+/// A series has at most so many budgets, however quiet its team.
+const MOST_OF_BUDGET: f64 = 0.25;
 /// Beyond this surprise (a probability of 1e-4) a series' own history vouches for nothing, and scores only keep their order.
 const VOUCHED: f64 = 9.210_340_371_976_184;
 
@@ -50,8 +52,9 @@ impl Verdict {
     }
 }
 
-/// Judges one bucket's sum (so far). `expectation` is `baseline.expect` of it, `series_in_team` how many series share the budget.
-pub fn judge(baseline: &Baseline, expectation: &Expectation, actual: f64, thresholds: &Thresholds, series_in_team: u32) -> Verdict {
+/// Judges one bucket's sum (so far). `expectation` is `baseline.expect` of it, `series_in_team` how many series share the
+/// budget, more if it is overdrawn.
+pub fn judge(baseline: &Baseline, expectation: &Expectation, actual: f64, thresholds: &Thresholds, series_in_team: f64) -> Verdict {
     if expectation.stage == Stage::New {
         let normals = [expectation.expected; 5];
         return Verdict { score: 0.0, p: 1.0, fires: false, is_strange: false, channel: Channel::Bucket, normals };
@@ -83,7 +86,7 @@ pub fn judge(baseline: &Baseline, expectation: &Expectation, actual: f64, thresh
 }
 
 /// The smallest sum that fires; `None` while none does. An open bucket compares its sum with this at each record.
-pub fn bound(baseline: &Baseline, expectation: &Expectation, thresholds: &Thresholds, series_in_team: u32) -> Option<f64> {
+pub fn bound(baseline: &Baseline, expectation: &Expectation, thresholds: &Thresholds, series_in_team: f64) -> Option<f64> {
     if expectation.stage == Stage::New {
         return None;
     }
@@ -109,7 +112,7 @@ pub fn lesson(verdict: &Verdict, expectation: &Expectation, is_told: bool) -> Le
 }
 
 /// The other way: how strange it is that a bucket took so little, and whether that is worth a word.
-pub fn judge_below(baseline: &Baseline, expectation: &Expectation, actual: f64, thresholds: &Thresholds, series_in_team: u32) -> Verdict {
+pub fn judge_below(baseline: &Baseline, expectation: &Expectation, actual: f64, thresholds: &Thresholds, series_in_team: f64) -> Verdict {
     let gauge = &expectation.gauges[Channel::Below as usize];
     let surprise = believable(baseline, expectation, surprise(baseline, Channel::Below, gauge, actual));
     let lacks = expectation.expected - actual;
@@ -138,8 +141,8 @@ fn believable(baseline: &Baseline, expectation: &Expectation, surprise: f64) -> 
 }
 
 /// The surprise from which a bucket may fire.
-fn needed(baseline: &Baseline, expectation: &Expectation, thresholds: &Thresholds, series_in_team: u32) -> f64 {
-    let budget = thresholds.alerts_per_team_month / f64::from(series_in_team.max(1));
+fn needed(baseline: &Baseline, expectation: &Expectation, thresholds: &Thresholds, series_in_team: f64) -> f64 {
+    let budget = thresholds.alerts_per_team_month / series_in_team.max(MOST_OF_BUDGET);
     let share = share_of_buckets(thresholds, series_in_team, baseline.pace().buckets_per_hour());
     let step = STEP_PER_ALERT / (budget * CAUTION_DAYS / 30.0).max(1.0);
     let needed = step * baseline.recent_alerts() - libm::log(share);
@@ -147,8 +150,8 @@ fn needed(baseline: &Baseline, expectation: &Expectation, thresholds: &Threshold
 }
 
 /// The team's budget of alerts as a probability per series and bucket.
-pub fn share_of_buckets(thresholds: &Thresholds, series_in_team: u32, buckets_per_hour: f64) -> f64 {
-    let alerts_per_series = thresholds.alerts_per_team_month / f64::from(series_in_team.max(1));
+pub fn share_of_buckets(thresholds: &Thresholds, series_in_team: f64, buckets_per_hour: f64) -> f64 {
+    let alerts_per_series = thresholds.alerts_per_team_month / series_in_team.max(MOST_OF_BUDGET);
     (BUCKETS_PER_ALERT * alerts_per_series / (HOURS_PER_MONTH * buckets_per_hour)).clamp(1e-9, 0.05)
 }
 
@@ -250,7 +253,7 @@ pub(crate) mod tests {
             let hour = Hour(start.0 + at);
             let (local, value) = (LocalHour::at(hour, 0), spike(at, usual(hour, &mut noise)));
             let expectation = baseline.expect(hour, local);
-            let verdict = judge(&baseline, &expectation, value, &thresholds(budget), 1);
+            let verdict = judge(&baseline, &expectation, value, &thresholds(budget), 1.0);
             if verdict.fires {
                 fired.push((at, verdict.channel));
             }
@@ -322,10 +325,10 @@ pub(crate) mod tests {
         let local = LocalHour::at(hour, 0);
         let expectation = baseline.expect(hour, local);
         let limits = thresholds(20.0);
-        let below = judge_below(&baseline, &expectation, 0.0, &limits, 1);
+        let below = judge_below(&baseline, &expectation, 0.0, &limits, 1.0);
         assert!(below.fires && below.score > 0.9, "{below:?}");
-        assert!(!judge(&baseline, &expectation, 0.0, &limits, 1).fires);
-        assert!(!judge_below(&baseline, &expectation, expectation.expected, &limits, 1).fires);
+        assert!(!judge(&baseline, &expectation, 0.0, &limits, 1.0).fires);
+        assert!(!judge_below(&baseline, &expectation, expectation.expected, &limits, 1.0).fires);
     }
 
     /// Each alert makes the series less readily believed, and time makes it forgotten.
@@ -335,7 +338,7 @@ pub(crate) mod tests {
         let next = |baseline: &Baseline| {
             let hour = baseline.next_hour();
             let expectation = baseline.expect(hour, LocalHour::at(hour, 0));
-            (hour, needed(baseline, &expectation, &thresholds(1.0), 1))
+            (hour, needed(baseline, &expectation, &thresholds(1.0), 1.0))
         };
         let calm = next(&baseline).1;
         let learn = |baseline: &mut Baseline, lesson: Learn| {
@@ -369,12 +372,12 @@ pub(crate) mod tests {
         for at in 0..3 {
             let (hour, local) = (Hour(at), LocalHour::at(Hour(at), 0));
             let expectation = baseline.expect(hour, local);
-            assert_eq!(bound(&baseline, &expectation, &thresholds(1_000.0), 1), None);
-            assert!(!judge(&baseline, &expectation, 1e9, &thresholds(1_000.0), 1).fires);
+            assert_eq!(bound(&baseline, &expectation, &thresholds(1_000.0), 1.0), None);
+            assert!(!judge(&baseline, &expectation, 1e9, &thresholds(1_000.0), 1.0).fires);
             baseline.observe(hour, local, 1.0, Learn::Normal);
         }
         let expectation = baseline.expect(Hour(3), LocalHour::at(Hour(3), 0));
-        assert!(judge(&baseline, &expectation, 1e9, &thresholds(4.0), 1).fires, "the fourth hour may");
+        assert!(judge(&baseline, &expectation, 1e9, &thresholds(4.0), 1.0).fires, "the fourth hour may");
     }
 
     #[test]
@@ -382,7 +385,7 @@ pub(crate) mod tests {
         let (_, baseline) = run(7, 20, 1.0, |_, value| value);
         let (hour, local) = (baseline.next_hour(), LocalHour::at(baseline.next_hour(), 0));
         let expectation = baseline.expect(hour, local);
-        let fires = |thresholds: &Thresholds, actual: f64| judge(&baseline, &expectation, actual, thresholds, 1).fires;
+        let fires = |thresholds: &Thresholds, actual: f64| judge(&baseline, &expectation, actual, thresholds, 1.0).fires;
         let usual = thresholds(4.0);
         let spike = 8.0 * expectation.ceiling;
         assert!(fires(&usual, spike));
@@ -393,7 +396,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn bound_and_judge_agree(seed in 1_u64..u64::MAX, days in 0_i64..16, budget in 0.01_f64..50.0, series in 1_u32..500, factor in 0.0_f64..40.0) {
+        fn bound_and_judge_agree(seed in 1_u64..u64::MAX, days in 0_i64..16, budget in 0.01_f64..50.0, series in 1.0_f64..500.0, factor in 0.0_f64..40.0) {
             let (_, baseline) = run(seed, days, 1.0, |_, value| value);
             let (hour, local) = (baseline.next_hour(), LocalHour::at(baseline.next_hour(), 0));
             let expectation = baseline.expect(hour, local);

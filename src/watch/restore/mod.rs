@@ -1,8 +1,11 @@
 //! How a shard is put together again: the changelog to its end, then what the shard log has that open parts lack.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::account::AccountState;
+use super::budget::Budget;
 use super::detect::ring::MinuteRing;
 use super::legacy;
 use super::recent::Recent;
@@ -132,6 +135,11 @@ impl Restorer {
                 let episode = from_payload(payload)?;
                 self.account(account).1.episodes.insert(id, episode);
             }
+            StateKey::Budget(account) => self.account(account).1.budget = from_payload(payload)?,
+            StateKey::Book(team) => {
+                let book = from_payload(payload)?;
+                Arc::make_mut(&mut self.shard.books).insert(team, book);
+            }
         }
         Ok(())
     }
@@ -243,6 +251,10 @@ impl Restorer {
             }
             StateKey::Episode(account, id) => {
                 self.account(account).1.episodes.remove(&id);
+            }
+            StateKey::Budget(account) => self.account(account).1.budget = Budget::default(),
+            StateKey::Book(team) => {
+                Arc::make_mut(&mut self.shard.books).remove(&team);
             }
         }
     }

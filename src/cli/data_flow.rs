@@ -1,0 +1,80 @@
+//! `tollgate data-flow`: which data feeds which model, and where does it answer?
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::explain::print;
+use super::{ConfigFile, Ended};
+use crate::clock;
+use crate::config::policies::{self, PolicyFolder};
+use crate::lab::data_flow::{self, Rules};
+use crate::lineage::map::EdgeState;
+
+/// Show where data goes: which datasets feed which models, where these answer, what breaks a policy, what nobody knows
+///
+/// FILES are JSON Lines, plain or as .gz or .zst: OpenLineage events as its clients write them, or {"topic": "lineage-events", "value":
+/// {...}} in one file with activity-events (registrations, deployments) and usage-events (where models answer). Origins are what the
+/// facet tollgate_origin of a dataset says ({"regions": ["eu-central-1", "FR"]}), else the rules [[lineage.origin]] of the config; a
+/// dataset with the facet tollgate_model ({"model": "risk-scorer", "version": "3"}) is that model. Each region in which a model answers
+/// is judged as a deployment there, once for each origin of its data. Ends with 1 if anything breaks a policy.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tollgate data-flow --policies policies lineage.jsonl activity.jsonl\n  tollgate data-flow --policies policies --format svg --team risk events.jsonl.gz > flow.svg"
+)]
+pub struct Arguments {
+    /// Event files, in order
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Only what this team deployed, pays for or builds, and what leads there
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
+
+    /// Folder of policies [default: policies.dir of the config; without any nothing is judged]
+    #[arg(long, value_name = "FOLDER")]
+    policies: Option<PathBuf>,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// How the map is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: MapFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MapFormat {
+    Text,
+    Json,
+    Svg,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Ended> {
+    let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
+    let own: Option<PolicyFolder> = match arguments.policies.as_deref().map(policies::load) {
+        Some(Err(problems)) => {
+            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            return Ok(Ended::Unusable);
+        }
+        Some(Ok(folder)) => Some(folder),
+        None => None,
+    };
+    let folder = own.as_ref().or(loaded.policies.as_deref());
+    let rules = Rules { intake: &loaded.intake, lineage: &loaded.lineage, policies: folder, now: clock::now() };
+    let found = match data_flow::run(&arguments.files, &rules, arguments.team.as_deref()) {
+        Ok(found) => found,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return Ok(Ended::Unusable);
+        }
+    };
+    print(&match arguments.format {
+        MapFormat::Text => found.text(),
+        MapFormat::Json => format!("{:#}\n", found.json()),
+        MapFormat::Svg => found.svg(arguments.team.as_deref()),
+    })?;
+    let breaks = found.map.edges.iter().any(|edge| edge.state == EdgeState::Breaks);
+    Ok(if breaks { Ended::No } else { Ended::Well })
+}

@@ -1,0 +1,256 @@
+//! Lineage on files: events in, the map of which data feeds which model and where it answers, judged by the policies.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::backtest::read;
+use crate::config::Problem;
+use crate::config::policies::PolicyFolder;
+use crate::intake::decode::table::WriterSchemas;
+use crate::intake::rules::IntakeRules;
+use crate::intake::whole::{self, Topic, WholeOutcome};
+use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable, lineage};
+use crate::lineage::map::{Broken, Crossing, DataFlow, EdgeState, Kind};
+use crate::lineage::rules::LineageRules;
+use crate::lineage::{Lineage, svg};
+use crate::model::lineage::ModelName;
+use crate::model::partial::{ShardEvent, Source};
+use crate::model::record::InputRecord;
+use crate::model::time::Timestamp;
+use crate::policy::fields::Subject;
+use crate::policy::{Decision, Given, Sample};
+
+/// What the files lead to.
+pub struct Found {
+    pub map: DataFlow,
+    /// Models that are deployed or answer, and that no event knows where from.
+    pub unregistered: Vec<ModelName>,
+    pub read: u64,
+    /// Lines that are no lineage, activity or usage.
+    pub other: u64,
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// What everything is judged by.
+pub struct Rules<'a> {
+    pub intake: &'a IntakeRules,
+    pub lineage: &'a LineageRules,
+    /// Without any nothing breaks a rule.
+    pub policies: Option<&'a PolicyFolder>,
+    pub now: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    topic: Option<&'a str>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+/// Lines are events of OpenLineage as they are, or `{"topic", "value"}` as for a backtest.
+///
+/// # Errors
+/// The first file that cannot be read.
+pub fn run(files: &[PathBuf], rules: &Rules<'_>, team: Option<&str>) -> Result<Found, Problem> {
+    let mut reading = Reading::new(rules);
+    for file in files {
+        read::lines(file, |line| reading.take(line))?;
+    }
+    reading.take_answers();
+    let Reading { mut graph, read, other, rejected, .. } = reading;
+    graph.take_facts();
+    let map = graph.map(team, &|crossing| rules.policies.map(|folder| judge(folder, crossing, rules.now)).unwrap_or_default());
+    Ok(Found { map, unregistered: graph.unregistered(), read, other, rejected })
+}
+
+struct Reading<'a> {
+    rules: &'a Rules<'a>,
+    graph: Lineage,
+    schemas: SchemaTable,
+    partition: PartitionState,
+    batch: Batch,
+    read: u64,
+    other: u64,
+    rejected: BTreeMap<String, u64>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(rules: &'a Rules<'a>) -> Reading<'a> {
+        let mut graph = Lineage::default();
+        graph.follow(rules.lineage);
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        Reading {
+            rules,
+            graph,
+            schemas: SchemaTable::default(),
+            partition: PartitionState::new(source, rules.intake.dedupe_window),
+            batch: Batch::default(),
+            read: 0,
+            other: 0,
+            rejected: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        self.read += 1;
+        let (topic, value) = match serde_json::from_slice::<Line<'_>>(line) {
+            Ok(Line { topic: Some(topic), value: Some(value) }) => (topic, value.get().as_bytes()),
+            _ => ("lineage-events", line),
+        };
+        let offset = i64::try_from(self.read).unwrap_or(i64::MAX);
+        let now = self.rules.now;
+        let record = InputRecord { topic, partition: 0, offset, timestamp: now, key: None, value: Some(value), headers: &[] };
+        match topic {
+            "lineage-events" => match lineage::read(&record, now, self.rules.intake) {
+                Ok(event) => self.graph.apply(&event),
+                Err(reject) => self.reject(reject.reason.as_str()),
+            },
+            "activity-events" => {
+                let schemas = WriterSchemas::new(Topic::Activity.table());
+                match whole::process(Topic::Activity, &record, now, self.rules.intake, &schemas) {
+                    WholeOutcome::Accepted(ShardEvent::Activity(event)) => self.graph.take_activity(&event),
+                    WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),
+                    // JSON names no schema, and an activity event is nothing else.
+                    WholeOutcome::Accepted(_) | WholeOutcome::NeedsSchema(_) => self.reject("no_event_line"),
+                }
+            }
+            "usage-events" => {
+                let outcome = intake::process(&record, now, self.rules.intake, &self.schemas, &mut self.partition, &mut self.batch);
+                match outcome {
+                    Outcome::Combined | Outcome::Duplicate => {}
+                    Outcome::Rejected(reject) => self.reject(reject.reason.as_str()),
+                    Outcome::NeedsSchema(_) => self.reject("no_event_line"),
+                }
+                if self.batch.is_full() {
+                    self.take_answers();
+                }
+            }
+            _ => self.other += 1,
+        }
+    }
+
+    /// Where models answer, out of the usage that was summed so far.
+    fn take_answers(&mut self) {
+        self.batch.take_counts();
+        for partial in self.batch.drain_into_shards(1).into_values().flatten() {
+            let leaf = &partial.leaf;
+            self.graph.take_answer(&leaf.model, &leaf.region, &leaf.provider, &leaf.team, partial.last_event_time);
+        }
+    }
+
+    fn reject(&mut self, reason: &str) {
+        *self.rejected.entry(reason.to_string()).or_default() += 1;
+    }
+}
+
+/// What the policies say of a model's data from one origin being used in a region: as of a deployment there.
+fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<Broken> {
+    let mut sample = Sample::new(Subject::Activity);
+    let origin = crossing.origin.map(AsRef::as_ref);
+    let country = origin.filter(|origin| origin.len() == 2 && origin.bytes().all(|letter| letter.is_ascii_uppercase()));
+    let texts = [
+        ("action", Some("deployment")),
+        ("team", Some(&**crossing.team)),
+        ("model", Some(&*crossing.model.model)),
+        ("model_version", crossing.model.version.as_deref()),
+        ("region", crossing.region.map(AsRef::as_ref)),
+        ("provider", crossing.provider.map(AsRef::as_ref)),
+        ("environment", crossing.environment.map(AsRef::as_ref)),
+        ("resource_id", crossing.resource_id.map(AsRef::as_ref)),
+        ("approval", crossing.approval.map(AsRef::as_ref)),
+        ("origin_region", origin),
+        ("origin_country", country),
+    ];
+    for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        let set = sample.set(name, Given::Text(text.to_string()));
+        assert!(set.is_ok(), "'{name}' is a text of activity");
+    }
+    if let Some(country) = country {
+        let blocs = crate::policy::regions::blocs(country).into_iter().map(str::to_string).collect();
+        let set = sample.set("origin_blocs", Given::Texts(blocs));
+        assert!(set.is_ok(), "'origin_blocs' is a list of texts of activity");
+    }
+    sample.locate(&folder.regions);
+    let advice = folder.policies.advise(&sample, &folder.regions, &[], at);
+    let broken = advice.reasons.into_iter().filter(|reason| reason.decision > Decision::Allow && reason.exempt.is_none());
+    broken
+        .map(|reason| {
+            let is_certain = reason.missing.is_empty();
+            let message = if is_certain { reason.message } else { format!("cannot be told: nobody says {}", reason.missing.join(", ")) };
+            Broken { policy: reason.policy.to_string(), message, is_certain }
+        })
+        .collect()
+}
+
+impl Found {
+    pub fn json(&self) -> serde_json::Value {
+        let unregistered: Vec<String> = self.unregistered.iter().map(ToString::to_string).collect();
+        serde_json::json!({
+            "nodes": self.map.nodes, "edges": self.map.edges, "unregistered_models": unregistered,
+            "events": {"read": self.read, "other_topics": self.other, "rejected": self.rejected},
+        })
+    }
+
+    pub fn svg(&self, team: Option<&str>) -> String {
+        svg(&self.map, &team.map_or_else(|| "Where data goes".to_string(), |team| format!("Where data goes: team {team}")))
+    }
+
+    /// What breaks a rule first, then each model with where its data comes from and where it answers.
+    pub fn text(&self) -> String {
+        let name = |node: usize| self.map.nodes.get(node).map(|node| node.name.as_str()).unwrap_or_default();
+        let mut lines = Vec::new();
+        for edge in self.map.edges.iter().filter(|edge| edge.state == EdgeState::Breaks) {
+            let teams: Vec<&str> = edge.teams.iter().map(String::as_str).collect();
+            lines.push(format!("BREAKS A RULE  {} in {} (team {})", name(edge.from), name(edge.to), teams.join(", ")));
+            for broken in edge.broken.iter().filter(|broken| broken.is_certain) {
+                lines.push(format!("  {}: {}", broken.policy, broken.message));
+            }
+            lines.push(format!("  by way of: {}", edge.way.join(" > ")));
+        }
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        for model in self.map.nodes.iter().filter(|node| node.kind == Kind::Model) {
+            lines.push(model.name.clone());
+            let origins = match (model.origins.is_empty(), model.is_unknown) {
+                (false, false) => model.origins.join(", "),
+                (false, true) => format!("{}, and from where nobody knows", model.origins.join(", ")),
+                (true, true) => "nobody knows".to_string(),
+                (true, false) => "nowhere: a step lets nothing pass".to_string(),
+            };
+            lines.push(format!("  data from   {origins}"));
+            let answers = self.map.edges.iter().filter(|edge| edge.from == model.id);
+            let regions: Vec<&str> = answers
+                .filter(|edge| self.map.nodes.get(edge.to).is_some_and(|node| node.kind == Kind::Region))
+                .map(|edge| name(edge.to))
+                .collect();
+            lines.push(format!("  answers in  {}", if regions.is_empty() { "nowhere yet".to_string() } else { regions.join(", ") }));
+        }
+        for model in &self.unregistered {
+            lines.push(format!("NOT REGISTERED  {model}: it is used, and no event says what it was made of"));
+        }
+        let rejected: u64 = self.rejected.values().sum();
+        let of = |kind: Kind| self.map.nodes.iter().filter(|node| node.kind == kind).count();
+        lines.push(String::new());
+        lines.push(format!(
+            "{} datasets, {} jobs, {} models; {} lines read, {rejected} rejected{}",
+            of(Kind::Dataset),
+            of(Kind::Job),
+            of(Kind::Model),
+            self.read,
+            reasons(&self.rejected)
+        ));
+        lines.join("\n") + "\n"
+    }
+}
+
+fn reasons(rejected: &BTreeMap<String, u64>) -> String {
+    let reasons: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
+}

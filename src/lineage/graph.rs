@@ -1,0 +1,351 @@
+//! The graph: datasets, flows (a job with what it read and wrote), models; and what is known of the origins at each.
+//!
+//! What reaches a node is the union of what reaches those before it. Where something is added, it is carried on until nothing changes;
+//! where something is taken away or stated anew, everything behind that is computed again from what stands around it. Nothing else is
+//! touched, and the result is the same as that of a computation from the start: it is the least that satisfies all nodes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::origins::{NOTHING, SetId, Sets};
+use super::rules::LineageRules;
+use crate::model::Text;
+use crate::model::hash::hash128;
+use crate::model::lineage::ModelName;
+
+pub type NodeId = u32;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `namespace/name`.
+    Dataset(Text),
+    /// A job, `namespace/name`, with one set of inputs and outputs.
+    Flow(Text),
+    Model(ModelName),
+}
+
+/// What is known of the data at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub origins: SetId,
+    /// Some of it comes from where nobody knows.
+    is_unknown: bool,
+    /// A step has taken origins away, so that none is no gap.
+    is_cleared: bool,
+}
+
+impl Known {
+    const NOTHING: Known = Known { origins: NOTHING, is_unknown: false, is_cleared: false };
+
+    /// Some or all of it has no known source. A ring of datasets that nothing comes into has none either.
+    pub fn has_gap(self) -> bool {
+        self.is_unknown || (self.origins == NOTHING && !self.is_cleared)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub what: What,
+    /// As an event states it.
+    stated: Option<SetId>,
+    /// By the rules of the config.
+    ruled: Option<SetId>,
+    /// As the registration has it.
+    registered: Option<SetId>,
+    /// Of a flow: the origins that its rule lets pass.
+    passes: Option<SetId>,
+    pub known: Known,
+    pub ins: Vec<NodeId>,
+    pub outs: Vec<NodeId>,
+}
+
+impl Node {
+    /// Its own origins, whatever comes in.
+    pub fn own(&self) -> Option<SetId> {
+        self.stated.or(self.ruled).or(self.registered)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    ids: BTreeMap<u128, NodeId>,
+    pub sets: Sets,
+    rules: LineageRules,
+    /// More may come out of these.
+    grown: BTreeSet<NodeId>,
+    /// Less may come out of these.
+    restated: BTreeSet<NodeId>,
+    /// Models of which something else is known than when they were last taken.
+    changed: BTreeSet<NodeId>,
+    /// Nodes computed so far, to be seen what a change costs.
+    pub computed: u64,
+}
+
+impl Graph {
+    /// The datasets and jobs that are there are judged by these from now on.
+    pub fn follow(&mut self, rules: &LineageRules) {
+        if *rules == self.rules {
+            return;
+        }
+        self.rules = rules.clone();
+        for id in 0..self.nodes.len() {
+            let id = NodeId::try_from(id).unwrap_or(NodeId::MAX);
+            if self.rule(id) {
+                self.restated.insert(id);
+            }
+        }
+    }
+
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(usize::try_from(id).ok()?)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(usize::try_from(id).ok()?)
+    }
+
+    pub fn find(&self, what: &What) -> Option<NodeId> {
+        self.ids.get(&key(what, &[], &[])).copied()
+    }
+
+    pub fn dataset(&mut self, name: &str) -> NodeId {
+        let what = What::Dataset(name.into());
+        self.id_of(key(&what, &[], &[]), what)
+    }
+
+    /// A version of a model leads to the model: who does not say which version it uses may use any.
+    pub fn model(&mut self, name: &ModelName) -> NodeId {
+        let what = What::Model(name.clone());
+        let id = self.id_of(key(&what, &[], &[]), what);
+        if name.version.is_some() {
+            let whole = self.model(&ModelName { model: name.model.clone(), version: None });
+            self.link(id, whole);
+        }
+        id
+    }
+
+    /// A job with what it reads and writes, both sorted; one that is there is the same.
+    pub fn flow(&mut self, job: &str, inputs: &[NodeId], outputs: &[NodeId]) -> NodeId {
+        let what = What::Flow(job.into());
+        let id = self.id_of(key(&what, inputs, outputs), what);
+        inputs.iter().for_each(|input| self.link(*input, id));
+        outputs.iter().for_each(|output| self.link(id, *output));
+        id
+    }
+
+    /// Nothing flows through it any more.
+    pub fn cut(&mut self, flow: NodeId) {
+        let Some(node) = self.node_mut(flow) else { return };
+        let (ins, outs) = (std::mem::take(&mut node.ins), std::mem::take(&mut node.outs));
+        for input in ins {
+            if let Some(node) = self.node_mut(input) {
+                node.outs.retain(|out| *out != flow);
+            }
+        }
+        for output in outs {
+            if let Some(node) = self.node_mut(output) {
+                node.ins.retain(|input| *input != flow);
+            }
+            self.restated.insert(output);
+        }
+        self.restated.insert(flow);
+    }
+
+    pub fn link(&mut self, from: NodeId, to: NodeId) {
+        let (Some(source), Some(target)) = (self.node(from), self.node(to)) else { return };
+        // Asked of the shorter list: one of the two may be a hub.
+        let is_linked = if source.outs.len() < target.ins.len() { source.outs.contains(&to) } else { target.ins.contains(&from) };
+        if from == to || is_linked {
+            return;
+        }
+        let was_bare = target.ins.is_empty();
+        if let Some(node) = self.node_mut(from) {
+            node.outs.push(to);
+        }
+        if let Some(node) = self.node_mut(to) {
+            node.ins.push(from);
+        }
+        // What had no source may have one now.
+        if was_bare {
+            self.restated.insert(to)
+        } else {
+            self.grown.insert(to)
+        };
+    }
+
+    /// `origins` is where an event says that its data comes from.
+    pub fn state(&mut self, id: NodeId, origins: &[Text]) {
+        let set = self.sets.of(origins);
+        if let Some(node) = self.node_mut(id)
+            && node.stated != set
+        {
+            node.stated = set;
+            self.restated.insert(id);
+        }
+    }
+
+    /// `origins` is where its registration says that its data comes from.
+    pub fn register(&mut self, id: NodeId, origins: &[Text]) {
+        let set = self.sets.of(origins);
+        if let Some(node) = self.node_mut(id)
+            && node.registered != set
+        {
+            node.registered = set;
+            self.restated.insert(id);
+        }
+    }
+
+    fn id_of(&mut self, key: u128, what: What) -> NodeId {
+        if let Some(id) = self.ids.get(&key) {
+            return *id;
+        }
+        let id = NodeId::try_from(self.nodes.len()).unwrap_or(NodeId::MAX);
+        assert!(id < NodeId::MAX, "a graph of four billion nodes does not fit into memory");
+        self.ids.insert(key, id);
+        let (ins, outs) = (Vec::new(), Vec::new());
+        self.nodes.push(Node { what, stated: None, ruled: None, registered: None, passes: None, known: Known::NOTHING, ins, outs });
+        self.rule(id);
+        self.restated.insert(id);
+        id
+    }
+
+    /// Whether the rules say something else of it now.
+    fn rule(&mut self, id: NodeId) -> bool {
+        let Some(what) = self.node(id).map(|node| node.what.clone()) else { return false };
+        let (mut ruled, mut passes) = (None, None);
+        match &what {
+            What::Dataset(name) => ruled = self.rules.origin_of(name).map(<[Text]>::to_vec),
+            What::Flow(job) => passes = self.rules.step_of(job).map(<[Text]>::to_vec),
+            What::Model(_) => {}
+        }
+        let [ruled, passes] = [ruled, passes].map(|names| names.and_then(|names| self.sets.of(&names)));
+        let Some(node) = self.node_mut(id) else { return false };
+        let is_new = (node.ruled, node.passes) != (ruled, passes);
+        (node.ruled, node.passes) = (ruled, passes);
+        is_new
+    }
+
+    /// Computes what has become of all changes since the last call.
+    pub fn settle(&mut self) {
+        let mut waiting: VecDeque<NodeId> = std::mem::take(&mut self.grown).into_iter().collect();
+        let mut before = Vec::new();
+        let mut behind: VecDeque<NodeId> = std::mem::take(&mut self.restated).into_iter().collect();
+        let mut affected: BTreeSet<NodeId> = behind.iter().copied().collect();
+        while let Some(id) = behind.pop_front() {
+            let Some(node) = self.node_mut(id) else { continue };
+            before.push((id, node.known));
+            node.known = Known::NOTHING;
+            let outs = node.outs.clone();
+            behind.extend(outs.into_iter().filter(|out| affected.insert(*out)));
+        }
+        waiting.extend(before.iter().map(|(id, _)| *id));
+        let mut is_waiting: BTreeSet<NodeId> = waiting.iter().copied().collect();
+        while let Some(id) = waiting.pop_front() {
+            is_waiting.remove(&id);
+            let known = self.compute(id);
+            let Some(node) = self.node_mut(id) else { continue };
+            if node.known == known {
+                continue;
+            }
+            node.known = known;
+            let (is_model, outs) = (matches!(node.what, What::Model(_)), node.outs.clone());
+            if is_model && !affected.contains(&id) {
+                self.changed.insert(id);
+            }
+            waiting.extend(outs.into_iter().filter(|out| is_waiting.insert(*out)));
+        }
+        for (id, known) in before {
+            let Some(node) = self.node(id) else { continue };
+            if matches!(node.what, What::Model(_)) && node.known != known {
+                self.changed.insert(id);
+            }
+        }
+    }
+
+    /// Forgets all that is known and computes it from the start.
+    #[cfg(test)]
+    pub fn compute_all(&mut self) {
+        self.restated.extend(0..NodeId::try_from(self.nodes.len()).unwrap());
+        self.settle();
+    }
+
+    fn compute(&mut self, id: NodeId) -> Known {
+        self.computed += 1;
+        let Some(node) = self.node(id) else { return Known::NOTHING };
+        let (own, passes, is_flow) = (node.own(), node.passes, matches!(node.what, What::Flow(_)));
+        let ins: Vec<Known> = node.ins.iter().filter_map(|input| self.node(*input)).map(|node| node.known).collect();
+        let mut known = Known { origins: own.unwrap_or(NOTHING), is_unknown: ins.is_empty(), is_cleared: false };
+        for input in ins {
+            known.origins = self.sets.union(known.origins, input.origins);
+            known.is_unknown |= input.is_unknown;
+            known.is_cleared |= input.is_cleared;
+        }
+        match passes {
+            Some(passes) if is_flow => {
+                Known { origins: self.sets.intersection(known.origins, passes), is_unknown: false, is_cleared: true }
+            }
+            // Somebody says where it comes from.
+            _ if own.is_some() => Known { is_unknown: false, ..known },
+            _ => known,
+        }
+    }
+
+    /// Models of which something else is known than at the last call, in the order in which they were first named.
+    pub fn take_changed(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.changed).into_iter().collect()
+    }
+
+    /// The shortest way by which an origin (or, with `None`, data without a known source) comes to a node, its source first.
+    pub fn way(&self, to: NodeId, origin: Option<&str>) -> Vec<NodeId> {
+        let reaches = |node: &Node| match origin {
+            Some(origin) => self.sets.contains(node.known.origins, origin),
+            None => node.known.has_gap(),
+        };
+        let is_source = |node: &Node| match origin {
+            Some(origin) => node.own().is_some_and(|own| self.sets.contains(own, origin)),
+            None => node.ins.is_empty(),
+        };
+        let mut after: BTreeMap<NodeId, NodeId> = BTreeMap::from([(to, to)]);
+        let mut waiting = VecDeque::from([to]);
+        while let Some(id) = waiting.pop_front() {
+            let Some(node) = self.node(id).filter(|node| reaches(node)) else { continue };
+            if is_source(node) {
+                let mut way = vec![id];
+                let mut at = id;
+                while at != to {
+                    at = after.get(&at).copied().unwrap_or(to);
+                    way.push(at);
+                }
+                return way;
+            }
+            for input in &node.ins {
+                if !after.contains_key(input) {
+                    after.insert(*input, id);
+                    waiting.push_back(*input);
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// A node and everything that leads to it.
+    pub fn before(&self, ids: impl IntoIterator<Item = NodeId>) -> BTreeSet<NodeId> {
+        let mut found: BTreeSet<NodeId> = ids.into_iter().collect();
+        let mut waiting: Vec<NodeId> = found.iter().copied().collect();
+        while let Some(id) = waiting.pop() {
+            let ins = self.node(id).map(|node| &node.ins[..]).unwrap_or_default();
+            waiting.extend(ins.iter().filter(|input| found.insert(**input)));
+        }
+        found
+    }
+}
+
+fn key(what: &What, inputs: &[NodeId], outputs: &[NodeId]) -> u128 {
+    let bytes = |ids: &[NodeId]| -> Vec<u8> { ids.iter().flat_map(|id| id.to_le_bytes()).collect() };
+    match what {
+        What::Dataset(name) => hash128(&[b"dataset", name.as_bytes()]),
+        What::Flow(job) => hash128(&[b"flow", job.as_bytes(), &bytes(inputs), &bytes(outputs)]),
+        What::Model(ModelName { model, version: None }) => hash128(&[b"model", model.as_bytes()]),
+        What::Model(ModelName { model, version: Some(version) }) => hash128(&[b"version", model.as_bytes(), version.as_bytes()]),
+    }
+}

@@ -1,0 +1,273 @@
+//! What a person or a program is shown: which data feeds which model, where it comes from, where it answers, and which of these ways
+//! break a rule or are unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::graph::{NodeId, What};
+use super::{Lineage, Place};
+use crate::model::Text;
+use crate::model::lineage::ModelName;
+use crate::model::time::Timestamp;
+
+/// A model's data from one origin (`None`: nobody knows where from) and a region in which it answers or is deployed.
+#[derive(Clone, Copy, Debug)]
+pub struct Crossing<'a> {
+    pub model: &'a ModelName,
+    pub origin: Option<&'a Text>,
+    pub region: Option<&'a Text>,
+    pub provider: Option<&'a Text>,
+    pub environment: Option<&'a Text>,
+    pub resource_id: Option<&'a Text>,
+    pub team: &'a Text,
+    pub approval: Option<&'a Text>,
+}
+
+/// A policy that a way breaks, or cannot be judged by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Broken {
+    pub policy: String,
+    pub message: String,
+    /// False: what is known does not say enough for a verdict.
+    pub is_certain: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Dataset,
+    Job,
+    Model,
+    Region,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct MapNode {
+    pub id: usize,
+    pub kind: Kind,
+    pub name: String,
+    /// Who owns the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Cloud regions and countries that its data comes from, sorted.
+    pub origins: Vec<String>,
+    /// Some or all of its data has no known source, or (of a region) nobody says which it is.
+    pub is_unknown: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeState {
+    Known,
+    /// What flows here comes, in part or all of it, from where nobody knows.
+    Unknown,
+    Breaks,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct MapEdge {
+    pub from: usize,
+    pub to: usize,
+    pub state: EdgeState,
+    /// Of a model and a region: who deployed it there or pays for its answers.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub teams: BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub broken: BTreeSet<Broken>,
+    /// Names of what the data passed on its way here, its source first: why the first of `broken` is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub way: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DataFlow {
+    pub nodes: Vec<MapNode>,
+    pub edges: Vec<MapEdge>,
+}
+
+impl Lineage {
+    /// All of it, or what concerns a team: models that it deployed or pays for or whose jobs it owns, and what leads to these.
+    ///
+    /// `judge` names the policies that a crossing breaks. Call [`Lineage::take_facts`] first: what came since is not in it.
+    pub fn map(&self, team: Option<&str>, judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>) -> DataFlow {
+        let mut map = DataFlow::default();
+        let mut places: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for id in self.shown(team) {
+            let Some(node) = self.graph.node(id) else { continue };
+            let (kind, owner) = match &node.what {
+                What::Dataset(_) => (Kind::Dataset, None),
+                What::Flow(job) => (Kind::Job, self.owners.get(job).map(ToString::to_string)),
+                What::Model(_) => (Kind::Model, None),
+            };
+            let is_idle = node.ins.is_empty() && node.outs.is_empty();
+            if is_idle && kind == Kind::Job {
+                continue;
+            }
+            places.insert(id, map.nodes.len());
+            map.nodes.push(MapNode {
+                id: map.nodes.len(),
+                kind,
+                name: self.name(id),
+                owner,
+                origins: self.graph.sets.names(node.known.origins).iter().map(ToString::to_string).collect(),
+                is_unknown: node.known.has_gap(),
+            });
+        }
+        for (id, from) in &places {
+            let Some(node) = self.graph.node(*id) else { continue };
+            let state = if node.known.has_gap() { EdgeState::Unknown } else { EdgeState::Known };
+            for to in node.outs.iter().filter_map(|out| places.get(out)) {
+                map.edges.push(MapEdge { from: *from, to: *to, state, teams: BTreeSet::new(), broken: BTreeSet::new(), way: Vec::new() });
+            }
+        }
+        self.add_regions(&mut map, &places, team, judge);
+        map
+    }
+
+    fn shown(&self, team: Option<&str>) -> BTreeSet<NodeId> {
+        let of = |id: NodeId| self.graph.node(id).map(|node| &node.what);
+        // A model as a whole says nothing beside its versions, unless somebody uses it without naming one.
+        let says_something = |id: &NodeId| match of(*id) {
+            Some(What::Model(name @ ModelName { model, version: None })) => {
+                self.registered.contains(name)
+                    || self.deployments.keys().any(|place| place.model == *name)
+                    || self.answering(model).next().is_some()
+            }
+            what => what.is_some(),
+        };
+        let all = (0..NodeId::try_from(self.graph.nodes.len()).unwrap_or(NodeId::MAX)).filter(says_something);
+        let Some(team) = team else { return all.collect() };
+        let owns = |id: &NodeId| match of(*id) {
+            Some(What::Flow(job)) => self.owners.get(job).is_some_and(|owner| **owner == *team),
+            Some(What::Model(name)) => {
+                self.deployments.keys().any(|place| place.model == *name && *place.team == *team)
+                    || (name.version.is_none() && self.answering(&name.model).any(|(_, answers)| answers.teams.contains(team)))
+            }
+            _ => false,
+        };
+        let own: BTreeSet<NodeId> = all.filter(owns).collect();
+        // Of its own jobs what they write is shown as well.
+        let jobs = own.iter().filter(|id| matches!(of(**id), Some(What::Flow(_))));
+        let written = jobs.filter_map(|id| self.graph.node(*id)).flat_map(|node| node.outs.iter().copied());
+        self.graph.before(own.iter().copied().chain(written)).into_iter().filter(says_something).collect()
+    }
+
+    /// Regions in which a model answers.
+    fn answering(&self, model: &Text) -> impl Iterator<Item = (&Text, &super::Answers)> {
+        let model = model.clone();
+        let from = (model.clone(), Text::from(""));
+        self.answers.range(from..).take_while(move |((known, _), _)| *known == model).map(|((_, region), answers)| (region, answers))
+    }
+
+    fn add_regions(
+        &self,
+        map: &mut DataFlow,
+        places: &BTreeMap<NodeId, usize>,
+        team: Option<&str>,
+        judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>,
+    ) {
+        let mut regions: BTreeMap<Option<Text>, usize> = BTreeMap::new();
+        let mut edges: BTreeMap<(usize, usize), MapEdge> = BTreeMap::new();
+        let is_shown = |other: &Text| team.is_none_or(|team| *team == **other);
+        let deployed = self.deployments.iter().map(|(place, deployment)| {
+            let Place { model, region, environment, resource_id, team } = place;
+            let (environment, resource_id) = (environment.as_ref(), resource_id.as_ref());
+            let (provider, approval) = (deployment.provider.as_ref(), deployment.approval.as_ref());
+            Crossing { model, origin: None, region: region.as_ref(), provider, environment, resource_id, team, approval }
+        });
+        let names: BTreeMap<&Text, ModelName> =
+            self.answers.keys().map(|(model, _)| (model, ModelName { model: model.clone(), version: None })).collect();
+        let answered = self.answers.iter().flat_map(|((model, region), answers)| {
+            let provider = answers.provider.as_ref();
+            answers.teams.iter().filter_map(|team| names.get(model).map(|name| (name, team))).map(move |(model, team)| Crossing {
+                model,
+                origin: None,
+                region: Some(region),
+                provider,
+                environment: None,
+                resource_id: None,
+                team,
+                approval: None,
+            })
+        });
+        for crossing in deployed.chain(answered).filter(|crossing| is_shown(crossing.team)) {
+            let Some((id, from)) = self.graph.find(&What::Model(crossing.model.clone())).and_then(|id| Some((id, *places.get(&id)?)))
+            else {
+                continue;
+            };
+            let to = *regions.entry(crossing.region.cloned()).or_insert_with(|| {
+                map.nodes.push(MapNode {
+                    id: map.nodes.len(),
+                    kind: Kind::Region,
+                    name: crossing.region.map_or_else(|| "no region stated".to_string(), ToString::to_string),
+                    owner: None,
+                    origins: Vec::new(),
+                    is_unknown: crossing.region.is_none(),
+                });
+                map.nodes.len() - 1
+            });
+            let edge = edges.entry((from, to)).or_insert_with(|| MapEdge {
+                from,
+                to,
+                state: EdgeState::Known,
+                teams: BTreeSet::new(),
+                broken: BTreeSet::new(),
+                way: Vec::new(),
+            });
+            edge.teams.insert(crossing.team.to_string());
+            self.judge_edge(edge, id, crossing, judge);
+        }
+        map.edges.extend(edges.into_values());
+    }
+
+    fn judge_edge(&self, edge: &mut MapEdge, id: NodeId, crossing: Crossing<'_>, judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>) {
+        let Some(facts) = self.facts(id) else { return };
+        let unknown = facts.has_gap.then_some(None);
+        for origin in facts.origins.iter().map(Some).chain(unknown) {
+            let broken = judge(&Crossing { origin, ..crossing });
+            let is_worse = broken.iter().any(|broken| broken.is_certain) && edge.state != EdgeState::Breaks;
+            if is_worse || (edge.way.is_empty() && !broken.is_empty()) {
+                let way = self.graph.way(id, origin.map(AsRef::as_ref));
+                edge.way = way.into_iter().map(|id| self.name(id)).collect();
+            }
+            if is_worse {
+                edge.state = EdgeState::Breaks;
+            }
+            edge.broken.extend(broken);
+        }
+        if edge.state == EdgeState::Known && (facts.has_gap || crossing.region.is_none()) {
+            edge.state = EdgeState::Unknown;
+        }
+    }
+
+    fn name(&self, id: NodeId) -> String {
+        match self.graph.node(id).map(|node| &node.what) {
+            Some(What::Dataset(name) | What::Flow(name)) => name.to_string(),
+            Some(What::Model(name)) => name.to_string(),
+            None => String::new(),
+        }
+    }
+
+    /// When a model was last deployed anywhere.
+    pub fn deployed_since(&self, model: &ModelName) -> Option<Timestamp> {
+        self.deployments.iter().filter(|(place, _)| place.model == *model).map(|(_, deployment)| deployment.since).max()
+    }
+
+    /// Models that are deployed or answer without ever having been registered, or written by a job.
+    pub fn unregistered(&self) -> Vec<ModelName> {
+        let deployed = self.deployments.keys().map(|place| place.model.clone());
+        let answering = self.answers.keys().map(|(model, _)| ModelName { model: model.clone(), version: None });
+        let all: BTreeSet<ModelName> = deployed.chain(answering).collect();
+        let is_known = |name: &ModelName| {
+            let written =
+                self.graph.find(&What::Model(name.clone())).and_then(|id| self.graph.node(id)).is_some_and(|node| !node.ins.is_empty());
+            written
+                || self
+                    .registered
+                    .iter()
+                    .any(|known| known.model == name.model && (name.version.is_none() || known.version == name.version))
+        };
+        all.into_iter().filter(|name| !is_known(name)).collect()
+    }
+}

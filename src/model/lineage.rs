@@ -1,0 +1,87 @@
+//! A lineage event: which datasets a run of a job read and wrote, as OpenLineage tells it, and what Tollgate's own facets say of them.
+
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+use super::time::Timestamp;
+
+/// A validated event of the topic `lineage-events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineageEvent {
+    /// 32 hex digits, made of producer, run (or job, or dataset), type and time: the same event twice has it twice.
+    pub event_id: Text,
+    pub producer: Text,
+    pub event_time: Timestamp,
+    pub told: Told,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// A run, as far as it has come. Its events add up: what one of them names another may leave out.
+    Run { run_id: Text, state: RunState, job: Job, inputs: Vec<StatedDataset>, outputs: Vec<StatedDataset> },
+    /// What a job reads and writes by its definition, whether it runs or not.
+    Job { job: Job, inputs: Vec<StatedDataset>, outputs: Vec<StatedDataset> },
+    /// Something about a dataset alone.
+    Dataset(StatedDataset),
+}
+
+/// `eventType` of a run event (OpenLineage spec, RunEvent); an absent one is `Other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunState {
+    Start,
+    Running,
+    Complete,
+    Abort,
+    Fail,
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Job {
+    pub namespace: Text,
+    pub name: Text,
+    /// The first owner of the ownership facet, without its `team:`.
+    pub owner: Option<Text>,
+}
+
+/// A dataset as one event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatedDataset {
+    pub namespace: Text,
+    pub name: Text,
+    /// Facet `tollgate_origin`: where the data comes from, as cloud regions or countries (ISO 3166-1 alpha-2). `None`: it does not say.
+    pub origins: Option<Vec<Text>>,
+    /// Facet `tollgate_model`: the dataset is this model, or a version of it.
+    pub model: Option<ModelName>,
+}
+
+/// A model, or one version of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ModelName {
+    pub model: Text,
+    pub version: Option<Text>,
+}
+
+impl RunState {
+    pub const ALL: [(&'static str, RunState); 6] = [
+        ("START", RunState::Start),
+        ("RUNNING", RunState::Running),
+        ("COMPLETE", RunState::Complete),
+        ("ABORT", RunState::Abort),
+        ("FAIL", RunState::Fail),
+        ("OTHER", RunState::Other),
+    ];
+
+    pub fn named(name: &str) -> Option<RunState> {
+        RunState::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, state)| *state)
+    }
+}
+
+impl std::fmt::Display for ModelName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{} {version}", self.model),
+            None => f.write_str(&self.model),
+        }
+    }
+}

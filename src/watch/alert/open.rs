@@ -1,0 +1,193 @@
+//! How an episode begins: why, at which node, under which id, and whether people are told.
+
+use std::collections::BTreeMap;
+
+use super::super::Moment;
+use super::super::account::AccountState;
+use super::super::baseline::Channel;
+use super::super::detect::runaway::Runaway;
+use super::super::judge::{self, Judged};
+use super::super::series::{from_units, to_units};
+use super::episode::{Episode, HourExcess, emit};
+use super::{drop, words};
+use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::hash::hash128;
+use crate::model::leaf::{Account, Scope};
+use crate::model::money::Nanos;
+use crate::model::time::{HOUR_MS, Hour, Timestamp};
+
+/// Why an episode opens, at which node.
+pub(crate) struct Trigger {
+    pub judged: Judged,
+    pub runaway: Option<Runaway>,
+    /// Of the guard on the cost per token.
+    pub ratio: Option<AlertKind>,
+    /// Another node spends less by as much.
+    pub moved: bool,
+    /// The first abnormal hour, if it is not the one that is judged.
+    pub since: Option<Hour>,
+}
+
+impl Trigger {
+    pub fn spike(judged: Judged) -> Trigger {
+        Trigger { judged, runaway: None, ratio: None, moved: false, since: None }
+    }
+
+    pub fn runaway(judged: Judged, runaway: Runaway) -> Trigger {
+        Trigger { runaway: Some(runaway), ..Trigger::spike(judged) }
+    }
+
+    pub fn ratio(judged: Judged, kind: AlertKind, since: Hour) -> Trigger {
+        Trigger { ratio: Some(kind), since: Some(since), ..Trigger::spike(judged) }
+    }
+
+    fn kind(&self) -> AlertKind {
+        match (self.ratio, &self.runaway, self.judged.verdict.channel) {
+            (Some(kind), ..) => kind,
+            _ if self.moved => AlertKind::SpendMoved,
+            (None, Some(_), _) => AlertKind::Runaway,
+            (None, None, Channel::Bucket) => AlertKind::SpendSpike,
+            (None, None, Channel::Below) => AlertKind::SpendDrop,
+            (None, None, Channel::Hours | Channel::Day) => AlertKind::Sustained,
+            (None, None, Channel::Level) => AlertKind::LevelShift,
+        }
+    }
+
+    fn onset(&self, hour: Hour) -> Timestamp {
+        match &self.runaway {
+            Some(runaway) => runaway.onset.start(),
+            None => self.since.unwrap_or(hour).start(),
+        }
+    }
+}
+
+/// Opens an episode, or reopens the one that closed at this node within the refractory time. Returns the ids that have changed.
+pub(crate) fn open(
+    state: &mut AccountState,
+    account: &Account,
+    hour: Hour,
+    trigger: Trigger,
+    provisional: bool,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Option<String> {
+    let scope = trigger.judged.scope.clone();
+    let limits = judge::thresholds(moment.rules, account, &scope);
+    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
+    let kind = trigger.kind();
+    let is_like = |episode: &&Episode| episode.scope == scope && class(episode.kind) == class(kind);
+    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
+    let again = recent
+        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
+        .max_by_key(|episode| episode.onset)
+        .map(|episode| episode.id.clone());
+    let fresh = new_episode(account, hour, &trigger, moment);
+    // One that was taken back and would be opened again under the same id goes on with its revisions.
+    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id)).cloned();
+    let mut episode = match known {
+        // The id is frozen, what happened is new.
+        Some(known) => Episode {
+            state: AlertState::Reopened,
+            onset: trigger.onset(hour),
+            severity: first_severity(kind),
+            closed_at: None,
+            quiet_hours: 0,
+            hours: BTreeMap::new(),
+            told_excess: Nanos::ZERO,
+            ..known
+        },
+        None => fresh,
+    };
+    let expected = from_units(trigger.judged.expected());
+    let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    episode.hours.insert(hour, HourExcess { actual, expected, provisional });
+    if episode.is_of_fall()
+        && let Some(node) = state.get(&scope)
+    {
+        drop::add_earlier_hours(&mut episode, node, trigger.judged.actual, hour);
+    }
+    episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
+    episode.notify = told_to_people(state, account, hour, &trigger, moment);
+    episode.score = trigger.judged.verdict.score;
+    episode.stage = trigger.judged.expectation.stage;
+    episode.normal = words::normal(&trigger.judged.expectation, account, hour, moment.rules);
+    let allowed =
+        moment.books.get(&account.team).is_some_and(|book| book.allows(&scope, hour, to_units(actual), trigger.judged.expected()));
+    if allowed {
+        return None;
+    }
+    let id = episode.id.clone();
+    let next_state = episode.state;
+    if next_state == AlertState::Open && class(kind) == 0 {
+        spend(state, account, &episode, hour, 1.0, moment);
+    }
+    state.episodes.insert(id.clone(), episode);
+    emit(state, account, &id, hour, next_state, true, moment, effects);
+    Some(id)
+}
+
+/// Takes an alert off the team's budget, or gives it back. What is certain, or expected, costs nothing.
+pub(super) fn spend(state: &mut AccountState, account: &Account, episode: &Episode, hour: Hour, alerts: f64, moment: Moment<'_>) {
+    let is_expected = moment.books.get(&account.team).is_some_and(|book| book.is_patient(episode, hour));
+    let limits = judge::thresholds(moment.rules, account, &Scope::Team);
+    if let Some(born) = state.born().filter(|_| !is_expected) {
+        state.budget.spend(hour, limits.alerts_per_team_month, born, alerts);
+    }
+}
+
+/// Kinds that go on as one another.
+pub(super) fn class(kind: AlertKind) -> u8 {
+    match kind {
+        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::Sustained | AlertKind::LevelShift => 0,
+        AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
+        AlertKind::SpendMoved => 2,
+        AlertKind::SpendDrop => 3,
+    }
+}
+
+fn first_severity(kind: AlertKind) -> Severity {
+    if matches!(kind, AlertKind::SpendMoved | AlertKind::SpendDrop) { Severity::Info } else { Severity::Warning }
+}
+
+fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
+    let onset = trigger.onset(hour);
+    let scope = trigger.judged.scope.clone();
+    let kind = trigger.kind();
+    let digest = hash128(&[
+        account.team.as_bytes(),
+        account.measure.as_str().as_bytes(),
+        account.currency.as_str().as_bytes(),
+        kind.as_str().as_bytes(),
+        scope.to_string().as_bytes(),
+        &onset.0.to_be_bytes(),
+    ]);
+    Episode {
+        id: format!("{}/{digest:032x}", account.team),
+        scope,
+        kind,
+        state: AlertState::Open,
+        severity: first_severity(kind),
+        revision: 0,
+        onset,
+        detected_at: moment.shard_time,
+        closed_at: None,
+        hours: BTreeMap::new(),
+        quiet_hours: 0,
+        guard_hour: None,
+        told_excess: Nanos::ZERO,
+        score: 0.0,
+        stage: Stage::New,
+        normal: String::new(),
+        causes: Vec::new(),
+        unexplained: 1.0,
+        notify: false,
+    }
+}
+
+/// Quiet by default: a team's first 24 hours mail nothing but the guard; a team under observation mails nothing at all.
+fn told_to_people(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> bool {
+    let observed = moment.rules.team(&account.team).is_some_and(|rule| rule.observe);
+    let known_for = state.born().map_or(0, |born| hour.0 - born.0);
+    !observed && !trigger.moved && (trigger.runaway.is_some() || known_for >= 24)
+}

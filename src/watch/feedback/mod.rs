@@ -1,0 +1,188 @@
+//! What people have said about alerts and announced about spend: what of it holds, for which series, until when.
+//!
+//! `take` is what an event does; the rest of the room asks a [`Book`]. Everything in it ends by itself, in event time, so that a replay of
+//! the same log forgets at the same hour.
+
+mod take;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::take::{end_of_hour, take};
+use super::alert::episode::Episode;
+use crate::model::Text;
+use crate::model::alert::{AlertState, Said, Severity};
+use crate::model::feedback::Verdict;
+use crate::model::leaf::Scope;
+use crate::model::time::{DAY_MS, Hour, Timestamp};
+
+/// How long something holds of which nobody said how long, by verdict; an acknowledgement ends with its alert.
+const EXPECTED_MS: i64 = 7 * DAY_MS;
+const PLANNED_MS: i64 = DAY_MS;
+const NOT_AN_ANOMALY_MS: i64 = 28 * DAY_MS;
+/// Nothing holds for longer.
+const LONGEST_MS: i64 = 90 * DAY_MS;
+/// What is no anomaly may come so much larger again.
+const ROOM: f64 = 1.25;
+/// ... and is at least this many times its normal.
+const LEAST_LIMIT: f64 = 2.0;
+/// A team's standing words; of more, the one that ends first goes.
+const MOST_STANDING: usize = 100;
+/// Teams of which something may stand: names of teams come from outside.
+const MOST_TEAMS: usize = 10_000;
+/// Words about one alert that are kept with it, the latest ones.
+const MOST_SAID: usize = 20;
+
+/// By team.
+pub(crate) type Books = BTreeMap<Text, Book>;
+
+/// What the people of a team have said, as far as it still matters: one changelog key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Book {
+    standing: Vec<Standing>,
+    /// By alert, oldest first; kept as long as the alert is.
+    said: BTreeMap<String, Vec<Said>>,
+}
+
+/// A verdict that holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Standing {
+    verdict: Verdict,
+    /// The alert that it was said about, if it was said about one.
+    alert: Option<String>,
+    /// Of the series that it is about; what is not named matches everything.
+    dimensions: BTreeMap<String, String>,
+    from: Timestamp,
+    until: Timestamp,
+    /// Of what is no anomaly: so many times its normal a series may take.
+    limit: f64,
+    /// Of an acknowledgement: what was known when it was given.
+    severity: Severity,
+    said: Said,
+}
+
+impl Standing {
+    fn holds(&self, hour: Hour) -> bool {
+        self.from < hour.end() && hour.start() < self.until
+    }
+
+    fn is_about(&self, scope: &Scope) -> bool {
+        let own = scope.dimensions();
+        self.dimensions.iter().all(|(name, value)| own.get(name) == Some(value))
+    }
+}
+
+impl Book {
+    fn is_empty(&self) -> bool {
+        self.standing.is_empty() && self.said.is_empty()
+    }
+
+    fn holding(&self, hour: Hour) -> impl Iterator<Item = &Standing> {
+        self.standing.iter().filter(move |standing| standing.holds(hour))
+    }
+
+    /// The word by which a series' excess is expected in an hour.
+    fn expects(&self, scope: &Scope, hour: Hour) -> Option<&Standing> {
+        self.holding(hour).find(|standing| matches!(standing.verdict, Verdict::Expected | Verdict::Planned) && standing.is_about(scope))
+    }
+
+    /// The word by which somebody looks after an alert, unless it has become worse since.
+    fn acknowledges(&self, episode: &Episode, hour: Hour) -> Option<&Standing> {
+        self.holding(hour).find(|standing| {
+            standing.verdict == Verdict::Ack && standing.alert.as_ref() == Some(&episode.id) && episode.severity <= standing.severity
+        })
+    }
+
+    /// Whether somebody has said that so much is normal for this series.
+    pub fn allows(&self, scope: &Scope, hour: Hour, actual: f64, expected: f64) -> bool {
+        let mut held = self.holding(hour).filter(|standing| standing.verdict == Verdict::NotAnAnomaly);
+        held.any(|standing| standing.is_about(scope) && actual <= standing.limit * expected)
+    }
+
+    /// Whether a series, a part of it or what it is a part of is expected to stray in an hour: then nothing is to be learnt from it.
+    pub fn sets_aside(&self, scope: &Scope, hour: Hour) -> bool {
+        let mut held = self.holding(hour).filter(|standing| matches!(standing.verdict, Verdict::Expected | Verdict::Planned));
+        held.any(|standing| standing.is_about(scope) || may_hold(scope, &standing.dimensions))
+    }
+
+    /// The state of an alert's next revision, in the light of what was said.
+    pub fn state_of(&self, episode: &Episode, next: AlertState, hour: Hour) -> AlertState {
+        if matches!(next, AlertState::Resolved | AlertState::Retracted) || !episode.is_open() {
+            next
+        } else if self.expects(&episode.scope, hour).is_some() {
+            AlertState::Expected
+        } else if self.acknowledges(episode, hour).is_some() {
+            AlertState::Acknowledged
+        } else if next == AlertState::Updated && matches!(episode.state, AlertState::Expected | AlertState::Acknowledged) {
+            // It goes on, and what was said about it no longer holds.
+            AlertState::Reopened
+        } else {
+            next
+        }
+    }
+
+    /// An alert that somebody looks after, or expects, is not sent again because it goes on.
+    pub fn is_patient(&self, episode: &Episode, hour: Hour) -> bool {
+        self.expects(&episode.scope, hour).or_else(|| self.acknowledges(episode, hour)).is_some()
+    }
+
+    /// What was said about an alert, and what was announced that it falls under; oldest first.
+    pub fn said_about(&self, episode: &Episode) -> Vec<Said> {
+        let mut all = self.said.get(&episode.id).cloned().unwrap_or_default();
+        let announced = self.standing.iter().filter(|standing| standing.alert.is_none() && standing.is_about(&episode.scope));
+        for standing in announced.filter(|standing| episode.hours.keys().any(|hour| standing.holds(*hour))) {
+            if !all.contains(&standing.said) {
+                all.push(standing.said.clone());
+            }
+        }
+        all.sort_by_key(|said| said.said_at);
+        all
+    }
+
+    fn note(&mut self, alert: &str, said: Said) {
+        let all = self.said.entry(alert.to_string()).or_default();
+        all.push(said);
+        let beyond = all.len().saturating_sub(MOST_SAID);
+        all.drain(..beyond);
+    }
+
+    fn stand(&mut self, standing: Standing) {
+        self.standing.push(standing);
+        if self.standing.len() > MOST_STANDING
+            && let Some(first) = (0..self.standing.len()).min_by_key(|at| self.standing[*at].until)
+        {
+            self.standing.remove(first);
+        }
+    }
+
+    /// Takes back what was said about an alert, or about the same spend.
+    fn withdraw(&mut self, alert: Option<&str>, dimensions: &BTreeMap<String, String>) -> bool {
+        let before = self.standing.len();
+        self.standing.retain(|standing| match alert {
+            Some(id) => standing.alert.as_deref() != Some(id),
+            None => standing.dimensions != *dimensions,
+        });
+        self.standing.len() < before
+    }
+}
+
+/// Whether what dimensions name may be a part of a series: they contradict it in nothing.
+fn may_hold(scope: &Scope, dimensions: &BTreeMap<String, String>) -> bool {
+    scope.dimensions().iter().all(|(name, value)| dimensions.get(name).is_none_or(|named| named == value))
+}
+
+/// From when until when a verdict holds.
+fn span(verdict: Verdict, said_at: Timestamp, from: Option<Timestamp>, until: Option<Timestamp>) -> (Timestamp, Timestamp) {
+    let from = from.unwrap_or(said_at);
+    let usual = match verdict {
+        Verdict::Ack | Verdict::Reopen => LONGEST_MS,
+        Verdict::Expected => EXPECTED_MS,
+        Verdict::Planned => PLANNED_MS,
+        Verdict::NotAnAnomaly => NOT_AN_ANOMALY_MS,
+    };
+    let until = until.unwrap_or(from.plus_ms(usual));
+    (from, until.min(from.max(said_at).plus_ms(LONGEST_MS)))
+}

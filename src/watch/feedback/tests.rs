@@ -1,0 +1,258 @@
+//! What people say changes alerts and what comes after them, ends by itself, stands on the alert, and outlives the process.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::model::alert::Alert;
+use crate::model::effect::Effect;
+use crate::model::feedback::Feedback;
+use crate::model::money::Nanos;
+use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
+use crate::model::time::{MINUTE_MS, Minute};
+use crate::watch::rules::WatchRules;
+use crate::watch::tests::{START, partial, rules};
+use crate::watch::{Restorer, Shard};
+
+const DAY: i64 = 1440;
+/// The spike of [`Life::usual_with`] begins ten days in, at ten o'clock.
+const SPIKE: i64 = 10 * DAY + 600;
+
+/// A team with two projects, a record every ten minutes.
+struct Life {
+    shard: Shard,
+    rules: WatchRules,
+    offset: i64,
+    /// Minutes so far.
+    now: i64,
+    alerts: Vec<Alert>,
+    changelog: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Life {
+    fn new() -> Life {
+        let rules = rules();
+        Life { shard: Shard::new(0, 1, &rules), rules, offset: 0, now: 0, alerts: Vec::new(), changelog: BTreeMap::new() }
+    }
+
+    /// Up to a minute; `times` says how much more than usual the ranker takes.
+    fn until(&mut self, end: i64, times: impl Fn(i64) -> f64) {
+        while self.now < end {
+            let minute = Minute(START.0 + self.now);
+            let hour = self.now / 60;
+            let level = if (8..18).contains(&(hour % 24)) { 30.0 } else { 10.0 };
+            let money = level / 6.0 * (1.0 + f64::from(u32::try_from(hour * 7919 % 13).unwrap()) / 100.0);
+            let spends = [("ranker", 0.7 * money * times(self.now)), ("crawler", 0.3 * money)];
+            let partials = spends.iter().map(|(project, money)| partial(minute, "search", project, "ann", *money)).collect();
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+            let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
+            self.take(effects);
+            self.offset += 1;
+            self.now += 10;
+        }
+    }
+
+    /// Usual spend, but for the spike: five times as much for `hours`.
+    fn usual_with(&mut self, end: i64, begin: i64, hours: i64) {
+        self.until(end, |minute| if (begin..begin + hours * 60).contains(&minute) { 5.0 } else { 1.0 });
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        self.alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+    }
+
+    fn say(&mut self, said: &Feedback) {
+        self.hear(said);
+        self.restart();
+    }
+
+    fn hear(&mut self, said: &Feedback) {
+        let record = ShardRecord { events: vec![ShardEvent::Feedback(Box::new(said.clone()))], ..ShardRecord::default() };
+        let effects = self.shard.apply_whole(&record, self.offset, said.event_time, &self.rules);
+        self.offset += 1;
+        self.take(effects);
+    }
+
+    /// A word about the last alert.
+    fn say_of_alert(&mut self, verdict: Verdict, until: Option<i64>) {
+        let id = self.alerts.last().expect("an alert").id.clone();
+        self.say(&Feedback { alert_id: Some(id.as_str().into()), ..self.word(verdict, until) });
+    }
+
+    fn word(&self, verdict: Verdict, until: Option<i64>) -> Feedback {
+        Feedback {
+            event_id: "f1".into(),
+            source: "mail".into(),
+            event_time: Minute(START.0 + self.now).start(),
+            actor: Some("ann@example.com".into()),
+            team: "search".into(),
+            verdict,
+            until: until.map(|minute| Minute(START.0 + minute).start()),
+            note: Some("load test".into()),
+            ..Feedback::default()
+        }
+    }
+
+    /// The state goes through the changelog, and is the same behind it.
+    fn restart(&mut self) {
+        self.shard.save_all();
+        for change in self.shard.take_changes() {
+            match change.value {
+                Some(value) => self.changelog.insert(change.key, value),
+                None => self.changelog.remove(&change.key),
+            };
+        }
+        let mut restorer = Restorer::new(1);
+        self.changelog.iter().for_each(|(key, value)| restorer.put(key, Some(value)).unwrap());
+        restorer.changelog_read(&self.rules).unwrap();
+        let restored = restorer.finish().unwrap();
+        assert_eq!(restored, self.shard);
+        self.shard = restored;
+    }
+
+    fn states(&self) -> Vec<AlertState> {
+        self.alerts.iter().map(|alert| alert.state).collect()
+    }
+
+    fn last(&self) -> &Alert {
+        self.alerts.last().expect("an alert")
+    }
+
+    fn standing(&self) -> usize {
+        self.shard.books.values().map(|book| book.standing.len()).sum()
+    }
+}
+
+#[test]
+fn who_acknowledges_is_named_and_not_told_again_until_it_gets_worse() {
+    // The spike is critical from ten times the least excess on.
+    for (least_excess, gets_worse) in [(40, false), (10, true)] {
+        let mut life = Life::new();
+        life.rules.defaults.least_excess = Nanos::from_units(least_excess);
+        life.rules.defaults.runaway_floor = Nanos::from_units(1_000);
+        life.usual_with(SPIKE + 60, SPIKE, 3);
+        assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
+        life.say_of_alert(Verdict::Ack, None);
+        let acknowledged = life.last().clone();
+        assert_eq!((acknowledged.state, acknowledged.feedback.len()), (AlertState::Acknowledged, 1));
+        let said = &acknowledged.feedback[0];
+        assert_eq!(
+            (said.actor.as_deref(), said.verdict.as_str(), said.note.as_deref()),
+            (Some("ann@example.com"), "ack", Some("load test"))
+        );
+        let told = life.alerts.len();
+        life.usual_with(SPIKE + 12 * 60, SPIKE, 3);
+        let after: Vec<AlertState> = life.states().split_off(told);
+        let is_patient = after.iter().all(|state| matches!(state, AlertState::Acknowledged | AlertState::Resolved));
+        assert_eq!(is_patient, !gets_worse, "{after:?}");
+        assert_eq!(after.contains(&AlertState::Reopened), gets_worse, "{after:?}");
+        assert_eq!((life.last().state, life.last().feedback.len(), life.standing()), (AlertState::Resolved, 1, 0));
+    }
+}
+
+#[test]
+fn what_is_expected_is_silent_until_then_and_told_if_it_goes_on() {
+    for (hours, last, is_told) in [(2, AlertState::Resolved, false), (9, AlertState::Reopened, true)] {
+        let mut life = Life::new();
+        life.usual_with(SPIKE + 60, SPIKE, hours);
+        life.say_of_alert(Verdict::Expected, Some(SPIKE + 5 * 60));
+        assert_eq!((life.last().state, life.last().notify), (AlertState::Expected, false));
+        let told = life.alerts.len();
+        life.usual_with(SPIKE + 8 * 60, SPIKE, hours);
+        let after = &life.alerts[told..];
+        assert_eq!(after.iter().any(|alert| alert.notify), is_told, "{hours} hours: {:?}", life.states());
+        assert_eq!(after.iter().any(|alert| alert.state == last), true, "{hours} hours: {:?}", life.states());
+        assert_eq!(life.standing(), 0, "it ends by itself");
+    }
+}
+
+#[test]
+fn a_planned_change_is_a_silent_alert_and_teaches_nothing() {
+    let mut life = Life::new();
+    life.usual_with(SPIKE - 60, SPIKE, 0);
+    let expected = |life: &Life| {
+        let account = life.shard.accounts.of_team("search").next().unwrap().1;
+        let node = account.get(&Scope::Project("ranker".into())).unwrap();
+        let hour = Minute(START.0 + 12 * DAY + 600).hour();
+        node.closed.baseline.expect(hour, crate::watch::baseline::LocalHour::at(hour, 0)).expected
+    };
+    let before = expected(&life);
+    let mut plan = life.word(Verdict::Planned, Some(SPIKE + 30 * 60));
+    plan.from = Some(Minute(START.0 + SPIKE - 30).start());
+    plan.dimensions = BTreeMap::from([("project".into(), "ranker".into())]);
+    life.say(&plan);
+    assert_eq!(life.alerts, []);
+    life.usual_with(SPIKE + 29 * 60, SPIKE, 28);
+    assert!(!life.alerts.is_empty() && life.alerts.iter().all(|alert| !alert.notify), "{:?}", life.states());
+    assert_eq!((life.alerts[0].state, life.alerts[0].feedback.len()), (AlertState::Expected, 1));
+    life.usual_with(SPIKE + 48 * 60, SPIKE, 28);
+    assert!(life.alerts.iter().all(|alert| !alert.notify), "nobody is told of its end: {:?}", life.states());
+    assert_eq!((life.last().state, life.last().feedback.len(), life.standing()), (AlertState::Resolved, 1, 0));
+    assert!((expected(&life) / before - 1.0).abs() < 0.2, "{before} {}", expected(&life));
+    // The other project is nobody's plan.
+    let mut life = Life::new();
+    life.usual_with(SPIKE - 60, SPIKE, 0);
+    plan.dimensions = BTreeMap::from([("project".into(), "crawler".into())]);
+    life.say(&plan);
+    life.usual_with(SPIKE + 60, SPIKE, 3);
+    assert_eq!((life.alerts[0].state, life.alerts[0].notify), (AlertState::Open, true));
+}
+
+#[test]
+fn what_is_no_anomaly_may_come_again_as_large_for_a_while() {
+    let spikes = |minute: i64| match minute - SPIKE {
+        at if (0..180).contains(&at) || (DAY + 300..DAY + 480).contains(&at) => 5.0,
+        at if (2 * DAY..2 * DAY + 180).contains(&at) => 30.0,
+        at if (6 * DAY + 900..6 * DAY + 1080).contains(&at) => 5.0,
+        _ => 1.0,
+    };
+    let mut life = Life::new();
+    life.until(SPIKE + 120, spikes);
+    life.say_of_alert(Verdict::NotAnAnomaly, Some(SPIKE + 5 * DAY));
+    assert_eq!((life.last().state, life.last().feedback[0].verdict.as_str()), (AlertState::Resolved, "not_an_anomaly"));
+    let told = life.alerts.len();
+    life.until(SPIKE + 2 * DAY, spikes);
+    assert_eq!(life.states()[told..], [], "as large is nothing to tell");
+    life.until(SPIKE + 3 * DAY, spikes);
+    assert!(life.alerts.len() > told, "six times as large is");
+    let told = life.alerts.len();
+    life.until(SPIKE + 7 * DAY, spikes);
+    assert!(life.alerts.len() > told && life.standing() == 0, "and when it is over, as large is, too");
+}
+
+#[test]
+fn reopen_takes_back_what_was_said() {
+    let mut life = Life::new();
+    life.usual_with(SPIKE + 60, SPIKE, 6);
+    life.say_of_alert(Verdict::NotAnAnomaly, None);
+    life.usual_with(SPIKE + 120, SPIKE, 6);
+    assert_eq!(life.last().state, AlertState::Resolved);
+    life.say_of_alert(Verdict::Reopen, None);
+    assert_eq!((life.last().state, life.last().notify, life.last().feedback.len()), (AlertState::Reopened, true, 2));
+    assert_eq!((life.standing(), life.shard.open_alerts()), (0, 1));
+    let told = life.alerts.len();
+    life.usual_with(SPIKE + 14 * 60, SPIKE, 6);
+    assert_eq!(life.last().state, AlertState::Resolved, "{:?}", life.states());
+    assert!(life.states()[told..].contains(&AlertState::Updated), "{:?}", life.states());
+    life.say_of_alert(Verdict::Ack, None);
+    assert_eq!((life.last().state, life.last().feedback.len()), (AlertState::Resolved, 3), "what is over stays over");
+}
+
+#[test]
+fn words_about_nothing_known_are_counted_and_words_are_bounded() {
+    let mut life = Life::new();
+    life.usual_with(DAY, SPIKE, 0);
+    let unknown = Feedback { alert_id: Some("search/00".into()), ..life.word(Verdict::Ack, None) };
+    let nobodys = Feedback { team: "unheard-of".into(), ..life.word(Verdict::NotAnAnomaly, None) };
+    for said in [unknown, nobodys] {
+        life.hear(&said);
+    }
+    assert_eq!((life.alerts.len(), life.shard.unmatched_feedback(), life.shard.books.len()), (0, 2, 0));
+    for day in 0..2 * i64::try_from(MOST_STANDING).unwrap() {
+        let said = life.word(Verdict::Planned, Some(DAY * (day + 2)));
+        life.hear(&said);
+    }
+    assert_eq!(life.standing(), MOST_STANDING);
+    life.restart();
+}
