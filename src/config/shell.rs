@@ -226,10 +226,16 @@ pub fn answers(section: &mut Section) -> AnswerSettings {
         valid_ms: section.duration("valid_for", "1h", "90d"),
     };
     if settings.key_file.is_some() && settings.base_url.is_none() {
-        section.complain("key_file", Complaint::new("is set, but not 'base_url'", "say where people reach http.listen: base_url = \"https://tollgate.example.com\""));
+        section.complain(
+            "key_file",
+            Complaint::new("is set, but not 'base_url'", "say where people reach http.listen: base_url = \"https://tollgate.example.com\""),
+        );
     }
     if settings.key_file.is_none() && section.has("base_url") {
-        section.complain("base_url", Complaint::new("is set, but not 'key_file'", "name a file for the key that signs links; it is made if it is not there"));
+        section.complain(
+            "base_url",
+            Complaint::new("is set, but not 'key_file'", "name a file for the key that signs links; it is made if it is not there"),
+        );
     }
     settings
 }

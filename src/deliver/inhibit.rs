@@ -91,7 +91,9 @@ fn is_parent(other: &Alert, alert: &Alert) -> bool {
     is_wider
         && (&other.team, other.measure, other.currency) == (&alert.team, alert.measure, alert.currency)
         && other.severity >= alert.severity
-        && other.excess >= alert.excess
+        // A drop is no part of a rise.
+        && other.excess.0.signum() == alert.excess.0.signum()
+        && other.excess.0.unsigned_abs() >= alert.excess.0.unsigned_abs()
 }
 
 /// Of a dimension, or of what else alerts can be told apart by.
@@ -142,6 +144,7 @@ mod tests {
             Alert { team: "ads".into(), ..parent() },
             Alert { severity: Severity::Info, ..parent() },
             Alert { excess: Nanos::from_units(1), ..parent() },
+            Alert { excess: Nanos::from_units(-9_000), ..parent() },
             Alert { measure: crate::model::leaf::Measure::Billed, ..parent() },
             Alert { dimensions: BTreeMap::from([("project".to_string(), "other".to_string())]), ..parent() },
         ] {

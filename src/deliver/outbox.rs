@@ -1,7 +1,7 @@
 //! Letters on their way: those that wait in their lanes, those under way on threads of their own, and those whose receipts are not
 //! committed yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,9 +86,10 @@ impl Outbox {
         self.under_way.values().any(|due| due.names(alert_id))
     }
 
-    /// Of this alert, waiting or being sent.
-    pub fn holds(&self, alert_id: &str) -> bool {
-        self.is_sending(alert_id) || self.lanes.values().any(|lane| lane.waiting.iter().any(|due| due.names(alert_id)))
+    /// Of all alerts that letters are about, waiting or being sent.
+    pub fn alerts(&self) -> HashSet<String> {
+        let letters = self.lanes.values().flat_map(|lane| &lane.waiting).chain(self.under_way.values());
+        letters.flat_map(Due::all).map(|due| due.alert.id.clone()).collect()
     }
 
     /// Takes back what waits about this alert: there is something newer to say.

@@ -240,11 +240,11 @@ impl<'a> Deliver<'a> {
             return;
         }
         let now = clock::now();
-        let mut all = Vec::new();
+        let (mut all, held) = (Vec::new(), self.outbox.alerts());
         for (partition, owned) in partitions.iter() {
             for receipt in owned.receipts.values() {
                 let due = self.due_of(receipt, now);
-                if due.is_empty() || self.outbox.holds(&receipt.alert_id) {
+                if due.is_empty() || held.contains(&receipt.alert_id) {
                     continue;
                 }
                 all.extend(due.into_iter().map(|(alert, receiver)| {

@@ -63,7 +63,7 @@ const MOST_NAMED: usize = 20;
 /// One message about all of these letters; `answers`: of each, in their order.
 pub fn digest(form: Form, letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>) -> Value {
     let page = digest::page(letters, answers, base_url);
-    let more = page.rows.len().saturating_sub(MOST_NAMED);
+    let more = letters.len().saturating_sub(MOST_NAMED);
     let more = (more > 0).then(|| format!("and {more} more: tollgate alerts list"));
     let rows = page.rows.iter().take(MOST_NAMED);
     let links = |row: &Row| {

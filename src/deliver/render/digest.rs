@@ -16,6 +16,8 @@ use super::{subject, when, words};
 
 /// Currencies that a subject has room for.
 const MOST_CURRENCIES: usize = 2;
+/// Alerts that are shown with all that belongs to them: Gmail cuts a mail off after 102 kB, and one of these takes three.
+const MOST_ROWS: usize = 25;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct DigestPage {
@@ -27,6 +29,15 @@ pub struct DigestPage {
     pub lead: String,
     pub figures: Vec<Fact>,
     pub rows: Vec<Row>,
+    /// Those that there is no more room for, in a line each.
+    pub others: Vec<Line>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub badge: &'static str,
+    pub title: String,
+    pub id: String,
 }
 
 /// One alert.
@@ -50,8 +61,9 @@ pub fn page(letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str
     let badge = worst.map_or("resolved", |alert| alert.severity.as_str());
     let title = title(&alerts);
     let none = Vec::new();
+    let (first, others) = letters.split_at(letters.len().min(MOST_ROWS));
     let rows: Vec<Row> =
-        letters.iter().enumerate().map(|(number, letter)| row(letter, answers.get(number).unwrap_or(&none), base_url)).collect();
+        first.iter().enumerate().map(|(number, letter)| row(letter, answers.get(number).unwrap_or(&none), base_url)).collect();
     DigestPage {
         subject: format!("[{badge}] {title}"),
         preheader: rows.first().map(|row| row.title.clone()).unwrap_or_default(),
@@ -61,6 +73,7 @@ pub fn page(letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str
         figures: figures(&alerts),
         title,
         rows,
+        others: others.iter().map(line).collect(),
     }
 }
 
@@ -93,9 +106,10 @@ fn sums(alerts: &[&Alert], of: impl Fn(&Alert) -> Nanos) -> String {
 fn lead(alerts: &[&Alert]) -> String {
     let open = |severity| alerts.iter().filter(|alert| !is_closed(alert) && alert.severity == severity).count();
     let over = alerts.iter().filter(|alert| is_closed(alert)).count();
+    let warnings = open(Severity::Warning);
     let counts = [
         (open(Severity::Critical), "critical"),
-        (open(Severity::Warning), "warning"),
+        (warnings, if warnings == 1 { "warning" } else { "warnings" }),
         (open(Severity::Info), "for information"),
         (over, "over already"),
     ];
@@ -116,6 +130,15 @@ fn figures(alerts: &[&Alert]) -> Vec<Fact> {
     figures.into_iter().filter(|(_, value)| !value.is_empty()).map(|(label, value)| Fact { label, value }).collect()
 }
 
+fn line(letter: &Letter<'_>) -> Line {
+    let alert = letter.alert;
+    Line { badge: subject::badge(alert), title: headline(letter), id: super::clean::clean(&alert.id, super::page::LONGEST_ID) }
+}
+
+fn headline(letter: &Letter<'_>) -> String {
+    format!("{}: {}", subject::team(letter.alert), subject::news(letter.alert, letter.earlier))
+}
+
 fn row(letter: &Letter<'_>, answers: &[Link], base_url: Option<&str>) -> Row {
     let alert = letter.alert;
     let zone = when::zone(&alert.time_zone);
@@ -124,7 +147,7 @@ fn row(letter: &Letter<'_>, answers: &[Link], base_url: Option<&str>) -> Row {
     Row {
         tone: tone(alert),
         badge: subject::badge(alert),
-        title: format!("{}: {}", subject::team(alert), subject::news(alert, letter.earlier)),
+        title: headline(letter),
         place: words::place(&alert.dimensions),
         since: if is_closed(alert) { since } else { format!("{since}; now {burn} per hour") },
         id: super::clean::clean(&alert.id, super::page::LONGEST_ID),

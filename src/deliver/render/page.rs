@@ -142,6 +142,7 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         Fact { label: "Status", value: words::finality(alert).to_string() },
         Fact { label: "Money", value: measure.to_string() },
     ]);
+    facts.extend(alert.feedback.last().map(|said| Fact { label: "Answered", value: words::answered(said, zone) }));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }

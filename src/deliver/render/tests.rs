@@ -9,7 +9,7 @@ use crate::deliver::answer::{Link, Signer};
 use crate::deliver::channels::compose::{compose, compose_digest, header_text, mailbox};
 use crate::deliver::receipt::{Receipt, Told};
 use crate::deliver::rules::Receiver;
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, Said};
 use crate::model::time::Timestamp;
 
 use super::{Context, Rendered, Renderer, sample};
@@ -88,6 +88,12 @@ fn a_digest_names_each_alert() {
     let parsed = mailparse::parse_mail(&mail).unwrap();
     let header = |name: &str| parsed.headers.iter().find(|header| header.get_key() == name).map(|header| header.get_value());
     assert_eq!((header("X-Tollgate-Alerts").as_deref(), header("In-Reply-To")), (Some("3"), None));
+    let many: Vec<Alert> = (0..100).map(|number| Alert { id: format!("search/{number:032x}"), ..sample::spike() }).collect();
+    let (many, _) = digest_of(&many);
+    assert!(many.html.len() < 102_000, "{} bytes: Gmail would cut it off", many.html.len());
+    assert!(
+        (0..100).all(|number| many.html.contains(&format!("{number:032x}")) && many.text.contains(&format!("Alert: search/{number:032x}")))
+    );
     let one_team = digest_of(&[sample::spike(), sample::resolved()]).0;
     assert!(one_team.subject.starts_with("[critical] search: 2 alerts, +"), "{}", one_team.subject);
     let over = digest_of(&[sample::resolved(), sample::retracted()]).0;
@@ -260,6 +266,15 @@ fn hostile(text: &str, alert: Alert) -> Alert {
         next_steps: vec![text.to_string(); 20],
         time_zone: text.to_string(),
         history: Vec::new(),
+        feedback: vec![Said {
+            verdict: text.to_string(),
+            actor: Some(text.to_string()),
+            source: text.to_string(),
+            said_at: Timestamp(0),
+            from: None,
+            until: None,
+            note: Some(text.to_string()),
+        }],
         ..alert
     }
 }
