@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate::model::wire::{SchemaName, confluent_unframe, from_avro};
+use tollgate::model::wire::{SchemaName, confluent_unframe, schema};
 
 use super::hooks::Hooks;
 use super::parts::{Smtp, SmtpOptions, consume, produce, wait_for};
@@ -56,7 +56,7 @@ fn a_link_leads_to_a_page_and_its_form_to_an_event() {
     let mails = smtp.wait_for_mails(1, LIMIT);
     let mail = mailparse::parse_mail(&mails[0].raw).unwrap();
     let in_mail = links(&mail.subparts[0].get_body().unwrap());
-    let in_html = links(&mail.subparts[1].subparts[0].get_body().unwrap());
+    let in_html = links(&mail.subparts[1].subparts[0].get_body().unwrap().replace("&#x2f;", "/"));
     assert_eq!((in_mail.len(), &in_mail), (3, &in_html), "the same in text and HTML");
     let card = wait_for("the card", LIMIT, || hooks.requests().into_iter().next());
     let in_card = links(card["body"].as_str().unwrap());
@@ -114,8 +114,9 @@ fn the_command_line_answers_too_and_in_avro_where_outputs_are() {
     assert_eq!(record.headers["content-type"].as_deref(), Some("application/avro"));
     let bytes = record.value.clone().map_or_else(|| decoded(record.value_base64.as_deref().unwrap()), String::into_bytes);
     let (id, payload) = confluent_unframe(&bytes).unwrap();
-    let event: Value = from_avro(SchemaName::Feedback, payload, None).unwrap();
-    assert_eq!((id, &event["verdict"], &event["actor"]), (9, &json!("not_an_anomaly"), &json!("ada")), "{event}");
+    let event = apache_avro::from_avro_datum(&schema(SchemaName::Feedback).avro, &mut &payload[..], None).unwrap();
+    let event = format!("{event:?}");
+    assert!(id == 9 && event.contains("String(\"not_an_anomaly\")") && event.contains("String(\"ada\")"), "{event}");
 }
 
 /// Base64 of the Java reader.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mailparse::MailHeaderMap as _;
 use serde_json::{Value, json};
 
-use super::parts::{Mail, Smtp, SmtpOptions, produce, wait_for};
+use super::parts::{Mail, Smtp, SmtpOptions, consume, produce, wait_for};
 use super::path::Deployment;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -64,6 +64,12 @@ fn a_storm_becomes_digests_and_a_parent_speaks_for_its_children() {
         assert_eq!(header(digest, "X-Tollgate-Alerts"), Some(named(digest).len().to_string()), "each by its name");
     }
 
+    wait_for("the last receipts", LIMIT, || {
+        let receipts = consume(deployment.broker.bootstrap(), &deployment.topic("app-receipts-changelog"));
+        let newest: BTreeMap<_, _> = receipts.iter().map(|receipt| (receipt.key.clone(), receipt.json())).collect();
+        let has_told = |receipt: &&Value| receipt["receivers"]["mail:oncall@example.com"]["told"].is_object();
+        (newest.values().filter(has_told).count() == ALERTS).then_some(())
+    });
     // A restart tells nobody again; what follows on one alert answers the digest that told it.
     process.kill9();
     let _process = deployment.start_with(&["--only", "deliver"]);
