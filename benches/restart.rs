@@ -112,14 +112,19 @@ fn templates(living: u64) -> Templates {
 fn account_of(key: &StateKey) -> Option<Account> {
     match key {
         StateKey::Node(account, _) | StateKey::LeafOpen(account, _) => Some(account.clone()),
-        StateKey::Header | StateKey::LeafClosed(..) | StateKey::Episode(..) => None,
+        StateKey::Budget(account) | StateKey::Days(account) => Some(account.clone()),
+        // Of what happened to happen, of the shard, or of older versions.
+        _ => None,
     }
 }
 
 fn renamed(key: &StateKey, team: &str) -> StateKey {
     let mut key = key.clone();
-    if let StateKey::Node(account, _) | StateKey::LeafOpen(account, _) = &mut key {
-        account.team = team.into();
+    match &mut key {
+        StateKey::Node(account, _) | StateKey::LeafOpen(account, _) | StateKey::Budget(account) | StateKey::Days(account) => {
+            account.team = team.into();
+        }
+        _ => {}
     }
     key
 }

@@ -8,13 +8,14 @@
 //!                   └─> dead-letter  ^         └─> changelog
 //!                                    │
 //! billing-events ─> BILLING ─ ledger log ─> LEDGER
+//! lineage-events ─> OPENLINEAGE ─ lineage log ─> LINEAGE
 //! ```
 //!
-//! Five roles, each a consumer group with threads of its own; one process runs all of them, or one. INTAKE turns events into sums per
+//! Roles are consumer groups with threads of their own; one process runs all of them, or one. INTAKE turns events into sums per
 //! series and minute. WATCH knows what is normal and decides. BILLING and LEDGER turn a bill that is
-//! restated at will into signed differences. DELIVER tells people. Between them are Kafka topics and nothing else.
+//! restated at will into signed differences. LINEAGE knows where a model's data comes from. DELIVER tells people. Between them are Kafka topics and nothing else.
 //!
-//! The core (`model`, `policy`, `intake`, `ledger`, `watch`) is pure: it is handed bytes, rules and times, and returns effects. The shell around it owns
+//! The core (`model`, `policy`, `intake`, `ledger`, `lineage`, `watch`) is pure: it is handed bytes, rules and times, and returns effects. The shell around it owns
 //! Kafka, clock, files and mail. What a role has read, its state, its results and its offsets are one transaction.
 //!
 //! # The rooms, in reading order
@@ -25,13 +26,14 @@
 //! | [`policy`] | conditions over events: parse, type-check, compile, evaluate, explain; who may loosen what |
 //! | [`intake`] | decode, validate, dedupe, attribute, price, combine |
 //! | [`ledger`] | lines of the bill, restated and taken back, become signed deltas |
+//! | [`lineage`] | which data feeds which model: the graph, what is known of origins, the map of it |
 //! | [`watch`] | merge, judge open hours, close hours, explain, the life of an alert |
 //! | [`config`] | file and environment become rules for the core and settings for the shell |
 //! | [`kafka`] | all of the client library: consumer, transactional producer, topics |
 //! | [`state`] | a local copy of the changelog, which makes restarts faster |
 //! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
 //! | [`deliver`] | who is told of what; mails in text, HTML and a picture, webhooks; receipts and retries |
-//! | [`lab`] | the engine on files: score, backtest, explain, tune |
+//! | [`lab`] | the engine on files: score, backtest, explain, tune, data-flow |
 //! | [`http`] | health, metrics, the compliance check |
 //! | [`demo`] | everything in one process, on recorded and invented usage and a broker of its own |
 //! | [`cli`] | one file per command; `assemble` puts settings into roles |

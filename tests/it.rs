@@ -1,4 +1,4 @@
-//! The one integration binary: `contract` holds schemas to their examples, `dashboard` holds Grafana to the metrics, `demo` plays the
+//! The one integration binary: `contract` holds schemas to their examples, `dashboard` holds Grafana to the metrics, `data_flow` draws a map, `demo` plays the
 //! demo, `lab` tries a setting, `policy` reads policies, `readme` holds the README to the program, `real` runs against real parts, `tidy`
 //! holds the rules of the house.
 #![allow(
@@ -11,6 +11,7 @@
 
 mod contract;
 mod dashboard;
+mod data_flow;
 mod demo;
 mod lab;
 mod policy;

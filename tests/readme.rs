@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::Parser as _;
 use tollgate::cli::Arguments;
 use tollgate::config::{self, Loaded};
+use tollgate::intake::decode::table::WriterSchemas;
+use tollgate::intake::whole;
 use tollgate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use tollgate::metrics::{Metrics, Rebalanced, RestoredFrom, Spent, StateSize, TransactionEnd};
 use tollgate::model::effect::Effect;
@@ -148,8 +150,16 @@ fn events_are_taken_in() {
         let heredocs = block.split("<<EOF\n").skip(1).filter_map(|rest| rest.split("\nEOF").next().map(str::to_string)).collect::<Vec<_>>();
         events.extend(heredocs.iter().flat_map(|text| text.lines()).map(|line| line.replace("$(date -u +%FT%TZ)", "2026-03-01T10:00:00Z")));
     }
-    assert!(events.len() >= 2, "{events:#?}");
+    let (feedback, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.contains("\"verdict\""));
+    assert!(events.len() >= 2 && !feedback.is_empty(), "{events:#?}");
     let rules = load("", Vec::new()).intake;
+    for event in feedback {
+        let later = THEN.plus_ms(30 * 86_400_000);
+        let (topic, value) = ("feedback", Some(event.as_bytes()));
+        let record = InputRecord { topic, partition: 0, offset: 0, timestamp: later, key: None, value, headers: &[] };
+        let outcome = whole::process(whole::Topic::Feedback, &record, later, &rules, &WriterSchemas::new(whole::Topic::Feedback.table()));
+        assert!(matches!(outcome, whole::WholeOutcome::Accepted(_)), "{event}: {outcome:?}");
+    }
     for event in events {
         let mut partition = PartitionState::new(Source { topic: "usage-events".into(), partition: 0 }, 100);
         let mut batch = Batch::default();
@@ -212,6 +222,7 @@ pub fn full_page() -> String {
     metrics.forwarded("activity", "accepted", 1);
     metrics.billing("accepted", 1);
     metrics.ledger_lines(0, 1);
+    metrics.lineage_nodes(1);
     metrics.effect(&Effect::Alert(Box::new(alert)), THEN);
     metrics.committed("watch", Duration::from_millis(8));
     metrics.restored("watch", Duration::from_millis(8));

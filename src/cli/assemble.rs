@@ -44,6 +44,7 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         commit_interval: Duration::from_millis(settings.kafka.commit_interval_ms.unsigned_abs()),
         intake_rules: ArcSwap::from_pointee(loaded.intake.clone()),
         watch_rules: ArcSwap::from_pointee(loaded.watch.clone()),
+        lineage_rules: ArcSwap::from_pointee(loaded.lineage.clone()),
         output: output(settings, &source)?,
         copies: copies(settings),
         schemas: source,

@@ -15,7 +15,7 @@ use crate::health::HealthBoard;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
-use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, watch, whole};
+use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, lineage, watch, whole};
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +24,8 @@ pub enum Only {
     Intake,
     /// Reads the bill, keeps its lines, writes what changes.
     Ledger,
+    /// Keeps the graph of data and models, tells what is known of where a model's data comes from.
+    Lineage,
     /// Keeps baselines, decides alerts.
     Watch,
     /// Sends mail.
@@ -87,15 +89,20 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
             let setup = setup.clone();
             roles.push(Role { name: "intake", thread, run: Box::new(move |stop| intake::run(&setup, thread, stop)) });
         }
-        let [resources, activity, feedback] = [setup.clone(), setup.clone(), setup.clone()];
+        let [resources, activity, feedback, openlineage] = [(); 4].map(|()| setup.clone());
         roles.push(Role { name: whole::NAMES[0], thread: 0, run: Box::new(move |stop| whole::run::<0>(&resources, 0, stop)) });
         roles.push(Role { name: whole::NAMES[1], thread: 0, run: Box::new(move |stop| whole::run::<1>(&activity, 0, stop)) });
         roles.push(Role { name: whole::NAMES[2], thread: 0, run: Box::new(move |stop| whole::run::<2>(&feedback, 0, stop)) });
+        roles.push(Role { name: whole::NAMES[3], thread: 0, run: Box::new(move |stop| whole::run::<3>(&openlineage, 0, stop)) });
     }
     if wanted(Only::Ledger) {
         let (of_billing, of_ledger) = (setup.clone(), setup.clone());
         roles.push(Role { name: "billing", thread: 0, run: Box::new(move |stop| billing::run(&of_billing, 0, stop)) });
         roles.push(Role { name: "ledger", thread: 0, run: Box::new(move |stop| ledger::run(&of_ledger, 0, stop)) });
+    }
+    if wanted(Only::Lineage) {
+        let setup = setup.clone();
+        roles.push(Role { name: "lineage", thread: 0, run: Box::new(move |stop| lineage::run(&setup, 0, stop)) });
     }
     if wanted(Only::Watch) {
         for thread in 0..loaded.settings.watch_threads {
@@ -169,6 +176,7 @@ fn take_over(
     }
     setup.intake_rules.store(Arc::new(new.intake.clone()));
     setup.watch_rules.store(Arc::new(new.watch.clone()));
+    setup.lineage_rules.store(Arc::new(new.lineage.clone()));
     delivery.rules.store(Arc::new(assemble::deliver_rules(&new.settings)));
     desk.reload(&new);
     tracing::info!(rules_revision = new.watch.revision, "config reloaded");

@@ -151,6 +151,7 @@ fn setup(loaded: Loaded, topics: TopicNames, bootstrap_servers: String) -> Setup
         commit_interval: COMMIT_INTERVAL,
         intake_rules: ArcSwap::from_pointee(intake_rules),
         watch_rules: ArcSwap::from_pointee(loaded.watch),
+        lineage_rules: ArcSwap::from_pointee(loaded.lineage),
         dead_letter_ratio: loaded.settings.intake.dead_letter_ratio,
         dead_letter_sample: loaded.settings.intake.dead_letter_sample,
         schemas: schemas::Source::default(),

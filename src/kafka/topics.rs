@@ -30,6 +30,8 @@ pub struct TopicNames {
     pub watch_changelog: String,
     pub ledger_log: String,
     pub ledger_changelog: String,
+    pub lineage_log: String,
+    pub lineage_changelog: String,
     pub receipts: String,
 }
 
@@ -53,6 +55,8 @@ impl TopicNames {
             watch_changelog: inside("watch-changelog"),
             ledger_log: inside("ledger-repartition"),
             ledger_changelog: inside("ledger-changelog"),
+            lineage_log: inside("lineage-repartition"),
+            lineage_changelog: inside("lineage-changelog"),
             receipts: inside("receipts-changelog"),
         }
     }
@@ -130,6 +134,9 @@ pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     // The ledger's state is in its changelog, so that its log is kept no longer than what it was made of.
     plans.push(make(&names.ledger_log, outputs, true, kept(sizes.input_retention_ms), &[]));
     plans.push(make(&names.ledger_changelog, outputs, true, compacted(), &["cleanup.policy"]));
+    // A graph must be whole: one partition. Its state is in its changelog, as the ledger's.
+    plans.push(make(&names.lineage_log, 1, true, kept(sizes.input_retention_ms), &[]));
+    plans.push(make(&names.lineage_changelog, 1, true, compacted(), &["cleanup.policy"]));
     // One key for each input partition; the more partitions, the less of others' keys is read at a start.
     plans.push(make(&names.intake_changelog, sizes.input_partitions, false, compacted(), &["cleanup.policy"]));
     plans.push(make(&names.receipts, outputs, true, compacted(), &["cleanup.policy"]));

@@ -12,7 +12,7 @@ const MARGIN: usize = 24;
 /// Above the columns: title and legend.
 const HEAD: usize = 84;
 /// Letters of a name and of the line below it that fit into a box.
-const LETTERS: (usize, usize) = (30, 36);
+const LETTERS: (usize, usize) = (28, 34);
 const SWEEPS: usize = 6;
 
 /// A drawing of its own, without references to anything outside of it.
@@ -75,6 +75,8 @@ fn colours(kind: Kind) -> (&'static str, &'static str) {
 }
 
 fn legend(out: &mut String) {
+    // By how wide the words are, about.
+    let width = |name: &str| 48 + 7 * name.len();
     let mut x = MARGIN;
     for (kind, name) in [(Kind::Dataset, "dataset"), (Kind::Job, "job"), (Kind::Model, "model"), (Kind::Region, "answers in")] {
         let (fill, stroke) = colours(kind);
@@ -84,7 +86,7 @@ fn legend(out: &mut String) {
              <text x=\"{}\" y=\"62\" font-size=\"12\" fill=\"#52606d\">{name}</text>",
             x + 20
         );
-        x += 96;
+        x += width(name);
     }
     for (state, name) in [(EdgeState::Breaks, "breaks a policy"), (EdgeState::Unknown, "no known source")] {
         let _ = writeln!(
@@ -93,7 +95,7 @@ fn legend(out: &mut String) {
             line(state),
             x + 36
         );
-        x += 146;
+        x += width(name) + 16;
     }
 }
 
@@ -118,10 +120,10 @@ fn box_of(out: &mut String, node: &MapNode, x: usize, y: usize) {
         escaped(&[node.name.as_str(), &below].join("\n")),
         if node.kind == Kind::Job { HEIGHT / 2 } else { 6 },
         x + 12,
-        escaped(&cut(&node.name, LETTERS.0)),
+        escaped(&without_middle(&node.name, LETTERS.0)),
         x + 12,
         y + 37,
-        escaped(&cut(&below, LETTERS.1)),
+        escaped(&without_end(&below, LETTERS.1)),
     );
 }
 
@@ -202,7 +204,7 @@ fn untangle(columns: &mut [Vec<usize>], ins: &[Vec<usize>], outs: &[Vec<usize>])
 }
 
 /// The end of a long name tells more than its beginning.
-fn cut(text: &str, letters: usize) -> String {
+fn without_middle(text: &str, letters: usize) -> String {
     let count = text.chars().count();
     if count <= letters {
         return text.to_string();
@@ -210,6 +212,13 @@ fn cut(text: &str, letters: usize) -> String {
     let head: String = text.chars().take(8).collect();
     let tail: String = text.chars().skip(count + 9 - letters).collect();
     format!("{head}…{tail}")
+}
+
+fn without_end(text: &str, letters: usize) -> String {
+    if text.chars().count() <= letters {
+        return text.to_string();
+    }
+    text.chars().take(letters - 1).chain(['…']).collect()
 }
 
 /// As text of XML; what XML cannot hold is left out.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::origins::{NOTHING, SetId, Sets};
 use super::rules::LineageRules;
+use super::state::Key;
 use crate::model::Text;
 use crate::model::hash::hash128;
 use crate::model::lineage::ModelName;
@@ -46,11 +47,11 @@ impl Known {
 pub struct Node {
     pub what: What,
     /// As an event states it.
-    stated: Option<SetId>,
+    pub stated: Option<SetId>,
     /// By the rules of the config.
     ruled: Option<SetId>,
     /// As the registration has it.
-    registered: Option<SetId>,
+    pub registered: Option<SetId>,
     /// Of a flow: the origins that its rule lets pass.
     passes: Option<SetId>,
     pub known: Known,
@@ -111,6 +112,13 @@ impl Graph {
     pub fn dataset(&mut self, name: &str) -> NodeId {
         let what = What::Dataset(name.into());
         self.id_of(key(&what, &[], &[]), what)
+    }
+
+    pub fn dataset_key(&self, id: NodeId) -> Option<Key> {
+        match &self.node(id)?.what {
+            What::Dataset(name) => Some(Key::Dataset(name.clone())),
+            What::Flow(_) | What::Model(_) => None,
+        }
     }
 
     /// A version of a model leads to the model: who does not say which version it uses may use any.
@@ -260,6 +268,11 @@ impl Graph {
                 self.changed.insert(id);
             }
         }
+    }
+
+    #[cfg(test)]
+    pub fn rules(&self) -> LineageRules {
+        self.rules.clone()
     }
 
     /// Forgets all that is known and computes it from the start.

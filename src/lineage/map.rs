@@ -9,7 +9,6 @@ use super::graph::{NodeId, What};
 use super::{Lineage, Place};
 use crate::model::Text;
 use crate::model::lineage::ModelName;
-use crate::model::time::Timestamp;
 
 /// A model's data from one origin (`None`: nobody knows where from) and a region in which it answers or is deployed.
 #[derive(Clone, Copy, Debug)]
@@ -239,19 +238,6 @@ impl Lineage {
         if edge.state == EdgeState::Known && (facts.has_gap || crossing.region.is_none()) {
             edge.state = EdgeState::Unknown;
         }
-    }
-
-    fn name(&self, id: NodeId) -> String {
-        match self.graph.node(id).map(|node| &node.what) {
-            Some(What::Dataset(name) | What::Flow(name)) => name.to_string(),
-            Some(What::Model(name)) => name.to_string(),
-            None => String::new(),
-        }
-    }
-
-    /// When a model was last deployed anywhere.
-    pub fn deployed_since(&self, model: &ModelName) -> Option<Timestamp> {
-        self.deployments.iter().filter(|(place, _)| place.model == *model).map(|(_, deployment)| deployment.since).max()
     }
 
     /// Models that are deployed or answer without ever having been registered, or written by a job.

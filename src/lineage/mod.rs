@@ -10,18 +10,23 @@ pub mod map;
 mod origins;
 pub mod rules;
 mod runs;
+pub mod state;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::draw::svg;
 use self::graph::{Graph, NodeId, What};
 use self::rules::LineageRules;
 use self::runs::{Runs, Touched};
+use self::state::Key;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
-use crate::model::lineage::{Job, LineageEvent, ModelName, StatedDataset, Told};
+use crate::model::hash::hash128;
+use crate::model::lineage::{Job, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
 use crate::model::time::Timestamp;
 
 /// Everything that was told of lineage.
@@ -35,10 +40,14 @@ pub struct Lineage {
     deployments: BTreeMap<Place, Deployment>,
     /// By model and region: usage was seen.
     answers: BTreeMap<(Text, Text), Answers>,
+    /// What was last told of each model.
+    told: BTreeMap<ModelName, (Vec<Text>, bool)>,
+    /// What the changelog does not have yet.
+    changed: BTreeSet<Key>,
 }
 
 /// What tells deployments apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Place {
     model: ModelName,
     region: Option<Text>,
@@ -47,7 +56,7 @@ struct Place {
     team: Text,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Deployment {
     since: Timestamp,
     provider: Option<Text>,
@@ -61,20 +70,25 @@ struct Answers {
     last: Timestamp,
 }
 
-/// What is known of the data that a model was made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelFacts {
-    pub model: ModelName,
-    /// Cloud regions and countries, sorted.
-    pub origins: Vec<Text>,
-    /// Some or all of its data has no known source.
-    pub has_gap: bool,
-}
-
 impl Lineage {
     /// Rules that hold from now on, for what is there as well.
     pub fn follow(&mut self, rules: &LineageRules) {
         self.graph.follow(rules);
+    }
+
+    /// Datasets, jobs and models.
+    pub fn nodes(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
+    /// Takes a record of the lineage log.
+    pub fn take(&mut self, record: &LineageRecord) {
+        for item in &record.items {
+            match item {
+                LineageItem::Event(event) => self.apply(event),
+                LineageItem::Activity(event) => self.take_activity(event),
+            }
+        }
     }
 
     /// Takes an event of the topic `lineage-events`. The same one again changes nothing.
@@ -88,11 +102,13 @@ impl Lineage {
             Told::Job { job, inputs, outputs } => {
                 let touched = self.touched(inputs, outputs);
                 let name = self.job(job);
-                self.runs.define(&mut self.graph, &name, touched);
+                self.runs.define(&mut self.graph, &name, &touched);
             }
             Told::Dataset(dataset) => {
                 let touched = self.touched(std::slice::from_ref(dataset), &[]);
                 touched.name_models(&mut self.graph);
+                let named = touched.models.iter().filter_map(|(id, _)| self.graph.dataset_key(*id));
+                self.changed.extend(named);
             }
         }
     }
@@ -105,21 +121,27 @@ impl Lineage {
             Some("model_registered") => {
                 let id = self.graph.model(&name);
                 if let Some(dataset) = &event.dataset {
+                    self.changed.insert(Key::Dataset(dataset.clone()));
                     let dataset = self.graph.dataset(dataset);
                     self.graph.link(dataset, id);
                 }
                 if let Some(origin) = &event.origin_region {
                     self.graph.register(id, std::slice::from_ref(origin));
                 }
+                self.changed.insert(Key::Model(name.clone()));
                 self.registered.insert(name);
             }
             Some("deployment") => {
                 self.graph.model(&name);
                 let (provider, approval) = (event.provider.clone(), event.approval.clone());
-                self.deployments.insert(place(event, name), Deployment { since: event.event_time, provider, approval });
+                let place = place(event, name);
+                self.changed.insert(Key::Deployment(place.clone()));
+                self.deployments.insert(place, Deployment { since: event.event_time, provider, approval });
             }
             Some("undeployment") => {
-                self.deployments.remove(&place(event, name));
+                let place = place(event, name);
+                self.deployments.remove(&place);
+                self.changed.insert(Key::Deployment(place));
             }
             _ => {}
         }
@@ -136,10 +158,20 @@ impl Lineage {
         answers.last = answers.last.max(at);
     }
 
-    /// Models of which something else is known than at the last call.
+    /// What is known of models of which something else was known when it was last told.
     pub fn take_facts(&mut self) -> Vec<ModelFacts> {
         self.graph.settle();
-        self.graph.take_changed().into_iter().filter_map(|id| self.facts(id)).collect()
+        let changed: Vec<ModelFacts> = self.graph.take_changed().into_iter().filter_map(|id| self.facts(id)).collect();
+        let mut facts = Vec::new();
+        for fact in changed {
+            let known = (fact.origins.clone(), fact.has_gap);
+            if self.told.get(&fact.model) != Some(&known) {
+                self.changed.insert(Key::Told(fact.model.clone()));
+                self.told.insert(fact.model.clone(), known);
+                facts.push(fact);
+            }
+        }
+        facts
     }
 
     fn facts(&self, id: NodeId) -> Option<ModelFacts> {
@@ -148,10 +180,20 @@ impl Lineage {
         Some(ModelFacts { model: model.clone(), origins: self.graph.sets.names(node.known.origins), has_gap: node.known.has_gap() })
     }
 
+    fn name(&self, id: NodeId) -> String {
+        match self.graph.node(id).map(|node| &node.what) {
+            Some(What::Dataset(name) | What::Flow(name)) => name.to_string(),
+            Some(What::Model(name)) => name.to_string(),
+            None => String::new(),
+        }
+    }
+
     fn job(&mut self, job: &Job) -> Text {
         let name: Text = format!("{}/{}", job.namespace, job.name).as_str().into();
-        if let Some(owner) = &job.owner {
-            self.owners.insert(name.clone(), owner.clone());
+        if let Some(owner) = &job.owner
+            && self.owners.insert(name.clone(), owner.clone()).as_ref() != Some(owner)
+        {
+            self.changed.insert(Key::Owner(name.clone()));
         }
         name
     }
@@ -163,12 +205,28 @@ impl Lineage {
                 let id = self.graph.dataset(&format!("{}/{}", dataset.namespace, dataset.name));
                 if let Some(origins) = &dataset.origins {
                     self.graph.state(id, origins);
+                    self.changed.extend(self.graph.dataset_key(id));
                 }
                 touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
                 ids.insert(id);
             }
         }
         touched
+    }
+}
+
+/// Whether somebody did something that the graph has to know of.
+pub fn concerns(event: &ActivityEvent) -> bool {
+    event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment"))
+}
+
+impl Place {
+    fn hash(&self) -> u128 {
+        let texts = [Some(&self.model.model), self.model.version.as_ref(), self.region.as_ref()];
+        let rest = [self.environment.as_ref(), self.resource_id.as_ref(), Some(&self.team)];
+        // An absent one differs from any that is there.
+        let parts: Vec<String> = texts.into_iter().chain(rest).map(|text| text.map_or(String::new(), |text| format!("={text}"))).collect();
+        hash128(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Runs, put together from their events: what one of them leaves out another may name, in any order. A run counts once it is running or
 //! complete; one that only started and then failed has led to nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{Graph, NodeId};
+use super::state::Key;
 use crate::model::Text;
 use crate::model::lineage::{ModelName, RunState};
 
@@ -13,10 +14,19 @@ const MOST_RUNS: usize = 100_000;
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
     runs: BTreeMap<Text, Run>,
-    /// The oldest first.
-    order: VecDeque<Text>,
-    /// How many runs have counted for each flow.
-    flows: BTreeMap<NodeId, u64>,
+    /// By number, the oldest first.
+    order: BTreeMap<u64, Text>,
+    next: u64,
+    flows: BTreeMap<NodeId, Flow>,
+    changed: BTreeSet<Key>,
+}
+
+/// How many runs have counted for it, and what it was made of.
+#[derive(Clone, Debug, Default)]
+struct Flow {
+    runs: u64,
+    inputs: Vec<NodeId>,
+    outputs: Vec<NodeId>,
 }
 
 /// Datasets of a run, or of one of its events.
@@ -28,11 +38,14 @@ pub struct Touched {
     pub models: BTreeSet<(NodeId, ModelName)>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Run {
-    touched: Touched,
-    counts: bool,
-    flow: Option<NodeId>,
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Counts up with each new run.
+    pub number: u64,
+    pub job: Text,
+    pub touched: Touched,
+    pub counts: bool,
+    pub flow: Option<NodeId>,
 }
 
 impl Touched {
@@ -42,28 +55,15 @@ impl Touched {
             graph.link(*dataset, model);
         }
     }
-
-    fn flow(&self, graph: &mut Graph, job: &str) -> Option<NodeId> {
-        if self.outputs.is_empty() {
-            return None;
-        }
-        let (inputs, outputs): (Vec<_>, Vec<_>) = (self.inputs.iter().copied().collect(), self.outputs.iter().copied().collect());
-        Some(graph.flow(job, &inputs, &outputs))
-    }
 }
 
 impl Runs {
     /// `touched` is what one event of the run names.
-    pub fn take(&mut self, graph: &mut Graph, id: &Text, state: RunState, job: &str, touched: Touched) {
-        if !self.runs.contains_key(id) {
-            self.order.push_back(id.clone());
-            if self.order.len() > MOST_RUNS
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.runs.remove(&oldest);
-            }
-        }
-        let run = self.runs.entry(id.clone()).or_default();
+    pub fn take(&mut self, graph: &mut Graph, id: &Text, state: RunState, job: &Text, touched: Touched) {
+        let mut run = self.runs.remove(id).unwrap_or_else(|| {
+            self.next += 1;
+            Run { number: self.next, job: job.clone(), touched: Touched::default(), counts: false, flow: None }
+        });
         run.touched.inputs.extend(touched.inputs);
         run.touched.outputs.extend(touched.outputs);
         run.touched.models.extend(touched.models);
@@ -72,30 +72,121 @@ impl Runs {
             RunState::Running | RunState::Complete => run.counts = true,
             RunState::Start | RunState::Other | RunState::Abort | RunState::Fail => {}
         }
-        if !run.counts {
-            return;
+        if run.counts {
+            run.touched.name_models(graph);
+            self.changed.extend(run.touched.models.iter().filter_map(|(dataset, _)| graph.dataset_key(*dataset)));
+            self.count(graph, &mut run);
         }
-        run.touched.name_models(graph);
-        let Some(flow) = run.touched.flow(graph, job) else { return };
+        self.changed.insert(Key::Run(id.clone()));
+        self.keep(id.clone(), run);
+    }
+
+    /// Counts it for the flow of what it touched, as far as that is known by now.
+    fn count(&mut self, graph: &mut Graph, run: &mut Run) {
+        let Some(flow) = self.flow(graph, &run.job, &run.touched) else { return };
         let before = run.flow.replace(flow);
         if before == Some(flow) {
             return;
         }
-        *self.flows.entry(flow).or_default() += 1;
+        self.add(flow, 1);
         // It was taken for a run of fewer datasets until now.
-        if let Some(runs) = before.and_then(|before| self.flows.get_mut(&before)) {
-            *runs = runs.saturating_sub(1);
-            if *runs == 0 {
-                before.into_iter().for_each(|before| graph.cut(before));
+        let Some(before) = before else { return };
+        self.changed.insert(Key::Flow(before));
+        if let Some(known) = self.flows.get_mut(&before) {
+            known.runs = known.runs.saturating_sub(1);
+            if known.runs == 0 {
+                graph.cut(before);
             }
         }
     }
 
     /// By its definition a job always counts.
-    pub fn define(&mut self, graph: &mut Graph, job: &str, touched: Touched) {
+    pub fn define(&mut self, graph: &mut Graph, job: &str, touched: &Touched) {
         touched.name_models(graph);
-        if let Some(flow) = touched.flow(graph, job) {
-            *self.flows.entry(flow).or_default() += 1;
+        self.changed.extend(touched.models.iter().filter_map(|(dataset, _)| graph.dataset_key(*dataset)));
+        if let Some(flow) = self.flow(graph, job, touched) {
+            // Said again it is no other one.
+            if self.of_flow(flow) == 0 {
+                self.add(flow, 1);
+            }
         }
+    }
+
+    fn flow(&mut self, graph: &mut Graph, job: &str, touched: &Touched) -> Option<NodeId> {
+        if touched.outputs.is_empty() {
+            return None;
+        }
+        let [inputs, outputs]: [Vec<NodeId>; 2] = [&touched.inputs, &touched.outputs].map(|ids| ids.iter().copied().collect());
+        let flow = graph.flow(job, &inputs, &outputs);
+        self.flows.entry(flow).or_insert(Flow { runs: 0, inputs, outputs });
+        Some(flow)
+    }
+
+    fn add(&mut self, flow: NodeId, runs: u64) {
+        self.changed.insert(Key::Flow(flow));
+        self.flows.entry(flow).or_default().runs += runs;
+    }
+
+    fn keep(&mut self, id: Text, run: Run) {
+        self.next = self.next.max(run.number);
+        self.order.insert(run.number, id.clone());
+        self.runs.insert(id, run);
+        if self.order.len() > MOST_RUNS
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.runs.remove(&oldest);
+            self.changed.insert(Key::Run(oldest));
+        }
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Run> {
+        self.runs.get(id)
+    }
+
+    pub fn of_flow(&self, flow: NodeId) -> u64 {
+        self.flows.get(&flow).map_or(0, |flow| flow.runs)
+    }
+
+    /// What a flow was made of, whether anything still flows or not.
+    pub fn shape(&self, flow: NodeId) -> Option<(&[NodeId], &[NodeId])> {
+        self.flows.get(&flow).map(|flow| (&flow.inputs[..], &flow.outputs[..]))
+    }
+
+    /// A run of the changelog. Its flow has a key of its own, and is counted there.
+    pub fn put(&mut self, graph: &mut Graph, id: Text, mut run: Run) {
+        if run.counts {
+            run.touched.name_models(graph);
+            run.flow = self.flow(graph, &run.job, &run.touched);
+        }
+        self.keep(id, run);
+    }
+
+    /// A flow of the changelog.
+    pub fn put_flow(&mut self, graph: &mut Graph, job: &str, touched: &Touched, runs: u64) {
+        if let Some(flow) = self.flow(graph, job, touched) {
+            self.flows.entry(flow).or_default().runs = runs;
+        }
+    }
+
+    pub fn take_changed(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.changed)
+    }
+
+    #[cfg(test)]
+    pub fn image(&self, name: &dyn Fn(NodeId) -> String) -> String {
+        let names = |ids: &BTreeSet<NodeId>| {
+            let mut names: Vec<String> = ids.iter().map(|id| name(*id)).collect();
+            names.sort();
+            names
+        };
+        let runs: Vec<_> = self
+            .runs
+            .iter()
+            .map(|(id, run)| (id, run.number, &run.job, run.counts, names(&run.touched.inputs), names(&run.touched.outputs)))
+            .collect();
+        let mut flows: Vec<_> =
+            self.flows.iter().filter(|(_, flow)| flow.runs > 0).map(|(id, flow)| (name(*id), flow.runs, flow.outputs.len())).collect();
+        flows.sort();
+        format!("{runs:?} {flows:?}")
     }
 }

@@ -268,6 +268,18 @@ fn make(lineage: &mut Lineage, change: &Change) {
     }
 }
 
+/// What a changelog holds after these changes; `stops` are the ends of transactions.
+fn changelog(lineage: &mut Lineage, kept: &mut BTreeMap<Vec<u8>, Vec<u8>>, position: i64) -> Vec<ModelFacts> {
+    let facts = lineage.take_facts();
+    for change in lineage.take_changes(position).unwrap() {
+        match change.value {
+            Some(value) => kept.insert(change.key, value),
+            None => kept.remove(&change.key),
+        };
+    }
+    facts
+}
+
 proptest! {
     #[test]
     fn step_by_step_is_the_same_as_all_at_once(changes in prop::collection::vec(change(), 1..25), stops in any::<u32>()) {
@@ -288,5 +300,46 @@ proptest! {
             lineage.graph.nodes.iter().map(|node| (format!("{:?}", node.what), of(node.known))).map(|(what, (names, gap))| (what, names, gap)).collect()
         };
         prop_assert_eq!(all(&slow), all(&quick));
+    }
+
+    #[test]
+    fn what_is_restored_goes_on_as_what_ran(changes in prop::collection::vec(change(), 1..25), stops in any::<u32>(), crash in 0_usize..25) {
+        let mut running = Lineage::default();
+        let mut kept = BTreeMap::new();
+        for (at, change) in changes.iter().enumerate() {
+            make(&mut running, change);
+            if stops >> at & 1 == 1 || at == crash {
+                changelog(&mut running, &mut kept, at as i64 + 1);
+            }
+            if at == crash {
+                let mut restored = Lineage::default();
+                restored.follow(&running.graph.rules());
+                let mut position = None;
+                for (key, value) in kept.iter().rev() {
+                    position = restored.restore(key, Some(value)).unwrap().or(position);
+                }
+                prop_assert_eq!(position, Some(at as i64 + 1));
+                prop_assert!(restored.take_facts().is_empty(), "nothing is told twice");
+                prop_assert_eq!(restored.image(), running.image());
+                running = restored;
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_that_changed_while_it_was_down_are_told_after_the_restart() {
+    let (mut lineage, mut kept) = (Lineage::default(), BTreeMap::new());
+    lineage.apply(&run("a", RunState::Complete, "train", &[stated("x", &[])], &[of_model("m", "scorer", "1")]));
+    assert_eq!(changelog(&mut lineage, &mut kept, 1).len(), 2);
+    let mut restored = Lineage::default();
+    restored.follow(&LineageRules { origins: vec![OriginRule { dataset: text("lake/x"), regions: vec![text("DE")] }], steps: vec![] });
+    for (key, value) in &kept {
+        restored.restore(key, Some(value)).unwrap();
+    }
+    let told: Vec<_> = restored.take_facts().into_iter().map(|facts| (facts.model.to_string(), facts.has_gap)).collect();
+    assert_eq!(told, [("scorer 1".to_string(), false), ("scorer".to_string(), false)]);
+    for (key, value) in [(&b"?"[..], &[1][..]), (b"p", b""), (b"p", &[9, 0]), (b"p", &[1, 99])] {
+        assert!(restored.restore(key, Some(value)).is_err(), "{key:?}");
     }
 }

@@ -34,6 +34,7 @@ pub struct Metrics {
     billing: Family<Labels, Counter>,
     forwarded: Family<Labels, Counter>,
     ledger_lines: Family<Labels, Gauge>,
+    lineage_nodes: Gauge,
     waiting: Family<Labels, Gauge>,
     partials: Counter,
     alerts: Family<Labels, Counter>,
@@ -102,6 +103,7 @@ impl Metrics {
             ),
             billing: family(r, "billing_records", "Records of the billing topic, by outcome: accepted, or the reason of their dead letter"),
             ledger_lines: gauges(r, "ledger_lines", "Lines of bills that the ledger knows, by thread"),
+            lineage_nodes: gauge(r, "lineage_nodes", "Datasets, jobs and models that the lineage graph knows"),
             waiting: gauges(r, "intake_partitions_waiting", "Input partitions that wait for the schema registry, by thread"),
             partials: counter(r, "watch_partials_merged", "Partials added to their series"),
             alerts: family(r, "alerts_written", "Alert revisions, by kind and state"),
@@ -161,6 +163,10 @@ impl Metrics {
 
     pub fn ledger_lines(&self, thread: usize, lines: usize) {
         self.ledger_lines.get_or_create(&vec![("thread", thread.to_string())]).set(whole(lines));
+    }
+
+    pub fn lineage_nodes(&self, nodes: usize) {
+        self.lineage_nodes.set(whole(nodes));
     }
 
     pub fn partitions_waiting(&self, thread: usize, count: usize) {

@@ -3,7 +3,31 @@
 use serde::{Deserialize, Serialize};
 
 use super::Text;
+use super::activity::ActivityEvent;
 use super::time::Timestamp;
+
+/// Value of a record of the lineage log: what one transaction of intake has read that lineage needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LineageRecord {
+    pub items: Vec<LineageItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LineageItem {
+    Event(LineageEvent),
+    /// A registration or deployment of a model, or the end of one.
+    Activity(Box<ActivityEvent>),
+}
+
+/// What is known of the data that a model was made of; LINEAGE tells it to every shard when it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    pub model: ModelName,
+    /// Cloud regions and countries (ISO 3166-1 alpha-2), sorted.
+    pub origins: Vec<Text>,
+    /// Some or all of its data has no known source.
+    pub has_gap: bool,
+}
 
 /// A validated event of the topic `lineage-events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

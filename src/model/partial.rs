@@ -6,6 +6,7 @@ use super::Text;
 use super::activity::ActivityEvent;
 use super::feedback::Feedback;
 use super::leaf::Leaf;
+use super::lineage::ModelFacts;
 use super::money::{Nanos, decimal};
 use super::resource::ResourceSample;
 use super::time::{Minute, Timestamp};
@@ -82,40 +83,46 @@ pub enum ShardEvent {
     Resource(Box<ResourceSample>),
     Activity(Box<ActivityEvent>),
     Feedback(Box<Feedback>),
+    /// What lineage knows of a model; every shard is told.
+    Facts(Box<ModelFacts>),
 }
 
 impl ShardEvent {
-    pub fn source(&self) -> &Text {
+    pub fn source(&self) -> Option<&Text> {
         match self {
-            ShardEvent::Resource(sample) => &sample.source,
-            ShardEvent::Activity(activity) => &activity.source,
-            ShardEvent::Feedback(feedback) => &feedback.source,
+            ShardEvent::Resource(sample) => Some(&sample.source),
+            ShardEvent::Activity(activity) => Some(&activity.source),
+            ShardEvent::Feedback(feedback) => Some(&feedback.source),
+            ShardEvent::Facts(_) => None,
         }
     }
 
     /// Unique within its source.
-    pub fn event_id(&self) -> &Text {
+    pub fn event_id(&self) -> Option<&Text> {
         match self {
-            ShardEvent::Resource(sample) => &sample.event_id,
-            ShardEvent::Activity(activity) => &activity.event_id,
-            ShardEvent::Feedback(feedback) => &feedback.event_id,
+            ShardEvent::Resource(sample) => Some(&sample.event_id),
+            ShardEvent::Activity(activity) => Some(&activity.event_id),
+            ShardEvent::Feedback(feedback) => Some(&feedback.event_id),
+            ShardEvent::Facts(_) => None,
         }
     }
 
-    pub fn event_time(&self) -> Timestamp {
+    pub fn event_time(&self) -> Option<Timestamp> {
         match self {
-            ShardEvent::Resource(sample) => sample.event_time,
-            ShardEvent::Activity(activity) => activity.event_time,
-            ShardEvent::Feedback(feedback) => feedback.event_time,
+            ShardEvent::Resource(sample) => Some(sample.event_time),
+            ShardEvent::Activity(activity) => Some(activity.event_time),
+            ShardEvent::Feedback(feedback) => Some(feedback.event_time),
+            ShardEvent::Facts(_) => None,
         }
     }
 
-    /// Whose shard it goes to.
-    pub fn team(&self) -> &Text {
+    /// Whose shard it goes to; facts go to every one.
+    pub fn team(&self) -> Option<&Text> {
         match self {
-            ShardEvent::Resource(sample) => &sample.team,
-            ShardEvent::Activity(activity) => &activity.team,
-            ShardEvent::Feedback(feedback) => &feedback.team,
+            ShardEvent::Resource(sample) => Some(&sample.team),
+            ShardEvent::Activity(activity) => Some(&activity.team),
+            ShardEvent::Feedback(feedback) => Some(&feedback.team),
+            ShardEvent::Facts(_) => None,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod encode;
 mod flood;
 pub mod intake;
 pub mod ledger;
+pub mod lineage;
 mod pace;
 pub mod schemas;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::health::HealthBoard;
 use crate::intake::rules::IntakeRules;
 use crate::kafka::client::Connection;
 use crate::kafka::topics::TopicNames;
+use crate::lineage::rules::LineageRules;
 use crate::metrics::Metrics;
 use crate::watch::rules::WatchRules;
 
@@ -45,6 +47,7 @@ pub struct Setup {
     pub commit_interval: Duration,
     pub intake_rules: ArcSwap<IntakeRules>,
     pub watch_rules: ArcSwap<WatchRules>,
+    pub lineage_rules: ArcSwap<LineageRules>,
     pub schemas: schemas::Source,
     /// Intake stops when more than this share of a sample could not be read.
     pub dead_letter_ratio: f64,

@@ -1,5 +1,6 @@
-//! The parts of intake that read `resource-events`, `activity-events` and `feedback`: each event goes on whole to the shard of its team,
-//! what cannot be read to dead-letter. Nothing is remembered: the shard knows which event it has seen.
+//! The parts of intake that read `resource-events`, `activity-events`, `feedback` and `lineage-events`: each event goes on whole, to the
+//! shard of its team or, where lineage needs it, to the lineage log; what cannot be read to dead-letter. Nothing is remembered: who is
+//! behind knows which event it has seen.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +15,19 @@ use super::schemas::{Client, Lookup};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Setup, Stop, Unrecoverable, encode};
 use crate::intake::decode::table::WriterSchemas;
+use crate::intake::lineage;
 use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::kafka::link::{Batch, Committed, OutRecord, Record};
 use crate::kafka::session::Session;
+use crate::lineage::concerns;
 use crate::model::effect::Effect;
 use crate::model::hash::shard_of;
+use crate::model::lineage::{LineageItem, LineageRecord};
 use crate::model::partial::{ShardEvent, ShardRecord};
-use crate::model::record::{InputRecord, RejectReason};
+use crate::model::record::{InputRecord, Reject, RejectReason};
+use crate::model::time::Timestamp;
+use crate::model::wire::encode_lineage_record;
 
 /// Events of one transaction, whatever the time.
 const LARGEST_BATCH: usize = 5_000;
@@ -30,7 +36,7 @@ const EVENTS_PER_RECORD: usize = 200;
 /// A record whose schema cannot be had now is tried again after this.
 const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
-/// What all partitions of one of the topics share: 0 is resources, 1 activity, 2 feedback.
+/// What all partitions of one of the topics share, by its place in [`NAMES`].
 pub struct Whole<'a, const TOPIC: usize> {
     setup: &'a Setup,
     registry: Client,
@@ -54,15 +60,37 @@ struct Counts {
 pub struct Input {
     next: i64,
     events: BTreeMap<u32, Vec<ShardEvent>>,
+    lineage: Vec<LineageItem>,
     dead: Vec<OutRecord>,
     counts: Counts,
     held_since: Option<Duration>,
 }
 
 /// Names of the roles, as groups, metrics and the health page have them.
-pub const NAMES: [&str; 3] = ["resources", "activity", "feedback"];
+pub const NAMES: [&str; 4] = ["resources", "activity", "feedback", "openlineage"];
 
-const TOPICS: [Topic; 3] = [Topic::Resources, Topic::Activity, Topic::Feedback];
+/// How the records of each are read.
+#[derive(Clone, Copy)]
+enum Reads {
+    Whole(Topic),
+    OpenLineage,
+}
+
+const READS: [Reads; 4] =
+    [Reads::Whole(Topic::Resources), Reads::Whole(Topic::Activity), Reads::Whole(Topic::Feedback), Reads::OpenLineage];
+
+/// An event that could be read: where it goes.
+#[derive(Default)]
+struct Accepted {
+    shard: Option<(u32, ShardEvent)>,
+    lineage: Option<LineageItem>,
+}
+
+enum Taken {
+    Accepted(Accepted),
+    Rejected(Reject),
+    NeedsSchema(u32),
+}
 
 /// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
 ///
@@ -76,7 +104,7 @@ pub fn run<const TOPIC: usize>(setup: &Setup, thread: usize, stop: &Stop) -> Res
 }
 
 impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
-    const TOPIC: Topic = TOPICS[TOPIC];
+    const READS: Reads = READS[TOPIC];
 
     /// # Errors
     /// A registry client that cannot be made.
@@ -84,7 +112,11 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
         Ok(Whole {
             setup,
             registry: Client::new(&setup.schemas)?,
-            schemas: WriterSchemas::new(Self::TOPIC.table()),
+            schemas: WriterSchemas::new(match Self::READS {
+                Reads::Whole(topic) => topic.table(),
+                // Always JSON: none is ever looked up.
+                Reads::OpenLineage => Topic::Activity.table(),
+            }),
             rules: setup.intake_rules.load_full(),
             guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
             since: None,
@@ -96,8 +128,8 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
     /// False: its schema cannot be had now.
     fn take_record(&mut self, input: &mut Input, record: &InputRecord<'_>, moment: Moment) -> Result<bool> {
         let is_rejected = loop {
-            match whole::process(Self::TOPIC, record, moment.now, &self.rules, &self.schemas) {
-                WholeOutcome::NeedsSchema(id) => match self.registry.look_up(id) {
+            match self.read(record, moment.now) {
+                Taken::NeedsSchema(id) => match self.registry.look_up(id) {
                     Lookup::Schema(text) => self.schemas.insert(id, &text),
                     Lookup::Unknown => self.schemas.insert_unknown(id),
                     Lookup::Unavailable(reason) => {
@@ -106,12 +138,14 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                         return Ok(false);
                     }
                 },
-                WholeOutcome::Accepted(event) => {
-                    let shard = shard_of(event.team(), self.setup.shard_count);
-                    input.events.entry(shard).or_default().push(event);
+                Taken::Accepted(Accepted { shard, lineage }) => {
+                    if let Some((shard, event)) = shard {
+                        input.events.entry(shard).or_default().push(event);
+                    }
+                    input.lineage.extend(lineage);
                     break false;
                 }
-                WholeOutcome::Rejected(reject) => {
+                Taken::Rejected(reject) => {
                     *input.counts.rejected.entry(reject.reason).or_default() += 1;
                     let effect = Effect::DeadLetter(Box::new(dead_letter(record, reject)));
                     input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
@@ -127,6 +161,42 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
             bail!(Unrecoverable(flooded));
         }
         Ok(true)
+    }
+
+    fn read(&self, record: &InputRecord<'_>, now: Timestamp) -> Taken {
+        match Self::READS {
+            Reads::OpenLineage => match lineage::read(record, now, &self.rules) {
+                Ok(event) => Taken::Accepted(Accepted { lineage: Some(LineageItem::Event(event)), shard: None }),
+                Err(reject) => Taken::Rejected(reject),
+            },
+            Reads::Whole(topic) => match whole::process(topic, record, now, &self.rules, &self.schemas) {
+                WholeOutcome::Accepted(event) => {
+                    let lineage = match &event {
+                        ShardEvent::Activity(activity) if concerns(activity) => Some(LineageItem::Activity(activity.clone())),
+                        _ => None,
+                    };
+                    let shard = event.team().map(|team| shard_of(team, self.setup.shard_count));
+                    Taken::Accepted(Accepted { shard: shard.map(|shard| (shard, event)), lineage })
+                }
+                WholeOutcome::Rejected(reject) => Taken::Rejected(reject),
+                WholeOutcome::NeedsSchema(id) => Taken::NeedsSchema(id),
+            },
+        }
+    }
+
+    fn lineage_records(&self, mut items: Vec<LineageItem>) -> Result<Vec<OutRecord>> {
+        let mut records = Vec::new();
+        while !items.is_empty() {
+            let rest = items.split_off(items.len().min(EVENTS_PER_RECORD));
+            records.push(OutRecord {
+                topic: self.setup.topics.lineage_log.clone(),
+                partition: Some(0),
+                value: Some(encode_lineage_record(&LineageRecord { items })?),
+                ..OutRecord::default()
+            });
+            items = rest;
+        }
+        Ok(records)
     }
 
     fn shard_records(&self, shard: u32, mut events: Vec<ShardEvent>) -> Result<Vec<OutRecord>> {
@@ -149,10 +219,11 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
 
     fn topic(&self) -> &str {
         let topics = &self.setup.topics;
-        match Self::TOPIC {
-            Topic::Resources => &topics.resource_events,
-            Topic::Activity => &topics.activity_events,
-            Topic::Feedback => &topics.feedback,
+        match Self::READS {
+            Reads::Whole(Topic::Resources) => &topics.resource_events,
+            Reads::Whole(Topic::Activity) => &topics.activity_events,
+            Reads::Whole(Topic::Feedback) => &topics.feedback,
+            Reads::OpenLineage => &topics.lineage_events,
         }
     }
 
@@ -227,6 +298,7 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
             for (shard, events) in std::mem::take(&mut input.events) {
                 records.extend(self.shard_records(shard, events)?);
             }
+            records.extend(self.lineage_records(std::mem::take(&mut input.lineage))?);
             let counts = std::mem::take(&mut input.counts);
             self.staged.read += counts.read;
             for (reason, count) in counts.rejected {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::episode::Episode;
 use super::budget::Budget;
+use super::days::Days;
 use super::series::{Grain, HourList, LeafState, Node};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::time::Hour;
@@ -23,6 +24,7 @@ pub(crate) struct AccountState {
     order: Vec<NodeId>,
     pub episodes: BTreeMap<String, Episode>,
     pub budget: Budget,
+    pub days: Days,
     /// Open episodes as last counted.
     pub open_episodes: usize,
 }
@@ -36,6 +38,7 @@ impl AccountState {
             order: Vec::new(),
             episodes: BTreeMap::new(),
             budget: Budget::default(),
+            days: Days::default(),
             open_episodes: 0,
         }
     }
@@ -177,6 +180,10 @@ impl AccountState {
 /// Ids, slots that are free and caches are nobody's business: two accounts are the same if they say the same by name.
 impl PartialEq for AccountState {
     fn eq(&self, other: &AccountState) -> bool {
-        self.account == other.account && self.episodes == other.episodes && self.budget == other.budget && self.nodes().eq(other.nodes())
+        self.account == other.account
+            && self.episodes == other.episodes
+            && self.budget == other.budget
+            && self.days == other.days
+            && self.nodes().eq(other.nodes())
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::time::Hour;
 
 /// In nats: how much rarer a bucket must be for each alert told.
-const STEP: f64 = 0.5;
+const STEP: f64 = 0.25;
 /// Bounds, in nats.
 const LEAST: f64 = -0.7;
 const MOST: f64 = 3.0;
@@ -22,19 +22,25 @@ pub(crate) struct Budget {
     /// Nats by which buckets must be rarer than the setting alone says, as of an hour.
     strictness: f32,
     as_of: Hour,
+    /// Nats for the alerts of that hour. They count from the next hour on: an alert must not take itself back when its hour closes.
+    fresh: f32,
 }
 
 impl Budget {
     /// At an hour, for a setting of so many alerts a month and a team with this first hour.
     pub fn strictness(&self, hour: Hour, alerts_per_month: f64, born: Hour) -> f64 {
         let hours = hour.0.saturating_sub(self.as_of.max(born).0).max(0) as f64;
-        (f64::from(self.strictness) - STEP * alerts_per_month * hours / HOURS_PER_MONTH).clamp(LEAST, MOST)
+        let fresh = if hour > self.as_of { f64::from(self.fresh) } else { 0.0 };
+        let told = (f64::from(self.strictness) + fresh).clamp(LEAST, MOST);
+        (told - STEP * alerts_per_month * hours / HOURS_PER_MONTH).clamp(LEAST, MOST)
     }
 
     /// An alert is told, or taken back (`alerts` = -1).
     pub fn spend(&mut self, hour: Hour, alerts_per_month: f64, born: Hour, alerts: f64) {
-        let now = self.strictness(hour, alerts_per_month, born);
-        *self = Budget { strictness: (now + STEP * alerts).clamp(LEAST, MOST) as f32, as_of: hour };
+        if hour > self.as_of {
+            *self = Budget { strictness: self.strictness(hour, alerts_per_month, born) as f32, as_of: hour, fresh: 0.0 };
+        }
+        self.fresh += (STEP * alerts) as f32;
     }
 }
 
@@ -78,8 +84,9 @@ mod tests {
         let later = Hour(500_100);
         let before = budget.strictness(later, 2.0, born);
         budget.spend(later, 2.0, born, 1.0);
-        assert!(budget.strictness(later, 2.0, born) > before + 0.9 * STEP);
+        assert!((budget.strictness(later, 2.0, born) - before).abs() < 1e-6, "not against its own hour");
+        assert!(budget.strictness(later.next(), 2.0, born) > before + 0.9 * STEP);
         budget.spend(later, 2.0, born, -1.0);
-        assert!((budget.strictness(later, 2.0, born) - before).abs() < 1e-6);
+        assert!((budget.strictness(later.next(), 2.0, born) - before).abs() < 0.01);
     }
 }

@@ -6,6 +6,7 @@ use super::Moment;
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
 use super::baseline::{Learn, LocalHour};
+use super::days;
 use super::detect::verdict;
 use super::feedback;
 use super::history::Point;
@@ -91,6 +92,10 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
         if hour.0 - usage.0 > FORGET_AFTER_HOURS && leaf.recent.is_empty() && leaf.hours.first().is_none() {
             forgotten.push(id);
         }
+    }
+    if days::ends_with(hour) {
+        days::add(state, hour);
+        shard.pending.days.insert(number);
     }
     for id in changed {
         shard.changed(number, id);

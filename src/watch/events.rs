@@ -10,6 +10,6 @@ use crate::model::partial::ShardEvent;
 pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     match event {
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
-        ShardEvent::Resource(_) | ShardEvent::Activity(_) => {}
+        ShardEvent::Resource(_) | ShardEvent::Activity(_) | ShardEvent::Facts(_) => {}
     }
 }

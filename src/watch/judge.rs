@@ -125,8 +125,12 @@ pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHo
 
 /// Series that share the team's budget of alerts: its leaves, since sums are the same money again; more if the budget is overdrawn.
 pub(crate) fn series_in_team(state: &AccountState, hour: Hour, rules: &WatchRules) -> f64 {
-    let Some(team) = state.get(&Scope::Team) else { return 1.0 };
-    let leaves = if let Grain::Sum(sum) = &team.grain { sum.leaves } else { 1 };
+    let leaves = if let Some(Grain::Sum(sum)) = state.get(&Scope::Team).map(|team| &team.grain) { sum.leaves } else { 1 };
+    f64::from(leaves.max(1)) * libm::exp(strictness(state, hour, rules))
+}
+
+/// Nats by which the team's alerts have to be rarer than its setting alone says.
+pub(crate) fn strictness(state: &AccountState, hour: Hour, rules: &WatchRules) -> f64 {
     let limits = rules.thresholds(&state.account.team, "", "");
-    f64::from(leaves.max(1)) * libm::exp(state.budget.strictness(hour, limits.alerts_per_team_month, team.closed.born))
+    state.get(&Scope::Team).map_or(0.0, |team| state.budget.strictness(hour, limits.alerts_per_team_month, team.closed.born))
 }

@@ -11,6 +11,7 @@ pub mod baseline;
 mod billed;
 mod budget;
 mod close;
+mod days;
 pub mod detect;
 mod early;
 mod events;

@@ -93,6 +93,8 @@ pub(super) struct Pending {
     pub episodes: BTreeSet<(u32, String)>,
     /// Accounts whose budget has changed.
     pub budgets: BTreeSet<u32>,
+    /// Accounts of which a day has ended.
+    pub days: BTreeSet<u32>,
     /// Teams of which somebody has said something.
     pub books: BTreeSet<Text>,
     pub removed: Vec<StateKey>,

@@ -34,6 +34,8 @@ pub enum StateKey {
     Book(Text),
     /// How a team's budget of alerts stands.
     Budget(Account),
+    /// Daily totals of a team and its projects.
+    Days(Account),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +71,11 @@ impl Shard {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = Some(encode(&state.budget));
             changes.push(StateChange { key: encode_key(&StateKey::Budget(state.account.clone())), value });
+        }
+        for number in std::mem::take(&mut self.pending.days) {
+            let Some(state) = self.accounts.get(number) else { continue };
+            let value = Some(encode(&state.days));
+            changes.push(StateChange { key: encode_key(&StateKey::Days(state.account.clone())), value });
         }
         for (number, id) in std::mem::take(&mut self.pending.episodes) {
             let Some(state) = self.accounts.get(number) else { continue };

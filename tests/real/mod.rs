@@ -14,6 +14,7 @@ mod gather;
 mod hooks;
 mod inputs;
 mod lanes;
+mod lineage;
 mod mail;
 mod outage;
 mod path;

@@ -64,7 +64,7 @@ fn read_on(log: &BaseConsumer, arrived: &mut Arrived) {
     while let Some(message) = log.poll(Duration::from_millis(100)) {
         let message = message.unwrap();
         for event in decode_shard_record(message.payload().unwrap()).unwrap().events {
-            assert_eq!(u32::try_from(message.partition()), Ok(shard_of(event.team(), SHARDS)), "{event:?}");
+            assert_eq!(u32::try_from(message.partition()), Ok(shard_of(event.team().unwrap(), SHARDS)), "{event:?}");
             let kind = match &event {
                 ShardEvent::Resource(sample) => {
                     assert_eq!((sample.hourly_cost.map(|cost| cost.to_string()), sample.utilization), (Some("32.77".into()), Some(0.25)));
@@ -78,8 +78,9 @@ fn read_on(log: &BaseConsumer, arrived: &mut Arrived) {
                     assert_eq!(feedback.actor.as_deref(), Some("mara"));
                     "feedback"
                 }
+                ShardEvent::Facts(facts) => panic!("nobody told anything of lineage: {facts:?}"),
             };
-            *arrived.entry((kind, event.event_id().to_string())).or_default() += 1;
+            *arrived.entry((kind, event.event_id().unwrap().to_string())).or_default() += 1;
         }
     }
 }

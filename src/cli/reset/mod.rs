@@ -141,6 +141,11 @@ fn scope(arguments: &Arguments) -> Result<Scope, String> {
         (Some(Only::Ledger), _) => {
             Err("the ledger needs no reset: import a bill again, and its rows replace their predecessors".to_string())
         }
+        (Some(Only::Lineage), _) => {
+            Err("the lineage graph has no reset: end tollgate, delete the group <application_id>-lineage and the topic \
+            <application_id>-lineage-changelog, run `tollgate topics create`, and the graph is built anew from what the lineage log holds"
+                .to_string())
+        }
         (None, false) => Ok(Scope::Anew { everything: arguments.everything }),
         (Some(Only::Intake), false) => Ok(Scope::Intake),
         (Some(Only::Deliver), false) => Ok(Scope::Deliver),

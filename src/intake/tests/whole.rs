@@ -144,7 +144,7 @@ fn each_wrong_value_has_its_reason_and_names_its_field() {
 
 #[test]
 fn whose_it_is_is_stated_or_found_by_the_rules_of_attribution() {
-    let of = |topic, fields| accepted(topic, &with(fields)).team().to_string();
+    let of = |topic, fields| accepted(topic, &with(fields)).team().unwrap().to_string();
     assert_eq!(of(Topic::Resources, json!({"team": " search "})), "search");
     assert_eq!(of(Topic::Activity, json!({})), "unattributed");
     let tagged = AttributionRule { team: AttributedTeam::FromTag("owner".into()), ..AttributionRule::default() };

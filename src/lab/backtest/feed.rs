@@ -160,15 +160,19 @@ impl<'a> Feed<'a> {
             headers: &[],
         };
         match whole::process(topic, &record, self.now, self.rules, &WriterSchemas::new(topic.table())) {
-            WholeOutcome::Accepted(event) if self.is_known(name, event.source(), event.event_id()) => {}
+            WholeOutcome::Accepted(event) if self.is_repeated(name, &event) => {}
             WholeOutcome::Accepted(event) => {
-                self.heard = self.heard.max(Some(event.event_time()));
+                self.heard = self.heard.max(event.event_time());
                 self.events.push(event);
             }
             WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),
             // JSON names no schema.
             WholeOutcome::NeedsSchema(_) => self.reject("no_event_line"),
         }
+    }
+
+    fn is_repeated(&mut self, topic: &str, event: &ShardEvent) -> bool {
+        event.source().zip(event.event_id()).is_some_and(|(source, event_id)| self.is_known(topic, source, event_id))
     }
 
     /// Whether it was there; then it is counted.

@@ -6,7 +6,7 @@ mod cloud_events;
 mod confluent;
 mod dead_letter;
 pub(in crate::model) mod fields;
-mod ledger;
+mod framed;
 mod output;
 mod redrive;
 mod schema;
@@ -17,7 +17,7 @@ pub use cloud_events::{
 };
 pub use confluent::{confluent_frame, confluent_unframe};
 pub use dead_letter::{cut_dead_letter, dead_letter_headers, dead_letter_size};
-pub use ledger::{LEDGER_FORMAT_VERSION, decode_ledger_record, encode_ledger_record};
+pub use framed::{decode_ledger_record, decode_lineage_record, encode_ledger_record, encode_lineage_record};
 pub use output::{
     alert_from_avro, alert_from_json, alert_of_record, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro,
     rollup_from_json, rollup_to_avro, rollup_to_json, to_avro, to_json,
@@ -31,12 +31,12 @@ pub use shard::{SHARD_FORMAT_VERSION, decode_shard_record, encode_shard_record};
 pub enum WireError {
     #[error("not a shard log record: {0}; is the topic written by something else?")]
     NotAShardRecord(&'static str),
-    #[error("not a ledger log record: {0}; is the topic written by something else?")]
-    NotALedgerRecord(&'static str),
-    #[error("ledger log record of format version {found}; this program reads version {reads}")]
-    LedgerVersion { found: u8, reads: u8 },
-    #[error("ledger log record fails its checksum (stored {stored:08x}, computed {computed:08x}): damaged on disk or on the way")]
-    LedgerChecksum { stored: u32, computed: u32 },
+    #[error("not a {log} log record: {why}; is the topic written by something else?")]
+    NotALogRecord { log: &'static str, why: &'static str },
+    #[error("{log} log record of format version {found}; this program reads version {reads}")]
+    LogVersion { log: &'static str, found: u8, reads: u8 },
+    #[error("{log} log record fails its checksum (stored {stored:08x}, computed {computed:08x}): damaged on disk or on the way")]
+    LogChecksum { log: &'static str, stored: u32, computed: u32 },
     #[error("shard log record of format version {found}; this program reads version {reads}: upgrade tollgate")]
     NewerVersion { found: u8, reads: u8 },
     #[error(
@@ -46,7 +46,7 @@ pub enum WireError {
     #[error("shard log record fails its checksum (stored {stored:08x}, computed {computed:08x}): damaged on disk or on the way")]
     Checksum { stored: u32, computed: u32 },
     /// The checksum holds and the content does not: a bug of the writer.
-    #[error("shard log record ends early or is malformed in {0}")]
+    #[error("record ends early or is malformed in {0}")]
     Malformed(&'static str),
     #[error("{0} is beyond what the record form can hold")]
     OutOfRange(&'static str),

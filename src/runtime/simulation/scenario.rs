@@ -83,6 +83,7 @@ pub fn setups() -> &'static [Setup] {
         commit_interval: Duration::from_millis(100),
         intake_rules: ArcSwap::from_pointee(intake_rules(1)),
         watch_rules: ArcSwap::from_pointee(watch_rules(1)),
+        lineage_rules: ArcSwap::default(),
         schemas: schemas::Source::default(),
         dead_letter_ratio: 1.0,
         dead_letter_sample: 1_000,

@@ -12,7 +12,7 @@ use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 pub(crate) use super::open::{Trigger, open};
 use super::open::{class, spend};
-use super::{drop, moved, ratio, record, select};
+use super::{drop, moved, ramp, ratio, record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
@@ -182,6 +182,9 @@ pub(crate) fn close_hour(
         let trigger = Trigger { moved, ..Trigger::spike(chosen) };
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
+    for trigger in ramp::triggers(state, account, hour, local, judged, moment) {
+        changed.extend(open(state, account, hour, trigger, false, moment, effects));
+    }
     for trigger in drop::triggers(state, account, hour, judged, moment) {
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
@@ -206,6 +209,9 @@ fn abnormal(
     }
     if episode.is_of_fall() {
         return drop::goes_on(episode, judged);
+    }
+    if let Some(usual) = ramp::goes_on(state, episode, judged, hour) {
+        return Some(usual);
     }
     // A move that has become more spend is another matter, and told as one.
     if episode.kind == AlertKind::SpendMoved && moved::counterpart(state, account, judged, hour, local, 1.0, moment).is_none() {
@@ -344,7 +350,7 @@ pub(crate) fn restate(
     let mut episode = episode.clone();
     // Whoever was told nothing of its beginning need not hear of its end.
     let is_expected = |state: AlertState| state == AlertState::Expected;
-    episode.notify &= !is_expected(episode.state) && !(is_expected(before) && !episode.is_open());
+    episode.notify &= !is_expected(episode.state) && (!is_expected(before) || episode.is_open());
     if let Some(alert) = record::alert(state, account, &episode, hour, moment) {
         effects.push(Effect::Alert(Box::new(alert)));
     }

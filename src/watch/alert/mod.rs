@@ -5,6 +5,7 @@ pub mod episode;
 pub(crate) mod habit;
 pub(crate) mod moved;
 mod open;
+mod ramp;
 mod ratio;
 mod record;
 pub(crate) mod select;

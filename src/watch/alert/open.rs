@@ -9,7 +9,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 use super::episode::{Episode, HourExcess, emit};
-use super::{drop, words};
+use super::{drop, ramp, words};
 use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -106,6 +106,9 @@ pub(crate) fn open(
         && let Some(node) = state.get(&scope)
     {
         drop::add_earlier_hours(&mut episode, node, trigger.judged.actual, hour);
+    }
+    if episode.kind == AlertKind::LevelShift && trigger.since.is_some() {
+        ramp::add_earlier_hours(&mut episode, state, trigger.judged.actual, hour);
     }
     episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
     episode.notify = told_to_people(state, account, hour, &trigger, moment);

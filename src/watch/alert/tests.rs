@@ -6,6 +6,7 @@ use crate::model::money::Nanos;
 use crate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
 use crate::model::time::{MINUTE_MS, Minute};
 use crate::watch::Shard;
+use crate::watch::series::to_units;
 use crate::watch::tests::{START, partial, rules};
 
 /// Project, model, user, money and tokens of one minute.
@@ -169,4 +170,31 @@ fn nights_weekends_moves_and_the_ends_of_spikes_are_no_drops() {
     assert!(!spiking.is_empty() && spiking.iter().all(|alert| alert.kind != AlertKind::SpendDrop));
     let switched = alerts(12 * 24, |at| vec![("ranker", if at < 9 * DAY { "small" } else { "large" }, "ann", 4.0, 0)]);
     assert!(switched.iter().all(|alert| alert.kind != AlertKind::SpendDrop));
+}
+
+#[test]
+fn slow_growth_of_a_project_is_told_within_three_days_and_a_weekly_rhythm_is_none() {
+    // Threefold over six days, by some per mille an hour; nights are quiet.
+    let begin = 9 * DAY;
+    let night = |at: i64| if at % DAY / 60 < 6 { 0.4 } else { 1.0 };
+    let grown = |at: i64| 1.0 + 2.0 * (at - begin).max(0) as f64 / (6 * DAY) as f64;
+    let story = |factor: fn(f64) -> f64| {
+        alerts(14 * 24, |at| {
+            let usual = 4.0 * night(at);
+            vec![("ranker", "m", "ann", usual * factor(grown(at)), 0), ("crawler", "m", "bob", usual, 0)]
+        })
+    };
+    let growing = story(|grown| grown);
+    let first = opened(&growing)[0];
+    assert_eq!((first.kind, first.dimensions["project"].as_str()), (AlertKind::LevelShift, "ranker"), "{}", first.summary);
+    let days = (first.detected_at.0 - Minute(START.0 + begin).start().0) as f64 / (DAY * MINUTE_MS) as f64;
+    assert!(days <= 3.0, "after {days} days");
+    assert!((1.2..2.5).contains(&(to_units(first.actual) / to_units(first.expected))), "{}", first.summary);
+    assert!(opened(&story(|_| 1.0)).is_empty());
+    let weekly = alerts(21 * 24, |at| vec![("ranker", "m", "ann", if at / DAY % 7 < 5 { 4.0 } else { 2.5 }, 0)]);
+    assert!(
+        weekly.iter().all(|alert| alert.kind != AlertKind::LevelShift),
+        "{:?}",
+        opened(&weekly).iter().map(|alert| &alert.summary).collect::<Vec<_>>()
+    );
 }

@@ -136,6 +136,10 @@ impl Experts {
         experts
     }
 
+    pub fn of_day(&self, slot: usize) -> Option<f64> {
+        self.day.get(slot)
+    }
+
     pub fn forecasts(&self, local: LocalHour, seen: u32) -> Forecasts {
         let day = self.day.get(local.day_slot());
         let (took, said) = self.level;

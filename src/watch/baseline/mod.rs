@@ -46,6 +46,8 @@ const CLIP: f64 = 3.0;
 const CLIP_NOISE: f64 = 10.0;
 /// The experts learn this much of a bucket that is set aside, in scales: they must not run after an episode.
 const ALARMED_STEP: f64 = 0.5;
+/// What was alarmed once is a worst hour for this part: as much again is no runaway, half as much again is.
+const ALARMED_WORST: f64 = 0.5;
 /// Hours that may be set aside: at first, at most, and how many more each hour. Beyond that a new normal is learnt, and a series that is
 /// strange all the time calibrates itself instead of alarming for ever.
 const FIRST_ALLOWANCE: f64 = 4.0;
@@ -151,7 +153,7 @@ pub struct Baseline {
     windows: Windows,
     /// How many more hours may be set aside before the series is taken at its word again.
     allowance: f32,
-    /// Largest normal bucket, fading.
+    /// Largest bucket, fading.
     largest: f32,
     /// The last bucket was set aside.
     in_strange: bool,
@@ -254,7 +256,7 @@ impl Baseline {
         }
     }
 
-    /// The largest hour that was not alarmed, fading by half in 28 days: what a month's worst hour is like (about its p99.9).
+    /// The largest hour, fading by half in 28 days: what a month's worst hour is like (about its p99.9). An alarmed one counts half.
     pub fn usual_worst_hour(&self) -> f64 {
         f64::from(self.largest)
     }
@@ -274,6 +276,11 @@ impl Baseline {
         let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
         let lower = (expected - 3.0 * scale).max(lowest);
         Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.seen, gauges }
+    }
+
+    /// What an hour of the day usually takes; `None` until it has been seen once.
+    pub fn of_day(&self, hour_of_day: u8) -> Option<f64> {
+        self.experts.of_day(usize::from(hour_of_day))
     }
 
     /// What this hour of the week usually takes; `None` until it has been seen once, after the first day.
@@ -333,7 +340,7 @@ impl Baseline {
         let lesson = Lesson { value, kept, reach, most_loss: 2.0 * CLIP * scale, is_alarmed };
         self.experts.learn(local, self.seen, &outlook.forecasts, &lesson, self.pace);
         self.size.add(kept.abs(), keep);
-        let worst = if is_alarmed { 0.0 } else { value };
+        let worst = if is_alarmed { ALARMED_WORST * value } else { value };
         self.largest = (f64::from(self.largest) * self.pace.keep(LARGEST)).max(worst) as f32;
         self.seen = self.seen.saturating_add(1);
         self.next = hour.next();

@@ -162,7 +162,7 @@ fn what_is_expected_is_silent_until_then_and_told_if_it_goes_on() {
         life.usual_with(SPIKE + 8 * 60, SPIKE, hours);
         let after = &life.alerts[told..];
         assert_eq!(after.iter().any(|alert| alert.notify), is_told, "{hours} hours: {:?}", life.states());
-        assert_eq!(after.iter().any(|alert| alert.state == last), true, "{hours} hours: {:?}", life.states());
+        assert!(after.iter().any(|alert| alert.state == last), "{hours} hours: {:?}", life.states());
         assert_eq!(life.standing(), 0, "it ends by itself");
     }
 }

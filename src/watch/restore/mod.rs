@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::AccountState;
 use super::budget::Budget;
+use super::days::Days;
 use super::detect::ring::MinuteRing;
 use super::legacy;
 use super::recent::Recent;
@@ -136,6 +137,7 @@ impl Restorer {
                 self.account(account).1.episodes.insert(id, episode);
             }
             StateKey::Budget(account) => self.account(account).1.budget = from_payload(payload)?,
+            StateKey::Days(account) => self.account(account).1.days = from_payload(payload)?,
             StateKey::Book(team) => {
                 let book = from_payload(payload)?;
                 Arc::make_mut(&mut self.shard.books).insert(team, book);
@@ -253,6 +255,7 @@ impl Restorer {
                 self.account(account).1.episodes.remove(&id);
             }
             StateKey::Budget(account) => self.account(account).1.budget = Budget::default(),
+            StateKey::Days(account) => self.account(account).1.days = Days::default(),
             StateKey::Book(team) => {
                 Arc::make_mut(&mut self.shard.books).remove(&team);
             }

@@ -1,0 +1,125 @@
+//! Records of internal logs: six bytes of header (a letter for the log, a version, the CRC-32 of the payload), then postcard.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::WireError;
+use crate::model::billing::LedgerRecord;
+use crate::model::lineage::LineageRecord;
+
+const HEADER_LENGTH: usize = 6;
+
+/// How a log's records are told from those of others.
+struct Form {
+    log: &'static str,
+    magic: u8,
+    /// The version that this program writes, and the only one that it reads.
+    version: u8,
+}
+
+const LEDGER: Form = Form { log: "ledger", magic: b'L', version: 1 };
+const LINEAGE: Form = Form { log: "lineage", magic: b'G', version: 1 };
+
+/// # Errors
+/// A value that postcard cannot write: a bug.
+pub fn encode_ledger_record(record: &LedgerRecord) -> Result<Vec<u8>, WireError> {
+    LEDGER.encode(record)
+}
+
+/// # Errors
+/// Not a ledger record, one of another version, or a damaged one.
+pub fn decode_ledger_record(bytes: &[u8]) -> Result<LedgerRecord, WireError> {
+    LEDGER.decode(bytes)
+}
+
+/// # Errors
+/// A value that postcard cannot write: a bug.
+pub fn encode_lineage_record(record: &LineageRecord) -> Result<Vec<u8>, WireError> {
+    LINEAGE.encode(record)
+}
+
+/// # Errors
+/// Not a lineage record, one of another version, or a damaged one.
+pub fn decode_lineage_record(bytes: &[u8]) -> Result<LineageRecord, WireError> {
+    LINEAGE.decode(bytes)
+}
+
+impl Form {
+    fn encode<T: Serialize>(&self, record: &T) -> Result<Vec<u8>, WireError> {
+        let malformed = |_| WireError::Malformed("a record of an internal log");
+        let mut bytes = postcard::to_extend(record, vec![0; HEADER_LENGTH]).map_err(malformed)?;
+        let [a, b, c, d] = crc32fast::hash(bytes.get(HEADER_LENGTH..).unwrap_or_default()).to_le_bytes();
+        if let Some(header) = bytes.first_chunk_mut::<HEADER_LENGTH>() {
+            *header = [self.magic, self.version, a, b, c, d];
+        }
+        Ok(bytes)
+    }
+
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, WireError> {
+        let Form { log, magic, version: reads } = *self;
+        let Some((&[first, found, a, b, c, d], payload)) = bytes.split_first_chunk::<HEADER_LENGTH>() else {
+            return Err(WireError::NotALogRecord { log, why: "it is shorter than the header" });
+        };
+        if first != magic {
+            return Err(WireError::NotALogRecord { log, why: "its first byte is that of something else" });
+        }
+        if found != reads {
+            return Err(WireError::LogVersion { log, found, reads });
+        }
+        let (stored, computed) = (u32::from_le_bytes([a, b, c, d]), crc32fast::hash(payload));
+        if stored != computed {
+            return Err(WireError::LogChecksum { log, stored, computed });
+        }
+        postcard::from_bytes(payload).map_err(|_| WireError::Malformed("a record of an internal log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::activity::ActivityEvent;
+    use crate::model::billing::{Completion, LedgerItem};
+    use crate::model::lineage::{LineageItem, ModelName, StatedDataset, Told};
+    use crate::model::time::Timestamp;
+
+    fn damage<T: std::fmt::Debug + PartialEq>(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<T, WireError>, log: &'static str) {
+        for at in 0..bytes.len() {
+            let mut broken = bytes.to_vec();
+            broken[at] ^= 1;
+            assert!(decode(&broken).is_err(), "{at}");
+            assert!(decode(&bytes[..at]).is_err(), "{at}");
+        }
+        let newer = [&bytes[..1], &[2], &bytes[2..]].concat();
+        assert_eq!(decode(&newer), Err(WireError::LogVersion { log, found: 2, reads: 1 }));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_nothing_else_does() {
+        let end = Completion { delivery: "d".into(), exported: Timestamp(5), lines: 3 };
+        let record = LedgerRecord { source: "focus".into(), period: "2026-03".into(), items: vec![LedgerItem::Complete(end)] };
+        let bytes = encode_ledger_record(&record).unwrap();
+        assert_eq!(decode_ledger_record(&bytes), Ok(record));
+        // As they stand in running deployments.
+        assert_eq!(bytes.get(6..), Some(&b"\x05focus\x072026-03\x01\x01\x01d\x0a\x03"[..]));
+        damage(&bytes, decode_ledger_record, "ledger");
+
+        let dataset = StatedDataset {
+            namespace: "s3".into(),
+            name: "a".into(),
+            origins: Some(vec!["DE".into()]),
+            model: Some(ModelName { model: "m".into(), version: None }),
+        };
+        let event = crate::model::lineage::LineageEvent {
+            event_id: "e".into(),
+            producer: "p".into(),
+            event_time: Timestamp(5),
+            told: Told::Dataset(dataset),
+        };
+        let activity = ActivityEvent { model: Some("m".into()), value: Some(0.5), ..ActivityEvent::default() };
+        let record = LineageRecord { items: vec![LineageItem::Event(event), LineageItem::Activity(Box::new(activity))] };
+        let bytes = encode_lineage_record(&record).unwrap();
+        assert_eq!(decode_lineage_record(&bytes), Ok(record));
+        damage(&bytes, decode_lineage_record, "lineage");
+        assert!(decode_ledger_record(&bytes).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! Slow growth: the last 24 hours of a team or project against all days that are known, most of their hours above what is usual for them.
+//! Each hour by itself is near the one before, and a forecast follows; the days before do not (DETECTION.md, section 6.2 C).
+
+use super::super::Moment;
+use super::super::account::AccountState;
+use super::super::baseline::{Baseline, Channel, LocalHour};
+use super::super::days::{self, DAY};
+use super::super::judge::{self, Judged};
+use super::super::series::{Node, from_units, to_units};
+use super::episode::{Episode, HourExcess, Trigger, channel_of};
+use super::select;
+use crate::model::leaf::{Account, Scope};
+use crate::model::time::{HOUR_MS, Hour};
+
+/// So many days have to be known before the last 24 hours.
+const LEAST_DAYS: usize = 7;
+/// The last 24 hours are at least this many times the usual day, and the largest, ...
+const LEAST_RATIO: f64 = 1.3;
+const LEAST_OF_LARGEST: f64 = 1.2;
+/// ... as long as it goes on, this many times the usual one, ...
+const STILL: f64 = 1.25;
+/// ... lie so many deviations of days beyond the usual one, in logarithms, ...
+const LEAST_DEVIATIONS: f64 = 2.5;
+/// ... which are at least so much, ...
+const LEAST_DEVIATION: f64 = 0.1;
+/// ... and this part of the hours is above what is usual for the hour of the day: a few large ones are another matter.
+const MOST_HOURS: f64 = 0.75;
+/// Deviations more for each nat by which the team's alerts have to be rarer.
+const PER_NAT: f64 = 0.5;
+/// Alerts a month for which the above holds.
+const USUAL_BUDGET: f64 = 2.0;
+/// What was told of a series is no news, nor is its end, for so long.
+const PAUSE_MS: i64 = 12 * HOUR_MS;
+
+/// A day of growth.
+struct Growth {
+    /// How many times the usual day.
+    ratio: f64,
+    /// The hours, oldest first.
+    hours: Vec<f64>,
+}
+
+/// Nodes that have grown by now: projects, else the team.
+pub(crate) fn triggers(
+    state: &AccountState,
+    account: &Account,
+    hour: Hour,
+    local: LocalHour,
+    judged: &[Judged],
+    moment: Moment<'_>,
+) -> Vec<Trigger> {
+    let mut triggers: Vec<Trigger> = Vec::new();
+    let mut nodes: Vec<&Judged> = judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))).collect();
+    nodes.sort_by(|a, b| b.scope.depth().cmp(&a.scope.depth()).then(a.scope.cmp(&b.scope)));
+    let limits = judge::thresholds(moment.rules, account, &Scope::Team);
+    let strictness = judge::strictness(state, hour, moment.rules) - libm::log(limits.alerts_per_team_month / USUAL_BUDGET);
+    for judged in nodes {
+        let is_news = |episode: &Episode| episode.closed_at.is_none_or(|closed| hour.start().0 - closed.0 < PAUSE_MS);
+        let is_told = state.episodes.values().filter(|episode| is_news(episode)).any(|episode| select::is_about(episode, &judged.scope))
+            || triggers.iter().any(|told| told.judged.scope.within(&judged.scope));
+        let Some(node) = state.get(&judged.scope).filter(|_| !is_told) else { continue };
+        let Some(growth) = growth(state, node, judged.actual, hour, local, LEAST_DEVIATIONS + PER_NAT * strictness) else { continue };
+        let excess = growth.hours.iter().sum::<f64>() * (1.0 - 1.0 / growth.ratio);
+        if judged.actual <= 0.0 || excess < to_units(judge::thresholds(moment.rules, account, &judged.scope).least_excess) {
+            continue;
+        }
+        let mut judged = judged.clone();
+        judged.verdict.channel = Channel::Level;
+        judged.verdict.normals[Channel::Level as usize] = judged.actual / growth.ratio;
+        judged.verdict.score = judged.verdict.score.max(1.0 - 0.05 * LEAST_RATIO / growth.ratio);
+        triggers.push(Trigger { since: Some(Hour(hour.0 + 1 - DAY as i64)), ..Trigger::spike(judged) });
+    }
+    triggers
+}
+
+fn growth(state: &AccountState, node: &Node, actual: f64, hour: Hour, local: LocalHour, deviations: f64) -> Option<Growth> {
+    let (ratio, hours, known) = against_days(state, node, actual, hour)?;
+    let mut logs: Vec<f64> = known.iter().map(|day| libm::log(day.max(f64::MIN_POSITIVE))).collect();
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    let spread = libm::sqrt(logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>() / logs.len() as f64);
+    let usual = median(&mut logs);
+    let mut off: Vec<f64> = logs.iter().map(|log| (log - usual).abs()).collect();
+    // The median of absolute deviations, as a standard deviation.
+    let deviation = (1.4826 * median(&mut off)).max(0.5 * spread).max(LEAST_DEVIATION);
+    let largest = known.iter().copied().fold(0.0, f64::max);
+    let total = days::counted(&hours, &known);
+    let grows = ratio >= LEAST_RATIO
+        && total >= LEAST_OF_LARGEST * largest
+        && libm::log(ratio) >= deviations * deviation
+        && share_above(&node.closed.baseline, &hours, local) >= MOST_HOURS;
+    grows.then_some(Growth { ratio, hours })
+}
+
+/// How many times the usual day the last 24 hours are, the hours, and the days before them.
+fn against_days(state: &AccountState, node: &Node, actual: f64, hour: Hour) -> Option<(f64, Vec<f64>, Vec<f64>)> {
+    let known = state.days.until(&node.scope, Hour(hour.0 + 1 - DAY as i64));
+    if known.len() < LEAST_DAYS {
+        return None;
+    }
+    let mut hours = days::last_hours(node);
+    hours.push(actual);
+    let hours = hours.split_off(hours.len().checked_sub(DAY)?);
+    let usual = median(&mut known.clone());
+    (usual > 0.0).then(|| (days::counted(&hours, &known) / usual, hours, known))
+}
+
+/// The part of hours, the last of which is `local`, that took more than is usual for their hour of the day.
+fn share_above(baseline: &Baseline, hours: &[f64], local: LocalHour) -> f64 {
+    let above = hours.iter().rev().enumerate().filter(|(back, value)| {
+        let hour_of_day = (i64::from(local.hour_of_day) - *back as i64).rem_euclid(DAY as i64) as u8;
+        baseline.of_day(hour_of_day).is_some_and(|usual| **value > usual)
+    });
+    above.count() as f64 / hours.len().max(1) as f64
+}
+
+/// Adds what the day before took too much.
+pub(crate) fn add_earlier_hours(episode: &mut Episode, state: &AccountState, actual: f64, hour: Hour) {
+    let Some((ratio, _, _)) = state.get(&episode.scope).and_then(|node| against_days(state, node, actual, hour)) else { return };
+    let Some(node) = state.get(&episode.scope) else { return };
+    for point in node.closed.history.points().filter(|point| point.hour.0 > hour.0 - DAY as i64) {
+        let actual = f64::from(point.actual);
+        let part = HourExcess { actual: from_units(actual), expected: from_units(actual / ratio.max(1.0)), provisional: false };
+        episode.hours.insert(point.hour, part);
+    }
+}
+
+/// What an hour of a higher level would have taken, while it goes on.
+pub(crate) fn goes_on(state: &AccountState, episode: &Episode, judged: &Judged, hour: Hour) -> Option<f64> {
+    if channel_of(episode.kind) != Channel::Level || !matches!(episode.scope, Scope::Team | Scope::Project(_)) {
+        return None;
+    }
+    let (ratio, _, _) = against_days(state, state.get(&episode.scope)?, judged.actual, hour)?;
+    (ratio >= STILL).then(|| judged.actual / ratio)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = values.get(middle).copied().unwrap_or(0.0);
+    if values.len() % 2 == 1 { upper } else { (upper + values.get(middle.wrapping_sub(1)).copied().unwrap_or(upper)) / 2.0 }
+}
