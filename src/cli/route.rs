@@ -85,7 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     } else if receivers.is_empty() {
         println!("Nobody is told");
     } else {
-        println!("Told: {}", receivers.iter().map(shown).collect::<Vec<_>>().join(", "));
+        let is_muted = muted(&rules.routes, &alert, now).is_some();
+        let is_held =
+            |named: &Named| is_muted || inhibited(rules.parents_inhibit, &rules.inhibits, &alert, &named.receiver, &standing).is_some();
+        println!("Told: {}", receivers.iter().map(|named| shown(named, is_held(named))).collect::<Vec<_>>().join(", "));
     }
     if let Some(folder) = &arguments.mails {
         write_mails(folder, &alert, &receivers, &loaded.settings)?;
@@ -114,7 +117,7 @@ fn say_steps(rules: &DeliverRules, alert: &Alert, now: Timestamp) {
     }
 }
 
-/// Of one receiver: whom he is, what speaks for the alert, and what he waits for.
+/// Of one receiver: what speaks for the alert, and what he waits for.
 fn say_more(rules: &DeliverRules, alert: &Alert, named: &Named, standing: &[Standing], now: Timestamp) {
     if let Some((by, why)) = inhibited(rules.parents_inhibit, &rules.inhibits, alert, &named.receiver, standing) {
         let why = match why {
@@ -155,8 +158,9 @@ fn write_mails(folder: &Path, alert: &Alert, receivers: &[Named], settings: &Set
     Ok(())
 }
 
-fn shown(named: &Named) -> String {
+fn shown(named: &Named, is_held: bool) -> String {
     let later = named.waits_until.map(|until| format!(" (from {until} on)")).unwrap_or_default();
+    let later = if is_held { " (later: see above)".to_string() } else { later };
     format!("{}{later}", named.receiver)
 }
 

@@ -84,6 +84,18 @@ fn a_storm_becomes_digests_and_a_parent_speaks_for_its_children() {
     // The whole team's alert is known; that of its project is a part of it, and another team's is not.
     let mut parent = alert("ads", 1);
     parent["dimensions"] = json!({});
+    let file = |name: &str, value: &Value| {
+        let path = deployment.config.with_file_name(name);
+        std::fs::write(&path, value.to_string()).unwrap();
+        path.display().to_string()
+    };
+    let (child, open) = (file("child.json", &alert("ads", 2)), file("open.json", &json!([parent])));
+    let said = deployment.command(&["route", "--explain", &child, "--open", &open]);
+    assert!(
+        said.contains("mail:oncall@example.com: ads/00000000000000000000000000000001 speaks for it (this one is a part of it)"),
+        "{said}"
+    );
+    assert!(said.contains("Told: mail:oncall@example.com (later: see above)"), "{said}");
     raise(&deployment, &[parent]);
     wait_for("the parent", LIMIT, || told(&smtp).0.contains_key(&format!("ads/{:032x}", 1)).then_some(()));
     raise(&deployment, &[alert("ads", 2), alert("billing", 3)]);
