@@ -65,7 +65,7 @@ fn a_storm_becomes_digests_and_a_parent_speaks_for_its_children() {
     }
 
     wait_for("the last receipts", LIMIT, || {
-        let receipts = consume(deployment.broker.bootstrap(), &deployment.topic("app-receipts-changelog"));
+        let receipts = consume(deployment.broker.bootstrap(), &deployment.topic(&format!("{}app-receipts-changelog", deployment.prefix)));
         let newest: BTreeMap<_, _> = receipts.iter().map(|receipt| (receipt.key.clone(), receipt.json())).collect();
         let has_told = |receipt: &&Value| receipt["receivers"]["mail:oncall@example.com"]["told"].is_object();
         (newest.values().filter(has_told).count() == ALERTS).then_some(())
