@@ -81,6 +81,11 @@ impl Lineage {
         self.graph.nodes.len()
     }
 
+    /// Nodes that were computed so far, again and again counted: what changes have cost.
+    pub fn computed(&self) -> u64 {
+        self.graph.computed
+    }
+
     /// Takes a record of the lineage log.
     pub fn take(&mut self, record: &LineageRecord) {
         for item in &record.items {
