@@ -115,7 +115,7 @@ fn the_command_line_answers_too_and_in_avro_where_outputs_are() {
     assert_eq!(record.headers["content-type"].as_deref(), Some("application/avro"));
     let bytes = record.value.clone().map_or_else(|| decoded(record.value_base64.as_deref().unwrap()), String::into_bytes);
     let (id, payload) = confluent_unframe(&bytes).unwrap();
-    let reader = GenericDatumReader::builder(schema(SchemaName::Feedback).avro).build().unwrap();
+    let reader = GenericDatumReader::builder(&schema(SchemaName::Feedback).avro).build().unwrap();
     let event = reader.read_value(&mut &payload[..]).unwrap();
     let event = format!("{event:?}");
     assert!(id == 9 && event.contains("String(\"not_an_anomaly\")") && event.contains("String(\"ada\")"), "{event}");

@@ -209,12 +209,16 @@ fn nothing_is_lost_and_what_comes_twice_says_so() {
     println!("took {:?}", start.elapsed());
 }
 
-/// `make mails`.
+/// `make mails`. Unoptimised, where a picture takes longer than all the rest, it is about what arrives only, and not how fast.
 #[test]
 #[ignore = "long, and about an optimised build"]
 fn ten_thousand_alerts() {
     let limit = Duration::from_secs(600);
-    let (rate, p99) = run(Size { alerts: 10_000, teams: 500, kills: 2, resolved: 1_000, paced: 400, charts: true, limit });
+    let is_optimised = !cfg!(debug_assertions);
+    let (rate, p99) = run(Size { alerts: 10_000, teams: 500, kills: 2, resolved: 1_000, paced: 400, charts: is_optimised, limit });
+    if !is_optimised {
+        return;
+    }
     assert!(rate >= 200.0, "{rate:.0} mails a second");
     assert!(p99 <= 1_000.0, "record to acceptance p99 {p99:.0} ms");
 }
