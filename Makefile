@@ -51,5 +51,5 @@ compose: ## Checks docker-compose.yml
 bench-compare: ## Floor, bare loop, Flink, Streams and Tollgate on one broker; ANCHORS=folder, EVENTS=12000000
 	scripts/bench-compare.sh "$(ANCHORS)" $(EVENTS)
 
-eval: ## Detection: the evaluation kit on `tollgate score`, tables into benches/DETECTION.md; KIT=folder, PYTHON with numpy
+eval: ## Detection: the evaluation kit on series, causes and fleets, tables into benches/DETECTION.md; KIT=folder, PYTHON with numpy
 	scripts/eval.sh "$(KIT)"

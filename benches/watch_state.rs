@@ -57,6 +57,8 @@ fn rules() -> WatchRules {
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),
+        policies: Default::default(),
+        matters: Default::default(),
     }
 }
 
@@ -97,6 +99,7 @@ fn partial(team: usize, number: usize, minute: Minute) -> Partial {
         last_event_time: minute.start().plus_ms((dice % 60_000) as i64),
         last_ingest_time: minute.start().plus_ms(60_500),
         users: vec![user(number as u64 % 3, cost.0 / 3), user(3 + number as u64 % 2, cost.0 - cost.0 / 3)],
+        hits: Vec::new(),
     }
 }
 

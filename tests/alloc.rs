@@ -150,6 +150,19 @@ fn a_window_that_grows_allocates_less_than_once_in_a_thousand_events() {
     assert!((1..=EVENTS / 1_000).contains(&count), "{count}");
 }
 
+/// Eight of the ten ask for tags, users or tokens of each event.
+#[test]
+fn an_event_that_policies_are_asked_about_allocates_nothing_either() {
+    for form in [Form::Avro, Form::Json] {
+        let mut intake = Intake::new(1_000);
+        intake.rules.policies = std::sync::Arc::new(policies::stream(&["tags.tier == 't001' && user != 'nobody'"]).unwrap());
+        made(form, 0..140_000).iter().for_each(|value| intake.take(value, &[]));
+        assert_eq!(further(&mut intake, form, &[], 140_000), 0, "{form:?}");
+        let hits: u64 = intake.batch.drain_into_shards(1).values().flatten().flat_map(|partial| &partial.hits).map(|hit| hit.events).sum();
+        assert!(hits > 1_000, "{hits}: policies were asked, and had something to say");
+    }
+}
+
 #[test]
 fn the_counter_counts() {
     let before = allocations();

@@ -1,4 +1,4 @@
-//! `tollgate tune` as its user runs it: look at the settings, paste one, and get what was promised.
+//! `tollgate tune` and `backtest` as their user runs them: look at the settings, paste one, get what was promised; say what is no anomaly.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,15 +22,20 @@ fn report(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-/// Ten days of two teams, an event every twenty minutes; `search` has a small spike and a large one.
+/// Ten days of two teams; `search` has a small spike and a large one.
 fn events() -> String {
+    usage(10, |hour| match hour {
+        182..=184 => 2.6,
+        210..=213 => 7.0,
+        _ => 1.0,
+    })
+}
+
+/// Days of two teams, an event every twenty minutes; `search` takes so many times its usual in an hour.
+fn usage(days: i64, times: impl Fn(i64) -> f64) -> String {
     let mut lines = String::new();
-    for slot in 0..10 * 72_i64 {
-        let times = match slot / 3 {
-            150..=152 => 2.6,
-            200..=203 => 7.0,
-            _ => 1.0,
-        };
+    for slot in 0..days * 72 {
+        let times = times(slot / 3);
         let noise = 1.0 + 0.05 * ((slot * 7_919 % 13) as f64 / 13.0 - 0.5);
         for (team, money) in [("search", 4.0 * times * noise), ("ads", 3.0 * noise)] {
             let at = jiff::Timestamp::from_second(1_772_409_600 + slot * 1_200).unwrap();
@@ -91,4 +96,58 @@ fn a_team_without_usage_is_said_and_what_there_is() {
     let ended = tollgate(&["tune", "--team", "serach"], &config, &events_file);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     assert!(ended.stderr.contains("'serach' has no usage") && ended.stderr.contains("ads, search"), "{}", ended.stderr);
+}
+
+/// A team whose spend jumps every second day would be told each time; what it has set as its budget decides how often it is.
+#[test]
+fn tune_shows_that_a_budget_of_alerts_is_kept() {
+    let folder = temp_folder("tune-budget");
+    let (config, events_file) = (folder.join("tollgate.toml"), folder.join("march.jsonl"));
+    std::fs::write(&config, CONFIG).unwrap();
+    // Twelve to twenty hours apart from the same time of a day, so that none is a habit; no two of the same size.
+    let jumps = |hour: i64| hour > 8 * 24 && hour % 41 < 2;
+    std::fs::write(&events_file, usage(28, |hour| if jumps(hour) { 2.5 + 0.25 * (hour / 41 % 5) as f64 } else { 1.0 })).unwrap();
+    let tuned = report(&tollgate(&["tune", "--team", "search", "--format", "json"], &config, &events_file));
+    let trials = tuned["trials"].as_array().unwrap();
+    let told = |setting: f64| {
+        let of_setting = trials.iter().filter(|trial| trial["alerts_per_team_month"] == setting);
+        of_setting.map(|trial| trial["alerts"].as_u64().unwrap()).max().unwrap()
+    };
+    let by_setting = [0.5, 1.0, 2.0, 4.0, 8.0].map(|setting| (setting, told(setting)));
+    assert!(by_setting.is_sorted_by_key(|(_, told)| *told), "{by_setting:?}");
+    let ((_, fewest), (_, most)) = (by_setting[0], by_setting[4]);
+    assert!(most >= 2 * fewest.max(1), "{by_setting:?}");
+    for (setting, told) in by_setting {
+        // A budget is kept over months; three more in the first one are what it takes to learn how loud the team is.
+        assert!(told as f64 <= 2.0 * setting + 3.0, "{by_setting:?}");
+    }
+}
+
+/// What was said about the first jump holds for the next one, and only where it was said.
+#[test]
+fn what_was_said_about_one_alert_changes_what_is_told_next() {
+    let folder = temp_folder("said");
+    let (config, events_file) = (folder.join("tollgate.toml"), folder.join("march.jsonl"));
+    std::fs::write(&config, CONFIG).unwrap();
+    // Thirty hours later, so that it is no habit.
+    let lines = usage(12, |hour| if (210..213).contains(&hour) || (240..243).contains(&hour) { 7.0 } else { 1.0 });
+    let second = jiff::Timestamp::from_second(1_772_409_600 + 239 * 3_600).unwrap().to_string();
+    let said = json!({ "topic": "feedback", "value": {
+        "event_id": "f-1", "source": "chat", "event_time": jiff::Timestamp::from_second(1_772_409_600 + 212 * 3_600).unwrap().to_string(),
+        "actor": "ann@example.com", "team": "search", "verdict": "not_an_anomaly", "note": "the weekly batch",
+    }});
+    for is_said in [false, true] {
+        let mut stream: Vec<&str> = lines.lines().collect();
+        let said = said.to_string();
+        if is_said {
+            stream.insert(2 * 3 * 212, &said);
+        }
+        std::fs::write(&events_file, stream.join("\n")).unwrap();
+        let backtest = report(&tollgate(&["backtest", "--format", "json"], &config, &events_file));
+        let of_search: Vec<&Value> = backtest["alerts"].as_array().unwrap().iter().filter(|alert| alert["team"] == "search").collect();
+        let later = of_search.iter().filter(|alert| alert["onset"].as_str().unwrap() > second.as_str()).count();
+        assert_eq!(later == 0, is_said, "{backtest:#}");
+        assert!(of_search.len() > later, "the first one is told in any case: {backtest:#}");
+        assert_eq!(backtest["events"]["rejected"], 0);
+    }
 }

@@ -224,12 +224,16 @@ pub fn full_page() -> String {
     metrics.ledger_lines(0, 1);
     metrics.lineage_nodes(1);
     metrics.effect(&Effect::Alert(Box::new(alert)), THEN);
+    let violation =
+        wire::violation_from_json(include_bytes!("../schemas/examples/violation/valid/deployment_outside_europe.json")).unwrap();
+    metrics.effect(&Effect::Violation(Box::new(violation)), THEN);
+    metrics.verdict("approved-provider", "violates", 1);
     metrics.committed("watch", Duration::from_millis(8));
     metrics.restored("watch", Duration::from_millis(8));
     metrics.role_failed("watch");
     metrics.partitions_waiting(0, 1);
     metrics.mail_sent(THEN, THEN);
-    metrics.state(0, &StateSize { series: 1, open_alerts: 1 });
+    metrics.state(0, &StateSize { series: 1, open_alerts: 1, open_violations: 1, resources: 1, undetermined: 1 });
     metrics.slowest_watermark(Some(THEN), THEN);
     metrics.resident_memory(1);
     metrics.dead_letter_ratio(0, 0.1);
@@ -295,7 +299,7 @@ fn links_lead_somewhere() {
     let headings: BTreeSet<String> = README
         .lines()
         .filter(|line| line.starts_with('#'))
-        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(',', "").replace(' ', "-"))
         .collect();
     for target in targets.chain(pictures) {
         match target.strip_prefix('#') {

@@ -9,11 +9,12 @@ use super::{ConfigFile, Ended};
 use crate::clock;
 use crate::lab::backtest::{self, labels, score};
 
-/// Replay event files and print every alert that would have been sent
+/// Replay event files and print every alert and violation that would have been sent
 ///
 /// Files are JSON Lines, plain or as .gz or .zst: {"topic": "usage-events", "value": {...}}, in the order in which the events came.
 /// They go through the whole engine under your config, without a Kafka; nothing is sent to anybody. Lines that cannot be used are
-/// counted as rejected. Events of topics that are not judged yet (billing, resource, activity, lineage, feedback) are counted.
+/// counted as rejected. What people have said (feedback) changes what comes after it, as it does live. Events of topics that are not
+/// judged yet (lineage) are counted.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz --labels incidents.csv --format json\n\nLABELS.csv has the columns kind,team,start,end,dimensions (dimensions as name=value;name=value)."

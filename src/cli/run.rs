@@ -42,6 +42,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
             "kafka.delivery is \"at_least_once\": that is for the demo's in-process broker only, a real one has transactions; set \"exactly_once\""
         );
     }
+    say_notices(&loaded);
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(HealthBoard::default());
     let setup = Arc::new(assemble::setup(&loaded, metrics.clone(), health.clone())?);
@@ -111,8 +112,14 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
         }
     }
     if wanted(Only::Deliver) {
-        let (setup, delivery) = (setup.clone(), delivery.clone());
-        roles.push(Role { name: "deliver", thread: 0, run: Box::new(move |stop| deliver::worker::run(&setup, &delivery, 0, stop)) });
+        let (for_alerts, delivery_of_alerts) = (setup.clone(), delivery.clone());
+        let run = move |stop: &Stop| deliver::worker::run::<false>(&for_alerts, &delivery_of_alerts, 0, stop);
+        roles.push(Role { name: "deliver", thread: 0, run: Box::new(run) });
+        if loaded.policies.is_some() {
+            let (setup, delivery) = (setup.clone(), delivery.clone());
+            let run = move |stop: &Stop| deliver::worker::run::<true>(&setup, &delivery, 0, stop);
+            roles.push(Role { name: "deliver-violations", thread: 0, run: Box::new(run) });
+        }
     }
     if wanted(Only::Intake) || wanted(Only::Watch) {
         let setup = setup.clone();
@@ -145,6 +152,13 @@ async fn on_signals(
     stop.ask();
 }
 
+/// Packs that may be out of date, exemptions that end.
+fn say_notices(loaded: &Loaded) {
+    for notice in loaded.policies.iter().flat_map(|folder| folder.notices(clock::now())) {
+        tracing::warn!("{notice}");
+    }
+}
+
 /// All or nothing: a file with a problem changes nothing.
 fn take_over(
     setup: &Setup,
@@ -174,6 +188,7 @@ fn take_over(
     for setting in config::restart::restart_needed(current, &new) {
         tracing::warn!(setting, "takes effect at the next start");
     }
+    say_notices(&new);
     setup.intake_rules.store(Arc::new(new.intake.clone()));
     setup.watch_rules.store(Arc::new(new.watch.clone()));
     setup.lineage_rules.store(Arc::new(new.lineage.clone()));

@@ -7,6 +7,8 @@ mod broker;
 mod duty;
 mod env;
 mod lineage;
+mod matters;
+mod packs;
 pub mod policies;
 pub mod prices;
 pub mod problem;
@@ -37,6 +39,7 @@ pub use self::units::duration_ms;
 use crate::intake::rules::IntakeRules;
 use crate::lineage::rules::LineageRules;
 use crate::model::money::Currency;
+use crate::policy::stream::Stream;
 use crate::watch::rules::WatchRules;
 
 /// The commented default file.
@@ -132,13 +135,14 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let shard_count = with(&mut root, "shards", broker::shard_count);
     let mut watch_section = root.section("watch");
     let reporting_currency = watch_section.currency("reporting_currency").unwrap_or(Currency::USD);
-    let common = rules::Common { revision, shard_count, reporting_currency };
+    let policies = with(&mut root, "policies", policies::of_section);
+    let stream = policies.as_ref().map(|folder| Stream::new(folder.policies.clone(), folder.regions.clone(), folder.ai_domains.clone()));
+    let common = rules::Common { revision, shard_count, reporting_currency, policies: Arc::new(stream.unwrap_or_default()) };
     let watch = rules::watch(&mut root, &mut watch_section, &common);
     let watch_threads = usize::try_from(watch_section.integer("threads", 1..=1024)).unwrap_or(1);
     watch_section.finish();
     let (book, price_files) = with(&mut root, "prices", prices::prices);
     let (intake, intake_settings) = rules::intake(&mut root, &common, book);
-    let policies = with(&mut root, "policies", policies::of_section);
     let lineage = with(&mut root, "lineage", lineage::lineage);
     let kafka = with(&mut root, "kafka", |section| broker::kafka(section, host_name));
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::packs::{Pack, pack};
 use super::prices::date;
 use super::problem::{Place, Problem};
 use super::read::{Notes, Section, integer, text, wrong_kind};
@@ -13,12 +14,16 @@ use super::units::Complaint;
 use crate::model::Text;
 use crate::model::alert::Severity;
 use crate::model::near::did_you_mean;
+use crate::policy::domains::AiDomains;
 use crate::policy::fields::Subject;
 use crate::policy::regions::Regions;
 use crate::policy::{Condition, Domain, Exemption, Given, Message, Mode, Policies, Policy, Sample, Sets, text_set};
 
 /// Cloud regions and their countries.
 pub const REGIONS: &str = include_str!("../../config/regions.csv");
+
+/// Hosts of providers of artificial intelligence.
+pub const AI_DOMAINS: &str = include_str!("../../config/ai_domains.csv");
 
 const FORMAT_VERSION: i64 = 1;
 const GLOBAL: &str = "global";
@@ -32,8 +37,11 @@ pub struct PolicyFolder {
     /// Lists that conditions name, by domain; those of the empty name are everybody's, and part of each.
     pub sets: BTreeMap<Text, Sets>,
     pub tests: Vec<PolicyTest>,
+    /// Files that say as of when they hold.
+    pub packs: Vec<Pack>,
     pub files: usize,
     pub regions: Regions,
+    pub ai_domains: AiDomains,
 }
 
 /// An event and what its policy has to say of it, written beside the policy.
@@ -62,14 +70,29 @@ struct File {
 
 /// `[policies]`. What is wrong with a policy is a problem of the config: nobody goes on with other policies than are written.
 pub fn of_section(section: &mut Section) -> Option<Arc<PolicyFolder>> {
+    let domains = section.path("ai_domains").map(|path| ai_domains(&path));
     let folder = section.path("dir")?;
+    let domains = match domains.transpose() {
+        Ok(domains) => domains.unwrap_or_default(),
+        Err(problem) => {
+            section.notes().problem(problem);
+            return None;
+        }
+    };
     match load(&folder) {
-        Ok(read) => Some(Arc::new(read)),
+        Ok(read) => Some(Arc::new(PolicyFolder { ai_domains: read.ai_domains.clone().with(domains), ..read })),
         Err(problems) => {
             problems.into_iter().for_each(|problem| section.notes().problem(problem));
             None
         }
     }
+}
+
+/// A list of somebody's own.
+fn ai_domains(path: &Path) -> Result<AiDomains, Problem> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Problem::new(&Place::whole(&shown), format!("cannot be read: {error}")))?;
+    AiDomains::parse(&text).map_err(|(line, what)| Problem::new(&Place::whole(&format!("{shown}:{line}")), what))
 }
 
 /// # Errors
@@ -127,6 +150,7 @@ fn listed(folder: &Path, notes: &Notes) -> Vec<PathBuf> {
 
 fn read(files: &[File], notes: &Notes) -> PolicyFolder {
     let mut roots: Vec<(&File, Section)> = Vec::new();
+    let mut packs: Vec<Pack> = Vec::new();
     for file in files {
         let mut root = Section::root(notes, Path::new(""), &file.shown, &file.table);
         root.required("version", |item| match integer(item, &(0..=i64::MAX))? {
@@ -135,21 +159,27 @@ fn read(files: &[File], notes: &Notes) -> PolicyFolder {
         });
         // For people; nothing depends on it.
         root.optional_text("note");
+        packs.push(pack(&mut root));
         roots.push((file, root));
     }
     let regions = Regions::parse(REGIONS).unwrap_or_else(|(line, what)| {
         notes.problem(Problem::new(&Place::whole("built-in regions.csv"), format!("line {line}: {what}")));
         Regions::default()
     });
-    let mut folder = PolicyFolder { sets: sets(&mut roots), files: files.len(), regions, ..PolicyFolder::default() };
+    let ai_domains = AiDomains::parse(AI_DOMAINS).unwrap_or_else(|(line, what)| {
+        notes.problem(Problem::new(&Place::whole("built-in ai_domains.csv"), format!("line {line}: {what}")));
+        AiDomains::default()
+    });
+    let mut folder = PolicyFolder { sets: sets(&mut roots), files: files.len(), regions, ai_domains, ..PolicyFolder::default() };
     domains(&mut roots, &mut folder.policies.domains);
     let no_sets = Sets::default();
-    for (file, root) in &mut roots {
+    for ((file, root), pack) in roots.iter_mut().zip(&packs) {
         let sets = folder.sets.get(file.domain.as_deref().unwrap_or_default()).unwrap_or(&no_sets);
         for section in root.tables("policy") {
             let number = folder.policies.policies.len();
             let place = section.place.clone();
-            let Some((policy, tests)) = policy(section, file.domain.clone(), sets, &folder.regions, number) else { continue };
+            let read = policy(section, file.domain.clone(), pack, sets, &folder.regions, number);
+            let Some((policy, tests)) = read else { continue };
             folder.policies.policies.push(policy);
             folder.places.push(place);
             folder.tests.extend(tests);
@@ -161,6 +191,7 @@ fn read(files: &[File], notes: &Notes) -> PolicyFolder {
         }
     }
     roots.into_iter().for_each(|(_, root)| root.finish());
+    folder.packs = packs.into_iter().filter(|pack| pack.as_of.is_some()).collect();
     for conflict in folder.policies.conflicts() {
         let place = folder.places.get(conflict.policy).cloned().unwrap_or_else(|| Place::whole(""));
         notes.problem(Problem::new(&place, conflict.what).hint(conflict.hint));
@@ -256,7 +287,14 @@ fn domains(roots: &mut [(&File, Section)], domains: &mut Vec<Domain>) {
     }
 }
 
-fn policy(mut section: Section, domain: Option<Text>, sets: &Sets, regions: &Regions, number: usize) -> Option<(Policy, Vec<PolicyTest>)> {
+fn policy(
+    mut section: Section,
+    domain: Option<Text>,
+    pack: &Pack,
+    sets: &Sets,
+    regions: &Regions,
+    number: usize,
+) -> Option<(Policy, Vec<PolicyTest>)> {
     let subjects = Subject::ALL.map(|subject| (subject.name(), Some(subject)));
     let subject = section.choice("applies_to", &subjects);
     let id = section.text("id");
@@ -277,7 +315,10 @@ fn policy(mut section: Section, domain: Option<Text>, sets: &Sets, regions: &Reg
         section.notes().problem(problem.hint("say what is wrong: message = \"{team} uses {provider}\""));
     }
     let remedy = message_of_remedy(&mut section, subject_or);
-    let evidence = evidence(&mut section, subject_or);
+    let evidence = fields(&mut section, "evidence", subject_or, false);
+    let per = fields(&mut section, "per", subject_or, subject_or == Subject::Usage);
+    let source = section.optional_text("source").map(Text::from);
+    let as_of = section.optional("as_of", date).flatten().map(|(time, _)| time).or(pack.as_of);
     let since = section.optional("since", date).flatten().map(|(time, _)| time);
     let until = section.optional("until", date).flatten().map(|(time, _)| time);
     let overridable = section.boolean("overridable").unwrap_or(false);
@@ -295,6 +336,10 @@ fn policy(mut section: Section, domain: Option<Text>, sets: &Sets, regions: &Reg
         message: message.unwrap_or_default(),
         remedy,
         evidence,
+        per,
+        pack: pack.name.clone(),
+        source: source.or_else(|| pack.source.clone()),
+        as_of,
         since,
         until,
         overridable,
@@ -324,14 +369,21 @@ fn message_of_remedy(section: &mut Section, subject: Subject) -> Option<Message>
     message(section, "remedy", subject)
 }
 
-fn evidence(section: &mut Section, subject: Subject) -> Vec<usize> {
+/// `of_series`: only such fields are legal that are the same for all events of a series.
+fn fields(section: &mut Section, key: &'static str, subject: Subject, of_series: bool) -> Vec<usize> {
     let mut fields = Vec::new();
-    for (place, name) in section.texts("evidence") {
+    for (place, name) in section.texts(key) {
         match subject.field(&name) {
-            Some(field) => fields.push(field),
+            Some(id) if of_series && subject.fields().get(id).is_some_and(|field| field.is_of_event) => {
+                let own = subject.fields().iter().filter(|field| !field.is_of_event).map(|field| field.name);
+                let what = format!("'{key}' names '{name}', which differs from event to event");
+                let hint = Some(format!("violations are told apart by {}", own.collect::<Vec<_>>().join(", ")));
+                section.notes().problem(Problem { place, what, hint });
+            }
+            Some(id) => fields.push(id),
             None => {
                 let hint = did_you_mean(&name, subject.fields().iter().map(|field| field.name));
-                let what = format!("'evidence' names '{name}', which {} has not", subject.name());
+                let what = format!("'{key}' names '{name}', which {} has not", subject.name());
                 section.notes().problem(Problem { place, what, hint });
             }
         }

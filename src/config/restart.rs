@@ -1,7 +1,7 @@
 //! What a reload may change while the process runs, and what it may not.
 
 use super::Loaded;
-use super::settings::Settings;
+use super::settings::{Form, Settings};
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
@@ -43,6 +43,9 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
 /// Why the new rules must not be taken over; `None` = they may. Shards refuse an older revision, so a reload must too.
 pub fn refused(old: &Loaded, new: &Loaded) -> Option<String> {
     let (before, after) = (old.watch.revision, new.watch.revision);
+    if old.policies.is_none() && new.policies.is_some() && new.settings.alerts.form == Form::Avro {
+        return Some("policies.dir is new, and the schema of violations is registered at the start: start again".to_string());
+    }
     (after < before).then(|| format!("rules_revision is {after}, but {before} is in use: set it to {} or more", before + 1))
 }
 

@@ -1,6 +1,7 @@
 //! [intake], [[attribution]], [[sources]], [watch], [[override]], [[team]]: what verdicts depend on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::problem::{Problem, did_you_mean};
 use super::read::{Section, text, wrong_kind};
@@ -11,6 +12,7 @@ use crate::intake::rules::{AttributedTeam, AttributionRule, IntakeRules, PriceBo
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::HOUR_MS;
+use crate::policy::stream::Stream;
 use crate::watch::rules::{Override, TeamRule, Thresholds, WatchRules};
 
 /// What several sections need to know of others.
@@ -18,6 +20,7 @@ pub struct Common {
     pub revision: u64,
     pub shard_count: u32,
     pub reporting_currency: Currency,
+    pub policies: Arc<Stream>,
 }
 
 pub fn intake(root: &mut Section, common: &Common, prices: PriceBook) -> (IntakeRules, IntakeSettings) {
@@ -35,6 +38,7 @@ pub fn intake(root: &mut Section, common: &Common, prices: PriceBook) -> (Intake
         attribution: attribution(root.tables("attribution")),
         sources: root.tables("sources").into_iter().map(source).collect(),
         prices,
+        policies: common.policies.clone(),
     };
     let settings = IntakeSettings {
         threads: usize::try_from(section.integer("threads", 1..=1024)).unwrap_or(1),
@@ -109,7 +113,9 @@ pub fn watch(root: &mut Section, section: &mut Section, common: &Common) -> Watc
         reporting_currency: common.reporting_currency,
         overrides: overrides(root.tables("override"), &defaults),
         teams: teams(root.tables("team")),
+        matters: super::matters::matters(root, common.reporting_currency),
         defaults,
+        policies: common.policies.clone(),
     }
 }
 

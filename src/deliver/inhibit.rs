@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::alert::{Alert, Severity};
 
 use super::receipt::Receipt;
-use super::rules::{Receiver, names};
+use super::rules::{DeliverRules, Receiver, names};
 
 /// An alert that is open, and who has been told of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,15 @@ impl Standing {
         let told: BTreeSet<String> = knows.map(|(receiver, _)| receiver.clone()).collect();
         (!told.is_empty()).then(|| Standing { alert: Alert { history: Vec::new(), ..open.clone() }, told })
     }
+}
+
+/// Of these teams, or of all of them where rules reach beyond a team.
+pub fn standing<'r>(rules: &DeliverRules, receipts: impl Iterator<Item = &'r Receipt>, teams: &BTreeSet<String>) -> Vec<Standing> {
+    if !rules.parents_inhibit && rules.inhibits.is_empty() {
+        return Vec::new();
+    }
+    let is_asked = |receipt: &&Receipt| receipt.open.as_ref().is_some_and(|open| !rules.inhibits.is_empty() || teams.contains(&open.team));
+    receipts.filter(is_asked).filter_map(Standing::of).collect()
 }
 
 impl Select {

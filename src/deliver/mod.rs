@@ -20,4 +20,5 @@ pub mod receipt;
 pub mod render;
 pub mod retry;
 pub mod rules;
+pub mod violation;
 pub mod worker;

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::channels::Channels;
 use super::channels::email::SendError;
 use super::gather::Gathering;
-use super::inhibit::Standing;
+use super::inhibit::{self, Standing};
 use super::lane::Due;
 use super::outbox::{Desk, Ended, Outbox};
 use super::plan::{self, Verdict, Wait};
@@ -18,6 +18,7 @@ use super::receipt::{Receipt, is_closed, repeat_number};
 use super::render::Renderer;
 use super::retry;
 use super::rules::{DeliverRules, Receiver, may_hear};
+use super::violation::as_alert;
 use crate::clock;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
@@ -48,8 +49,8 @@ pub struct Delivery {
     pub renderer: Arc<Renderer>,
 }
 
-/// What all partitions of a thread share.
-pub struct Deliver<'a> {
+/// What all partitions of a thread share. `VIOLATIONS`: it tells people of these, in a group of its own.
+pub struct Deliver<'a, const VIOLATIONS: bool> {
     setup: &'a Setup,
     delivery: &'a Delivery,
     rules: Arc<DeliverRules>,
@@ -118,22 +119,24 @@ pub struct Loading {
 
 /// # Errors
 /// What this thread cannot go on from: no broker, an unreadable receipt, transactions that do not go through. Mail that fails is no error here.
-pub fn run(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Result<()> {
-    let topic = &setup.topics.alerts;
-    let link = Session::join(&setup.connection, Deliver::NAME, thread, topic, setup.is_exactly_once())?;
+pub fn run<const VIOLATIONS: bool>(setup: &Setup, delivery: &Delivery, thread: usize, stop: &Stop) -> Result<()> {
+    let name = Deliver::<VIOLATIONS>::NAME;
+    let role = Deliver::<VIOLATIONS>::new(setup, delivery)?;
+    let topic = role.topic();
+    let link = Session::join(&setup.connection, name, thread, topic, setup.is_exactly_once())?;
     link.partition_count(topic)?;
-    let role = Deliver::new(setup, delivery)?;
-    Worker::new(link, role, setup, thread, setup.incarnation(Deliver::NAME, thread)).run(stop)
+    Worker::new(link, role, setup, thread, setup.incarnation(name, thread)).run(stop)
 }
 
 type Partitions = BTreeMap<i32, Owned>;
 
-impl<'a> Deliver<'a> {
+impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     /// # Errors
     /// No threads, or templates that cannot be read.
-    pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Deliver<'a>> {
-        let desk =
-            Desk { channels: Arc::clone(&delivery.channels), renderer: Arc::clone(&delivery.renderer), topic: setup.topics.alerts.clone() };
+    pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Self> {
+        let topics = &setup.topics;
+        let topic = if VIOLATIONS { &topics.governance_violations } else { &topics.alerts }.clone();
+        let desk = Desk { channels: Arc::clone(&delivery.channels), renderer: Arc::clone(&delivery.renderer), topic };
         Ok(Deliver {
             setup,
             delivery,
@@ -218,13 +221,7 @@ impl<'a> Deliver<'a> {
 
     /// What is open of these teams, or of all of them where rules reach beyond a team, and who knows of it.
     fn standing(&self, partitions: &Partitions, teams: &BTreeSet<String>) -> Vec<Standing> {
-        let rules = &self.rules;
-        if !rules.parents_inhibit && rules.inhibits.is_empty() {
-            return Vec::new();
-        }
-        let is_asked =
-            |receipt: &&Receipt| receipt.open.as_ref().is_some_and(|open| !rules.inhibits.is_empty() || teams.contains(&open.team));
-        partitions.values().flat_map(|owned| owned.receipts.values()).filter(is_asked).filter_map(Standing::of).collect()
+        inhibit::standing(&self.rules, partitions.values().flat_map(|owned| owned.receipts.values()), teams)
     }
 
     fn is_time_to_look(&self, moment: Moment) -> bool {
@@ -344,6 +341,10 @@ impl<'a> Deliver<'a> {
         }
     }
 
+    fn receipts(&self) -> &str {
+        if VIOLATIONS { &self.setup.topics.violation_receipts } else { &self.setup.topics.receipts }
+    }
+
     /// Receipts that have changed, as records; one that is no longer needed is deleted.
     fn receipt_records(&self, number: i32, owned: &mut Owned) -> Result<Vec<OutRecord>> {
         let now = clock::now();
@@ -358,7 +359,7 @@ impl<'a> Deliver<'a> {
                 owned.receipts.remove(&id);
             }
             records.push(OutRecord {
-                topic: self.setup.topics.receipts.clone(),
+                topic: self.receipts().to_string(),
                 partition: Some(number),
                 key: Some(id.into_bytes()),
                 value,
@@ -369,14 +370,14 @@ impl<'a> Deliver<'a> {
     }
 }
 
-impl Role for Deliver<'_> {
+impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
     type Part = Owned;
     type Loading = Loading;
 
-    const NAME: &'static str = "deliver";
+    const NAME: &'static str = if VIOLATIONS { "deliver-violations" } else { "deliver" };
 
     fn topic(&self) -> &str {
-        &self.setup.topics.alerts
+        if VIOLATIONS { &self.setup.topics.governance_violations } else { &self.setup.topics.alerts }
     }
 
     /// Without an offset of its own a partition is read from its beginning: the topic is compacted, so that is what is open now, and
@@ -393,7 +394,7 @@ impl Role for Deliver<'_> {
         if std::mem::replace(&mut loading.is_read, true) {
             return Ok(None);
         }
-        let partition = Partition { topic: self.setup.topics.receipts.clone(), partition: loading.opening.partition };
+        let partition = Partition { topic: self.receipts().to_string(), partition: loading.opening.partition };
         Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
     }
 
@@ -425,7 +426,13 @@ impl Role for Deliver<'_> {
             owned.next = record.offset + 1;
             self.is_dirty = true;
             let Some(value) = record.value else { continue };
-            match wire::alert_of_record(record.header("content-type"), value) {
+            let form = record.header("content-type");
+            let read = if VIOLATIONS {
+                wire::violation_of_record(form, value).map(|violation| as_alert(&violation))
+            } else {
+                wire::alert_of_record(form, value)
+            };
+            match read {
                 Ok(alert) => {
                     owned.open.insert(record.offset, 1);
                     self.round.push(Read { partition: record.partition, offset: record.offset, alert });

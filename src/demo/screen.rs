@@ -67,6 +67,11 @@ impl Screen {
                     AlertKind::ModelSwitch => "MODEL",
                     AlertKind::SpendMoved => "MOVED",
                     AlertKind::SpendDrop => "DROP",
+                    AlertKind::PolicyViolation => "POLICY",
+                    AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource => "WASTE",
+                    AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::UntaggedSpend | AlertKind::BillMismatch => "MISSING",
+                    AlertKind::ProviderSilent => "SILENT",
+                    AlertKind::Budget => "BUDGET",
                 };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
             }

@@ -161,6 +161,7 @@ fn setup(loaded: Loaded, topics: TopicNames, bootstrap_servers: String) -> Setup
             source: "/tollgate/demo".to_string(),
             alert_schema: 0,
             rollup_schema: 0,
+            violation_schema: 0,
             largest_record: loaded.settings.intake.largest_record,
         },
         most_shard_lag: i64::MAX,
@@ -219,6 +220,6 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>) -> Vec<R
     vec![
         Role { name: "intake", thread: 0, run: Box::new(move |stop| intake::run(&for_intake, 0, stop)) },
         Role { name: "watch", thread: 0, run: Box::new(move |stop| watch::run(&for_watch, 0, stop)) },
-        Role { name: "deliver", thread: 0, run: Box::new(move |stop| deliver::worker::run(&for_deliver, &delivery, 0, stop)) },
+        Role { name: "deliver", thread: 0, run: Box::new(move |stop| deliver::worker::run::<false>(&for_deliver, &delivery, 0, stop)) },
     ]
 }

@@ -32,6 +32,7 @@ fn intake_rules() -> IntakeRules {
         attribution: Vec::new(),
         sources: Vec::new(),
         prices: cast::price_book(),
+        policies: std::sync::Arc::default(),
     }
 }
 
@@ -55,6 +56,8 @@ fn watch_rules() -> WatchRules {
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),
+        policies: std::sync::Arc::default(),
+        matters: Default::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decode::Scratch;
+use super::judge::{Hits, Notes};
 use super::memory::{Dimensions, Memory, User};
 use super::price::{Priced, Usage};
 use super::rules::IntakeRules;
@@ -11,7 +12,7 @@ use crate::model::Text;
 use crate::model::hash::shard_of;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Partial, USERS_PER_PARTIAL, UserCost};
+use crate::model::partial::{Partial, PolicyHit, USERS_PER_PARTIAL, UserCost};
 use crate::model::record::RejectReason;
 use crate::model::time::{Minute, Timestamp};
 use crate::model::usage::Tokens;
@@ -52,9 +53,12 @@ pub struct Batch {
     /// By leaf, currency and minute, the latest sum of each.
     places: Slots,
     users: Users,
+    hits: Hits,
     counts: Counts,
     /// Events in `sums`.
     summed: u64,
+    /// Stands in for a sum that is not there, which nobody has seen.
+    no_sum: Option<u32>,
 }
 
 /// What identifies a sum; leaves are numbers of `Memory`.
@@ -79,6 +83,17 @@ struct Sum {
     last_ingest_time: Timestamp,
     /// The latest of its users, in `Users`.
     users: Option<u32>,
+    /// The latest of what policies said of it, in `Hits`.
+    hits: Option<u32>,
+}
+
+/// Where an event has been summed, and what it came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Combined {
+    pub leaf: usize,
+    pub currency: Currency,
+    cost: Nanos,
+    place: u32,
 }
 
 /// What each user cost within each sum.
@@ -113,7 +128,7 @@ impl Batch {
     /// Whether it is time to commit: more sums, users or texts would take more memory than a transaction should. Whoever sends ever new
     /// names gets smaller transactions, and takes nothing from anybody.
     pub fn is_full(&self) -> bool {
-        self.sums.len() >= MOST_SUMS || self.users.costs.len() >= MOST_USER_COSTS || self.memory.bytes() >= MOST_BYTES
+        self.sums.len() >= MOST_SUMS || self.users.costs.len().max(self.hits.len()) >= MOST_USER_COSTS || self.memory.bytes() >= MOST_BYTES
     }
 
     pub(super) fn reject(&mut self, reason: RejectReason) {
@@ -136,10 +151,10 @@ impl Batch {
         event_time: Timestamp,
         ingest_time: Timestamp,
         rules: &IntakeRules,
-    ) {
+    ) -> Option<Combined> {
         let priced = self.memory.price(known, usage, event_time, rules);
         assert!(priced.is_some(), "what was just found or remembered is there");
-        let Some((leaf, priced, last)) = priced else { return };
+        let (leaf, priced, last) = priced?;
         self.counts.read += 1;
         self.counts.combined += 1;
         self.counts.unpriced += u64::from(priced.unpriced);
@@ -157,6 +172,14 @@ impl Batch {
         if let (Some(user), Some(sum)) = (user.number, self.sums.get_mut(index(place))) {
             sum.users = Some(self.users.add(place, number(user), priced.cost, sum.users));
         }
+        Some(Combined { leaf, currency: priced.currency, cost: priced.cost, place })
+    }
+
+    /// What is known of texts, and where what policies say of the event is counted.
+    pub(super) fn judging(&mut self, combined: &Combined) -> (&Memory, Notes<'_>) {
+        let sum = self.sums.get_mut(index(combined.place));
+        let latest = sum.map_or(&mut self.no_sum, |sum| &mut sum.hits);
+        (&self.memory, Notes { hits: &mut self.hits, latest, cost: combined.cost })
     }
 
     /// Adds to the sum of a key; where that is.
@@ -196,7 +219,8 @@ impl Batch {
             let Some(dimensions) = self.memory.dimensions(sum.key.leaf) else { continue };
             let users = self.users.of(sum.users, &self.memory, &mut by_cost);
             let shard = shard_of(dimensions.first().map_or("", AsRef::as_ref), shard_count);
-            shards.entry(shard).or_default().push(sum.finish(dimensions, users));
+            let hits = self.memory.policies().map(|policies| self.hits.of(sum.hits, policies)).unwrap_or_default();
+            shards.entry(shard).or_default().push(sum.finish(dimensions, users, hits));
         }
         let drained: u64 = shards.values().flatten().map(|partial| partial.events).sum();
         assert_eq!(drained, self.summed, "every sum has its partial");
@@ -224,6 +248,7 @@ impl Batch {
         self.places.clear();
         self.users.costs.clear();
         self.users.places.clear();
+        self.hits.clear();
         self.summed = 0;
         self.memory.rest();
     }
@@ -252,6 +277,7 @@ impl Sum {
             last_event_time: Timestamp(i64::MIN),
             last_ingest_time: Timestamp(i64::MIN),
             users: None,
+            hits: None,
         }
     }
 
@@ -289,7 +315,7 @@ impl Sum {
         true
     }
 
-    fn finish(&self, dimensions: &Dimensions, users: Vec<UserCost>) -> Partial {
+    fn finish(&self, dimensions: &Dimensions, users: Vec<UserCost>, hits: Vec<PolicyHit>) -> Partial {
         let [team, project, model, provider, region, environment, meter] = dimensions.clone();
         Partial {
             leaf: Leaf {
@@ -318,6 +344,7 @@ impl Sum {
             last_event_time: self.last_event_time,
             last_ingest_time: self.last_ingest_time,
             users,
+            hits,
         }
     }
 }

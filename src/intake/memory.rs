@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
 use super::interner::Interner;
-
+use super::judge::Asked;
 use super::price::{Convention, Counted, PerToken, Priced, Usage, price_by, query};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
 use super::validate::{LONGEST_TEXT, clean};
@@ -18,6 +18,7 @@ use crate::model::money::Currency;
 use crate::model::pattern;
 use crate::model::time::Timestamp;
 use crate::model::usage::UsageEvent;
+use crate::policy::stream::Stream;
 
 /// Different texts of events, far more than a large company has within some minutes, and what they may take. Tests have more than that.
 const MOST_INPUTS: usize = if cfg!(test) { 3_000 } else { 262_144 };
@@ -37,6 +38,8 @@ struct Known {
     counted: Counted,
     convention: Convention,
     currency: Option<Currency>,
+    /// In `Memory::asked`: policies that have to be asked about each event.
+    asked: Option<u32>,
 }
 
 /// What some provider, meter, model and region cost, at the time that was last asked for.
@@ -63,6 +66,7 @@ pub struct Memory {
     /// By input, the number of what is known: several spellings may be one.
     meanings: Vec<u32>,
     known: Vec<Known>,
+    asked: Vec<Asked>,
     tariff_numbers: Interner,
     tariffs: Vec<Remembered>,
     leaf_numbers: Interner,
@@ -148,12 +152,23 @@ impl Memory {
         self.inputs.clear();
         self.meanings.clear();
         self.known.clear();
+        self.asked.clear();
         self.tariff_numbers.clear();
         self.tariffs.clear();
     }
 
     pub fn dimensions(&self, leaf: usize) -> Option<&Dimensions> {
         self.leaves.get(leaf)
+    }
+
+    /// `None`: no policy has to be asked about an event like this.
+    pub fn asked(&self, known: usize) -> Option<&Asked> {
+        self.asked.get(index(self.known.get(known)?.asked?))
+    }
+
+    /// Those that what is remembered was asked of.
+    pub fn policies(&self) -> Option<&Stream> {
+        self.rules.as_ref().map(|followed| &*followed.rules.policies)
     }
 
     pub fn user_name(&self, user: usize) -> Option<&Text> {
@@ -223,7 +238,8 @@ impl Memory {
 
     /// Before the event at hand is looked for: then what is known of it stays, and its spelling can be added.
     fn make_room(&mut self) {
-        let size = self.inputs.bytes() + self.known.len() * size_of::<Known>() + self.tariffs.len() * size_of::<Remembered>();
+        let kept = self.known.len() * size_of::<Known>() + self.asked.len() * (size_of::<Asked>() + 64);
+        let size = self.inputs.bytes() + kept + self.tariffs.len() * size_of::<Remembered>();
         if self.inputs.len() >= MOST_INPUTS || size > MOST_INPUT_BYTES {
             self.forget_inputs();
         }
@@ -240,7 +256,12 @@ impl Memory {
         let UsageEvent { project, model, provider, region, environment, meter, .. } = event;
         let [project, model, provider, region, environment] = [project, model, provider, region, environment].map(stated);
         let dimensions = [team.as_ref(), project, model, provider, region, environment, meter].map(Text::from);
+        let asked = Asked::of(&rules.policies, &dimensions).map(|asked| {
+            self.asked.push(asked);
+            number(self.asked.len() - 1)
+        });
         Known {
+            asked,
             tariff: self.tariff(&query(event), rules),
             leaf: self.leaf(dimensions),
             counted: Counted::by(meter),
@@ -375,6 +396,7 @@ impl Followed {
 /// In all that an answer depends on.
 fn is_same(one: &IntakeRules, other: &IntakeRules) -> bool {
     one.prices.is_same(&other.prices)
+        && one.policies.hash() == other.policies.hash()
         && one.reporting_currency == other.reporting_currency
         && one.sources == other.sources
         && one.attribution == other.attribution

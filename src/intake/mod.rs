@@ -1,4 +1,4 @@
-//! INTAKE: decode, validate, dedupe, attribute, price, combine. Stateless but for the dedupe window; the only room that sees outside bytes.
+//! INTAKE: decode, validate, dedupe, attribute, price, judge, combine. Stateless but for the dedupe window; the only room that sees outside bytes.
 //! The shell hands in one record after the other and the time; every record ends as combined, duplicate or rejected.
 
 mod attribute;
@@ -9,6 +9,7 @@ pub mod decode;
 mod dedupe;
 pub mod focus;
 mod interner;
+mod judge;
 pub mod lineage;
 mod memory;
 mod partition;
@@ -27,6 +28,7 @@ pub use decode::SchemaTable;
 pub use partition::PartitionState;
 
 use decode::{Scratch, Stop};
+use judge::Asked;
 use price::Usage;
 use rules::IntakeRules;
 
@@ -92,11 +94,17 @@ fn quickly(
     partition.approach(identity);
     let Ok(user) = batch.memory.user(event.user) else { return Attempt::NotPlain };
     let Some(known) = batch.memory.find_quick(&event, user) else { return Attempt::Unknown };
+    if batch.memory.asked(known).is_some_and(Asked::needs_all) {
+        return Attempt::NotPlain;
+    }
     if partition.enter(identity, record.offset) {
         batch.duplicate();
         return Attempt::Done(Outcome::Duplicate);
     }
-    batch.combine(known, user, &event.usage, time, stamp(record).unwrap_or(now), rules);
+    let combined = batch.combine(known, user, &event.usage, time, stamp(record).unwrap_or(now), rules);
+    if let Some(combined) = combined {
+        judge::quick(batch, known, &combined, user, &event, time, rules);
+    }
     partition.advance(time, rules.out_of_orderness_ms);
     Attempt::Done(Outcome::Combined)
 }
@@ -129,7 +137,10 @@ fn thoroughly(
         if was_missed {
             batch.memory.remember_missed(known);
         }
-        batch.combine(known, user, &Usage::of(&event), event.event_time, stamp(record).unwrap_or(now), rules);
+        let combined = batch.combine(known, user, &Usage::of(&event), event.event_time, stamp(record).unwrap_or(now), rules);
+        if let Some(combined) = combined {
+            judge::thorough(batch, known, &combined, user, &event, rules);
+        }
         partition.advance(event.event_time, rules.out_of_orderness_ms);
     }
     let tags = decode::emptied(event.tags);

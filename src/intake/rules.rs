@@ -8,6 +8,7 @@ use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 use crate::model::pattern;
 use crate::model::time::Timestamp;
+use crate::policy::stream::Stream;
 
 /// Everything intake's verdicts depend on besides the record itself. Changed between two transactions only.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct IntakeRules {
     pub attribution: Vec<AttributionRule>,
     pub sources: Vec<SourceRule>,
     pub prices: PriceBook,
+    /// Those that look at single events are asked here.
+    pub policies: Arc<Stream>,
 }
 
 /// `*` matches any run of characters; matching is case-sensitive; an absent condition matches everything.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -13,6 +14,9 @@ use super::client::Connection;
 use super::link::Partition;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Ten seconds in all.
+const COORDINATOR_ATTEMPTS: usize = 40;
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(250);
 
 /// One who takes part in a group, as the coordinator knows him.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +63,8 @@ pub fn committed(connection: &Connection, role: &str, partitions: &[Partition]) 
         list.add_partition(&partition.topic, partition.partition);
     }
     let group = name(connection, role);
-    let answer =
-        consumer.committed_offsets(list, REQUEST_TIMEOUT).with_context(|| format!("cannot read the offsets of group '{group}'"))?;
+    let answer = once_coordinated(|| consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))
+        .with_context(|| format!("cannot read the offsets of group '{group}'"))?;
     let mut found = Vec::new();
     for partition in partitions {
         let element = answer.find_partition(&partition.topic, partition.partition).context("an offset was not answered")?;
@@ -73,6 +77,22 @@ pub fn committed(connection: &Connection, role: &str, partitions: &[Partition]) 
     // Before the consumer: librdkafka waits for the list otherwise (KAFKA.md 1.9).
     drop(answer);
     Ok(found)
+}
+
+/// A group that nobody has asked for before gets its coordinator while we ask: the first answers may be that there is none yet.
+fn once_coordinated<T>(ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
+    for _ in 0..COORDINATOR_ATTEMPTS {
+        match ask() {
+            Err(error) if error.rdkafka_error_code().is_some_and(is_without_coordinator) => std::thread::sleep(COORDINATOR_PAUSE),
+            answered => return answered,
+        }
+    }
+    ask()
+}
+
+fn is_without_coordinator(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(code, CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
 }
 
 /// Forgets the group and all its offsets. One that does not exist is fine.

@@ -33,6 +33,7 @@ pub struct TopicNames {
     pub lineage_log: String,
     pub lineage_changelog: String,
     pub receipts: String,
+    pub violation_receipts: String,
 }
 
 impl TopicNames {
@@ -58,6 +59,7 @@ impl TopicNames {
             lineage_log: inside("lineage-repartition"),
             lineage_changelog: inside("lineage-changelog"),
             receipts: inside("receipts-changelog"),
+            violation_receipts: inside("violation-receipts-changelog"),
         }
     }
 }
@@ -91,7 +93,7 @@ pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     let largest = sizes.largest_record.to_string();
     let make = |name: &String, partitions, exact_partitions, mut config: Vec<(&'static str, String)>, required| {
         // Alerts and internal records are ours: their size does not follow that of the input.
-        let ours = exact_partitions || *name == names.alerts;
+        let ours = exact_partitions || *name == names.alerts || *name == names.governance_violations;
         let limit = if ours { INTERNAL_RECORD.max(sizes.largest_record).to_string() } else { largest.clone() };
         config.push(("max.message.bytes", limit));
         TopicPlan { name: name.clone(), partitions, exact_partitions, config, required }
@@ -140,6 +142,7 @@ pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
     // One key for each input partition; the more partitions, the less of others' keys is read at a start.
     plans.push(make(&names.intake_changelog, sizes.input_partitions, false, compacted(), &["cleanup.policy"]));
     plans.push(make(&names.receipts, outputs, true, compacted(), &["cleanup.policy"]));
+    plans.push(make(&names.violation_receipts, outputs, true, compacted(), &["cleanup.policy"]));
     plans
 }
 

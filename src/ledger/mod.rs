@@ -23,7 +23,8 @@ use crate::model::billing::{Amounts, BilledDelta, BillingLine, Charge, Completio
 use crate::model::effect::StateChange;
 use crate::model::hash::hash128;
 use crate::model::leaf::Leaf;
-use crate::model::time::Hour;
+use crate::model::partial::Partial;
+use crate::model::time::{Hour, Minute};
 
 /// All lines of one partition of the ledger log.
 #[derive(Debug, Default)]
@@ -58,6 +59,31 @@ impl Leaves {
 
     fn get(&self, place: u32) -> Option<&Leaf> {
         self.all.get(usize::try_from(place).ok()?)
+    }
+}
+
+/// A delta as a sum of the shard log: the amortised cost.
+pub fn partial(delta: BilledDelta) -> Partial {
+    let BilledDelta { leaf, hour, amounts, .. } = delta;
+    Partial {
+        leaf,
+        minute: Minute(hour.0.saturating_mul(60)),
+        // Lines come and go; how many there are is no sum of what was told.
+        events: 0,
+        unpriced_events: 0,
+        cost: amounts.effective,
+        has_negative: amounts.effective.0 < 0,
+        quantity: amounts.quantity,
+        requests: 0,
+        tokens_input: 0,
+        tokens_output: 0,
+        tokens_cached_input: 0,
+        tokens_cache_write: 0,
+        tokens_reasoning: 0,
+        last_event_time: hour.start(),
+        last_ingest_time: hour.start(),
+        users: Vec::new(),
+        hits: Vec::new(),
     }
 }
 

@@ -47,4 +47,8 @@ pub enum RestoredFrom {
 pub struct StateSize {
     pub series: usize,
     pub open_alerts: usize,
+    pub open_violations: usize,
+    /// Whose use is watched, and of how many it cannot be told.
+    pub resources: usize,
+    pub undetermined: usize,
 }

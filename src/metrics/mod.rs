@@ -17,6 +17,7 @@ use crate::model::alert::Alert;
 use crate::model::effect::Effect;
 use crate::model::record::RejectReason;
 use crate::model::time::Timestamp;
+use crate::model::violation::Violation;
 
 type Labels = Vec<(&'static str, String)>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
@@ -38,6 +39,8 @@ pub struct Metrics {
     waiting: Family<Labels, Gauge>,
     partials: Counter,
     alerts: Family<Labels, Counter>,
+    violations: Family<Labels, Counter>,
+    verdicts: Family<Labels, Counter>,
     rollups: Counter,
     commits: Histograms,
     restores: Histograms,
@@ -50,6 +53,10 @@ pub struct Metrics {
     resident_memory: Gauge,
     capped: Counter,
     open_alerts: Family<Labels, Gauge>,
+    open_violations: Family<Labels, Gauge>,
+    resources: Family<Labels, Gauge>,
+    undetermined: Family<Labels, Gauge>,
+    capped_resources: Counter,
     watermark_lag: Gauge,
     restored_from: Family<Labels, Counter>,
     copies: Family<Labels, Gauge>,
@@ -107,6 +114,8 @@ impl Metrics {
             waiting: gauges(r, "intake_partitions_waiting", "Input partitions that wait for the schema registry, by thread"),
             partials: counter(r, "watch_partials_merged", "Partials added to their series"),
             alerts: family(r, "alerts_written", "Alert revisions, by kind and state"),
+            violations: family(r, "violations_written", "Violation revisions, by policy and state"),
+            verdicts: family(r, "policy_events", "Events that a policy did not just pass, by policy and verdict"),
             rollups: counter(r, "rollups_written", "Roll-ups of closed or amended hours"),
             commits: histograms(r, "commit_duration", "From the begin of a transaction to its commit, by role"),
             restores: histograms(r, "restore_duration", "Reading the state of newly assigned partitions, by role"),
@@ -119,6 +128,10 @@ impl Metrics {
             resident_memory: gauge(r, "resident_memory_bytes", "Resident memory of the process"),
             capped: counter(r, "watch_capped_partials", "Partials counted in their team's '(other)': the team has too many series"),
             open_alerts: gauges(r, "watch_open_alerts", "Alerts that are open, by thread"),
+            open_violations: gauges(r, "watch_open_violations", "Violations of policies that are open, by thread"),
+            resources: gauges(r, "watch_resources", "Resources whose use is watched, by thread"),
+            undetermined: gauges(r, "watch_undetermined_resources", "Of those, of how many nobody can tell whether they are used"),
+            capped_resources: counter(r, "watch_capped_resources", "Samples not looked at: the team has too many resources"),
             watermark_lag: gauge(
                 r,
                 "watch_watermark_lag_milliseconds",
@@ -180,6 +193,7 @@ impl Metrics {
     pub fn effect(&self, effect: &Effect, now: Timestamp) {
         match effect {
             Effect::Alert(alert) => self.alert(alert, now),
+            Effect::Violation(violation) => self.violation(violation),
             Effect::Rollup(_) | Effect::RollupSupplement { .. } => {
                 self.rollups.inc();
             }
@@ -193,6 +207,16 @@ impl Metrics {
         if alert.provisional {
             self.decision_delay.observe(seconds_between(alert.ingest_time, now));
         }
+    }
+
+    fn violation(&self, violation: &Violation) {
+        let labels = vec![("policy", violation.policy.clone()), ("state", violation.state.as_str().to_string())];
+        self.violations.get_or_create(&labels).inc();
+    }
+
+    /// Events of which a policy said something; a pass is not counted.
+    pub fn verdict(&self, policy: &str, verdict: &str, events: u64) {
+        self.verdicts.get_or_create(&vec![("policy", policy.to_string()), ("verdict", verdict.to_string())]).inc_by(events);
     }
 
     pub fn committed(&self, role: &str, took: Duration) {
@@ -231,11 +255,19 @@ impl Metrics {
         let labels = vec![("thread", thread.to_string())];
         self.series.get_or_create(&labels).set(whole(size.series));
         self.open_alerts.get_or_create(&labels).set(whole(size.open_alerts));
+        self.open_violations.get_or_create(&labels).set(whole(size.open_violations));
+        self.resources.get_or_create(&labels).set(whole(size.resources));
+        self.undetermined.get_or_create(&labels).set(whole(size.undetermined));
     }
 
     /// Partials that found no room for a series of their own.
     pub fn capped(&self, partials: u64) {
         self.capped.inc_by(partials);
+    }
+
+    /// Samples of resources that found no room.
+    pub fn capped_resources(&self, samples: u64) {
+        self.capped_resources.inc_by(samples);
     }
 
     /// Of all shards of this process.
@@ -447,23 +479,4 @@ fn histograms(registry: &mut Registry, name: &str, help: &str) -> Histograms {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_counts_and_ends_as_openmetrics_does() {
-        let metrics = Metrics::new();
-        metrics.intake(5, 3, 1, 2);
-        metrics.rejected(RejectReason::InvalidJson, 1);
-        metrics.committed("watch", Duration::from_millis(8));
-        let page = metrics.page();
-        for line in [
-            "tollgate_intake_records_read_total 5",
-            "tollgate_intake_records_rejected_total{reason=\"invalid_json\"} 1",
-            "tollgate_commit_duration_seconds_count{role=\"watch\"} 1",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-        assert!(page.ends_with("# EOF\n"));
-    }
-}
+mod tests;

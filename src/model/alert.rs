@@ -57,10 +57,30 @@ pub enum AlertKind {
     SpendMoved,
     /// A team or project takes hardly anything for hours in which it always took something.
     SpendDrop,
+    /// Somebody violates a policy. Stands on the topic `governance-violations` in a form of its own; this is how people are told of it.
+    PolicyViolation,
+    /// A resource that costs money and that nobody has used for a while.
+    IdleResource,
+    /// A resource that was never used, or not for so long that somebody must have forgotten it.
+    ForgottenResource,
+    /// An unused resource whose owner has gone.
+    OrphanedResource,
+    /// Usage that counts no money although it cost some: tokens at zero, usage without a price, streams that report nothing.
+    MissingMoney,
+    /// Steady usage of a provider has stopped altogether.
+    ProviderSilent,
+    /// A day's bill is far from what was estimated for it.
+    BillMismatch,
+    /// Billed by a provider whose usage was never seen.
+    UnseenSpend,
+    /// Spend that no event, tag or rule gives to a team.
+    UntaggedSpend,
+    /// A budget is used up to one of its thresholds, or will be before its time.
+    Budget,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 8] = [
+    pub const ALL: [AlertKind; 18] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -69,6 +89,16 @@ impl AlertKind {
         AlertKind::ModelSwitch,
         AlertKind::SpendMoved,
         AlertKind::SpendDrop,
+        AlertKind::PolicyViolation,
+        AlertKind::IdleResource,
+        AlertKind::ForgottenResource,
+        AlertKind::OrphanedResource,
+        AlertKind::MissingMoney,
+        AlertKind::ProviderSilent,
+        AlertKind::BillMismatch,
+        AlertKind::UnseenSpend,
+        AlertKind::UntaggedSpend,
+        AlertKind::Budget,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -81,7 +111,32 @@ impl AlertKind {
             AlertKind::ModelSwitch => "model_switch",
             AlertKind::SpendMoved => "spend_moved",
             AlertKind::SpendDrop => "spend_drop",
+            AlertKind::PolicyViolation => "policy_violation",
+            AlertKind::IdleResource => "idle_resource",
+            AlertKind::ForgottenResource => "forgotten_resource",
+            AlertKind::OrphanedResource => "orphaned_resource",
+            AlertKind::MissingMoney => "missing_money",
+            AlertKind::ProviderSilent => "provider_silent",
+            AlertKind::BillMismatch => "bill_mismatch",
+            AlertKind::UnseenSpend => "unseen_spend",
+            AlertKind::UntaggedSpend => "untagged_spend",
+            AlertKind::Budget => "budget",
         }
+    }
+
+    /// Told by `watch::matters`, not an episode of a series.
+    pub fn is_matter(self) -> bool {
+        use AlertKind::*;
+        match self {
+            SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved | SpendDrop | PolicyViolation => false,
+            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend
+            | UntaggedSpend | Budget => true,
+        }
+    }
+
+    /// Money for something that nobody uses.
+    pub fn is_waste(self) -> bool {
+        matches!(self, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource)
     }
 
     pub fn parse(text: &str) -> Option<AlertKind> {

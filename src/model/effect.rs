@@ -4,6 +4,7 @@ use super::alert::Alert;
 use super::partial::ShardRecord;
 use super::record::DeadLetter;
 use super::rollup::SpendRollup;
+use super::violation::Violation;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -14,6 +15,7 @@ pub enum Effect {
     },
     DeadLetter(Box<DeadLetter>),
     Alert(Box<Alert>),
+    Violation(Box<Violation>),
     Rollup(Box<SpendRollup>),
     /// An amount that came too late to restate its hour: to be added to what the hour has. `number` is unique within the shard.
     RollupSupplement {

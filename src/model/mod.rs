@@ -18,6 +18,7 @@ pub mod resource;
 pub mod rollup;
 pub mod time;
 pub mod usage;
+pub mod violation;
 pub mod wire;
 
 /// Shared immutable text: team, project, model and other dimension values are cloned often and changed never.

@@ -37,6 +37,44 @@ pub struct Partial {
     pub last_ingest_time: Timestamp,
     /// Cost by user (or key), largest first, at most [`USERS_PER_PARTIAL`]; the rest is not named.
     pub users: Vec<UserCost>,
+    /// What policies that look at single events said of them, in the order of their names.
+    pub hits: Vec<PolicyHit>,
+}
+
+/// Events among the summands of which a policy said the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyHit {
+    pub policy: Text,
+    pub said: Said,
+    pub events: u64,
+    #[serde(with = "decimal")]
+    pub cost: Nanos,
+}
+
+/// What a policy says of usage that it does not just let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    Violates,
+    /// It would be a violation, and somebody has approved it for a time.
+    Exempt,
+    /// The event does not say enough.
+    Indeterminate,
+    /// It would be a violation, and the policy is tried out only.
+    DryRun,
+}
+
+impl Said {
+    pub const ALL: [Said; 4] = [Said::Violates, Said::Exempt, Said::Indeterminate, Said::DryRun];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Said::Violates => "violates",
+            Said::Exempt => "exempt",
+            Said::Indeterminate => "indeterminate",
+            Said::DryRun => "dry_run",
+        }
+    }
 }
 
 /// Users kept apart in one partial; a minute of one leaf rarely has more, and causes name only the largest.

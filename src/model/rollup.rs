@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 use super::leaf::{Leaf, Measure};
-use super::money::{Currency, Nanos, decimal};
+use super::money::{Currency, Nanos, decimal, optional_decimal};
 use super::time::{Hour, Timestamp};
 use super::wire::fields::long;
 
@@ -32,7 +32,30 @@ pub struct SpendRollup {
     pub tokens_reasoning: u64,
 }
 
+/// Nano-units of a quantity in its unit, times the seconds of an hour.
+const HOUR_OF_SECONDS: i128 = 3600 * 1_000_000_000;
+
 impl SpendRollup {
+    /// Of all kinds of tokens; they do not overlap.
+    pub fn cost_per_1k_tokens(&self) -> Option<Nanos> {
+        let SpendRollup { tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning, .. } = *self;
+        let kinds = [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning];
+        self.unit_cost(1000, kinds.into_iter().map(i128::from).sum())
+    }
+
+    pub fn cost_per_request(&self) -> Option<Nanos> {
+        self.unit_cost(1, i128::from(self.requests))
+    }
+
+    /// Of meters that count seconds: of GPUs, of machines.
+    pub fn cost_per_hour(&self) -> Option<Nanos> {
+        if self.leaf.meter.ends_with(".seconds") { self.unit_cost(HOUR_OF_SECONDS, self.quantity.0) } else { None }
+    }
+
+    fn unit_cost(&self, units: i128, count: i128) -> Option<Nanos> {
+        if count > 0 { self.cost.checked_mul_div(units, count) } else { None }
+    }
+
     pub fn hour(&self) -> Hour {
         self.period_start.hour()
     }
@@ -80,10 +103,19 @@ struct Row {
     tokens_cache_write: u64,
     #[serde(with = "long", default)]
     tokens_reasoning: u64,
+    /// Unit costs follow from the others; nobody reads them back.
+    #[serde(with = "optional_decimal", default)]
+    cost_per_1k_tokens: Option<Nanos>,
+    #[serde(with = "optional_decimal", default)]
+    cost_per_request: Option<Nanos>,
+    #[serde(with = "optional_decimal", default)]
+    cost_per_hour: Option<Nanos>,
 }
 
 impl From<SpendRollup> for Row {
     fn from(rollup: SpendRollup) -> Row {
+        let (cost_per_1k_tokens, cost_per_request) = (rollup.cost_per_1k_tokens(), rollup.cost_per_request());
+        let cost_per_hour = rollup.cost_per_hour();
         let Leaf { team, project, model, provider, region, environment, meter, currency, measure } = rollup.leaf;
         Row {
             team,
@@ -108,6 +140,9 @@ impl From<SpendRollup> for Row {
             tokens_cached_input: rollup.tokens_cached_input,
             tokens_cache_write: rollup.tokens_cache_write,
             tokens_reasoning: rollup.tokens_reasoning,
+            cost_per_1k_tokens,
+            cost_per_request,
+            cost_per_hour,
         }
     }
 }
@@ -131,5 +166,51 @@ impl From<Row> for SpendRollup {
             tokens_cache_write: row.tokens_cache_write,
             tokens_reasoning: row.tokens_reasoning,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unit_costs_follow_from_cost_and_counts() {
+        let leaf = |meter: &str| Leaf {
+            team: "search".into(),
+            project: "ranker".into(),
+            model: "gpt-4o".into(),
+            provider: "openai".into(),
+            region: "eu".into(),
+            environment: "prod".into(),
+            meter: meter.into(),
+            currency: Currency::USD,
+            measure: Measure::Estimated,
+        };
+        let rollup = |meter: &str, cost: &str, quantity: &str| SpendRollup {
+            leaf: leaf(meter),
+            period_start: Timestamp(0),
+            period_end: Timestamp(3_600_000),
+            revision: 1,
+            cost: cost.parse().unwrap(),
+            quantity: quantity.parse().unwrap(),
+            events: 1,
+            unpriced_events: 0,
+            requests: 40,
+            tokens_input: 30_000,
+            tokens_output: 5_000,
+            tokens_cached_input: 5_000,
+            tokens_cache_write: 0,
+            tokens_reasoning: 0,
+        };
+        let units = |rollup: SpendRollup| {
+            [rollup.cost_per_1k_tokens(), rollup.cost_per_request(), rollup.cost_per_hour()].map(|cost| cost.map(|cost| cost.to_string()))
+        };
+        let some = |text: &str| Some(text.to_string());
+        assert_eq!(units(rollup("llm.tokens", "2", "0")), [some("0.05"), some("0.05"), None]);
+        // Two and a half GPU hours at 32.77 USD.
+        assert_eq!(units(rollup("gpu.seconds", "81.925", "9000"))[2], some("32.77"));
+        assert_eq!(units(SpendRollup { requests: 0, ..rollup("gpu.seconds", "1", "0") })[1..], [None, None]);
+        let text = serde_json::to_string(&rollup("llm.tokens", "2", "0")).unwrap();
+        assert!(text.contains("\"cost_per_1k_tokens\":\"0.05\"") && text.contains("\"cost_per_hour\":null"), "{text}");
     }
 }

@@ -43,10 +43,30 @@ impl Condition {
         Ok(Condition { source: source.to_string(), subject, tree, test, reads })
     }
 
+    /// Whether it asks if a field of the single event is there: then what is not known yet is no unknown.
+    pub fn asks_whether_there(&self) -> bool {
+        let is_of_event = |field: &FieldId| self.subject.fields().get(*field).is_some_and(|field| field.is_of_event);
+        // A choice may hide the question within a text or a number; choices are rare.
+        self.source.contains('?') || self.test.any(&|node| matches!(node, BoolNode::Has(field) if is_of_event(field)))
+    }
+
     /// Whether it is the same for all events of a series, so that it is asked once for each series and not for each event.
     pub fn is_of_series(&self) -> bool {
         let fields = self.subject.fields();
         self.reads.iter().all(|read| fields.get(*read).is_some_and(|field| !field.is_of_event))
+    }
+}
+
+impl BoolNode {
+    fn any(&self, is: &dyn Fn(&BoolNode) -> bool) -> bool {
+        is(self)
+            || match self {
+                BoolNode::Not(inner) => inner.any(is),
+                BoolNode::All(parts) | BoolNode::Any(parts) => parts.iter().any(|part| part.any(is)),
+                BoolNode::Choose(parts) => parts.iter().any(|part| part.any(is)),
+                BoolNode::Same(parts) => parts.iter().any(|part| part.any(is)),
+                _ => false,
+            }
     }
 }
 

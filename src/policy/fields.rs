@@ -47,6 +47,9 @@ const fn one_of(name: &'static str, values: &'static [&'static str]) -> Field {
 const COUNTRY: Field = text("country");
 const BLOCS: Field = Field { name: "blocs", kind: Kind::Texts, values: &[], is_of_event: false };
 
+/// Fields of usage that no usage event states: watch knows them, by model.
+pub const ORIGIN: [&str; 4] = ["origin_region", "origin_country", "origin_blocs", "approval"];
+
 const USAGE: &[Field] = &[
     text("team"),
     text("project"),
@@ -58,6 +61,11 @@ const USAGE: &[Field] = &[
     text("environment"),
     text("meter"),
     text("currency"),
+    // Of the model, as activity has told: where the data comes from that it was trained on, and who has reviewed it.
+    text(ORIGIN[0]),
+    text(ORIGIN[1]),
+    Field { name: ORIGIN[2], kind: Kind::Texts, values: &[], is_of_event: false },
+    text(ORIGIN[3]),
     of_event("source", Kind::Text),
     of_event("user", Kind::Text),
     of_event("account", Kind::Text),
@@ -72,6 +80,9 @@ const USAGE: &[Field] = &[
     of_event("requests", Kind::Int),
     of_event("tags", Kind::Tags),
 ];
+
+/// How many fields usage has.
+pub const USAGE_FIELDS: usize = USAGE.len();
 
 const RESOURCE: &[Field] = &[
     text("team"),

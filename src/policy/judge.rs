@@ -1,7 +1,7 @@
 //! The verdict of a policy over one event, and why: which clause, which values.
 
 use super::check::{Checker, Condition, Sets};
-use super::eval::{Facts, Unknown};
+use super::eval::{Facts, Unknown, Value};
 use super::fields::{FieldId, Subject};
 use super::nodes::BoolNode;
 use super::rules::{Exemption, Policies, Policy, clauses_of, shown};
@@ -91,7 +91,10 @@ impl Policy {
 
 impl Exemption {
     fn covers(&self, policy: &Policy, facts: &Facts<'_>, at: Timestamp) -> bool {
-        let is_meant = |(field, value): &(FieldId, crate::model::Text)| shown(facts.get(*field)) == **value;
+        let is_meant = |(field, value): &(FieldId, crate::model::Text)| match facts.get(*field) {
+            Some(Value::Text(text)) => *text == **value,
+            other => shown(other) == **value,
+        };
         self.policy == policy.id && at < self.until && self.only.iter().all(is_meant)
     }
 }
@@ -100,18 +103,25 @@ impl Policies {
     /// What all policies that concern an event say of it. `team`: whose event it is.
     pub fn judge<'p>(&'p self, subject: Subject, facts: &Facts<'_>, team: &str, at: Timestamp) -> Vec<Judged<'p>> {
         let mut judged = Vec::new();
-        for policy in self.policies.iter().filter(|policy| policy.when.subject == subject && policy.holds_at(at)) {
-            if !self.concerns(policy, team) {
+        for policy in self.policies.iter().filter(|policy| policy.when.subject == subject) {
+            if !policy.holds_at(at) || !self.concerns(policy, team) {
                 continue;
             }
-            let exemption = || self.exemptions.iter().find(|exemption| exemption.covers(policy, facts, at));
-            let verdict = match policy.answer(facts) {
-                Answer::Passes => Verdict::Passes,
-                Answer::Indeterminate(why) => Verdict::Indeterminate(why),
-                Answer::Violates => exemption().map_or(Verdict::Violates, Verdict::Exempt),
-            };
-            judged.push(Judged { policy, verdict });
+            judged.push(Judged { policy, verdict: self.verdict(policy, facts, at) });
         }
         judged
+    }
+
+    fn verdict<'p>(&'p self, policy: &Policy, facts: &Facts<'_>, at: Timestamp) -> Verdict<'p> {
+        match policy.answer(facts) {
+            Answer::Passes => Verdict::Passes,
+            Answer::Indeterminate(why) => Verdict::Indeterminate(why),
+            Answer::Violates => self.exemption(policy, facts, at).map_or(Verdict::Violates, Verdict::Exempt),
+        }
+    }
+
+    /// What allows an event that a policy forbids.
+    pub(super) fn exemption(&self, policy: &Policy, facts: &Facts<'_>, at: Timestamp) -> Option<&Exemption> {
+        self.exemptions.iter().find(|exemption| exemption.covers(policy, facts, at))
     }
 }

@@ -9,6 +9,7 @@
 
 mod ask;
 mod check;
+pub mod domains;
 mod eval;
 pub mod fields;
 mod judge;
@@ -18,6 +19,7 @@ mod parse;
 pub mod regions;
 mod rules;
 mod sample;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
 //! Which country a cloud region lies in, and which blocs that country belongs to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The 27 members of the European Union.
 const EU: [&str; 27] = [
@@ -23,7 +24,7 @@ pub struct Land {
 #[derive(Clone, Debug, Default)]
 pub struct Regions {
     /// `None`: it spans several countries.
-    by_region: BTreeMap<String, Option<Land>>,
+    by_region: BTreeMap<String, Option<Arc<Land>>>,
     /// Provider and name of each region, in the order of the table.
     names: Vec<(String, String)>,
 }
@@ -53,7 +54,7 @@ impl Regions {
                 return Err(wrong("no region, or a country that is not two capital letters"));
             }
             names.push((provider.to_string(), region.to_string()));
-            let land = is_country.then(|| Land { country: country.to_string(), blocs: blocs(country) });
+            let land = is_country.then(|| Arc::new(Land { country: country.to_string(), blocs: blocs(country) }));
             if by_region.insert(key(region), land.clone()).is_some_and(|before| before != land) {
                 return Err(wrong("the region stands here twice, in different countries"));
             }
@@ -63,7 +64,12 @@ impl Regions {
 
     /// `None`: unknown, or in several countries.
     pub fn land(&self, region: &str) -> Option<&Land> {
-        self.by_region.get(&key(region))?.as_ref()
+        self.by_region.get(&key(region))?.as_deref()
+    }
+
+    /// As [`Regions::land`], for keeps.
+    pub fn shared(&self, region: &str) -> Option<Arc<Land>> {
+        self.by_region.get(&key(region))?.clone()
     }
 
     /// Other regions of the same cloud, the nearest first: of the same country, then of a bloc that both belong to, then all others.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::check::{Condition, parts_of};
 use super::eval::{Facts, Value};
-use super::fields::{FieldId, Subject};
+use super::fields::{FieldId, ORIGIN, Subject};
 use super::nodes::{BoolNode, Compare, TextNode};
 use super::parse::Tree;
 use crate::model::Text;
@@ -38,6 +38,12 @@ pub struct Policy {
     pub remedy: Option<Message>,
     /// Fields that a violation shows, beside those that its conditions ask for.
     pub evidence: Vec<FieldId>,
+    /// Fields that tell one violation from another, beside the team. Not given: those that the conditions ask for.
+    pub per: Vec<FieldId>,
+    /// The pack that it is a part of, and its source as of when.
+    pub pack: Option<Text>,
+    pub source: Option<Text>,
+    pub as_of: Option<Timestamp>,
     /// Holds from then on, and until then.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
@@ -107,6 +113,13 @@ impl Message {
         Ok(Message(pieces))
     }
 
+    pub fn fields(&self) -> impl Iterator<Item = &FieldId> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Field(field) => Some(field),
+            Piece::Text(_) => None,
+        })
+    }
+
     pub fn with(&self, facts: &Facts<'_>) -> String {
         let mut text = String::new();
         for piece in &self.0 {
@@ -158,6 +171,15 @@ impl Policies {
             if let Some(why) = never(policy) {
                 conflict(format!("'{}' is never violated: {why}", policy.id), "join alternatives with || (or), or use in [...]");
             }
+            if let Some(name) = self.never_together(policy) {
+                conflict(
+                    format!(
+                        "'{}' asks for {name}, which is known of all usage of a model, and for what differs from event to event",
+                        policy.id
+                    ),
+                    "make two policies of it",
+                );
+            }
             if let Some((what, hint)) = policy.replaces.as_ref().and_then(|replaced| self.cannot_replace(policy, replaced)) {
                 conflict(what, &hint);
             }
@@ -171,6 +193,14 @@ impl Policies {
             }
         }
         conflicts
+    }
+
+    /// Single events are asked before they are summed, where nothing is known of models yet.
+    fn never_together(&self, policy: &Policy) -> Option<&'static str> {
+        let name = |field: FieldId| policy.when.subject.fields().get(field).map(|field| field.name);
+        let reads = policy.when.reads.iter().chain(policy.unless.iter().flat_map(|unless| &unless.reads));
+        let mut origins = reads.filter_map(|field| name(*field)).filter(|name| ORIGIN.contains(name));
+        origins.next().filter(|_| policy.when.subject == Subject::Usage && !self.is_of_series(policy))
     }
 
     /// A domain may tighten a global standard, by a policy beside it; only where that says so may it put another one in its place.
@@ -203,6 +233,30 @@ impl Policies {
 }
 
 impl Policy {
+    /// A global one that forbids what its condition says, and says nothing else.
+    pub fn new(id: &str, when: Condition) -> Policy {
+        Policy {
+            id: id.into(),
+            domain: None,
+            owner: "".into(),
+            severity: Severity::default(),
+            mode: Mode::Enforce,
+            when,
+            unless: None,
+            message: Message::default(),
+            remedy: None,
+            evidence: Vec::new(),
+            per: Vec::new(),
+            pack: None,
+            source: None,
+            as_of: None,
+            since: None,
+            until: None,
+            overridable: false,
+            replaces: None,
+        }
+    }
+
     fn form(&self) -> String {
         let unless = self.unless.as_ref().map_or_else(String::new, |unless| unless.tree.form());
         format!("{} unless {unless}", self.when.tree.form())
@@ -212,11 +266,11 @@ impl Policy {
         self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at < until)
     }
 
-    /// Fields whose values belong to a violation: what was asked for, then what is shown beside it.
+    /// Fields whose values belong to a violation: what was asked for, then what its message names and what is shown beside it.
     pub fn shows(&self) -> Vec<FieldId> {
         let unless = self.unless.iter().flat_map(|unless| &unless.reads);
         let mut fields: Vec<FieldId> = Vec::new();
-        for field in self.when.reads.iter().chain(unless).chain(&self.evidence) {
+        for field in self.when.reads.iter().chain(unless).chain(self.message.fields()).chain(&self.evidence) {
             if !fields.contains(field) {
                 fields.push(*field);
             }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::check::set;
 use super::*;
 use crate::model::Text;
-use crate::model::alert::Severity;
 use crate::model::time::Timestamp;
 use fields::Subject;
 use rules::{Exemption, Message};
@@ -140,22 +139,8 @@ fn what_does_not_fit_is_told_with_its_place_and_what_would() {
 }
 
 fn policy(id: &str, when: &str, unless: Option<&str>) -> Policy {
-    Policy {
-        id: id.into(),
-        domain: None,
-        owner: "platform".into(),
-        severity: Severity::Warning,
-        mode: Mode::Enforce,
-        when: compile(when),
-        unless: unless.map(compile),
-        message: Message::parse("{team} uses {provider}", Subject::Usage).unwrap(),
-        remedy: None,
-        evidence: Vec::new(),
-        since: None,
-        until: None,
-        overridable: false,
-        replaces: None,
-    }
+    let message = Message::parse("{team} uses {provider}", Subject::Usage).unwrap();
+    Policy { owner: "platform".into(), unless: unless.map(compile), message, ..Policy::new(id, compile(when)) }
 }
 
 fn of_domain(policy: Policy, replaces: Option<&str>) -> Policy {
@@ -227,11 +212,13 @@ fn policies_that_nobody_could_want_are_refused() {
         (vec![policy("a", "team == 'x'", Some("team == 'x'"))], 0, "'unless' is the same"),
         (vec![never], 0, "never holds"),
         (vec![of_domain(p("a", "team == 'x'"), Some("globl"))], 0, "no such global policy"),
+        (vec![p("a", "'EEA' in origin_blocs && has(tags.owner)")], 0, "asks for origin_blocs, which is known of all usage of a model"),
     ] {
         let conflicts = policies(all).conflicts();
         assert!(conflicts.len() == 1 && conflicts[0].policy == at && conflicts[0].what.contains(what), "{conflicts:?}");
     }
     assert_eq!(policies(vec![p("a", "team in ['x', 'y'] && team in ['y']")]).conflicts(), []);
+    assert_eq!(policies(vec![p("a", "'EEA' in origin_blocs && 'ASIA' in blocs && !has(usage.approval)")]).conflicts(), []);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::model::alert::Alert;
 use crate::model::effect::{Effect, StateChange};
 use crate::model::record::DeadLetter;
 use crate::model::rollup::SpendRollup;
+use crate::model::violation::Violation;
 use crate::model::wire::{self, Envelope, OutputForm};
 
 /// How outputs are written.
@@ -19,6 +20,7 @@ pub struct Output {
     /// Ids under which the schemas are registered (or listed in config); used with Avro only.
     pub alert_schema: i32,
     pub rollup_schema: i32,
+    pub violation_schema: i32,
     /// Largest record of the output topics, in bytes: dead letters are cut to it.
     pub largest_record: usize,
 }
@@ -36,6 +38,7 @@ pub fn effect(effect: Effect, topics: &TopicNames, output: &Output) -> Result<Ou
         }),
         Effect::DeadLetter(dead) => Ok(dead_letter(*dead, topics, output)),
         Effect::Alert(alert) => self::alert(&alert, topics, output),
+        Effect::Violation(violation) => self::violation(&violation, topics, output),
         Effect::Rollup(rollup) => {
             let key = wire::rollup_id(&rollup);
             self::rollup(&rollup, format!("{key}#{}", rollup.revision), key, topics, output)
@@ -61,6 +64,21 @@ fn alert(alert: &Alert, topics: &TopicNames, output: &Output) -> Result<OutRecor
         topic: topics.alerts.clone(),
         partition: None,
         key: Some(alert.id.clone().into_bytes()),
+        value: Some(value),
+        headers: as_bytes(headers),
+    })
+}
+
+fn violation(violation: &Violation, topics: &TopicNames, output: &Output) -> Result<OutRecord> {
+    let value = match output.form {
+        OutputForm::Json => wire::violation_to_json(violation)?,
+        OutputForm::Avro => wire::confluent_frame(output.violation_schema, &wire::violation_to_avro(violation)?),
+    };
+    let headers = wire::cloud_event_headers_violation(violation, &output.envelope());
+    Ok(OutRecord {
+        topic: topics.governance_violations.clone(),
+        partition: None,
+        key: Some(violation.id.clone().into_bytes()),
         value: Some(value),
         headers: as_bytes(headers),
     })

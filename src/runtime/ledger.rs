@@ -11,12 +11,11 @@ use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::model::billing::BilledDelta;
 use crate::model::effect::Effect;
 use crate::model::hash::shard_of;
 use crate::model::partial::{Partial, ShardRecord};
-use crate::model::time::Minute;
 use crate::model::wire::decode_ledger_record;
 
 /// A transaction is committed once this many lines wait for it, whatever the time.
@@ -74,7 +73,7 @@ impl<'a> Bookkeeper<'a> {
     fn shard_records(&self, deltas: Vec<BilledDelta>) -> Result<Vec<OutRecord>> {
         let mut shards = BTreeMap::<u32, Vec<Partial>>::new();
         for delta in deltas {
-            shards.entry(shard_of(&delta.leaf.team, self.setup.shard_count)).or_default().push(partial(delta));
+            shards.entry(shard_of(&delta.leaf.team, self.setup.shard_count)).or_default().push(ledger::partial(delta));
         }
         let mut records = Vec::new();
         for (shard, mut partials) in shards {
@@ -122,29 +121,6 @@ impl<'a> Bookkeeper<'a> {
             self.reported = moment.uptime;
             self.setup.metrics.ledger_lines(self.thread, parts.values().map(|kept| kept.ledger.lines()).sum());
         }
-    }
-}
-
-fn partial(delta: BilledDelta) -> Partial {
-    let BilledDelta { leaf, hour, amounts, .. } = delta;
-    Partial {
-        leaf,
-        minute: Minute(hour.0.saturating_mul(60)),
-        // Lines come and go; how many there are is no sum of what was told.
-        events: 0,
-        unpriced_events: 0,
-        cost: amounts.effective,
-        has_negative: amounts.effective.0 < 0,
-        quantity: amounts.quantity,
-        requests: 0,
-        tokens_input: 0,
-        tokens_output: 0,
-        tokens_cached_input: 0,
-        tokens_cache_write: 0,
-        tokens_reasoning: 0,
-        last_event_time: hour.start(),
-        last_ingest_time: hour.start(),
-        users: Vec::new(),
     }
 }
 

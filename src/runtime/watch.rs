@@ -111,10 +111,14 @@ impl<'a> Watch<'a> {
         let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
         let decoded = decode_shard_record(record.value.unwrap_or_default()).with_context(place)?;
         let append_time = Timestamp(record.timestamp.0.max(0));
-        let capped = watched.shard.capped_leaves();
+        let (capped, capped_resources) = (watched.shard.capped_leaves(), watched.shard.capped_resources());
         let effects = watched.shard.apply(&decoded, record.offset, append_time, &self.rules);
         self.setup.metrics.capped(watched.shard.capped_leaves() - capped);
+        self.setup.metrics.capped_resources(watched.shard.capped_resources() - capped_resources);
         self.setup.metrics.shard_record(decoded.partials.len());
+        for ((policy, said), events) in watched.shard.take_verdicts() {
+            self.setup.metrics.verdict(&policy, said.as_str(), events);
+        }
         self.keep(watched, effects, moment)?;
         watched.is_touched = true;
         self.since.get_or_insert(moment.uptime);
@@ -146,7 +150,7 @@ impl<'a> Watch<'a> {
         self.waiting += effects.len();
         for effect in effects {
             self.setup.metrics.effect(&effect, moment.now);
-            self.is_urgent |= matches!(effect, Effect::Alert(_));
+            self.is_urgent |= matches!(effect, Effect::Alert(_) | Effect::Violation(_));
             watched.effects.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         Ok(())
@@ -195,7 +199,15 @@ impl<'a> Watch<'a> {
         self.reported = moment.uptime;
         let metrics = &self.setup.metrics;
         let of = |count: fn(&Shard) -> usize| shards.values().map(|watched| count(&watched.shard)).sum();
-        let size = StateSize { series: of(Shard::series_count), open_alerts: of(Shard::open_alerts) };
+        let resources = || shards.values().map(|watched| watched.shard.resources(&self.rules));
+        let (known, undetermined) = resources().fold((0, 0), |sum, one| (sum.0 + one.known, sum.1 + one.undetermined));
+        let size = StateSize {
+            series: of(Shard::series_count),
+            open_alerts: of(Shard::open_alerts),
+            open_violations: of(Shard::open_violations),
+            resources: known,
+            undetermined,
+        };
         metrics.state(self.thread, &size);
         let watermarks = || shards.iter().map(|(number, watched)| (*number, watched.shard.header().watermarks.watermark()));
         metrics.slowest_watermark(watermarks().filter_map(|(_, watermark)| watermark).min(), moment.now);

@@ -1,17 +1,72 @@
 //! Billed money: a bill comes days after the hours that it is about and is restated for weeks, so that nothing waits for it and nothing
-//! learns from it. Each change of it becomes a roll-up supplement, to be added to what the hour has.
+//! learns from it. What is billed of a leaf's hour is kept for as long as bills are restated, and each change of it restates the hour's
+//! roll-up; older changes become supplements, to be added to what the hour has. Its days are held against the estimate.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::Shard;
+use super::matters::MatterKey;
+use super::matters::missing::bill;
+use super::rules::WatchRules;
 use super::series::HourTotals;
 use crate::model::effect::Effect;
+use crate::model::leaf::{Account, LeafDimensions};
+use crate::model::money::Nanos;
 use crate::model::partial::Partial;
+use crate::model::time::Hour;
 
-pub(crate) fn roll_up(shard: &mut Shard, partial: &Partial, effects: &mut Vec<Effect>) {
+/// Bills are restated for a quarter.
+const KEPT_HOURS: i64 = 100 * 24;
+
+/// What is billed of one leaf's hour by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BilledHour {
+    pub cost: Nanos,
+    pub quantity: Nanos,
+    /// Of its last roll-up.
+    pub revision: u32,
+}
+
+/// By leaf, then hour.
+pub(crate) type BilledHours = BTreeMap<(Account, LeafDimensions), BTreeMap<Hour, BilledHour>>;
+
+pub(crate) fn roll_up(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    bill::add_billed(shard, partial, rules);
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
+    let hour = partial.minute.hour();
     let mut totals = HourTotals::default();
-    totals.add(partial);
-    let mut supplement = totals.roll_up(&partial.leaf, partial.minute.hour());
-    supplement.revision = 0;
-    let (shard, number) = (shard.header.shard, shard.header.late_partials);
-    effects.push(Effect::RollupSupplement { shard, number, rollup: Box::new(supplement) });
+    if shard.header.closed_through.is_some_and(|closed| hour.0 <= closed.0 - KEPT_HOURS) {
+        totals.add(partial);
+        let mut supplement = totals.roll_up(&partial.leaf, hour);
+        supplement.revision = 0;
+        let (shard, number) = (shard.header.shard, shard.header.late_partials);
+        effects.push(Effect::RollupSupplement { shard, number, rollup: Box::new(supplement) });
+        return;
+    }
+    let leaf = (partial.leaf.account(), partial.leaf.dimensions());
+    let known = shard.matters.billed.entry(leaf.clone()).or_default().entry(hour).or_default();
+    known.cost = known.cost.saturating_add(partial.cost);
+    known.quantity = known.quantity.saturating_add(partial.quantity);
+    (totals.cost, totals.quantity, totals.revision) = (known.cost, known.quantity, known.revision);
+    let restated = totals.roll_up(&partial.leaf, hour);
+    known.revision = restated.revision;
+    effects.push(Effect::Rollup(Box::new(restated)));
+    shard.matters.changed.insert(MatterKey::Billed(leaf.0, leaf.1, hour));
+}
+
+/// A day is over: hours that no bill restates any more are not kept.
+pub(crate) fn forget(shard: &mut Shard, hour: Hour) {
+    if hour.0.rem_euclid(24) != 0 {
+        return;
+    }
+    let matters = &mut shard.matters;
+    for ((account, leaf), hours) in &mut matters.billed {
+        let kept = hours.split_off(&Hour(hour.0 - KEPT_HOURS + 1));
+        for old in std::mem::replace(hours, kept).into_keys() {
+            matters.changed.insert(MatterKey::Billed(account.clone(), leaf.clone(), old));
+        }
+    }
+    matters.billed.retain(|_, hours| !hours.is_empty());
 }

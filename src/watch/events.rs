@@ -1,6 +1,7 @@
 //! Events that come whole, not summed: each goes to what judges it.
 
 use super::feedback;
+use super::matters::waste;
 use super::rules::WatchRules;
 use super::shard::Shard;
 use crate::model::effect::Effect;
@@ -9,7 +10,9 @@ use crate::model::partial::ShardEvent;
 /// What one event leads to. What changes of the shard is among the changes of the same transaction: a restore does not see it again.
 pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     match event {
+        ShardEvent::Resource(sample) => waste::take(shard, sample, rules, effects),
+        ShardEvent::Activity(activity) => waste::take_activity(shard, activity, rules),
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
-        ShardEvent::Resource(_) | ShardEvent::Activity(_) | ShardEvent::Facts(_) => {}
+        ShardEvent::Facts(_) => {}
     }
 }

@@ -7,6 +7,7 @@ use super::Shard;
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
 use super::billed;
+use super::matters::missing::bill;
 use super::recent::Held;
 use super::rules::WatchRules;
 use super::series::{AMENDABLE_HOURS, HourTotals};
@@ -23,7 +24,7 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules:
     let mut touched = Touched::new();
     for partial in partials {
         if partial.leaf.measure == Measure::Billed {
-            billed::roll_up(shard, partial, effects);
+            billed::roll_up(shard, partial, rules, effects);
             continue;
         }
         let hour = partial.minute.hour();
@@ -77,6 +78,7 @@ fn late(shard: &mut Shard, partial: &Partial, hour: Hour, closed: Hour, offset: 
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
+    bill::add_late(&mut shard.matters, partial, rules);
     if closed.0 - hour.0 >= AMENDABLE_HOURS {
         let mut totals = HourTotals::default();
         totals.add(partial);

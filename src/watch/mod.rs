@@ -1,8 +1,9 @@
-//! WATCH: merge partials, close hours by watermark, detect, explain, keep each alert's life. The only writer of alerts and roll-ups.
+//! WATCH: merge partials, close hours by watermark, detect, explain, keep each alert's life, judge policies. The only
+//! writer of alerts, violations and roll-ups.
 //!
 //! One [`Shard`] per partition of the shard log. Evaluation is per record, never per batch, so the same log and the same rules give the
 //! same output however the records were fetched, committed, or restored in between. Reading order: `shard` (what is kept, `apply`), then
-//! `merge`, `early`, `close`, then `alert/`; `state` and `restore` are how a shard outlives its process.
+//! `merge`, `early`, `close`, then `alert/` and `violation/`; `state` and `restore` are how a shard outlives its process.
 
 mod account;
 mod accounts;
@@ -20,6 +21,7 @@ mod feedback;
 mod history;
 mod judge;
 mod legacy;
+pub mod matters;
 mod merge;
 mod recent;
 pub mod restore;
@@ -32,6 +34,7 @@ pub mod state;
 mod tests;
 pub mod track;
 mod unsaved;
+mod violation;
 pub mod watermark;
 
 pub use self::restore::{Replay, Restorer};

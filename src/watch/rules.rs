@@ -1,7 +1,11 @@
 //! What watch is told by config: thresholds, overridable per team, project and environment.
 
+use std::sync::Arc;
+
+use super::matters::rules::MatterRules;
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
+use crate::policy::stream::Stream;
 
 /// Everything watch's verdicts depend on besides the shard log. Changed between two transactions only; a shard refuses an older revision.
 #[derive(Clone, Debug)]
@@ -16,6 +20,10 @@ pub struct WatchRules {
     /// Later entries win over earlier ones.
     pub overrides: Vec<Override>,
     pub teams: Vec<TeamRule>,
+    /// None at all where the config names no folder of policies.
+    pub policies: Arc<Stream>,
+    /// Waste, missing money, budgets.
+    pub matters: MatterRules,
 }
 
 /// When an hour counts as a spike, and minutes as a runaway. All gates must be passed.

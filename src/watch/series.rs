@@ -7,6 +7,7 @@ use super::baseline::Baseline;
 use super::detect::ring::MinuteRing;
 use super::history::History;
 use super::recent::Recent;
+use super::violation::LeafVerdicts;
 use crate::model::alert::HistoryPoint;
 use crate::model::leaf::{Leaf, Scope};
 use crate::model::money::Nanos;
@@ -68,6 +69,8 @@ pub struct LeafState {
     pub hours: HourList<HourTotals>,
     /// Totals of the closed hours that late data may still amend.
     pub recent: Recent,
+    /// What policies said of it the last time. Not a part of the state.
+    pub(super) verdicts: LeafVerdicts,
 }
 
 /// A few hours, oldest first: as good as a map and a fraction of its size.
@@ -274,7 +277,8 @@ impl PartialEq for Node {
 
 impl LeafState {
     pub fn new(parents: [NodeId; 3], born_at: i64) -> LeafState {
-        LeafState { parents, born_at, as_of: 0, unsaved_from: None, hours: HourList::default(), recent: Recent::default() }
+        let (hours, recent, verdicts) = (HourList::default(), Recent::default(), LeafVerdicts::default());
+        LeafState { parents, born_at, as_of: 0, unsaved_from: None, hours, recent, verdicts }
     }
 
     /// Totals of an hour, open or still amendable.

@@ -8,18 +8,21 @@ use serde::{Deserialize, Serialize};
 use super::account::NodeId;
 use super::accounts::Accounts;
 use super::feedback::Books;
+use super::matters::waste::ResourceCount;
+use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
 use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
+use super::violation::{self, Violations};
 use super::watermark::Watermarks;
 use super::{Moment, close, early, events};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
-use crate::model::partial::{Partial, ShardRecord};
+use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::{Hour, Timestamp};
 
 /// All of what one partition of the shard log has led to: plain values, owned by one thread.
@@ -35,8 +38,10 @@ pub struct Shard {
     pub(super) pending: Pending,
     pub(super) unsaved: UnsavedQueue,
     names: Names,
+    pub(super) matters: Matters,
     pub(super) series: usize,
     open_alerts: usize,
+    pub(super) violations: Violations,
 }
 
 /// What is true of the shard as a whole: one changelog key.
@@ -126,8 +131,10 @@ impl Shard {
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),
             names: Names::default(),
+            matters: Matters::default(),
             series: 0,
             open_alerts: 0,
+            violations: Violations::default(),
         }
     }
 
@@ -142,7 +149,27 @@ impl Shard {
 
     /// Alerts that are open now.
     pub fn open_alerts(&self) -> usize {
-        self.open_alerts
+        self.open_alerts + self.matters.open()
+    }
+
+    /// Resources, and those of them of which nothing can be said.
+    pub fn resources(&self, rules: &WatchRules) -> ResourceCount {
+        matters::waste::count(self, rules)
+    }
+
+    /// Samples that were not looked at, because their team has too many resources.
+    pub fn capped_resources(&self) -> u64 {
+        self.matters.capped
+    }
+
+    /// Violations of policies that are open now.
+    pub fn open_violations(&self) -> usize {
+        self.violations.open()
+    }
+
+    /// Events that policies did not just let pass, by policy, since this was last asked for.
+    pub fn take_verdicts(&mut self) -> BTreeMap<(Text, Said), u64> {
+        self.violations.take_verdicts()
     }
 
     /// Amounts that were counted in `(other)` because their team has too many series.
@@ -167,14 +194,16 @@ impl Shard {
 
         let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
         early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
+        matters::missing::take_partials(self, &record.partials, rules, &mut effects);
+        matters::budget::take_partials(self, &record.partials, rules, &mut effects);
         for event in &record.events {
             events::take(self, event, offset, rules, &mut effects);
         }
-
         for marker in &record.markers {
             self.header.watermarks.mark(marker);
         }
         let watermark = self.header.watermarks.advance();
+        violation::judge(self, record, rules, &mut effects);
         close::note_due_hours(self, watermark, rules);
         effects
     }
@@ -478,6 +507,8 @@ impl PartialEq for Shard {
             && (self.series, self.open_alerts) == (other.series, other.open_alerts)
             && self.accounts.used().eq(other.accounts.used())
             && self.books == other.books
+            && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())
+            && self.violations == other.violations
     }
 }

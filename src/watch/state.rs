@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::matters::MatterKey;
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
 use super::unsaved::MOST_SWEPT;
@@ -36,6 +37,12 @@ pub enum StateKey {
     Budget(Account),
     /// Daily totals of a team and its projects.
     Days(Account),
+    Violation(super::violation::Key),
+    /// Hash of the policies that open violations were last held against.
+    Policies,
+    /// What is known of a team's model.
+    Model(Text, Text),
+    Matter(MatterKey),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +92,21 @@ impl Shard {
         for team in std::mem::take(&mut self.pending.books) {
             let value = self.books.get(&team).map(encode);
             changes.push(StateChange { key: encode_key(&StateKey::Book(team)), value });
+        }
+        let (violations, is_judged_by_changed) = self.violations.take_changed();
+        for key in violations {
+            let value = self.violations.get(&key).map(encode);
+            changes.push(StateChange { key: encode_key(&StateKey::Violation(key)), value });
+        }
+        for ((team, model), known) in self.violations.take_changed_models() {
+            changes.push(StateChange { key: encode_key(&StateKey::Model(team, model)), value: Some(encode(&known)) });
+        }
+        if is_judged_by_changed {
+            let value = Some(encode(&self.violations.judged_by()));
+            changes.push(StateChange { key: encode_key(&StateKey::Policies), value });
+        }
+        for (key, value) in self.matters.take_changes() {
+            changes.push(StateChange { key: encode_key(&StateKey::Matter(key)), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

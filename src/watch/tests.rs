@@ -29,6 +29,8 @@ pub(crate) fn rules() -> WatchRules {
         },
         overrides: Vec::new(),
         teams: vec![TeamRule { team: "watched".into(), time_zone: "Europe/Berlin".into(), observe: true }],
+        policies: std::sync::Arc::default(),
+        matters: Default::default(),
     }
 }
 
@@ -116,6 +118,7 @@ pub(crate) fn partial(minute: Minute, team: &str, project: &str, user: &str, mon
         last_event_time: minute.start().plus_ms(30_000),
         last_ingest_time: minute.start().plus_ms(31_000),
         users: vec![UserCost { user: user.into(), cost }],
+        hits: Vec::new(),
     }
 }
 

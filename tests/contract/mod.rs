@@ -122,6 +122,20 @@ fn the_program_reads_and_writes_rollups_as_the_schema_says() {
 }
 
 #[test]
+fn the_program_reads_and_writes_violations_as_the_schema_says() {
+    let schema = wire::schema(SchemaName::Violation);
+    let twin = Twin::new(&schema.avro);
+    for (name, json) in examples(schema, "valid") {
+        let json = twin.decode(&schema.avro, &twin.encode(&json).unwrap()).unwrap();
+        let violation = wire::violation_from_json(json.to_string().as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bytes = wire::violation_to_avro(&violation).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(twin.decode(&schema.avro, &bytes).unwrap(), twin.canonical(&json), "{name}");
+        assert_eq!(wire::violation_from_avro(&bytes, None).as_ref(), Ok(&violation), "{name}");
+        assert_eq!(wire::violation_from_json(&wire::violation_to_json(&violation).unwrap()).as_ref(), Ok(&violation), "{name}");
+    }
+}
+
+#[test]
 fn damaged_outputs_are_refused_in_words() {
     let bytes = twin_bytes(SchemaName::Alert);
     let cut = wire::alert_from_avro(&bytes[..bytes.len() - 1], None).unwrap_err();

@@ -56,11 +56,24 @@ fn texts_for(field: &str) -> &'static [&'static str] {
     match field {
         "team" => &["search", "lake", "etl", "research", "abc", "zoë"],
         "provider" => &["aws", "openai", "deepseek", "vertex"],
-        "model" => &["gpt-4", "gpt-4o-mini", "o1", "gpt-35", "claude"],
-        "region" | "origin_region" => &["eu-central-1", "us-east-1", "global", "ap-northeast-1", "eu-west-2", "nowhere"],
-        "environment" => &["prod", "dev", "evaluation"],
+        "model" => &["gpt-4", "gpt-4o-mini", "o1", "gpt-35", "claude", "o1-preview"],
+        "meter" => &["llm.tokens", "gpu.seconds"],
+        "resource_type" => &["gpu_cluster", "vm"],
+        "region" | "origin_region" => &[
+            "eu-central-1",
+            "us-east-1",
+            "global",
+            "ap-northeast-1",
+            "eu-west-2",
+            "nowhere",
+            "cn-north-1",
+            "ap-south-1",
+            "sa-east-1",
+            "me-central2",
+        ],
+        "environment" => &["prod", "dev", "evaluation", "production"],
         "state" => &["running", "stopped"],
-        "action" => &["deployment", "access", "undeployment"],
+        "action" => &["deployment", "deployment", "transfer", "egress", "undeployment"],
         _ => &["a", "b"],
     }
 }
@@ -76,11 +89,17 @@ fn event(dice: &mut Dice, subject: Subject, regions: &Regions) -> Sample {
             Kind::Texts => continue,
             Kind::Text => Given::Text(dice.pick(texts_for(field.name)).to_owned()),
             Kind::Int => Given::Int(i64::try_from(dice.roll(2_000)).unwrap() - dice.pick(&[0, 0, 1_000]) + dice.pick(&[0, 0, 1_200])),
+            Kind::Double if field.name == "capacity" => Given::Double(f64::from(u32::try_from(dice.roll(33)).unwrap())),
             Kind::Double => Given::Double(f64::from(u32::try_from(dice.roll(9)).unwrap()) / 2.0),
             Kind::Tags => {
-                let names = ["owner", "cost_center", "app", "x y"];
-                let some = names.into_iter().filter(|_| dice.roll(2) == 0).map(str::to_owned).collect::<Vec<_>>();
-                Given::Tags(some.into_iter().map(|name| (name, dice.pick(&["ann", "cc-1", "cc-2"]).to_owned())).collect())
+                let names = ["owner", "cost_center", "app", "x y", "ai_act", "data_class", "disclosure", "approved_size"];
+                let some = names.into_iter().filter(|_| dice.roll(2) == 0).collect::<Vec<_>>();
+                let mut value = |name: &str| match name {
+                    "ai_act" => dice.pick(&["prohibited", "transparency", "high_risk"]).to_owned(),
+                    "data_class" => dice.pick(&["payments", "important"]).to_owned(),
+                    _ => dice.pick(&["ann", "cc-1", "cc-2"]).to_owned(),
+                };
+                Given::Tags(some.into_iter().map(|name| (name.to_owned(), value(name))).collect())
             }
         };
         event.set(field.name, given).unwrap();

@@ -237,5 +237,6 @@ fn partial(leaf: u64, minute: Minute) -> Partial {
         last_event_time: minute.start(),
         last_ingest_time: Timestamp(minute.start().0 + 1_000),
         users: Vec::new(),
+        hits: Vec::new(),
     }
 }

@@ -7,6 +7,8 @@ mod measure;
 mod memory;
 pub mod policies;
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
 
@@ -123,6 +125,10 @@ struct InMemory {
     /// Records of one transaction
     #[arg(long, value_name = "N", default_value = "100000")]
     batch: u64,
+
+    /// The ten policies of `bench policies` are asked as well (intake and watch)
+    #[arg(long)]
+    policies: bool,
 }
 
 impl InMemory {
@@ -151,7 +157,11 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 
 fn in_memory(what: &What, options: &InMemory) -> Result<Vec<Measured>> {
     let loaded = config::load_text("", "", std::path::Path::new(""), std::iter::empty());
-    let loaded = loaded.map_err(|problems| anyhow!("{problems:?}"))?;
+    let mut loaded = loaded.map_err(|problems| anyhow!("{problems:?}"))?;
+    if options.policies {
+        let policies = Arc::new(policies::stream(&[])?);
+        (loaded.intake.policies, loaded.watch.policies) = (policies.clone(), policies);
+    }
     match what {
         What::Decode(_) => memory::decode(&options.events(), options.events, loaded.intake.largest_record),
         What::Watch(_) => memory::watch(options.events, options.leaves, &loaded.watch),

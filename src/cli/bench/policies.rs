@@ -5,8 +5,12 @@ use std::hint::black_box;
 use anyhow::{Result, anyhow};
 
 use super::measure::{Measured, Meter, Of};
+use crate::config::policies::REGIONS;
+use crate::policy::domains::AiDomains;
 use crate::policy::fields::Subject;
-use crate::policy::{Condition, Facts, Sets, Value, text_set};
+use crate::policy::regions::Regions;
+use crate::policy::stream::Stream;
+use crate::policy::{Condition, Facts, Policies, Policy, Sets, Value, text_set};
 
 /// As companies have them: lists, tags, patterns, several fields at once.
 pub const CONDITIONS: [&str; 10] = [
@@ -80,6 +84,18 @@ pub fn compiled() -> Result<Vec<Condition>> {
         .iter()
         .map(|source| Condition::compile(source, Subject::Usage, &sets).map_err(|wrong| anyhow!("{source}: {}", wrong.what)))
         .collect()
+}
+
+/// They as policies, as intake and watch are told them, and `more` of them.
+///
+/// # Errors
+/// A condition that does not compile.
+pub fn stream(more: &[&str]) -> Result<Stream> {
+    let compile = |source: &&str| Condition::compile(source, Subject::Usage, &Sets::default()).map_err(|wrong| anyhow!("{}", wrong.what));
+    let more = more.iter().map(compile).collect::<Result<Vec<Condition>>>()?;
+    let policies = compiled()?.into_iter().chain(more).zip(0..).map(|(when, number)| Policy::new(&format!("policy-{number}"), when));
+    let regions = Regions::parse(REGIONS).map_err(|(line, what)| anyhow!("regions.csv:{line}: {what}"))?;
+    Ok(Stream::new(Policies { policies: policies.collect(), ..Policies::default() }, regions, AiDomains::default()))
 }
 
 /// # Errors

@@ -29,7 +29,8 @@ pub struct Arguments {
 enum Action {
     /// Read all policies: syntax, types, fields, conflicts, domains that loosen a global standard
     ///
-    /// One line for each problem, with file, line, column, and what to do. Ends with 2 if there is one.
+    /// One line for each problem, with file, line, column, and what to do. Ends with 2 if there is one. Warns of packs whose source may be
+    /// out of date, and of exemptions that end within two weeks or have ended.
     #[command(after_help = "Example:\n  tollgate policy check policies")]
     Check(Folder),
     /// Run the tests that stand beside the policies
@@ -129,6 +130,9 @@ fn load_or_say(folder: &Path) -> Option<PolicyFolder> {
 
 fn check(folder: &Folder) -> Ended {
     let Some(read) = load_or_say(&folder.folder) else { return Ended::Unusable };
+    for notice in read.notices(clock::now()) {
+        eprintln!("warning: {notice}");
+    }
     let all = &read.policies;
     let global = all.policies.iter().filter(|policy| policy.domain.is_none()).count();
     println!(
@@ -152,6 +156,7 @@ fn list(read: &PolicyFolder, format: Format) {
                 "id": *policy.id, "domain": policy.domain.as_deref(), "owner": *policy.owner, "severity": policy.severity.as_str(),
                 "mode": mode(policy.mode), "applies_to": policy.when.subject.name(), "when": policy.when.source,
                 "unless": policy.unless.as_ref().map(|unless| &unless.source), "place": place.to_string(),
+                "pack": policy.pack.as_deref(), "source": policy.source.as_deref(), "as_of": policy.as_of,
             })
         });
         println!("{}", Value::Array(each.collect()));

@@ -164,7 +164,7 @@ impl Steps {
                 self.forgotten.push(WATCH);
                 let mut problems = self.plan_intake(target, true)?;
                 if everything {
-                    self.emptied.push(self.names.receipts.clone());
+                    self.emptied.extend([&self.names.receipts, &self.names.violation_receipts].map(Clone::clone));
                     // What stands there now was decided before; what is decided anew comes behind it.
                     problems.extend(self.plan_deliver(Target::Latest)?);
                 }

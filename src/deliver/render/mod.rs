@@ -20,6 +20,7 @@ use super::receipt::Told;
 pub mod amount;
 pub mod clean;
 pub mod digest;
+mod matter;
 pub mod page;
 #[cfg(test)]
 pub mod sample;

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
-use crate::model::alert::{Alert, AlertState, Cause, Severity};
+use crate::model::alert::{Alert, AlertKind, AlertState, Cause, Severity};
 use crate::model::leaf::Measure;
 
 use super::amount::{brief, difference, exact, times};
 use super::clean::clean;
-use super::{Context, subject, when, words};
+use super::{Context, matter, subject, when, words};
 
 const MOST_CAUSES: usize = 5;
 const MOST_STEPS: usize = 6;
@@ -96,10 +96,14 @@ fn badge(alert: &Alert) -> String {
 }
 
 fn figures(alert: &Alert) -> Vec<Fact> {
+    if alert.kind == AlertKind::PolicyViolation {
+        return vec![Fact { label: "Spent so far", value: exact(alert.actual, alert.currency) }];
+    }
     let money = |amount| exact(amount, alert.currency);
     let extra = |label, amount| Fact { label, value: difference(amount, money(amount)) };
     match alert.state {
         AlertState::Retracted => Vec::new(),
+        _ if alert.kind.is_matter() => matter::figures(alert),
         _ if is_closed(alert) => vec![
             extra("Extra in all", alert.excess),
             Fact { label: "Spent in all", value: money(alert.actual) },
@@ -120,6 +124,9 @@ fn figures(alert: &Alert) -> Vec<Fact> {
 }
 
 fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
+    if alert.kind == AlertKind::PolicyViolation {
+        return of_violation(alert, zone);
+    }
     let money = |amount| exact(amount, alert.currency);
     let multiple = times(alert.actual, alert.expected).map(|times| format!(" ({times}x)")).unwrap_or_default();
     let since = when::moment(alert.onset, zone);
@@ -132,10 +139,12 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         Measure::Estimated => "Estimated from usage and prices",
         Measure::Billed => "As billed by the provider",
     };
+    let deviation = || Fact { label: "Spent", value: format!("{}, normally {}{multiple}", money(alert.actual), money(alert.expected)) };
+    let spent = if alert.kind.is_matter() { matter::spent(alert) } else { deviation() };
     let mut facts = vec![Fact { label: "Where", value: words::place(&alert.dimensions) }, Fact { label: "Since", value: since }];
     facts.extend(closed);
     facts.extend([
-        Fact { label: "Spent", value: format!("{}, normally {}{multiple}", money(alert.actual), money(alert.expected)) },
+        spent,
         Fact { label: "Normal", value: capitalised(&words::sentence(&alert.normal)) },
         Fact { label: "Noticed", value: noticed },
         Fact { label: "Confidence", value: words::confidence(alert).to_string() },
@@ -143,6 +152,18 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         Fact { label: "Money", value: measure.to_string() },
     ]);
     facts.extend(alert.feedback.last().map(|said| Fact { label: "Answered", value: words::answered(said, zone) }));
+    facts.retain(|fact| !fact.value.is_empty());
+    facts
+}
+
+fn of_violation(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
+    let until = alert.closed_at.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
+    let mut facts = vec![
+        Fact { label: "Where", value: words::place(&alert.dimensions) },
+        Fact { label: "Since", value: when::moment(alert.onset, zone) },
+        Fact { label: "Seen", value: capitalised(&words::sentence(&alert.normal)) },
+    ];
+    facts.extend(until);
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
@@ -173,13 +194,20 @@ fn steps(alert: &Alert) -> Vec<String> {
 fn ids(alert: &Alert, topic: &str) -> Vec<Fact> {
     let id = clean(&alert.id, LONGEST_ID);
     let mut ids = vec![
-        Fact { label: "Alert", value: id.clone() },
+        Fact { label: if alert.kind == AlertKind::PolicyViolation { "Violation" } else { "Alert" }, value: id.clone() },
         Fact { label: "Revision", value: format!("{} ({})", alert.revision, alert.state.as_str()) },
     ];
     if alert.incident_id != alert.id {
         ids.push(Fact { label: "Incident", value: clean(&alert.incident_id, LONGEST_ID) });
     }
-    ids.push(Fact { label: "On Kafka", value: format!("topic {}, key = the alert's id", clean(topic, 249)) });
+    ids.push(Fact {
+        label: "On Kafka",
+        value: format!(
+            "topic {}, key = the {}'s id",
+            clean(topic, 249),
+            if alert.kind == AlertKind::PolicyViolation { "violation" } else { "alert" }
+        ),
+    });
     ids.push(Fact { label: "Rules", value: format!("revision {}", alert.rules_revision) });
     ids
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::deliver::receipt::{Told, is_closed, repeat_number};
+use crate::deliver::violation;
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
 
 use super::amount::{brief, difference, times};
 use super::clean::name;
-use super::when;
+use super::{matter, when};
 
 const LONGEST_TEAM: usize = 48;
 const LONGEST_VALUE: usize = 40;
@@ -50,8 +51,12 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
         (AlertState::Updated, Some(told)) if told.excess < alert.excess => format!("still going, {so_far}"),
         (AlertState::Updated, _) => so_far,
         (AlertState::Escalated, Some(told)) if told.severity < alert.severity => format!("now {}, {so_far}", alert.severity.as_str()),
+        // A matter escalates by what it is, not by who looks at it.
+        (AlertState::Escalated, _) if alert.kind.is_matter() => so_far,
         (AlertState::Escalated, _) => format!("nobody has taken it up, {so_far}"),
         (AlertState::Reopened, _) => format!("back again, {so_far}"),
+        (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
+        (AlertState::Resolved, _) if alert.kind.is_matter() => format!("over, {}", brief(alert.excess, alert.currency)),
         (AlertState::Resolved, _) => format!("back to normal, cost {} extra", brief(alert.excess, alert.currency)),
         (AlertState::Retracted, _) => format!("false alarm, no {} after all", kind(alert)),
         (AlertState::Amended, Some(told)) if told.excess != alert.excess => {
@@ -63,16 +68,22 @@ pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
 
 /// `+312 USD in 14 min, 9x normal`.
 fn so_far(alert: &Alert) -> String {
+    if alert.kind == AlertKind::PolicyViolation {
+        return violation::so_far(alert);
+    }
+    if alert.kind.is_matter() {
+        return matter::so_far(alert);
+    }
     let extra = difference(alert.excess, brief(alert.excess, alert.currency));
-    let kind = match (alert.kind, alert.measure) {
-        (AlertKind::Runaway, _) => "runaway, ",
-        (AlertKind::PriceChange, _) => "dearer tokens, ",
-        (AlertKind::ModelSwitch, _) => "dearer model, ",
-        (AlertKind::SpendMoved, _) => "moved, ",
-        (AlertKind::SpendSpike, _) => "",
-        (AlertKind::Sustained, _) => "for hours, ",
-        (AlertKind::LevelShift, _) => "new level, ",
-        (AlertKind::SpendDrop, _) => "gone quiet, ",
+    let kind = match alert.kind {
+        AlertKind::Runaway => "runaway, ",
+        AlertKind::PriceChange => "dearer tokens, ",
+        AlertKind::ModelSwitch => "dearer model, ",
+        AlertKind::SpendMoved => "moved, ",
+        AlertKind::Sustained => "for hours, ",
+        AlertKind::LevelShift => "new level, ",
+        AlertKind::SpendDrop => "gone quiet, ",
+        _ => "",
     };
     let billed = match alert.measure {
         Measure::Billed => " billed",
@@ -92,6 +103,16 @@ pub fn kind(alert: &Alert) -> &'static str {
         AlertKind::ModelSwitch => "change of models",
         AlertKind::SpendMoved => "move",
         AlertKind::SpendDrop => "drop in spend",
+        AlertKind::PolicyViolation => "policy violation",
+        AlertKind::IdleResource => "idle resource",
+        AlertKind::ForgottenResource => "forgotten resource",
+        AlertKind::OrphanedResource => "orphaned resource",
+        AlertKind::MissingMoney => "missing money",
+        AlertKind::ProviderSilent => "silence of a provider",
+        AlertKind::BillMismatch => "difference to the bill",
+        AlertKind::UnseenSpend => "spend without usage",
+        AlertKind::UntaggedSpend => "spend without a team",
+        AlertKind::Budget => "budget",
     }
 }
 
@@ -112,7 +133,7 @@ fn place(alert: &Alert) -> String {
 
 /// The two dimensions that people know their work by.
 fn values(dimensions: &BTreeMap<String, String>) -> String {
-    let known = ["project", "model", "provider", "region", "environment", "user", "meter"];
+    let known = ["resource_id", "project", "model", "provider", "region", "environment", "user", "meter"];
     let values = known.iter().filter_map(|key| dimensions.get(*key)).map(|value| name(value, LONGEST_VALUE));
     let values: Vec<String> = values.filter(|value| !value.is_empty()).take(2).collect();
     values.join(" / ")

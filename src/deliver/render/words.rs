@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::deliver::receipt::{Told, is_closed};
-use crate::model::alert::{Alert, AlertState, Said, Stage};
+use crate::deliver::violation;
+use crate::model::alert::{Alert, AlertKind, AlertState, Said, Stage};
 use crate::model::feedback::Verdict;
 
 use super::amount::{brief, difference, exact};
@@ -18,7 +19,12 @@ const LONGEST_VALUE: usize = 80;
 
 /// What happened, in one sentence or two.
 pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
+    // A matter says itself how it ended.
+    if alert.kind.is_matter() && !alert.summary.is_empty() {
+        return clean(&alert.summary, LONGEST_SENTENCE);
+    }
     match alert.state {
+        AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
         AlertState::Resolved => resolved(alert, zone),
         AlertState::Retracted => retracted(alert),
         AlertState::Amended => amended(alert, earlier, zone),
@@ -84,6 +90,8 @@ fn amended(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
 /// How far what is normal can be trusted.
 pub fn confidence(alert: &Alert) -> &'static str {
     match alert.stage {
+        _ if alert.kind.is_matter() && alert.score >= 0.9 => "High: several independent signs agree.",
+        _ if alert.kind.is_matter() => "Medium: one sign says so.",
         Stage::New => "Low: under 3 hours of history, so what is normal is not known yet.",
         Stage::FirstDay => "Early: under a day of history; compared with the median of recent hours.",
         Stage::FirstWeeks => "Fair: under two weeks of history; compared with the same hour of other days.",
@@ -93,7 +101,9 @@ pub fn confidence(alert: &Alert) -> &'static str {
 
 /// Whether the figure can still change by itself.
 pub fn finality(alert: &Alert) -> &'static str {
-    if alert.provisional {
+    if alert.kind.is_matter() {
+        "Kept up to date in this conversation, which also says when it is over."
+    } else if alert.provisional {
         "Provisional: the hour is still running. Its close confirms or corrects this, in this conversation."
     } else {
         "Final: the hours it rests on are closed. Late data can still correct it, in this conversation."
@@ -102,7 +112,7 @@ pub fn finality(alert: &Alert) -> &'static str {
 
 /// `project ranker, model gpt-4o`, or that it is the whole team.
 pub fn place(dimensions: &BTreeMap<String, String>) -> String {
-    let known = ["project", "model", "provider", "region", "environment", "user", "meter"];
+    let known = ["resource_id", "project", "model", "provider", "region", "environment", "user", "meter"];
     let rest = dimensions.keys().map(String::as_str).filter(|key| !known.contains(key));
     let present = known.into_iter().chain(rest).filter_map(|key| dimensions.get(key).map(|value| (key, value)));
     let parts: Vec<String> = present.map(|(key, value)| format!("{} {}", clean(key, 24), name(value, LONGEST_VALUE))).take(8).collect();
@@ -114,6 +124,9 @@ pub fn preheader(alert: &Alert, zone: &TimeZone) -> String {
     let since = format!("Since {}", when::day_and_clock(alert.onset, zone));
     if is_closed(alert) {
         return format!("{since}. Nothing to do.");
+    }
+    if alert.kind == AlertKind::PolicyViolation {
+        return format!("{since}.");
     }
     let burn = brief(alert.burn_rate_per_hour, alert.currency);
     let first_step = alert.next_steps.first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! functions alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use apache_avro::Schema;
 use apache_avro::types::Value as Avro;
@@ -11,8 +12,12 @@ use serde_json::{Map, Value as Json, json};
 use super::*;
 use crate::intake::rules::{AttributedTeam, AttributionRule, Price, SourceRule, TokenKind};
 use crate::model::Text;
-use crate::model::partial::{Partial, UserCost};
+use crate::model::partial::{Partial, PolicyHit, UserCost};
+use crate::model::usage::Tokens;
 use crate::model::wire::confluent_frame;
+use crate::policy::stream::tests::{policy, stream};
+use crate::policy::stream::{Stream, Told};
+use crate::policy::{Exemption, Given, Sample};
 
 /// As a producer of our own might have it; decimals and enums too.
 const WRITER: &str = r#"{"type":"record","name":"Usage","fields":[
@@ -82,7 +87,63 @@ fn some_rules(which: usize) -> IntakeRules {
     let first = which % attribution.len();
     attribution.rotate_left(first);
     let sources = if which.is_multiple_of(2) { vec![tolerant] } else { Vec::new() };
-    IntakeRules { attribution, sources, prices: PriceBook::new(prices(NOW)), ..rules() }
+    IntakeRules { attribution, sources, prices: PriceBook::new(prices(NOW)), policies: some_policies(which), ..rules() }
+}
+
+/// Every kind of field of a single event, known and unknown, and exemptions that end within the events.
+fn some_policies(which: usize) -> Arc<Stream> {
+    let conditions = [
+        "environment == 'prod' && !has(tags.cc)",
+        "tags.owner == ' ranking\t' || tags['other'] == 'y'",
+        "user == 'u2' || user.startsWith('ü')",
+        "input_tokens > 3000 && model == 'gpt-4o'",
+        "source == 'gateway/2' && team == 'search'",
+        "has(usage.account) && account == 'key-1' && project == 'p1'",
+        "quantity > 50.0 && has(usage.quantity)",
+        "requests > 4000 || currency == 'EUR' && size(tags) == 0",
+        "status == 'ok' && project == 'p2'",
+        "(has(usage.user) ? user : team) == 'u1'",
+        "provider == 'aws'",
+    ];
+    let kept = conditions.iter().enumerate().filter(|(number, _)| !(number + which).is_multiple_of(4));
+    let policies = kept.map(|(number, when)| policy(&format!("p{number:02}"), when)).collect();
+    let field = |name| crate::policy::fields::Subject::Usage.field(name).unwrap();
+    let exemption = |policy: &str, only, until| Exemption { policy: policy.into(), only, until, ..Exemption::default() };
+    let exemptions = vec![
+        exemption("p00", vec![(field("team"), "search".into())], NOW.plus_ms(-100_000)),
+        exemption("p02", vec![(field("user"), "u2".into()), (field("provider"), "aws".into())], NOW.plus_ms(-200_000)),
+    ];
+    stream(policies, exemptions)
+}
+
+/// By the policies' own function, on an event that was put together field by field.
+fn said(event: &UsageEvent<'_>, leaf: &crate::model::leaf::Leaf, cost: Nanos, policies: &Stream) -> Vec<PolicyHit> {
+    let mut sample = Sample::new(crate::policy::fields::Subject::Usage);
+    let dimensions = leaf.dimensions();
+    let mut texts: Vec<(&str, &str)> = dimensions.named().map(|(name, text)| (name, &**text)).to_vec();
+    let own = [("user", &event.user), ("account", &event.account), ("resource_id", &event.resource_id)];
+    texts.extend(own.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))));
+    texts.extend([("team", &*leaf.team), ("source", &*event.source), ("currency", leaf.currency.as_str())]);
+    for (name, text) in texts {
+        sample.set(name, Given::Text(text.to_owned())).unwrap();
+    }
+    let Tokens { input, output, cached_input, cache_write, reasoning } = event.tokens;
+    let counts = [("input_tokens", input), ("output_tokens", output), ("cached_input_tokens", cached_input)];
+    for (name, count) in
+        counts.into_iter().chain([("cache_write_tokens", cache_write), ("reasoning_tokens", reasoning), ("requests", event.requests)])
+    {
+        sample.set(name, Given::Int(count.try_into().unwrap())).unwrap();
+    }
+    if let Some(quantity) = event.quantity {
+        sample.set("quantity", Given::Double(quantity.0 as f64 / 1e9)).unwrap();
+    }
+    let tags = event.tags.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    sample.set("tags", Given::Tags(tags)).unwrap();
+    sample.with_facts(|facts| {
+        let told = policies.of_event().iter().filter_map(|place| policies.told(*place, facts, &leaf.team, event.event_time));
+        let hit = |told: Told| PolicyHit { policy: policies.policy(told.policy).unwrap().id.clone(), said: told.said, events: 1, cost };
+        told.map(hit).collect()
+    })
 }
 
 /// Most of them are like one of a few hundred others, but for their numbers.
@@ -181,8 +242,8 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
     let priced = price::price(&event, rules);
     let text = |text: &Option<std::borrow::Cow<'_, str>>| Text::from(text.as_deref().unwrap_or_default());
     let users = event.user.iter().map(|user| UserCost { user: user.as_ref().into(), cost: priced.cost });
-    Partial {
-        leaf: crate::model::leaf::Leaf {
+    let leaf = {
+        crate::model::leaf::Leaf {
             team: attribute::attribute(&event, &rules.attribution).as_ref().into(),
             project: text(&event.project),
             model: text(&event.model),
@@ -192,7 +253,11 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
             meter: event.meter.as_ref().into(),
             currency: priced.currency,
             measure: crate::model::leaf::Measure::Estimated,
-        },
+        }
+    };
+    Partial {
+        hits: said(&event, &leaf, priced.cost, &rules.policies),
+        leaf,
         minute: event.event_time.minute(),
         events: 1,
         unpriced_events: u64::from(priced.unpriced),
@@ -218,7 +283,7 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
     schemas.insert(7, WRITER);
     let (mut dice, mut partition, mut batch) = (Dice(5), partition(), Batch::default());
     let mut rules = some_rules(0);
-    let mut quick = 0;
+    let (mut quick, mut hits) = (0, BTreeMap::new());
     for offset in 0..20_000_i64 {
         if offset % 2_500 == 2_499 {
             // In the same place in memory, under the same revision.
@@ -235,8 +300,12 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
         let expected = worked_out(&record, &rules, &schemas);
         assert_eq!(process(&record, NOW, &rules, &schemas, &mut partition, &mut batch), Outcome::Combined);
         let found: Vec<Partial> = batch.drain_into_shards(1).into_values().flatten().collect();
+        for hit in &expected.hits {
+            *hits.entry(hit.said).or_insert(0) += 1;
+        }
         assert_eq!(found, [expected], "{offset}: {event:?}");
     }
+    assert!(hits.len() == 3 && hits.values().all(|count| *count > 100), "{hits:?}");
     assert!(quick > 6_000, "{quick} of 13,000 Avro events took the quick way");
 }
 

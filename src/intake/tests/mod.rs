@@ -32,6 +32,7 @@ pub fn rules() -> IntakeRules {
         attribution: Vec::new(),
         sources: Vec::new(),
         prices: PriceBook::default(),
+        policies: std::sync::Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::bill::Bill;
 use super::read;
 use crate::config::Problem;
 use crate::intake::decode::table::WriterSchemas;
@@ -16,14 +17,15 @@ use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::model::hash::hash128;
-use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
+use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
 use crate::model::record::InputRecord;
 use crate::model::time::{Minute, Timestamp};
 
 /// The topic that this version judges; events of the others are read and counted.
 const USAGE: &str = "usage-events";
 /// Topics that nothing is done with here yet.
-const OTHERS: [&str; 2] = ["billing-events", "lineage-events"];
+const OTHERS: [&str; 1] = ["lineage-events"];
+const BILL: &str = "billing-events";
 /// Topics whose events go on whole.
 const WHOLE: [(&str, Topic); 3] =
     [("resource-events", Topic::Resources), ("activity-events", Topic::Activity), ("feedback", Topic::Feedback)];
@@ -90,6 +92,7 @@ struct Feed<'a> {
     /// Up to which minute everything has been handed on.
     flushed: Option<Minute>,
     others: Seen,
+    bill: Bill,
     /// What goes on whole with the next record.
     events: Vec<ShardEvent>,
     /// The latest time of those.
@@ -109,6 +112,7 @@ impl<'a> Feed<'a> {
             offset: 0,
             flushed: None,
             others: Seen { window: usize::try_from(rules.dedupe_window).unwrap_or(usize::MAX), ..Seen::default() },
+            bill: Bill::new(),
             events: Vec::new(),
             heard: None,
             counts: Counts::default(),
@@ -122,8 +126,10 @@ impl<'a> Feed<'a> {
             self.take_usage(value.get().as_bytes());
         } else if let Some((name, whole)) = WHOLE.into_iter().find(|(name, _)| *name == topic) {
             self.take_whole(name, whole, value.get());
+        } else if topic == BILL {
+            self.take_bill(value.get());
         } else if OTHERS.contains(&topic) {
-            self.take_other(topic, value.get());
+            self.take_other(topic);
         } else {
             self.reject("unknown_topic");
         }
@@ -182,16 +188,27 @@ impl<'a> Feed<'a> {
         is_known
     }
 
-    fn take_other(&mut self, topic: &str, value: &str) {
-        if topic != "lineage-events" {
-            let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else { return self.reject("no_event_line") };
-            if identity.event_id.is_empty() || Timestamp::parse(&identity.event_time).is_none() {
-                return self.reject("no_event_line");
-            }
-            if self.is_known(topic, &identity.source, &identity.event_id) {
-                return;
-            }
+    fn take_bill(&mut self, value: &str) {
+        let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else { return self.reject("no_event_line") };
+        if self.is_known(BILL, &identity.source, &identity.event_id) {
+            return;
         }
+        let record = InputRecord {
+            topic: BILL,
+            partition: 0,
+            offset: self.offset,
+            timestamp: self.now,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        match self.bill.take(&record, self.now, self.rules) {
+            Ok(()) => self.heard = self.heard.max(Timestamp::parse(&identity.event_time)),
+            Err(reason) => self.reject(&reason),
+        }
+    }
+
+    fn take_other(&mut self, topic: &str) {
         *self.counts.ignored.entry(topic.to_string()).or_default() += 1;
     }
 
@@ -219,7 +236,8 @@ impl<'a> Feed<'a> {
         let Some(clock) = self.clock() else { return };
         let counts = self.batch.take_counts();
         assert!(counts.balance(), "records in = combined + duplicates + rejected: {counts:?}");
-        let partials = self.batch.drain_into_shards(1).into_values().flatten().collect();
+        let mut partials: Vec<Partial> = self.batch.drain_into_shards(1).into_values().flatten().collect();
+        partials.extend(self.bill.drain());
         let watermark = if is_end { Some(clock) } else { self.partition.watermark() };
         let marker = Marker { source: self.partition.source().clone(), watermark, idle: false, partitions_of_topic: 1 };
         each(&ShardRecord { partials, markers: vec![marker], events: std::mem::take(&mut self.events) }, clock);

@@ -2,6 +2,7 @@
 //!
 //! `feed` is intake, `replay` is watch; both are what `tollgate run` calls. `labels` and `score` hold the alerts against the truth.
 
+mod bill;
 pub mod feed;
 pub mod labels;
 pub mod read;
@@ -15,11 +16,13 @@ use self::feed::Counts;
 pub use self::report::{json, text};
 use crate::config::Problem;
 use crate::intake::rules::IntakeRules;
-use crate::model::alert::Alert;
+use crate::model::Text;
+use crate::model::alert::{Alert, AlertState};
 use crate::model::effect::Effect;
 use crate::model::money::Nanos;
-use crate::model::partial::ShardRecord;
+use crate::model::partial::{Said, ShardRecord};
 use crate::model::time::Timestamp;
+use crate::model::violation::Violation;
 use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
 
@@ -31,7 +34,7 @@ pub struct Told {
     /// Money above normal when it was first told.
     pub excess_at_first: Nanos,
     /// State and time of each revision.
-    pub life: Vec<(crate::model::alert::AlertState, Timestamp)>,
+    pub life: Vec<(AlertState, Timestamp)>,
 }
 
 /// All that came out.
@@ -42,8 +45,20 @@ pub struct Backtest {
     pub late: u64,
     /// In the order in which they opened.
     pub alerts: Vec<Told>,
+    pub violations: Vec<Broken>,
+    /// Events that policies did not just let pass.
+    pub verdicts: BTreeMap<(Text, Said), u64>,
     /// First and last event time.
     pub span: Option<(Timestamp, Timestamp)>,
+}
+
+/// One violation with its life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// As it was last written.
+    pub violation: Violation,
+    /// State and time of each revision.
+    pub life: Vec<(AlertState, Timestamp)>,
 }
 
 /// # Errors
@@ -63,12 +78,16 @@ pub struct Replay<'a> {
     span: Option<(Timestamp, Timestamp)>,
     order: Vec<String>,
     alerts: BTreeMap<String, Told>,
+    broken: Vec<String>,
+    violations: BTreeMap<String, Broken>,
+    verdicts: BTreeMap<(Text, Said), u64>,
 }
 
 impl<'a> Replay<'a> {
     pub fn new(rules: &'a WatchRules) -> Replay<'a> {
         let shard = Shard::new(0, 1, rules);
-        Replay { rules, shard, offset: 0, late: 0, span: None, order: Vec::new(), alerts: BTreeMap::new() }
+        let (alerts, violations, verdicts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Replay { rules, shard, offset: 0, late: 0, span: None, order: Vec::new(), alerts, broken: Vec::new(), violations, verdicts }
     }
 
     /// `time`: when it was appended.
@@ -78,9 +97,14 @@ impl<'a> Replay<'a> {
         self.late += late.map(|partial| partial.events).sum::<u64>();
         self.span = Some((self.span.map_or(time, |(first, _)| first), time));
         for effect in self.shard.apply_whole(record, self.offset, time, self.rules) {
-            if let Effect::Alert(alert) = effect {
-                self.tell(*alert);
+            match effect {
+                Effect::Alert(alert) => self.tell(*alert),
+                Effect::Violation(violation) => self.tell_violation(*violation),
+                _ => {}
             }
+        }
+        for (key, events) in self.shard.take_verdicts() {
+            *self.verdicts.entry(key).or_default() += events;
         }
         self.offset += 1;
     }
@@ -99,9 +123,24 @@ impl<'a> Replay<'a> {
         }
     }
 
+    fn tell_violation(&mut self, violation: Violation) {
+        let moment = (violation.state, violation.decided_at);
+        match self.violations.get_mut(&violation.id) {
+            Some(broken) => {
+                broken.life.push(moment);
+                broken.violation = violation;
+            }
+            None => {
+                self.broken.push(violation.id.clone());
+                self.violations.insert(violation.id.clone(), Broken { life: vec![moment], violation });
+            }
+        }
+    }
+
     pub fn end(mut self) -> Backtest {
         let alerts = self.order.iter().filter_map(|id| self.alerts.remove(id)).collect();
-        Backtest { counts: Counts::default(), late: self.late, alerts, span: self.span }
+        let violations = self.broken.iter().filter_map(|id| self.violations.remove(id)).collect();
+        Backtest { counts: Counts::default(), late: self.late, alerts, violations, verdicts: self.verdicts, span: self.span }
     }
 }
 

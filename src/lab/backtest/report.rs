@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::score::Score;
-use super::{Backtest, Told};
-use crate::model::alert::Cause;
+use super::{Backtest, Broken, Told};
+use crate::model::alert::{AlertState, Cause};
+use crate::model::partial::Said;
 
 pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
     let mut report = json!({
         "alerts": backtest.alerts.iter().map(alert).collect::<Vec<Value>>(),
-        "violations": [],
+        "violations": backtest.violations.iter().map(violation).collect::<Vec<Value>>(),
         "events": {
             "read": backtest.counts.read,
             "rejected": backtest.counts.rejected,
@@ -21,6 +22,27 @@ pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
         report["score"] = score.json();
     }
     report
+}
+
+fn violation(broken: &Broken) -> Value {
+    let violation = &broken.violation;
+    json!({
+        "id": violation.id,
+        "incident_id": violation.incident_id,
+        "state": violation.state.as_str(),
+        "policy": violation.policy,
+        "severity": violation.severity.as_str(),
+        "team": violation.team,
+        "subject": violation.subject,
+        "detected_at": violation.detected_at,
+        "closed_at": violation.closed_at,
+        "evidence": violation.evidence,
+        "message": violation.message,
+        "count": violation.count,
+        "amount": violation.amount.map(|amount| amount.to_string()),
+        "currency": violation.currency.map(|currency| currency.as_str().to_string()),
+        "revisions": broken.life.len(),
+    })
 }
 
 fn alert(told: &Told) -> Value {
@@ -80,8 +102,41 @@ pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
         let life: Vec<String> = told.life.iter().map(|(state, time)| format!("{} {time}", state.as_str())).collect();
         text.push_str(&format!("  {}\n", life.join(" > ")));
     }
+    violations_text(backtest, &mut text);
     if let Some(score) = score {
         text.push_str(&score.text());
     }
     text
+}
+
+/// Nothing where no policies are set up.
+fn violations_text(backtest: &Backtest, text: &mut String) {
+    if backtest.violations.is_empty() && backtest.verdicts.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{} violations\n", backtest.violations.len()));
+    for Broken { violation, life } in &backtest.violations {
+        let money = match (violation.amount, violation.currency) {
+            (Some(amount), Some(currency)) => format!(", {amount} {}", currency.as_str()),
+            _ => String::new(),
+        };
+        text.push_str(&format!(
+            "\n{} {} {}: {}\n  {}, {} events{money}\n  {}\n",
+            violation.detected_at,
+            violation.severity.as_str(),
+            violation.policy,
+            violation.message,
+            violation.subject,
+            violation.count,
+            violation.id
+        ));
+        // Updates are one an hour; how many there were is enough.
+        let news = life.iter().filter(|(state, _)| *state != AlertState::Updated);
+        let life_text: Vec<String> = news.map(|(state, time)| format!("{} {time}", state.as_str())).collect();
+        text.push_str(&format!("  {} ({} revisions)\n", life_text.join(" > "), life.len()));
+    }
+    let others = backtest.verdicts.iter().filter(|((_, said), _)| *said != Said::Violates);
+    for ((policy, said), events) in others {
+        text.push_str(&format!("{policy}: {} for {events} events\n", said.as_str()));
+    }
 }

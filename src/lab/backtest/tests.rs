@@ -30,7 +30,11 @@ fn events(hours: i64, factor: impl Fn(&str, i64) -> f64) -> Vec<String> {
 }
 
 fn backtest(lines: &[String]) -> Backtest {
-    let loaded = config::load_text("test", "", std::path::Path::new(""), std::iter::empty()).unwrap();
+    backtest_with("", lines)
+}
+
+fn backtest_with(settings: &str, lines: &[String]) -> Backtest {
+    let loaded = config::load_text("test", settings, std::path::Path::new(""), std::iter::empty()).unwrap();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.join("\n").as_bytes()).unwrap();
     run(&[file.path().to_path_buf()], &loaded.intake, &loaded.watch, Timestamp(START + 90 * 24 * HOUR)).unwrap()
@@ -96,4 +100,183 @@ fn a_spike_is_found_named_and_scored() {
     assert_eq!(report["events"]["read"], lines.len());
     assert_eq!(report["score"]["kinds"]["spend_spike"]["found"], 1);
     assert!(text(&result, Some(&found)).contains("1 alerts"));
+}
+
+/// The policies as they are shipped, over usage, resources and activity.
+#[test]
+fn violations_stand_in_the_report_with_their_lives() {
+    let line = |topic: &str, id: &str, hour: i64, change: serde_json::Value| {
+        let at = Timestamp(START + hour * HOUR + 1_000);
+        let mut event = serde_json::json!({"event_id": id, "source": "s", "event_time": at, "team": "search"});
+        event.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        serde_json::json!({ "topic": topic, "value": event }).to_string()
+    };
+    let usage = |id: &str, hour, provider: &str| {
+        let change = serde_json::json!({
+            "meter": "llm.tokens", "provider": provider, "model": "m", "environment": "dev", "quantity": 1, "cost": "1.5", "currency": "USD",
+        });
+        line("usage-events", id, hour, change)
+    };
+    let lines = [
+        usage("u-1", 0, "deepseek"),
+        line("resource-events", "r-1", 0, serde_json::json!({"resource_id": "gpu-1", "state": "running"})),
+        line("resource-events", "r-2", 0, serde_json::json!({"resource_id": "gpu-2", "state": "running", "owner": "ann"})),
+        line("activity-events", "a-1", 1, serde_json::json!({"action": "egress", "destination": "api.deepseek.com", "actor": "ann"})),
+        line("activity-events", "a-2", 1, serde_json::json!({"action": "deployment", "model": "m-7", "region": "ap-northeast-1"})),
+        line("activity-events", "a-3", 2, serde_json::json!({"action": "model_registered", "model": "m-7", "origin_region": "eu-west-1"})),
+        usage("u-2", 3, "deepseek"),
+        usage("u-3", 4, "openai"),
+        usage("u-4", 30, "openai"),
+    ];
+    let settings = concat!("version = 1\n[policies]\ndir = '", env!("CARGO_MANIFEST_DIR"), "/config/policies'\n");
+    let result = backtest_with(settings, &lines);
+    let report = json(&result, None);
+    let of = |violation: &serde_json::Value| ["policy", "subject", "state"].map(|field| violation[field].as_str().unwrap().to_string());
+    let told: Vec<[String; 3]> = report["violations"].as_array().unwrap().iter().map(of).collect();
+    let expected = [
+        ["approved-provider", "provider=deepseek", "resolved"],
+        ["owner-tag", "resource_id=gpu-1", "resolved"],
+        ["shadow-ai-egress", "provider=deepseek", "resolved"],
+        ["eu-trained-model-in-asia", "model=m-7;region=ap-northeast-1", "open"],
+    ];
+    assert_eq!(told, expected);
+    let first = &report["violations"][0];
+    assert_eq!((&first["amount"], &first["count"], &first["revisions"]), (&"3".into(), &2.into(), &3.into()), "{first}");
+    let shown = text(&result, None);
+    assert!(shown.contains("4 violations") && shown.contains("search uses deepseek, which is not an approved provider"), "{shown}");
+    assert!(shown.contains("eu-trained-model-in-asia: indeterminate for 1 events"), "{shown}");
+}
+
+/// Usage every ten minutes; `make` says what else the event has.
+fn usage(hours: std::ops::Range<i64>, project: &str, make: impl Fn(i64) -> serde_json::Value) -> Vec<(i64, String)> {
+    let event = |slot: i64| {
+        let at = START + slot * HOUR / 6 + 1_000;
+        let mut event = serde_json::json!({
+            "event_id": format!("{project}-{slot}"), "source": "gateway", "event_time": Timestamp(at), "meter": "llm.tokens", "team": "search",
+            "project": project, "model": "m", "provider": "openai", "requests": 100, "input_tokens": 100_000, "output_tokens": 10_000,
+            "cost": "2.00", "currency": "USD",
+        });
+        let more = make(slot / 6);
+        for (name, value) in more.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        (at, serde_json::json!({ "topic": "usage-events", "value": event }).to_string())
+    };
+    (hours.start * 6..hours.end * 6).map(event).collect()
+}
+
+/// Hourly samples of a cluster.
+fn samples(hours: i64, id: &str, make: impl Fn(i64) -> serde_json::Value) -> Vec<(i64, String)> {
+    let event = |hour: i64| {
+        let at = START + hour * HOUR + 2_000;
+        let mut event = serde_json::json!({
+            "event_id": format!("{id}-{hour}"), "source": "inventory", "event_time": Timestamp(at), "resource_id": id,
+            "resource_type": "gpu_cluster", "state": "running", "team": "search", "hourly_cost": "30.00", "currency": "USD", "owner": "ann",
+        });
+        let more = make(hour);
+        for (name, value) in more.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        (at, serde_json::json!({ "topic": "resource-events", "value": event }).to_string())
+    };
+    (0..hours).map(event).collect()
+}
+
+/// A day's bill, the morning after.
+fn bill(day: i64, team: &str, provider: &str, cost: &str) -> (i64, String) {
+    let at = START + (day * 24 + 30) * HOUR;
+    let start = START + day * 24 * HOUR;
+    let row = serde_json::json!({
+        "BilledCost": cost, "EffectiveCost": cost, "BillingCurrency": "USD", "ChargeCategory": "Usage", "ServiceName": "API",
+        "ServiceProviderName": provider, "ChargePeriodStart": Timestamp(start), "ChargePeriodEnd": Timestamp(start + 24 * HOUR),
+        "BillingPeriodStart": "2026-03-01T00:00:00Z", "Tags": format!("{{\"team\":\"{team}\"}}"),
+    });
+    let event = serde_json::json!({
+        "event_id": format!("{team}-{provider}-{day}"), "source": "focus", "event_time": Timestamp(at), "line_id": format!("{team}-{provider}-{day}"),
+        "row": row,
+    });
+    (at, serde_json::json!({ "topic": "billing-events", "value": event }).to_string())
+}
+
+/// Kinds and resources or projects of the matters that were told of.
+fn matters(config: &str, mut events: Vec<(i64, String)>) -> Vec<String> {
+    events.sort();
+    let config = format!("version = 1\n[[attribution]]\ntags = {{ team = \"*\" }}\nteam_from_tag = \"team\"\n{config}");
+    let loaded = config::load_text("test", &config, std::path::Path::new(""), std::iter::empty()).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(events.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n").as_bytes()).unwrap();
+    let result = run(&[file.path().to_path_buf()], &loaded.intake, &loaded.watch, Timestamp(START + 90 * 24 * HOUR)).unwrap();
+    assert_eq!(result.counts.rejected, 0, "{:?}", result.counts);
+    let told = result.alerts.iter().filter(|told| told.alert.kind.is_matter());
+    let named =
+        |told: &Told| ["resource_id", "project", "budget", "provider"].iter().find_map(|name| told.alert.dimensions.get(*name)).cloned();
+    told.map(|told| format!("{} {}", told.alert.kind.as_str(), named(told).unwrap_or_default())).collect()
+}
+
+/// From events to alerts: each kind of waste and of missing money, and beside each the twin that must stay silent.
+#[test]
+fn what_is_wasted_or_missing_is_told_and_its_twin_is_not() {
+    let json = |value: serde_json::Value| value;
+    let waste = [
+        samples(60, "idle", |hour| serde_json::json!({ "utilization": if hour < 20 { 0.6 } else { 0.01 }, "requests": 0 })),
+        samples(60, "forgotten", |_| serde_json::json!({ "utilization": 0.0 })),
+        samples(
+            60,
+            "orphan",
+            |hour| serde_json::json!({ "utilization": if hour < 50 { 0.5 } else { 0.0 }, "owner": (hour < 50).then_some("ann") }),
+        ),
+        samples(200, "endpoint", |_| serde_json::json!({ "resource_type": "endpoint", "requests": 0 })),
+        samples(200, "disk", |_| serde_json::json!({ "resource_type": "disk", "state": "unattached" })),
+        // Twins: low but real, idle at night, stopped and free, owner gone but busy, nobody knows, one request a day, attached.
+        samples(200, "low", |hour| serde_json::json!({ "utilization": 0.02, "requests": hour % 5 })),
+        samples(200, "night", |hour| serde_json::json!({ "utilization": if hour % 24 < 12 { 0.0 } else { 0.6 } })),
+        samples(200, "stopped", |_| serde_json::json!({ "utilization": 0.0, "state": "stopped", "hourly_cost": "0.00" })),
+        samples(200, "unowned", |hour| serde_json::json!({ "utilization": 0.5, "owner": (hour < 50).then_some("ann") })),
+        samples(200, "unknown", |_| serde_json::json!({})),
+        samples(200, "daily", |hour| serde_json::json!({ "resource_type": "endpoint", "requests": i64::from(hour % 24 == 0) })),
+        samples(200, "attached", |_| serde_json::json!({ "resource_type": "disk", "state": "attached" })),
+    ];
+    let mut told = matters("", waste.concat());
+    told.sort();
+    let expected = [
+        "forgotten_resource disk",
+        "forgotten_resource endpoint",
+        "forgotten_resource forgotten",
+        "idle_resource idle",
+        "orphaned_resource orphan",
+    ];
+    assert_eq!(told, expected);
+
+    let zero = usage(0..40, "zero", |hour| json(if hour < 30 { serde_json::json!({}) } else { serde_json::json!({ "cost": "0" }) }));
+    let house = usage(0..40, "house", |_| serde_json::json!({ "cost": "0", "model": "house" }));
+    let silent = usage(0..40, "streams", |hour| {
+        json(if hour < 30 { serde_json::json!({}) } else { serde_json::json!({ "cost": "0", "input_tokens": 0, "output_tokens": 0 }) })
+    });
+    let unpriced = usage(30..40, "unpriced", |_| serde_json::json!({ "cost": null, "model": "brand-new", "provider": "nobody" }));
+    let mut told = matters("", [zero, house, silent, unpriced].concat());
+    told.sort();
+    assert_eq!(told, ["missing_money streams", "missing_money unpriced", "missing_money zero"]);
+
+    let steady = |to| usage(0..to, "steady", |_| serde_json::json!({}));
+    let clock = usage(0..200, "clock", |_| serde_json::json!({ "provider": "mistral", "team": "ads" }));
+    assert_eq!(matters("", [steady(180), clock.clone()].concat()), ["provider_silent openai"]);
+    assert_eq!(matters("", [steady(200), clock].concat()), [""; 0]);
+}
+
+#[test]
+fn bills_are_held_against_the_estimate_and_budgets_against_both() {
+    // 288 USD a day.
+    let steady = || usage(0..16 * 24, "steady", |_| serde_json::json!({}));
+    let bills = |odd: &str| -> Vec<(i64, String)> {
+        (0..12).map(|day| bill(day, "search", "OpenAI", if day == 9 { odd } else { "259.20" })).collect()
+    };
+    assert_eq!(matters("", [steady(), bills("600.00")].concat()), ["bill_mismatch openai"]);
+    assert_eq!(matters("", [steady(), bills("259.20")].concat()), [""; 0], "a tenth less every day");
+    assert_eq!(
+        matters("", [steady(), vec![bill(3, "ads", "OpenAI", "90.00"), bill(3, "ads", "Amazon Web Services", "900.00")]].concat()),
+        ["unseen_spend openai"]
+    );
+    let budget = |amount: &str| format!("[[budget]]\nname = \"all\"\nteam = \"search\"\namount = \"{amount}\"\n");
+    assert_eq!(matters(&budget("5000.00"), steady()), ["budget all"]);
+    assert_eq!(matters(&budget("50000.00"), steady()), [""; 0]);
 }

@@ -4,6 +4,7 @@ use crate::model::alert::{Alert, AlertState};
 use crate::model::hash::hash128;
 use crate::model::rollup::SpendRollup;
 use crate::model::time::Timestamp;
+use crate::model::violation::Violation;
 
 /// How the value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,16 @@ pub fn cloud_event_headers_alert(alert: &Alert, envelope: &Envelope<'_>) -> Vec<
 
 pub fn alert_ce_type(state: AlertState) -> String {
     format!("io.tollgate.alert.{}.v1", state.as_str())
+}
+
+pub fn cloud_event_headers_violation(violation: &Violation, envelope: &Envelope<'_>) -> Vec<(String, String)> {
+    let event = CloudEvent {
+        id: format!("{}#{}", violation.id, violation.revision),
+        kind: format!("io.tollgate.violation.{}.v1", violation.state.as_str()),
+        time: violation.decided_at,
+        subject: &violation.team,
+    };
+    cloud_event_headers(event, envelope)
 }
 
 pub fn cloud_event_headers_rollup(rollup: &SpendRollup, envelope: &Envelope<'_>) -> Vec<(String, String)> {

@@ -14,6 +14,7 @@ use super::confluent::confluent_unframe;
 use super::schema::{NamedSchema, SchemaName, schema, schemas};
 use crate::model::alert::Alert;
 use crate::model::rollup::SpendRollup;
+use crate::model::violation::Violation;
 
 /// Writer and reader of one of our own schemas; building them resolves names, so it is done once.
 struct Codec {
@@ -116,6 +117,36 @@ pub fn alert_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<Aler
     let framing = || WireError::Avro { schema: "alert", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
     let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
     alert_from_avro(payload, None)
+}
+
+pub fn violation_to_avro(violation: &Violation) -> Result<Vec<u8>, WireError> {
+    to_avro(SchemaName::Violation, violation)
+}
+
+/// `writer`: see [`from_avro`].
+pub fn violation_from_avro(payload: &[u8], writer: Option<&Schema>) -> Result<Violation, WireError> {
+    from_avro(SchemaName::Violation, payload, writer)
+}
+
+pub fn violation_to_json(violation: &Violation) -> Result<Vec<u8>, WireError> {
+    to_json(SchemaName::Violation, violation)
+}
+
+pub fn violation_from_json(text: &[u8]) -> Result<Violation, WireError> {
+    from_json(SchemaName::Violation, text)
+}
+
+/// As [`alert_of_record`].
+///
+/// # Errors
+/// Neither JSON nor Avro, or of a later version.
+pub fn violation_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<Violation, WireError> {
+    if content_type.is_some_and(|form| form == b"application/json") {
+        return violation_from_json(value);
+    }
+    let framing = || WireError::Avro { schema: "violation", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
+    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
+    violation_from_avro(payload, None)
 }
 
 pub fn rollup_to_avro(rollup: &SpendRollup) -> Result<Vec<u8>, WireError> {

@@ -55,6 +55,8 @@ fn watch_rules(revision: u64) -> WatchRules {
         },
         overrides: Vec::new(),
         teams: Vec::new(),
+        policies: std::sync::Arc::default(),
+        matters: Default::default(),
     }
 }
 
@@ -70,6 +72,7 @@ fn intake_rules(window: u64) -> IntakeRules {
         attribution: Vec::new(),
         sources: Vec::new(),
         prices: PriceBook::default(),
+        policies: std::sync::Arc::default(),
     }
 }
 
@@ -92,6 +95,7 @@ pub fn setups() -> &'static [Setup] {
             source: "/tollgate".to_string(),
             alert_schema: 0,
             rollup_schema: 0,
+            violation_schema: 0,
             largest_record: 1_000_000,
         },
         most_shard_lag: i64::MAX,

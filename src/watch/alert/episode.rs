@@ -93,12 +93,10 @@ impl Episode {
 /// The channel that an episode is measured on.
 pub(crate) fn channel_of(kind: AlertKind) -> Channel {
     match kind {
-        AlertKind::SpendSpike | AlertKind::Runaway | AlertKind::PriceChange | AlertKind::ModelSwitch | AlertKind::SpendMoved => {
-            Channel::Bucket
-        }
         AlertKind::SpendDrop => Channel::Below,
         AlertKind::Sustained => Channel::Hours,
         AlertKind::LevelShift => Channel::Level,
+        _ => Channel::Bucket,
     }
 }
 

@@ -12,7 +12,6 @@ use super::episode::{Episode, HourExcess, emit};
 use super::{drop, ramp, words};
 use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
 use crate::model::effect::Effect;
-use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::time::{HOUR_MS, Hour, Timestamp};
@@ -146,6 +145,8 @@ pub(super) fn class(kind: AlertKind) -> u8 {
         AlertKind::PriceChange | AlertKind::ModelSwitch => 1,
         AlertKind::SpendMoved => 2,
         AlertKind::SpendDrop => 3,
+        // A matter is no episode.
+        _ => 4,
     }
 }
 
@@ -157,16 +158,16 @@ fn new_episode(account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<
     let onset = trigger.onset(hour);
     let scope = trigger.judged.scope.clone();
     let kind = trigger.kind();
-    let digest = hash128(&[
-        account.team.as_bytes(),
+    let scope_name = scope.to_string();
+    let about: [&[u8]; 5] = [
         account.measure.as_str().as_bytes(),
         account.currency.as_str().as_bytes(),
         kind.as_str().as_bytes(),
-        scope.to_string().as_bytes(),
+        scope_name.as_bytes(),
         &onset.0.to_be_bytes(),
-    ]);
+    ];
     Episode {
-        id: format!("{}/{digest:032x}", account.team),
+        id: super::id(&account.team, &about),
         scope,
         kind,
         state: AlertState::Open,

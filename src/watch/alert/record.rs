@@ -25,10 +25,8 @@ const CRITICAL_RUNAWAY: f64 = 4.0;
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
         AlertKind::SpendMoved | AlertKind::SpendDrop => return Severity::Info,
-        AlertKind::SpendSpike | AlertKind::Sustained | AlertKind::LevelShift | AlertKind::PriceChange | AlertKind::ModelSwitch => {
-            (limits.least_excess, CRITICAL_SPIKE)
-        }
         AlertKind::Runaway => (limits.runaway_floor, CRITICAL_RUNAWAY),
+        _ => (limits.least_excess, CRITICAL_SPIKE),
     };
     if to_units(episode.excess()) >= factor * to_units(gate) { Severity::Critical } else { Severity::Warning }
 }
@@ -183,7 +181,7 @@ fn project(episode: &Episode, burn_rate: Nanos, from: Timestamp, zone: &jiff::tz
     episode.excess().saturating_add(more)
 }
 
-fn month_end(at: Timestamp, zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
+pub(crate) fn month_end(at: Timestamp, zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
     let local = jiff::Timestamp::from_millisecond(at.0).ok()?.to_zoned_datetime(zone.clone());
     let next = local.date().last_of_month().tomorrow().ok()?.to_zoned_datetime(zone.clone()).ok()?;
     Some(Timestamp(next.timestamp().as_millisecond()))

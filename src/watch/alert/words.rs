@@ -121,8 +121,12 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         AlertKind::PriceChange => steps.push("Check the provider's price list and your contract, or move to a cheaper model.".into()),
         AlertKind::ModelSwitch => steps.push("Ask who changed the model, and whether the dearer one is worth it.".into()),
         AlertKind::SpendMoved => steps.push("Nothing to do, unless budgets go by project: then move the budget, too.".into()),
+        // Has steps of its own, which the policy names.
+        AlertKind::PolicyViolation => {}
         AlertKind::SpendSpike | AlertKind::Sustained => steps
             .push("If it is wanted, say so in the config: a higher least_excess for this team or project, for as long as it lasts.".into()),
+        // A matter has steps of its own.
+        _ => {}
     }
     if *account.team == *UNATTRIBUTED {
         steps.push("Nobody owns this usage: add an [[attribution]] rule for its source, account or tags.".into());

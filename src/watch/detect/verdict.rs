@@ -67,7 +67,10 @@ pub fn judge(baseline: &Baseline, expectation: &Expectation, actual: f64, thresh
         if surprise > strangest.0 {
             strangest = (surprise, channel);
         }
-        let exceeds = surprise > 0.0 && actual >= bound_on(baseline, expectation, channel, needed, thresholds);
+        // Most buckets end at the gates that cost nothing.
+        let exceeds = surprise > 0.0
+            && actual >= gates_on(baseline, expectation, channel, thresholds)
+            && actual >= improbable_on(baseline, expectation, channel, needed);
         if exceeds && firing.is_none_or(|(known, _)| surprise > known) {
             firing = Some((surprise, channel));
         }
@@ -157,11 +160,21 @@ pub fn share_of_buckets(thresholds: &Thresholds, series_in_team: f64, buckets_pe
 
 /// The smallest sum that passes all gates on a channel.
 fn bound_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, needed: f64, thresholds: &Thresholds) -> f64 {
+    gates_on(baseline, expectation, channel, thresholds).max(improbable_on(baseline, expectation, channel, needed))
+}
+
+/// The smallest sum that is so surprising on a channel.
+fn improbable_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, needed: f64) -> f64 {
+    let gauge = &expectation.gauges[channel as usize];
+    if gauge.is_silent() { f64::INFINITY } else { gauge.value_at(baseline.distance(channel, needed)) }
+}
+
+/// The smallest sum that is a multiple of what is normal, and real money, on a channel.
+fn gates_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, thresholds: &Thresholds) -> f64 {
     let gauge = &expectation.gauges[channel as usize];
     if gauge.is_silent() {
         return f64::INFINITY;
     }
-    let improbable = gauge.value_at(baseline.distance(channel, needed));
     let caution = match expectation.stage {
         Stage::New | Stage::FirstDay => FIRST_DAY_CAUTION,
         Stage::FirstWeeks if baseline.pace().hours(expectation.hours_seen) < FIRST_WEEK_HOURS => FIRST_WEEK_CAUTION,
@@ -169,7 +182,7 @@ fn bound_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, ne
     };
     let multiple = gauge.ratio.0 + caution * thresholds.least_ratio * gauge.ratio.1;
     let costly = gauge.worth.0 + gauge.worth.1 * units(thresholds.least_excess);
-    improbable.max(multiple).max(costly)
+    multiple.max(costly)
 }
 
 /// What lasts is measured from what the calendar says, a level from the reference; believed forecasts have followed both by then.

@@ -142,6 +142,10 @@ impl Restorer {
                 let book = from_payload(payload)?;
                 Arc::make_mut(&mut self.shard.books).insert(team, book);
             }
+            StateKey::Violation(key) => self.shard.violations.put(key, Some(from_payload(payload)?)),
+            StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
+            StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(from_payload(payload)?)),
+            StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
         }
         Ok(())
     }
@@ -259,6 +263,10 @@ impl Restorer {
             StateKey::Book(team) => {
                 Arc::make_mut(&mut self.shard.books).remove(&team);
             }
+            StateKey::Violation(key) => self.shard.violations.put(key, None),
+            StateKey::Policies => self.shard.violations.put_judged_by(0),
+            StateKey::Model(team, model) => self.shard.violations.put_model((team, model), None),
+            StateKey::Matter(key) => self.shard.matters.delete(&key),
         }
     }
 

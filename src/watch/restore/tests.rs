@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::activity::ActivityEvent;
 use crate::model::effect::{Effect, StateChange};
 use crate::model::leaf::Leaf;
-use crate::model::partial::{Marker, Partial, Source, UserCost};
+use crate::model::money::{Currency, Nanos};
+use crate::model::partial::{Marker, Partial, ShardEvent, Source, UserCost};
+use crate::model::resource::ResourceSample;
 use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
+use crate::policy::Policy;
+use crate::policy::fields::Subject;
+use crate::policy::stream::tests::{policy, policy_over, stream};
 use crate::watch::tests::{START, partial, rules};
 
 const RECORDS: u64 = 200;
@@ -71,9 +77,43 @@ fn log(seed: u64) -> Vec<Logged> {
         let source = Source { topic: "usage-events".into(), partition: dice.below(2) as i32 };
         let marker = Marker { source, watermark: newest, idle, partitions_of_topic: 2 };
         let markers = if dice.one_in(4) { Vec::new() } else { vec![marker] };
-        log.push(Logged { offset, append_time: now, record: ShardRecord { partials, markers, events: Vec::new() } });
+        let events = (0..dice.below(3)).map(|_| happened(&mut dice, now)).collect();
+        log.push(Logged { offset, append_time: now, record: ShardRecord { partials, markers, events } });
     }
     log
+}
+
+/// A machine with an owner or without, a model that is registered, deployed, approved and undeployed in any order; some of it twice.
+fn happened(dice: &mut Dice, now: Timestamp) -> ShardEvent {
+    let event_time = now.plus_ms(-(dice.below(180) as i64) * MINUTE_MS);
+    let (event_id, team) = (format!("e-{}", dice.below(200)).as_str().into(), (*dice.of(&["ads", "search"])).into());
+    let region = Some((*dice.of(&["eu-central-1", "ap-northeast-1", "global"])).into());
+    if dice.one_in(2) {
+        let owner = dice.one_in(2).then(|| "ann".into());
+        let (hourly_cost, currency) = (Some(Nanos::from_units(3)), Some(Currency::USD));
+        let resource_id = Some(format!("gpu-{}", dice.below(3)).as_str().into());
+        let sample =
+            ResourceSample { event_id, event_time, team, region, owner, hourly_cost, currency, resource_id, ..ResourceSample::default() };
+        return ShardEvent::Resource(Box::new(sample));
+    }
+    let action: &str = *dice.of(&["deployment", "deployment", "undeployment", "model_registered", "approval", "egress"]);
+    let origin_region = (action == "model_registered").then(|| (*dice.of(&["eu-west-1", "us-east-1"])).into());
+    let approval = (action == "approval").then(|| "RV-1".into());
+    let expires_at = dice.one_in(2).then(|| now.plus_ms(200 * MINUTE_MS));
+    let (action, model) = (Some(action.into()), Some((*dice.of(&["small", "large"])).into()));
+    let activity = ActivityEvent {
+        event_id,
+        event_time,
+        team,
+        region,
+        action,
+        model,
+        origin_region,
+        approval,
+        expires_at,
+        ..ActivityEvent::default()
+    };
+    ShardEvent::Activity(Box::new(activity))
 }
 
 fn amount(dice: &mut Dice, now: Minute, spiking: bool) -> Partial {
@@ -121,7 +161,22 @@ impl Changelog {
 }
 
 fn rules_of(seed: u64) -> WatchRules {
-    WatchRules { series_per_team: if seed.is_multiple_of(2) { 14 } else { 1_000 }, ..rules() }
+    // Forbids what half of all usage is, some of it for a time only, so that violations come and go.
+    let until = Some(START.start().plus_ms(5 * 60 * MINUTE_MS));
+    let all = vec![
+        policy("large", "model == 'large'"),
+        Policy { until, ..policy("crawling", "project == 'crawler'") },
+        policy_over(Subject::Usage, "trained", "'EEA' in origin_blocs", Some("has(usage.approval)")),
+        policy_over(Subject::Resource, "owner", "!has(resource.owner)", None),
+        policy_over(
+            Subject::Activity,
+            "asia",
+            "action == 'deployment' && 'EEA' in origin_blocs && 'ASIA' in blocs",
+            Some("has(activity.approval)"),
+        ),
+    ];
+    let series_per_team = if seed.is_multiple_of(2) { 14 } else { 1_000 };
+    WatchRules { series_per_team, policies: stream(all, Vec::new()), ..rules() }
 }
 
 /// Without commits, crashes or slices.

@@ -148,6 +148,7 @@ fn future(mut shard: Shard, fleet: &Fleet, rules: &WatchRules) -> Vec<Effect> {
 fn put(effect: Effect, outputs: &mut Outputs) {
     let (place, json) = match effect {
         Effect::Alert(alert) => ((alert.id.clone(), u64::from(alert.revision)), wire::alert_to_json(&alert)),
+        Effect::Violation(violation) => ((violation.id.clone(), violation.revision), wire::violation_to_json(&violation)),
         Effect::Rollup(rollup) => ((wire::rollup_id(&rollup), u64::from(rollup.revision)), wire::rollup_to_json(&rollup)),
         Effect::RollupSupplement { shard, number, rollup } => {
             ((format!("{}/late/{shard}-{number}", wire::rollup_id(&rollup)), 0), wire::rollup_to_json(&rollup))

@@ -7,27 +7,34 @@ use super::WireError;
 use crate::model::Text;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source, UserCost};
+use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The newest version: it has events behind the markers. Without events a record is written as version 1, which a program that is one
-/// release older reads as well, so that a rolling upgrade is one.
-pub const SHARD_FORMAT_VERSION: u8 = 2;
+/// The newest version: partials end with what policies said. Version 2 knew no policies and had events behind the markers, version 1 had
+/// no events. A record is written in the lowest version that holds it, which a program that is a release older reads as well, so that a
+/// rolling upgrade is one.
+pub const SHARD_FORMAT_VERSION: u8 = 3;
+const WITHOUT_HITS: u8 = 2;
 const WITHOUT_EVENTS: u8 = 1;
 
 const MAGIC: u8 = b'T';
 const HEADER_LENGTH: usize = 6;
 
 pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
-    let mut out = Writer { bytes: Vec::with_capacity(HEADER_LENGTH + 192 * record.partials.len() + 64 * record.markers.len() + 2) };
+    let version = match (record.partials.iter().any(|partial| !partial.hits.is_empty()), record.events.is_empty()) {
+        (true, _) => SHARD_FORMAT_VERSION,
+        (false, false) => WITHOUT_HITS,
+        (false, true) => WITHOUT_EVENTS,
+    };
+    let mut out =
+        Writer { version, bytes: Vec::with_capacity(HEADER_LENGTH + 192 * record.partials.len() + 64 * record.markers.len() + 2) };
     out.bytes.extend_from_slice(&[0; HEADER_LENGTH]);
     out.array(&record.partials, Writer::partial)?;
     out.array(&record.markers, Writer::marker)?;
-    let version = if record.events.is_empty() { WITHOUT_EVENTS } else { SHARD_FORMAT_VERSION };
     if version > WITHOUT_EVENTS {
         out.array(&record.events, Writer::event)?;
     }
-    let Writer { mut bytes } = out;
+    let Writer { mut bytes, .. } = out;
     let checksum = crc32fast::hash(bytes.get(HEADER_LENGTH..).unwrap_or_default()).to_le_bytes();
     if let Some(header) = bytes.first_chunk_mut::<HEADER_LENGTH>() {
         let [a, b, c, d] = checksum;
@@ -61,7 +68,7 @@ pub fn decode_shard_record(bytes: &[u8]) -> Result<ShardRecord, WireError> {
 }
 
 fn decode_payload(payload: &[u8], version: u8) -> Result<ShardRecord, WireError> {
-    let mut reader = Reader { rest: payload };
+    let mut reader = Reader { rest: payload, version };
     let mut seen = Seen::new();
     let partials = reader.array("partials", |reader| reader.partial(&mut seen))?;
     let markers = reader.array("markers", |reader| reader.marker(&mut seen))?;
@@ -75,6 +82,8 @@ fn decode_payload(payload: &[u8], version: u8) -> Result<ShardRecord, WireError>
 
 struct Writer {
     bytes: Vec<u8>,
+    /// Format version of the record.
+    version: u8,
 }
 
 impl Writer {
@@ -105,7 +114,8 @@ impl Writer {
         self.count("tokens_reasoning", partial.tokens_reasoning)?;
         self.long(partial.last_event_time.0);
         self.long(partial.last_ingest_time.0);
-        self.array(&partial.users, Writer::user)
+        self.array(&partial.users, Writer::user)?;
+        if self.version > WITHOUT_HITS { self.array(&partial.hits, Writer::hit) } else { Ok(()) }
     }
 
     fn leaf(&mut self, leaf: &Leaf) -> Result<(), WireError> {
@@ -123,6 +133,18 @@ impl Writer {
     fn user(&mut self, user: &UserCost) -> Result<(), WireError> {
         self.text(&user.user)?;
         self.decimal("users.cost", user.cost)
+    }
+
+    fn hit(&mut self, hit: &PolicyHit) -> Result<(), WireError> {
+        self.text(&hit.policy)?;
+        self.long(match hit.said {
+            Said::Violates => 0,
+            Said::Exempt => 1,
+            Said::Indeterminate => 2,
+            Said::DryRun => 3,
+        });
+        self.count("hits.events", hit.events)?;
+        self.decimal("hits.cost", hit.cost)
     }
 
     fn marker(&mut self, marker: &Marker) -> Result<(), WireError> {
@@ -242,6 +264,8 @@ impl Seen {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    /// Format version of the record.
+    version: u8,
 }
 
 impl<'a> Reader<'a> {
@@ -288,6 +312,7 @@ impl<'a> Reader<'a> {
             last_event_time: Timestamp(self.long("last_event_time")?),
             last_ingest_time: Timestamp(self.long("last_ingest_time")?),
             users: self.array("users", Reader::user)?,
+            hits: if self.version > WITHOUT_HITS { self.array("hits", Reader::hit)? } else { Vec::new() },
         })
     }
 
@@ -310,6 +335,13 @@ impl<'a> Reader<'a> {
 
     fn user(&mut self) -> Result<UserCost, WireError> {
         Ok(UserCost { user: self.text("users.user")?.into(), cost: self.decimal("users.cost")? })
+    }
+
+    fn hit(&mut self) -> Result<PolicyHit, WireError> {
+        let policy = self.text("hits.policy")?.into();
+        let said = usize::try_from(self.long("hits.said")?).ok().and_then(|place| Said::ALL.get(place));
+        let said = *said.ok_or(WireError::Malformed("hits.said"))?;
+        Ok(PolicyHit { policy, said, events: self.count("hits.events")?, cost: self.decimal("hits.cost")? })
     }
 
     fn marker(&mut self, seen: &mut Seen) -> Result<Marker, WireError> {

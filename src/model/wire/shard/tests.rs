@@ -31,6 +31,7 @@ fn record() -> ShardRecord {
         last_event_time: Timestamp(1_770_000_000_000),
         last_ingest_time: Timestamp(-1),
         users: vec![UserCost { user: "ü-17".into(), cost: Nanos(5) }],
+        hits: vec![PolicyHit { policy: "owner-tag".into(), said: Said::Indeterminate, events: 3, cost: Nanos(7) }],
     };
     let source = Source { topic: "usage-events".into(), partition: 7 };
     let marker = Marker { source, watermark: Some(Timestamp(60_000)), idle: false, partitions_of_topic: 12 };
@@ -44,11 +45,16 @@ fn with_version(version: u8) -> Vec<u8> {
     bytes
 }
 
+/// Each in the lowest version that holds it.
 #[test]
 fn what_is_written_reads_back() {
-    for record in [record(), ShardRecord::default()] {
+    let mut unjudged = record();
+    unjudged.partials.iter_mut().for_each(|partial| partial.hits.clear());
+    let events = vec![ShardEvent::Resource(Box::default())];
+    let with_events = ShardRecord { events, ..unjudged.clone() };
+    for (record, version) in [(record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)] {
         let bytes = encode_shard_record(&record).unwrap();
-        assert_eq!(bytes[..2], [0x54, 1]);
+        assert_eq!(bytes[..2], [0x54, version]);
         assert_eq!(decode_shard_record(&bytes), Ok(record));
     }
 }
@@ -61,11 +67,11 @@ fn texts_of_neighbours_are_shared() {
 
 #[test]
 fn another_version_says_what_to_do() {
-    let newer = decode_shard_record(&with_version(3)).unwrap_err();
-    assert_eq!(newer.to_string(), "shard log record of format version 3; this program reads version 2: upgrade tollgate");
-    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 2 }));
+    let newer = decode_shard_record(&with_version(4)).unwrap_err();
+    assert_eq!(newer.to_string(), "shard log record of format version 4; this program reads version 3: upgrade tollgate");
+    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 3 }));
     // A version comes before all that it decides on: a newer form may be shorter or carry no checksum.
-    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 2 }));
+    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 3 }));
 }
 
 #[test]
@@ -90,13 +96,13 @@ fn a_malformed_payload_is_no_record() {
     let whole = encode_shard_record(&record()).unwrap();
     let payload = &whole[HEADER_LENGTH..];
     for length in 0..payload.len() {
-        assert!(matches!(decode_payload(&payload[..length], WITHOUT_EVENTS), Err(WireError::Malformed(_))), "{length} bytes");
+        assert!(matches!(decode_payload(&payload[..length], SHARD_FORMAT_VERSION), Err(WireError::Malformed(_))), "{length} bytes");
     }
     let huge_count = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 1, 2, 3];
     let lowest_count = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0];
     let eleven_byte_long = [0xff; 12];
-    for bytes in [&huge_count[..], &lowest_count, &eleven_byte_long, &[0, 0, 0]] {
-        assert!(matches!(decode_payload(bytes, WITHOUT_EVENTS), Err(WireError::Malformed(_))), "{bytes:?}");
+    for bytes in [&huge_count[..], &lowest_count, &eleven_byte_long, &[0, 0, 0, 0]] {
+        assert!(matches!(decode_payload(bytes, SHARD_FORMAT_VERSION), Err(WireError::Malformed(_))), "{bytes:?}");
     }
 }
 

@@ -1,0 +1,143 @@
+//! [waste], [missing_money], [[budget]]: what is watched besides series.
+
+use super::read::{Section, wrong_kind};
+use super::tree::{Item, Value};
+use super::units::Complaint;
+use crate::model::Text;
+use crate::model::leaf::Measure;
+use crate::model::money::{Currency, Nanos};
+use crate::watch::matters::rules::{BudgetRule, MatterRules, MissingRules, Period, Sign, WasteClass, WasteRules};
+
+pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules {
+    let mut budgets: Vec<BudgetRule> = Vec::new();
+    for section in root.tables("budget") {
+        budgets.push(budget(section, reporting_currency, &budgets));
+    }
+    MatterRules { waste: waste(root.section("waste")), missing: missing(root.section("missing_money")), budgets }
+}
+
+/// Sections below [waste], and what has to be known of resources of that class.
+const CLASSES: [(&str, Sign); 5] = [
+    ("gpu", Sign::Utilization),
+    ("compute", Sign::Utilization),
+    ("endpoint", Sign::Requests),
+    ("disk", Sign::Attachment),
+    ("other", Sign::Any),
+];
+
+fn waste(mut section: Section) -> Option<WasteRules> {
+    let is_on = section.boolean("enabled").unwrap_or_default();
+    let rules = WasteRules {
+        resources_per_team: usize::try_from(section.integer("resources_per_team", 1..=1_000_000)).unwrap_or_default(),
+        least_per_month: section.money("least_per_month").unwrap_or_default(),
+        critical_per_month: section.money("critical_per_month").unwrap_or_default(),
+        grace_ms: section.duration("grace", "0s", "365d"),
+        forgotten_after_ms: section.duration("forgotten_after", "1h", "365d"),
+        orphaned_after_ms: section.duration("orphaned_after", "0s", "365d"),
+        silent_after_ms: section.duration("silent_after", "1h", "30d"),
+        most_unknown: section.number("most_unknown", 0.0..=1.0).unwrap_or_default(),
+        classes: CLASSES.into_iter().map(|(name, sign)| class(section.section(name), sign)).collect(),
+    };
+    section.finish();
+    is_on.then_some(rules)
+}
+
+fn class(mut section: Section, sign: Sign) -> WasteClass {
+    let class = WasteClass {
+        types: section.texts("types").into_iter().map(|(_, name)| Text::from(name)).collect(),
+        sign,
+        window_ms: section.duration("window", "1h", "365d"),
+        least_utilization: section.number("least_utilization", 0.0..=1.0).unwrap_or_default(),
+    };
+    section.finish();
+    class
+}
+
+fn missing(mut section: Section) -> Option<MissingRules> {
+    let is_on = section.boolean("enabled").unwrap_or_default();
+    let small = |(_, name): (_, String)| Text::from(name.trim().to_lowercase());
+    let rules = MissingRules {
+        silent_after_ms: section.duration("silent_after", "1h", "7d"),
+        first_tolerance: section.number("first_tolerance", 0.01..=1.0).unwrap_or_default(),
+        untagged_per_day: section.money("untagged_per_day").unwrap_or_default(),
+        metered: section.texts("metered").into_iter().map(small).collect(),
+        names: names(section.section("names")),
+    };
+    section.finish();
+    is_on.then_some(rules)
+}
+
+/// What bills call a provider = what usage calls it.
+fn names(section: Section) -> Vec<(Text, Text)> {
+    let mut names = Vec::new();
+    for (billed, item) in section.entries() {
+        match super::read::text(item) {
+            Ok(usage) => names.push((Text::from(billed.trim().to_lowercase()), Text::from(usage.trim().to_lowercase()))),
+            Err(complaint) => section.complain(billed, complaint),
+        }
+    }
+    names
+}
+
+fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRule]) -> BudgetRule {
+    let mut shared = |key| section.optional_text(key).map(Text::from);
+    let (project, model) = (shared("project"), shared("model"));
+    let rule = BudgetRule {
+        name: section.text("name").into(),
+        team: section.text("team").into(),
+        project,
+        model,
+        measure: section
+            .optional_choice("measure", &[("estimated", Measure::Estimated), ("billed", Measure::Billed)])
+            .unwrap_or(Measure::Estimated),
+        currency: section.currency("currency").unwrap_or(reporting_currency),
+        amount: section.required("amount", super::read::money),
+        period: section.optional("period", period).unwrap_or(Period::Month),
+        thresholds: section.optional("thresholds", parts).unwrap_or_else(|| vec![0.5, 0.8, 1.0]),
+        forecast: section.boolean("forecast").unwrap_or(true),
+        burn_rate: section.number("burn_rate", 0.0..=1000.0).unwrap_or(6.0),
+    };
+    if section.has("amount") && rule.amount == Nanos::ZERO {
+        section.complain("amount", Complaint::new("is 0", "write what may be spent: \"20000.00\""));
+    }
+    if others.iter().any(|other| other.name == rule.name && !rule.name.is_empty()) {
+        section.complain(
+            "name",
+            Complaint::new(format!("is '{}', which another budget has", rule.name), "give each [[budget]] a name of its own"),
+        );
+    }
+    section.finish();
+    rule
+}
+
+/// "month", or "30d" for the last 30 days.
+fn period(item: &Item) -> Result<Period, Complaint> {
+    let Value::Text(written) = &item.value else { return Err(wrong_kind(item, "a period", "\"month\" or \"30d\"")) };
+    if written == "month" {
+        return Ok(Period::Month);
+    }
+    let days: Option<i64> = written.strip_suffix('d').and_then(|days| days.parse().ok());
+    days.filter(|days| (1..=90).contains(days)).map(Period::Rolling).ok_or_else(|| {
+        Complaint::new(format!("is '{written}', which is no period"), "write \"month\", or \"30d\" for the last 30 days (1 to 90)")
+    })
+}
+
+/// Parts of the amount, ascending.
+fn parts(item: &Item) -> Result<Vec<f64>, Complaint> {
+    let wrong = || Complaint::new("is no list of parts above 0 and up to 10", "write thresholds = [0.5, 0.8, 1.0]");
+    let Value::List(items) = &item.value else { return Err(wrong()) };
+    let mut parts = Vec::new();
+    for item in items {
+        let part = match item.value {
+            Value::Float(part) => part,
+            Value::Integer(part) => part as f64,
+            _ => return Err(wrong()),
+        };
+        if !(part > 0.0 && part <= 10.0) {
+            return Err(wrong());
+        }
+        parts.push(part);
+    }
+    parts.sort_by(f64::total_cmp);
+    if parts.is_empty() { Err(wrong()) } else { Ok(parts) }
+}

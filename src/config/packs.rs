@@ -1,0 +1,67 @@
+//! Where the rules of a file of policies come from, and what somebody should look at: old sources, exemptions that end.
+
+use super::policies::PolicyFolder;
+use super::prices::date;
+use super::problem::{Place, Problem};
+use super::read::{Section, integer};
+use crate::model::Text;
+use crate::model::time::{DAY_MS, Timestamp};
+
+/// Of a pack that says nothing else.
+const GOOD_FOR_DAYS: i64 = 180;
+/// So long before it ends somebody is told of an exemption.
+const NOTICE_DAYS: i64 = 14;
+
+/// Rules that come from somewhere else: a law, a standard, a decision; they are as good as their source is new.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    pub name: Option<Text>,
+    pub source: Option<Text>,
+    pub as_of: Option<Timestamp>,
+    /// From then on somebody has to look whether it still holds.
+    pub stale_at: Option<Timestamp>,
+    pub place: Place,
+}
+
+/// Where the rules of a file come from, and until when somebody may rely on that.
+pub fn pack(root: &mut Section) -> Pack {
+    let name = root.optional_text("pack").map(Text::from);
+    let source = root.optional_text("source").map(Text::from);
+    let as_of = root.optional("as_of", date).flatten().map(|(time, _)| time);
+    let days = root.optional("valid_for_days", |item| integer(item, &(1..=3_650))).unwrap_or(GOOD_FOR_DAYS);
+    if name.is_some() && as_of.is_none() {
+        root.notes().problem(Problem::new(&root.place, "a pack says as of when it holds").hint("add as_of = 2026-11-25"));
+    }
+    Pack { stale_at: as_of.map(|as_of| as_of.plus_ms(days * DAY_MS)), place: root.place.clone(), name, source, as_of }
+}
+
+impl PolicyFolder {
+    /// What somebody should look at: packs whose source is old, exemptions that end soon or have ended.
+    pub fn notices(&self, now: Timestamp) -> Vec<Problem> {
+        let mut notices = Vec::new();
+        for pack in &self.packs {
+            let Some(as_of) = pack.as_of.filter(|_| pack.stale_at.is_some_and(|stale| stale <= now)) else { continue };
+            let what = format!("'{}' is as of {}, and may be out of date", pack.name.as_deref().unwrap_or("this file"), day(as_of));
+            let source = pack.source.as_deref().unwrap_or("the sources of its rules");
+            notices.push(Problem::new(&pack.place, what).hint(format!("look at {source}, and set as_of")));
+        }
+        for exemption in &self.policies.exemptions {
+            let what = match exemption.until {
+                until if until <= now => format!("the exemption from '{}' has ended on {}", exemption.policy, day(until)),
+                until if until <= now.plus_ms(NOTICE_DAYS * DAY_MS) => {
+                    format!("the exemption from '{}' ends on {}", exemption.policy, day(until))
+                }
+                _ => continue,
+            };
+            let place = self.policies.policies.iter().zip(&self.places).find(|(policy, _)| policy.id == exemption.policy);
+            let place = place.map_or_else(|| Place::whole(""), |(_, place)| place.clone());
+            let hint = format!("{} approved it: {}; renew it, or remove it", exemption.approved_by, exemption.reason);
+            notices.push(Problem::new(&place, what).hint(hint));
+        }
+        notices
+    }
+}
+
+fn day(time: Timestamp) -> String {
+    time.to_string().chars().take(10).collect()
+}

@@ -1,0 +1,76 @@
+//! How people are told of a violation: in the form of an alert, so that routes, receipts, retries and channels are those of alerts.
+
+use crate::deliver::render::amount::brief;
+use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
+use crate::model::leaf::Measure;
+use crate::model::money::{Currency, Nanos};
+use crate::model::violation::Violation;
+
+/// What stands among the dimensions, so that routes can ask for it: `only = { policy = "approved-*" }`.
+const POLICY: &str = "policy";
+
+pub fn as_alert(violation: &Violation) -> Alert {
+    let amount = violation.amount.unwrap_or_default();
+    let mut dimensions = violation.dimensions.clone();
+    dimensions.insert(POLICY.to_string(), violation.policy.clone());
+    let seen = violation.evidence.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
+    let at = violation.event_time.unwrap_or(violation.decided_at);
+    let remedy = violation.remedy.iter().cloned();
+    let ask = violation.action.iter().map(|action| match action.as_str() {
+        "block" => format!("Stop it: the policy {} forbids this.", violation.policy),
+        _ => format!("Have it reviewed: the policy {} asks for that.", violation.policy),
+    });
+    Alert {
+        id: violation.id.clone(),
+        incident_id: violation.incident_id.clone(),
+        revision: u32::try_from(violation.revision).unwrap_or(u32::MAX),
+        state: violation.state,
+        kind: AlertKind::PolicyViolation,
+        severity: violation.severity,
+        team: violation.team.clone(),
+        dimensions,
+        measure: violation.measure.unwrap_or(Measure::Estimated),
+        currency: violation.currency.unwrap_or(Currency::USD),
+        onset: violation.detected_at,
+        event_time: at,
+        ingest_time: violation.ingest_time.unwrap_or(violation.decided_at),
+        detected_at: violation.detected_at,
+        decided_at: violation.decided_at,
+        closed_at: violation.closed_at,
+        actual: amount,
+        expected: Nanos::ZERO,
+        excess: amount,
+        burn_rate_per_hour: Nanos::ZERO,
+        projected_month_end_excess: Nanos::ZERO,
+        provisional: false,
+        score: 1.0,
+        stage: Stage::Seasoned,
+        normal: if seen.is_empty() { String::new() } else { format!("{seen}; {} events", violation.count) },
+        summary: violation.message.clone(),
+        causes: Vec::new(),
+        unexplained: 0.0,
+        split: None,
+        next_steps: remedy.chain(ask).collect(),
+        history: Vec::new(),
+        feedback: Vec::new(),
+        notify: violation.notify,
+        time_zone: violation.time_zone.clone(),
+        rules_revision: violation.rules_revision,
+    }
+}
+
+/// `violates approved-provider, 312 USD so far`.
+pub fn so_far(alert: &Alert) -> String {
+    let again = if alert.state == AlertState::Reopened { "again " } else { "" };
+    let money = if alert.actual == Nanos::ZERO { String::new() } else { format!(", {} so far", brief(alert.actual, alert.currency)) };
+    format!("{again}violates {}{money}", policy(alert))
+}
+
+pub fn over(alert: &Alert) -> String {
+    let money = if alert.actual == Nanos::ZERO { String::new() } else { format!(", {} in all", brief(alert.actual, alert.currency)) };
+    format!("no longer violates {}{money}", policy(alert))
+}
+
+fn policy(alert: &Alert) -> &str {
+    alert.dimensions.get(POLICY).map_or("a policy", String::as_str)
+}

@@ -1,0 +1,341 @@
+//! Budgets: what somebody may spend within a month, or within the last so many days. Each threshold is told once per period, seconds
+//! after it is passed; the forecast, with its band, and the pace are looked at when an hour closes.
+//!
+//! A month is in the team's time zone. Late usage counts in the day it belongs to; a bill's corrections do so too.
+
+mod forecast;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::forecast::Forecast;
+use super::MatterKey;
+use super::matter::{self, Matter, Story};
+use super::rules::{BudgetRule, Period};
+use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::money::Nanos;
+use crate::model::partial::Partial;
+use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
+use crate::watch::rules::WatchRules;
+use crate::watch::series::to_units;
+use crate::watch::shard::Shard;
+use crate::watch::{Moment, judge};
+
+/// Days that are kept: two months, and the weeks that a forecast looks back.
+const KEPT_DAYS: i64 = 100;
+/// The pace is that of so many hours, and nothing below this part of the amount.
+const PACE_HOURS: i64 = 6;
+const LEAST_OF_PACE: f64 = 0.01;
+/// A rolling budget's threshold can be told again once the spend has fallen to this part of it.
+const FALLEN: f64 = 0.9;
+
+/// What is kept of a budget.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// By days since 1970 in the team's time zone.
+    pub days: BTreeMap<i64, Nanos>,
+    /// The last hours.
+    pub hours: BTreeMap<Hour, Nanos>,
+    /// First day of the period that was last looked at; of a rolling one always 0.
+    pub period: i64,
+    /// Thresholds that are told of this period, in parts of a thousand.
+    pub told: Vec<u32>,
+    pub told_forecast: bool,
+    pub told_pace: bool,
+    pub last_event_time: Timestamp,
+    pub last_ingest_time: Timestamp,
+    pub matter: Option<Matter>,
+}
+
+/// Why a budget is told of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reason {
+    /// This part of the amount is spent.
+    Threshold(f64),
+    Forecast,
+    /// Times an even spend.
+    Pace(f64),
+}
+
+/// First day of a period and the one behind its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub first: i64,
+    pub end: i64,
+}
+
+/// What came in one record.
+pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    for rule in &rules.matters.budgets {
+        let mut own = partials.iter().filter(|partial| rule.counts(partial)).peekable();
+        if own.peek().is_none() {
+            continue;
+        }
+        let zone = judge::zone_of(rules, &rule.team);
+        let budget = shard.matters.budgets.entry(rule.name.clone()).or_default();
+        for partial in own {
+            budget.add(partial, day_of(partial.minute.start(), &zone));
+        }
+        let today = day_of(budget.last_event_time, &zone);
+        budget.turn(rule, today, &zone, moment, effects);
+        budget.check_thresholds(rule, today, &zone, moment, effects);
+        shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
+    }
+}
+
+/// All teams are done with an hour: a period may be over, and what is to be expected of it is seen better.
+pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    for rule in &rules.matters.budgets {
+        let Some(budget) = shard.matters.budgets.get_mut(&rule.name) else { continue };
+        let zone = judge::zone_of(rules, &rule.team);
+        let today = day_of(hour.start(), &zone);
+        let before = budget.clone();
+        budget.turn(rule, today, &zone, moment, effects);
+        budget.hours.retain(|known, _| known.0 > hour.0 - 2 * PACE_HOURS);
+        budget.days.retain(|day, _| *day > today - KEPT_DAYS);
+        budget.check_forecast(rule, today, hour, &zone, moment, effects);
+        budget.check_pace(rule, today, hour, &zone, moment, effects);
+        if before != *budget {
+            shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
+        }
+    }
+}
+
+impl BudgetRule {
+    fn counts(&self, partial: &Partial) -> bool {
+        let leaf = &partial.leaf;
+        let is = |wanted: &Option<crate::model::Text>, own: &crate::model::Text| wanted.as_ref().is_none_or(|wanted| wanted == own);
+        leaf.team == self.team
+            && leaf.measure == self.measure
+            && leaf.currency == self.currency
+            && is(&self.project, &leaf.project)
+            && is(&self.model, &leaf.model)
+    }
+
+    /// The period that a day lies in.
+    pub(crate) fn span(&self, day: i64) -> Span {
+        match self.period {
+            Period::Rolling(days) => Span { first: day - days + 1, end: day + 1 },
+            Period::Month => month_of(day),
+        }
+    }
+
+    /// What an even spend is in an hour.
+    fn even_hour(&self, span: Span) -> f64 {
+        to_units(self.amount) / ((span.end - span.first).max(1) * 24) as f64
+    }
+}
+
+fn day_of(at: Timestamp, zone: &jiff::tz::TimeZone) -> i64 {
+    let offset = jiff::Timestamp::from_millisecond(at.0).map_or(0, |instant| zone.to_offset(instant).seconds());
+    (at.0 + i64::from(offset) * 1000).div_euclid(DAY_MS)
+}
+
+/// As a date of the calendar.
+pub(crate) fn date(day: i64) -> jiff::civil::Date {
+    let midnight = jiff::Timestamp::from_second(day.saturating_mul(DAY_MS / 1000)).unwrap_or_default();
+    midnight.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
+}
+
+fn month_of(day: i64) -> Span {
+    let date = date(day);
+    let first = day - i64::from(date.day()) + 1;
+    Span { first, end: first + i64::from(date.days_in_month()) }
+}
+
+impl Budget {
+    fn add(&mut self, partial: &Partial, day: i64) {
+        let sum = self.days.entry(day).or_default();
+        *sum = sum.saturating_add(partial.cost);
+        let sum = self.hours.entry(partial.minute.hour()).or_default();
+        *sum = sum.saturating_add(partial.cost);
+        self.last_event_time = self.last_event_time.max(partial.last_event_time);
+        self.last_ingest_time = self.last_ingest_time.max(partial.last_ingest_time);
+    }
+
+    pub(crate) fn spent(&self, span: Span) -> Nanos {
+        self.days.range(span.first..span.end).fold(Nanos::ZERO, |sum, (_, day)| sum.saturating_add(*day))
+    }
+
+    /// A new period begins with nothing told; the old one's alert is over.
+    fn turn(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+        let spent = self.spent(rule.span(today));
+        if let Period::Rolling(_) = rule.period {
+            let is_still = |told: &u32| to_units(spent) >= FALLEN * f64::from(*told) / 1000.0 * to_units(rule.amount);
+            let before = self.told.len();
+            self.told.retain(is_still);
+            let is_open = self.matter.as_ref().is_some_and(Matter::is_open);
+            if self.told.is_empty() && before > 0 && is_open {
+                (self.told_forecast, self.told_pace) = (false, false);
+                self.end(rule, rule.span(today), zone, moment, effects);
+            }
+            return;
+        }
+        let span = rule.span(today);
+        // Late usage does not bring a month back.
+        if span.first <= self.period {
+            return;
+        }
+        if self.period > 0 {
+            let old = month_of(self.period);
+            self.end(rule, old, zone, moment, effects);
+        }
+        self.period = span.first;
+        self.matter = None;
+        self.told.clear();
+        (self.told_forecast, self.told_pace) = (false, false);
+    }
+
+    fn end(&mut self, rule: &BudgetRule, span: Span, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+        let story = Story { summary: words::over(rule, self.spent(span), span), ..self.story(rule, span, None, None, zone) };
+        let at = self.last_event_time;
+        matter::end(&mut self.matter, &rule.team, AlertState::Resolved, at, story, moment, effects);
+    }
+
+    fn check_thresholds(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let span = rule.span(today);
+        if rule.period == Period::Month && span.first < self.period {
+            return;
+        }
+        let spent = to_units(self.spent(span));
+        let passed = rule.thresholds.iter().copied().filter(|part| spent >= part * to_units(rule.amount));
+        let fresh: Vec<f64> = passed.filter(|part| !self.told.contains(&per_mille(*part))).collect();
+        // Of several at once the highest is the news.
+        let Some(highest) = fresh.iter().copied().reduce(f64::max) else { return };
+        self.told.extend(fresh.iter().map(|part| per_mille(*part)));
+        self.told.sort_unstable();
+        self.tell(rule, span, Reason::Threshold(highest), None, zone, moment, effects);
+    }
+
+    fn check_forecast(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        hour: Hour,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let span = rule.span(today);
+        if !rule.forecast || self.told_forecast || rule.period != Period::Month || self.spent(span) >= rule.amount {
+            return;
+        }
+        let Some(forecast) = forecast::forecast(self, rule, today, hour, span, zone) else { return };
+        if forecast.low > to_units(rule.amount) {
+            self.told_forecast = true;
+            self.tell(rule, span, Reason::Forecast, Some(&forecast), zone, moment, effects);
+        }
+    }
+
+    fn check_pace(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        hour: Hour,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let span = rule.span(today);
+        let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
+        let even = rule.even_hour(span) * PACE_HOURS as f64;
+        let pace = to_units(recent) / even;
+        let counts = rule.burn_rate > 0.0 && pace >= rule.burn_rate && to_units(recent) >= LEAST_OF_PACE * to_units(rule.amount);
+        if counts && !self.told_pace {
+            self.told_pace = true;
+            self.tell(rule, span, Reason::Pace(pace), None, zone, moment, effects);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a budget")]
+    fn tell(
+        &mut self,
+        rule: &BudgetRule,
+        span: Span,
+        reason: Reason,
+        forecast: Option<&Forecast>,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let hour = self.last_event_time.hour();
+        let today = day_of(self.last_event_time, zone);
+        let made = if forecast.is_none() { forecast::forecast(self, rule, today, hour, span, zone) } else { None };
+        let story = self.story(rule, span, Some(reason), forecast.or(made.as_ref()), zone);
+        let first = if rule.period == Period::Month { span.first } else { 0 };
+        let about: [&[u8]; 3] = [b"budget", rule.name.as_bytes(), &first.to_be_bytes()];
+        matter::advance(&mut self.matter, &rule.team, &about, story, moment, effects);
+    }
+
+    fn story(
+        &self,
+        rule: &BudgetRule,
+        span: Span,
+        reason: Option<Reason>,
+        forecast: Option<&Forecast>,
+        zone: &jiff::tz::TimeZone,
+    ) -> Story {
+        let spent = self.spent(span);
+        let is_over = spent >= rule.amount;
+        let named = [("project", &rule.project), ("model", &rule.model)];
+        let mut dimensions: BTreeMap<String, String> =
+            named.into_iter().filter_map(|(name, value)| Some((name.to_string(), value.as_ref()?.to_string()))).collect();
+        dimensions.insert("budget".to_string(), rule.name.to_string());
+        let day_ago = self.last_event_time.hour().0 - PACE_HOURS;
+        let recent = self.hours.range(Hour(day_ago + 1)..).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
+        Story {
+            kind: AlertKind::Budget,
+            severity: if is_over { Severity::Critical } else { Severity::Warning },
+            onset: start_of(span.first, zone),
+            causes: vec![Cause { dimensions: dimensions.clone(), actual: spent, expected: rule.amount, share: 1.0 }],
+            dimensions,
+            measure: rule.measure,
+            currency: rule.currency,
+            event_time: self.last_event_time,
+            ingest_time: self.last_ingest_time,
+            actual: spent,
+            expected: rule.amount,
+            excess: spent.saturating_sub(rule.amount),
+            burn_rate: recent.checked_mul_div(1, i128::from(PACE_HOURS)).unwrap_or_default(),
+            score: (to_units(spent) / to_units(rule.amount)).clamp(0.0, 1.0),
+            stage: Stage::FirstWeeks,
+            normal: words::plan(rule, span),
+            summary: words::summary(rule, span, spent, reason, forecast),
+            next_steps: words::next_steps(rule, is_over),
+            history: Vec::new(),
+        }
+    }
+}
+
+fn per_mille(part: f64) -> u32 {
+    (part * 1000.0 + 0.5) as u32
+}
+
+/// Midnight of a day in a zone.
+fn start_of(day: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
+    let midnight = date(day).to_zoned_datetime(zone.clone());
+    midnight.map_or(Timestamp(day.saturating_mul(DAY_MS)), |at| Timestamp(at.timestamp().as_millisecond()))
+}
+
+/// Part of a day that has passed when an hour is over.
+pub(crate) fn part_of_day(hour: Hour, zone: &jiff::tz::TimeZone, day: i64) -> f64 {
+    let passed = hour.end().0 - start_of(day, zone).0;
+    (passed as f64 / (24 * HOUR_MS) as f64).clamp(0.0, 1.0)
+}

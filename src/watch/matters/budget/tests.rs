@@ -1,0 +1,131 @@
+//! Budgets from sums to alerts: each threshold once, in seconds; a month that ends; a forecast with its band; a pace; nothing else.
+
+use super::*;
+use crate::model::alert::Alert;
+use crate::model::leaf::Measure;
+use crate::model::money::Currency;
+use crate::model::partial::{Marker, ShardRecord, Source};
+use crate::model::time::{MINUTE_MS, Minute};
+use crate::watch::matters::rules::MatterRules;
+use crate::watch::tests::{partial, rules};
+
+/// 2026-03-01T00:00:00Z.
+const MARCH: Minute = Minute(1_772_323_200 / 60);
+
+fn rule() -> BudgetRule {
+    BudgetRule {
+        name: "all of search".into(),
+        team: "search".into(),
+        project: None,
+        model: None,
+        measure: Measure::Estimated,
+        currency: Currency::USD,
+        amount: Nanos::from_units(1000),
+        period: Period::Month,
+        thresholds: vec![0.5, 0.8, 0.85, 1.0],
+        forecast: false,
+        burn_rate: 0.0,
+    }
+}
+
+/// Money an hour of the team's project, over days of March.
+fn play(budget: BudgetRule, days: i64, money: impl Fn(i64) -> f64) -> Vec<Alert> {
+    let rules = WatchRules { matters: MatterRules { budgets: vec![budget], ..MatterRules::default() }, ..rules() };
+    let mut shard = Shard::new(0, 1, &rules);
+    let mut alerts = Vec::new();
+    for hour in 0..days * 24 {
+        let minute = Minute(MARCH.0 + hour * 60);
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+        let partials = vec![partial(minute, "search", "ranker", "ann", money(hour)), partial(minute, "ads", "bidder", "bob", 50.0)];
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+        let effects = shard.apply_whole(&record, hour, minute.start().plus_ms(MINUTE_MS), &rules);
+        alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+    }
+    alerts.retain(|alert| alert.kind == AlertKind::Budget);
+    alerts
+}
+
+#[test]
+fn each_threshold_is_told_once_and_a_month_ends() {
+    // 2 USD an hour are 1488 in March: 500 after 250 hours.
+    let alerts = play(rule(), 40, |_| 2.0);
+    let told: Vec<(AlertState, i64)> = alerts.iter().map(|alert| (alert.state, (alert.event_time.0 - MARCH.start().0) / HOUR_MS)).collect();
+    let expected = [
+        (AlertState::Open, 249),
+        (AlertState::Escalated, 399),
+        (AlertState::Escalated, 424),
+        (AlertState::Escalated, 499),
+        // The first hour of April has closed by then.
+        (AlertState::Resolved, told[4].1),
+    ];
+    assert_eq!(told, expected, "{:#?}", alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>());
+    assert!(told[4].1 >= 31 * 24);
+    assert_eq!(alerts[3].severity, Severity::Critical);
+    assert!(alerts[0].summary.contains("has passed 50 % of 1000.00 USD for March 2026"), "{}", alerts[0].summary);
+    assert!(
+        alerts[0].summary.contains("forecast by Tue 31 Mar: 1488 USD") && alerts[0].summary.contains("used up about Sat 21 Mar"),
+        "{}",
+        alerts[0].summary
+    );
+    assert!(alerts[4].summary.contains("March 2026 is over"), "{}", alerts[4].summary);
+    assert!(alerts.iter().all(|alert| alert.id == alerts[0].id && alert.dimensions["budget"] == "all of search"));
+}
+
+#[test]
+fn what_keeps_within_its_budget_is_never_told() {
+    assert_eq!(play(BudgetRule { forecast: true, burn_rate: 6.0, ..rule() }, 40, |_| 0.6), []);
+    // Another project's, model's or currency's money does not count.
+    let others = [
+        BudgetRule { project: Some("crawler".into()), ..rule() },
+        BudgetRule { model: Some("other".into()), ..rule() },
+        BudgetRule { currency: Currency::parse("EUR").unwrap(), ..rule() },
+        BudgetRule { measure: Measure::Billed, ..rule() },
+    ];
+    for other in others {
+        assert_eq!(play(other, 31, |_| 2.0), []);
+    }
+    assert!(!play(BudgetRule { project: Some("ranker".into()), model: Some("gpt-4o".into()), ..rule() }, 31, |_| 2.0).is_empty());
+}
+
+#[test]
+fn a_forecast_is_told_long_before_the_money_is_gone() {
+    let only = BudgetRule { forecast: true, thresholds: vec![1.0], ..rule() };
+    let alerts = play(only.clone(), 31, |hour| 2.0 + 0.2 * ((hour * 7) % 5) as f64 - 0.4);
+    let first = &alerts[0];
+    assert!(first.summary.contains("will not last") && first.state == AlertState::Open, "{}", first.summary);
+    let day = (first.event_time.0 - MARCH.start().0) / DAY_MS;
+    assert!((7..=9).contains(&day), "day {day}");
+    assert_eq!(alerts.len(), 2, "then the amount itself");
+    // A month that is about at its budget is not told: its band reaches below it.
+    let noisy = |hour: i64| if hour / 24 % 3 == 0 { 2.8 } else { 0.7 };
+    assert_eq!(play(BudgetRule { amount: Nanos::from_units(1100), ..only }, 31, noisy), []);
+}
+
+#[test]
+fn a_pace_is_told_once() {
+    let alerts =
+        play(BudgetRule { burn_rate: 6.0, thresholds: vec![1.0], ..rule() }, 31, |hour| if (50..60).contains(&hour) { 12.0 } else { 0.5 });
+    let [alert] = &alerts[..] else { panic!("{:#?}", alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>()) };
+    assert!(alert.summary.contains("times an even pace"), "{}", alert.summary);
+}
+
+#[test]
+fn the_last_days_roll_on() {
+    let rolling = BudgetRule { period: Period::Rolling(7), amount: Nanos::from_units(200), thresholds: vec![1.0], ..rule() };
+    let alerts = play(rolling, 40, |hour| if (240..300).contains(&hour) || (600..660).contains(&hour) { 4.0 } else { 0.5 });
+    let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+    assert_eq!(states, [AlertState::Open, AlertState::Resolved, AlertState::Reopened, AlertState::Resolved]);
+    assert!(alerts.iter().all(|alert| alert.id == alerts[0].id));
+}
+
+#[test]
+fn months_are_those_of_the_team() {
+    let berlin = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
+    let at = |text: &str| Timestamp::parse(text).unwrap();
+    let last = day_of(at("2026-03-31T21:30:00Z"), &berlin);
+    let first = day_of(at("2026-03-31T22:30:00Z"), &berlin);
+    assert_eq!((month_of(last).end, month_of(first).first), (first, first));
+    assert_eq!(start_of(first, &berlin), at("2026-03-31T22:00:00Z"));
+    assert_eq!(month_of(day_of(at("2028-02-29T12:00:00Z"), &jiff::tz::TimeZone::UTC)).end - month_of(last).first, 731);
+}

@@ -1,0 +1,79 @@
+//! The sentences of an alert about a budget.
+
+use super::forecast::{Forecast, day_text};
+use super::{Reason, Span, date};
+use crate::model::money::Nanos;
+use crate::watch::matters::rules::{BudgetRule, Period};
+use crate::watch::series::{from_units, to_units};
+
+/// `budget "search" has used 80 % of 20000.00 USD for March: 16012.34 USD by ...`.
+pub fn summary(rule: &BudgetRule, span: Span, spent: Nanos, reason: Option<Reason>, forecast: Option<&Forecast>) -> String {
+    let (name, currency) = (&rule.name, rule.currency);
+    let of = format!("{} {currency} {}", rule.amount.rounded(2), when(rule, span));
+    let share = 100.0 * to_units(spent) / to_units(rule.amount);
+    let spent = format!("{} {currency} are spent, {share:.0} %", spent.rounded(2));
+    let ahead = forecast.map(|forecast| ahead(rule, span, forecast)).unwrap_or_default();
+    match reason {
+        Some(Reason::Threshold(part)) => format!("budget '{name}' has passed {:.0} % of {of}: {spent}{ahead}", part * 100.0),
+        Some(Reason::Forecast) => format!("budget '{name}' of {of} will not last: {spent}{ahead}"),
+        Some(Reason::Pace(pace)) => {
+            format!("budget '{name}' of {of} is spent at {pace:.0} times an even pace in the last six hours: {spent}{ahead}")
+        }
+        None => format!("budget '{name}' of {of}: {spent}"),
+    }
+}
+
+fn ahead(rule: &BudgetRule, span: Span, forecast: &Forecast) -> String {
+    if let Period::Rolling(_) = rule.period {
+        return String::new();
+    }
+    let money = |units: f64| from_units(units).rounded(0);
+    let used_up = match forecast.exhausted {
+        Some(day) if forecast.expected >= to_units(rule.amount) => format!(", used up about {}", day_text(day)),
+        _ => String::new(),
+    };
+    format!(
+        "; forecast by {}: {} {} ({} to {}){used_up}",
+        day_text(span.end - 1),
+        money(forecast.expected),
+        rule.currency,
+        money(forecast.low),
+        money(forecast.high)
+    )
+}
+
+fn when(rule: &BudgetRule, span: Span) -> String {
+    match rule.period {
+        Period::Month => format!("for {}", date(span.first).strftime("%B %Y")),
+        Period::Rolling(days) => format!("for {days} days"),
+    }
+}
+
+pub fn plan(rule: &BudgetRule, span: Span) -> String {
+    let days = (span.end - span.first).max(1);
+    let even = from_units(to_units(rule.amount) / days as f64);
+    format!("{} {} {}, evenly {} a day", rule.amount.rounded(2), rule.currency, when(rule, span), even.rounded(2))
+}
+
+pub fn over(rule: &BudgetRule, spent: Nanos, span: Span) -> String {
+    let share = 100.0 * to_units(spent) / to_units(rule.amount);
+    let (name, currency) = (&rule.name, rule.currency);
+    match rule.period {
+        Period::Month => {
+            let month = date(span.first).strftime("%B %Y");
+            format!("{month} is over: budget '{name}' used {} of {} {currency}, {share:.0} %", spent.rounded(2), rule.amount.rounded(2))
+        }
+        Period::Rolling(days) => {
+            format!("budget '{name}' is below its thresholds again: {} {currency} in {days} days, {share:.0} %", spent.rounded(2))
+        }
+    }
+}
+
+pub fn next_steps(rule: &BudgetRule, is_over: bool) -> Vec<String> {
+    let first = if is_over {
+        "Decide: raise the budget, or stop what can wait. Tollgate only detects; a gateway can cap it."
+    } else {
+        "See whether the spend so far is what was planned for it, while there is time."
+    };
+    vec![first.to_string(), format!("Its numbers stand in [[budget]] '{}' of the config.", rule.name)]
+}

@@ -1,0 +1,205 @@
+//! A matter: something wrong that has one alert id from its first word to its last, and may come back under it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::alert::{Alert, AlertKind, AlertState, Cause, HistoryPoint, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::leaf::Measure;
+use crate::model::money::{Currency, Nanos};
+use crate::model::time::{HOUR_MS, Timestamp};
+use crate::watch::series::to_units;
+use crate::watch::{Moment, alert, judge};
+
+/// What is kept of a matter; all that it is about stands in its room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Matter {
+    pub id: String,
+    pub kind: AlertKind,
+    pub state: AlertState,
+    pub severity: Severity,
+    /// Of the last record; never used again.
+    pub revision: u32,
+    pub onset: Timestamp,
+    pub detected_at: Timestamp,
+    /// Event time of the last opening.
+    pub opened_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+    /// Excess as last told.
+    pub told_excess: Nanos,
+    pub notify: bool,
+}
+
+/// What is to be told now.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    pub kind: AlertKind,
+    pub severity: Severity,
+    pub onset: Timestamp,
+    pub dimensions: BTreeMap<String, String>,
+    pub measure: Measure,
+    pub currency: Currency,
+    pub event_time: Timestamp,
+    pub ingest_time: Timestamp,
+    pub actual: Nanos,
+    pub expected: Nanos,
+    /// Actual less expected; negative where money is missed.
+    pub excess: Nanos,
+    /// Excess per hour, now.
+    pub burn_rate: Nanos,
+    pub score: f64,
+    pub stage: Stage,
+    pub normal: String,
+    pub summary: String,
+    pub causes: Vec<Cause>,
+    pub next_steps: Vec<String>,
+    pub history: Vec<HistoryPoint>,
+}
+
+impl Matter {
+    pub fn is_open(&self) -> bool {
+        self.closed_at.is_none()
+    }
+}
+
+/// Tells a matter that is going on: opens it, or says what is new of it. Whether anything was told.
+///
+/// `id`: what it is about, within the team; hashed. `growth`: the excess has to grow by this factor to be told again.
+pub(crate) fn tell(
+    slot: &mut Option<Matter>,
+    team: &str,
+    id: &[&[u8]],
+    story: Story,
+    growth: f64,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    let next = match slot {
+        None => AlertState::Open,
+        Some(matter) if !matter.is_open() => AlertState::Reopened,
+        Some(matter) if matter.kind != story.kind || story.severity > matter.severity => AlertState::Escalated,
+        Some(matter) if has_grown(story.excess, matter.told_excess, growth) => AlertState::Updated,
+        Some(_) => return false,
+    };
+    write(slot, team, id, next, story, moment, effects);
+    true
+}
+
+/// Tells what is news in any case: opens the matter, or escalates it.
+pub(crate) fn advance(slot: &mut Option<Matter>, team: &str, id: &[&[u8]], story: Story, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let next = match slot {
+        None => AlertState::Open,
+        Some(matter) if !matter.is_open() => AlertState::Reopened,
+        Some(_) => AlertState::Escalated,
+    };
+    write(slot, team, id, next, story, moment, effects);
+}
+
+fn write(
+    slot: &mut Option<Matter>,
+    team: &str,
+    id: &[&[u8]],
+    next: AlertState,
+    story: Story,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let observed = moment.rules.team(team).is_some_and(|rule| rule.observe);
+    let matter = slot.get_or_insert_with(|| Matter {
+        id: alert::id(team, id),
+        kind: story.kind,
+        state: next,
+        severity: story.severity,
+        revision: 0,
+        onset: story.onset,
+        detected_at: moment.shard_time,
+        opened_at: story.event_time,
+        closed_at: None,
+        told_excess: Nanos::ZERO,
+        notify: !observed,
+    });
+    if next == AlertState::Reopened {
+        (matter.onset, matter.opened_at) = (story.onset, story.event_time);
+        (matter.severity, matter.notify) = (story.severity, !observed);
+    }
+    matter.closed_at = None;
+    matter.kind = story.kind;
+    matter.severity = matter.severity.max(story.severity);
+    emit(matter, team, next, story, moment, effects);
+}
+
+/// In either direction.
+fn has_grown(now: Nanos, told: Nanos, growth: f64) -> bool {
+    let (now, told) = (to_units(now).abs(), to_units(told).abs());
+    now > told && now >= growth * told
+}
+
+/// Tells that an open matter is over. Whether it was open.
+pub(crate) fn end(
+    slot: &mut Option<Matter>,
+    team: &str,
+    state: AlertState,
+    at: Timestamp,
+    story: Story,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> bool {
+    let Some(matter) = slot.as_mut().filter(|matter| matter.is_open()) else { return false };
+    matter.closed_at = Some(at.max(matter.onset));
+    emit(matter, team, state, Story { burn_rate: Nanos::ZERO, next_steps: Vec::new(), ..story }, moment, effects);
+    true
+}
+
+/// Tells that what was said of an open matter has changed. Whether it was open.
+pub(crate) fn amend(slot: &mut Option<Matter>, team: &str, story: Story, moment: Moment<'_>, effects: &mut Vec<Effect>) -> bool {
+    let Some(matter) = slot.as_mut().filter(|matter| matter.is_open()) else { return false };
+    emit(matter, team, AlertState::Amended, story, moment, effects);
+    true
+}
+
+fn emit(matter: &mut Matter, team: &str, state: AlertState, story: Story, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    matter.revision = matter.revision.saturating_add(1);
+    matter.state = state;
+    matter.told_excess = story.excess;
+    let zone = judge::zone_of(moment.rules, team);
+    let left_ms = alert::month_end(story.event_time, &zone).map_or(0, |end| end.0.saturating_sub(story.event_time.0).max(0));
+    let more = story.burn_rate.checked_mul_div(i128::from(left_ms), i128::from(HOUR_MS)).unwrap_or(Nanos::ZERO);
+    effects.push(Effect::Alert(Box::new(Alert {
+        id: matter.id.clone(),
+        incident_id: matter.id.clone(),
+        revision: matter.revision,
+        state,
+        kind: matter.kind,
+        severity: matter.severity,
+        team: team.to_string(),
+        dimensions: story.dimensions,
+        measure: story.measure,
+        currency: story.currency,
+        onset: matter.onset,
+        event_time: story.event_time,
+        ingest_time: story.ingest_time,
+        detected_at: matter.detected_at,
+        decided_at: moment.shard_time,
+        closed_at: matter.closed_at,
+        actual: story.actual,
+        expected: story.expected,
+        excess: story.excess,
+        burn_rate_per_hour: story.burn_rate,
+        projected_month_end_excess: story.excess.saturating_add(more),
+        provisional: false,
+        score: story.score,
+        stage: story.stage,
+        normal: story.normal,
+        summary: story.summary,
+        unexplained: if story.causes.is_empty() { 1.0 } else { 0.0 },
+        causes: story.causes,
+        split: None,
+        next_steps: story.next_steps,
+        history: story.history,
+        notify: matter.notify,
+        feedback: Vec::new(),
+        time_zone: moment.rules.time_zone(team).to_string(),
+        rules_revision: moment.rules.revision,
+    })));
+}

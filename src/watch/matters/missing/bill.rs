@@ -1,0 +1,362 @@
+//! What the bill says against what was estimated, by team, provider and day. A day is judged once its bill has settled, and again when it
+//! is restated. How far the two may lie apart is learnt: providers round, discount and bill what no gateway sees, but they do so alike
+//! every day.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::matter::{self, Matter, Story};
+use super::super::rules::MissingRules;
+use super::super::{MatterKey, Matters};
+use super::{OUTPUT_WEIGHT, ProviderHour, untagged};
+use crate::model::Text;
+use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::billing::is_charge_meter;
+use crate::model::effect::Effect;
+use crate::model::leaf::{Account, Measure};
+use crate::model::money::{Currency, Nanos};
+use crate::model::partial::Partial;
+use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
+use crate::watch::Moment;
+use crate::watch::rules::WatchRules;
+use crate::watch::series::{from_units, to_units};
+use crate::watch::shard::Shard;
+
+/// Days that are kept: bills are restated for a quarter.
+const KEPT_DAYS: i64 = 100;
+/// A bill has settled when it has not changed for so long.
+const SETTLED_AFTER_MS: i64 = DAY_MS;
+/// So many days say how far bill and estimate usually lie apart, ...
+const LEAST_DAYS: usize = 7;
+/// A day that is missing on a bill is told once so many later days have settled on it.
+const LATER_DAYS: usize = 2;
+/// ... with so many of their usual deviations as tolerance, but at least and at most this part.
+const DEVIATIONS: f64 = 3.0;
+const LEAST_TOLERANCE: f64 = 0.05;
+const MOST_TOLERANCE: f64 = 0.5;
+/// A normal variable's standard deviation in median absolute deviations.
+const DEVIATION_OF_MEDIAN: f64 = 1.4826;
+/// What a cached token costs, in input tokens, on most price lists.
+const CACHED_WEIGHT: f64 = 0.1;
+/// A difference in multiples of what is worth an alert from which it is critical.
+const CRITICAL: f64 = 10.0;
+
+/// Team, currency, provider (in small letters, under its common name) and day since 1970.
+pub type DayName = (Text, Currency, Text, i64);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Day {
+    pub estimated: Nanos,
+    pub billed: Nanos,
+    /// Of the estimate: input, output, cached input, cache write, reasoning.
+    pub tokens: [u64; 5],
+    /// Shard time of the last change of the bill.
+    pub billed_at: Timestamp,
+    /// The bill has changed since the day was judged.
+    pub is_due: bool,
+    pub matter: Option<Matter>,
+}
+
+/// What is wrong with a day.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    Agrees,
+    /// Billed, and never seen as usage.
+    Unseen,
+    /// Used, and missing on a bill that has later days.
+    Unbilled,
+    /// Billed far from what was estimated.
+    Far {
+        /// It would agree if cached tokens were counted once.
+        cached_twice: bool,
+    },
+}
+
+/// How far bill and estimate may lie apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Tolerance {
+    /// Billed by estimated, usually.
+    pub ratio: f64,
+    /// Part of what is billed.
+    pub part: f64,
+    pub days: usize,
+}
+
+fn day_of(hour: Hour) -> i64 {
+    hour.0.div_euclid(24)
+}
+
+pub(crate) fn add_estimated(
+    matters: &mut Matters,
+    account: &Account,
+    provider: &Text,
+    hour: Hour,
+    sums: &ProviderHour,
+    rules: &MissingRules,
+) {
+    if sums.events == 0 {
+        return;
+    }
+    let name = (account.team.clone(), account.currency, rules.common(provider), day_of(hour));
+    let day = matters.days.entry(name.clone()).or_default();
+    day.estimated = day.estimated.saturating_add(sums.cost);
+    day.is_due |= day.billed != Nanos::ZERO;
+    for (sum, more) in day.tokens.iter_mut().zip(sums.tokens) {
+        *sum = sum.saturating_add(more);
+    }
+    matters.changed.insert(MatterKey::Day(name));
+}
+
+/// Usage that came late, for a day that may be judged already.
+pub(crate) fn add_late(matters: &mut Matters, partial: &Partial, rules: &WatchRules) {
+    let Some(missing) = &rules.matters.missing else { return };
+    if partial.leaf.measure != Measure::Estimated || partial.leaf.provider.is_empty() {
+        return;
+    }
+    let Partial { tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning, .. } = *partial;
+    let tokens = [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning];
+    let sums = ProviderHour { cost: partial.cost, events: partial.events, tokens, expected: 0.0 };
+    add_estimated(matters, &partial.leaf.account(), &partial.leaf.provider, partial.minute.hour(), &sums, missing);
+}
+
+/// A change of the bill. Taxes, credits and what is paid in advance are no usage.
+pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRules) {
+    let shard_time = shard.header.watermarks.shard_time();
+    let Some(missing) = &rules.matters.missing else { return };
+    if is_charge_meter(&partial.leaf.meter) || partial.leaf.provider.is_empty() {
+        return;
+    }
+    let matters = &mut shard.matters;
+    let provider = missing.common(&partial.leaf.provider);
+    let name = (partial.leaf.team.clone(), partial.leaf.currency, provider, day_of(partial.minute.hour()));
+    let day = matters.days.entry(name.clone()).or_default();
+    day.billed = day.billed.saturating_add(partial.cost);
+    (day.billed_at, day.is_due) = (shard_time, true);
+    matters.changed.insert(MatterKey::Day(name));
+}
+
+/// All teams are done with an hour: days whose bill has settled are judged, old ones go.
+pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let Some(missing) = &rules.matters.missing else { return };
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let matters = &mut shard.matters;
+    let today = day_of(hour.next());
+    let is_settled = |day: &Day| day.is_due && moment.shard_time.0 - day.billed_at.0 >= SETTLED_AFTER_MS;
+    let due: Vec<DayName> =
+        matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day)).map(|(name, _)| name.clone()).collect();
+    for name in due {
+        let tolerance = tolerance_of(&matters.days, &name, missing);
+        let is_metered = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
+        let Some(day) = matters.days.get_mut(&name) else { continue };
+        day.is_due = false;
+        judge_day(day, &name, tolerance, is_metered, moment, effects);
+        let (account, billed) = (account_of(&name), day.billed);
+        matters.changed.insert(MatterKey::Day(name.clone()));
+        if untagged::is_nobodys(&account) {
+            untagged::take_day(matters, &account, &name.2, (name.3, billed), missing, moment, effects);
+        }
+        for name in unbilled(&matters.days, &name) {
+            let tolerance = tolerance_of(&matters.days, &name, missing);
+            let Some(day) = matters.days.get_mut(&name) else { continue };
+            judge_day(day, &name, tolerance, false, moment, effects);
+            matters.changed.insert(MatterKey::Day(name));
+        }
+    }
+    if hour.0.rem_euclid(24) == 0 {
+        let old: Vec<DayName> = matters.days.keys().filter(|name| name.3 < today - KEPT_DAYS).cloned().collect();
+        for name in old {
+            matters.days.remove(&name);
+            matters.changed.insert(MatterKey::Day(name));
+        }
+    }
+}
+
+/// Other days of the same team and provider.
+fn others<'a>(days: &'a BTreeMap<DayName, Day>, name: &DayName) -> impl Iterator<Item = &'a Day> {
+    let (team, currency, provider, own) = name.clone();
+    let range = (team.clone(), currency, provider.clone(), i64::MIN)..=(team, currency, provider, i64::MAX);
+    days.range(range).filter(move |(other, _)| other.3 != own).map(|(_, day)| day)
+}
+
+fn usually_estimated(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
+    others(days, name).any(|day| day.estimated > Nanos::ZERO)
+}
+
+fn account_of(name: &DayName) -> Account {
+    Account { team: name.0.clone(), measure: Measure::Billed, currency: name.1 }
+}
+
+/// Days of the same team and provider that a bill leaves out although it has days before and after them.
+fn unbilled(days: &BTreeMap<DayName, Day>, name: &DayName) -> Vec<DayName> {
+    let (team, currency, provider, _) = name.clone();
+    let range = (team.clone(), currency, provider.clone(), i64::MIN)..=(team, currency, provider, i64::MAX);
+    let group: Vec<(&DayName, &Day)> = days.range(range).collect();
+    let is_billed = |day: &Day| day.billed > Nanos::ZERO && !day.is_due;
+    let mut after = group.iter().filter(|(_, day)| is_billed(day)).count();
+    let mut before = 0;
+    let mut missing = Vec::new();
+    for (name, day) in group {
+        if is_billed(day) {
+            (before, after) = (before + 1, after - 1);
+        } else if day.billed == Nanos::ZERO && day.matter.is_none() && before > 0 && after >= LATER_DAYS {
+            missing.push(name.clone());
+        }
+    }
+    missing
+}
+
+/// Learnt from other days whose bill has settled.
+fn tolerance_of(days: &BTreeMap<DayName, Day>, name: &DayName, rules: &MissingRules) -> Tolerance {
+    let judged = others(days, name).filter(|day| !day.is_due && day.billed > Nanos::ZERO && day.estimated > Nanos::ZERO);
+    let mut ratios: Vec<f64> = judged.map(|day| to_units(day.billed) / to_units(day.estimated)).collect();
+    if ratios.len() < LEAST_DAYS {
+        return Tolerance { ratio: 1.0, part: rules.first_tolerance, days: ratios.len() };
+    }
+    let ratio = median(&mut ratios);
+    let mut apart: Vec<f64> = ratios.iter().map(|other| (other / ratio - 1.0).abs()).collect();
+    let part = (DEVIATIONS * DEVIATION_OF_MEDIAN * median(&mut apart)).clamp(LEAST_TOLERANCE, MOST_TOLERANCE);
+    Tolerance { ratio, part, days: ratios.len() }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// What the same tokens would have been estimated at if the cached ones had not been counted as input as well.
+fn with_cached_once(day: &Day) -> f64 {
+    let [input, output, cached, _, reasoning] = day.tokens.map(|count| count as f64);
+    let full = (input - cached).max(0.0);
+    let weight = full + OUTPUT_WEIGHT as f64 * (output + reasoning) + CACHED_WEIGHT * cached;
+    let once = (full - cached).max(0.0) + OUTPUT_WEIGHT as f64 * (output + reasoning) + CACHED_WEIGHT * cached;
+    if weight > 0.0 { to_units(day.estimated) * once / weight } else { 0.0 }
+}
+
+fn verdict(day: &Day, tolerance: Tolerance, is_metered: bool, gate: f64) -> Verdict {
+    let (billed, estimated) = (to_units(day.billed), to_units(day.estimated));
+    let expected = estimated * tolerance.ratio;
+    let is_far = |estimate: f64| (billed - estimate).abs() > tolerance.part * billed.abs().max(estimate);
+    if day.estimated == Nanos::ZERO {
+        return if is_metered && billed >= gate { Verdict::Unseen } else { Verdict::Agrees };
+    }
+    if day.billed == Nanos::ZERO {
+        return if expected >= gate { Verdict::Unbilled } else { Verdict::Agrees };
+    }
+    if !is_far(expected) || (billed - expected).abs() < gate {
+        return Verdict::Agrees;
+    }
+    let once = with_cached_once(day) * tolerance.ratio;
+    Verdict::Far { cached_twice: day.tokens[2] > 0 && billed < expected && !is_far(once) }
+}
+
+fn judge_day(day: &mut Day, name: &DayName, tolerance: Tolerance, is_metered: bool, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let limits = moment.rules.thresholds(&name.0, "", "");
+    let verdict = verdict(day, tolerance, is_metered, to_units(limits.least_excess));
+    let story = story(day, name, verdict, tolerance, moment);
+    let is_open = day.matter.as_ref().is_some_and(Matter::is_open);
+    if verdict == Verdict::Agrees {
+        matter::end(&mut day.matter, &name.0, AlertState::Resolved, end_of(name), story, moment, effects);
+        return;
+    }
+    let about: [&[u8]; 4] = [b"bill", name.1.as_str().as_bytes(), name.2.as_bytes(), &name.3.to_be_bytes()];
+    let told = matter::tell(&mut day.matter, &name.0, &about, story.clone(), limits.update_growth, moment, effects);
+    if is_open && !told {
+        matter::amend(&mut day.matter, &name.0, story, moment, effects);
+    }
+}
+
+fn start_of(name: &DayName) -> Timestamp {
+    Timestamp(name.3.saturating_mul(DAY_MS))
+}
+
+fn end_of(name: &DayName) -> Timestamp {
+    start_of(name).plus_ms(DAY_MS)
+}
+
+fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance, moment: Moment<'_>) -> Story {
+    let (team, currency, provider, _) = name;
+    let expected = from_units(to_units(day.estimated) * tolerance.ratio);
+    let excess = day.billed.saturating_sub(expected);
+    let limits = moment.rules.thresholds(team, "", "");
+    let is_much = to_units(excess).abs() >= CRITICAL * to_units(limits.least_excess);
+    let date = start_of(name).to_string();
+    let date = date.get(..10).unwrap_or(&date);
+    let (billed, estimated) = (day.billed.rounded(2), day.estimated.rounded(2));
+    let dimensions: BTreeMap<String, String> = [("provider".to_string(), provider.to_string())].into();
+    let allowed = tolerance.part * 100.0;
+    let kind = if verdict == Verdict::Unseen { AlertKind::UnseenSpend } else { AlertKind::BillMismatch };
+    Story {
+        kind,
+        severity: if is_much { Severity::Critical } else { Severity::Warning },
+        onset: start_of(name),
+        causes: vec![Cause { dimensions: dimensions.clone(), actual: day.billed, expected, share: 1.0 }],
+        dimensions,
+        measure: Measure::Billed,
+        currency: *currency,
+        event_time: end_of(name),
+        ingest_time: day.billed_at,
+        actual: day.billed,
+        expected,
+        excess,
+        burn_rate: excess.checked_mul_div(i128::from(HOUR_MS), i128::from(DAY_MS)).unwrap_or_default(),
+        score: 0.8,
+        stage: if tolerance.days < LEAST_DAYS { Stage::FirstDay } else { Stage::FirstWeeks },
+        normal: match tolerance.days {
+            days if days < LEAST_DAYS => format!("{allowed:.0} % apart are allowed until {LEAST_DAYS} days are known"),
+            days => format!("{days} days say that {:.2} times the estimate is billed, {allowed:.0} % more or less", tolerance.ratio),
+        },
+        summary: match verdict {
+            Verdict::Unseen => format!(
+                "{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"
+            ),
+            Verdict::Unbilled => format!(
+                "{provider} bills {team} nothing for {date}, estimated were {estimated} {currency}: later days are on the bill already"
+            ),
+            Verdict::Far { cached_twice: true } => format!(
+                "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: it looks as if cached tokens were counted twice"
+            ),
+            Verdict::Far { cached_twice: false } => {
+                format!(
+                    "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: more than the usual {allowed:.0} % apart"
+                )
+            }
+            Verdict::Agrees => format!(
+                "the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}"
+            ),
+        },
+        next_steps: next_steps(verdict, day, provider),
+        history: Vec::new(),
+    }
+}
+
+fn next_steps(verdict: Verdict, day: &Day, provider: &str) -> Vec<String> {
+    match verdict {
+        Verdict::Agrees => Vec::new(),
+        Verdict::Unseen => vec![
+            format!("List the keys and accounts of {provider} that this team's bill names, and find those that the gateway does not have."),
+            "Until then this spend has no alerts, budgets or policies.".to_string(),
+        ],
+        Verdict::Unbilled => vec![
+            "See whether the day's rows went to another team or account, or are missing in the export: deliver it again.".to_string(),
+            "If it stays so, the estimate counts usage that nobody pays for: look at what is priced.".to_string(),
+        ],
+        Verdict::Far { cached_twice: true } => {
+            vec!["Look at [[sources]]: this source's input tokens probably include cached ones (input_includes_cached = true).".to_string()]
+        }
+        Verdict::Far { .. } if day.billed > day.estimated => {
+            vec![
+                "Look for usage that does not go through the gateway, for calls that are counted at zero, and for a dearer contract price."
+                    .to_string(),
+            ]
+        }
+        Verdict::Far { .. } => {
+            vec![
+                "Look for a discount that the price files lack, for tokens that are counted twice, and for rows that the bill still lacks."
+                    .to_string(),
+            ]
+        }
+    }
+}

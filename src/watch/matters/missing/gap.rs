@@ -1,0 +1,316 @@
+//! A gap: usage of one leaf that counts no money although it cost some. Tokens at cost zero where they always cost something, usage that
+//! nobody has a price for, requests that report no tokens where they always did.
+//!
+//! What is lost is counted at the leaf's own usual price, so a model that never cost anything has no gap.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::matter::{self, Matter, Story};
+use super::super::{MatterKey, Matters};
+use super::{clock, many, named, place, weighted};
+use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::leaf::{Account, LeafDimensions};
+use crate::model::money::Nanos;
+use crate::model::partial::Partial;
+use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
+use crate::watch::account::AccountState;
+use crate::watch::rules::WatchRules;
+use crate::watch::series::{from_units, to_units};
+use crate::watch::shard::Shard;
+use crate::watch::{Moment, judge};
+
+/// So many hours with money say what a token or a request usually costs.
+const LEAST_HOURS: usize = 6;
+/// A gap is told once it holds this part of the money that is worth an alert: within the hour it will be all of it.
+const PART_OF_EXCESS: f64 = 0.25;
+/// ... and this part of what the leaf used since it began.
+const LEAST_SHARE: f64 = 0.5;
+/// Money in multiples of what is worth an alert from which it is critical.
+const CRITICAL: f64 = 10.0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Missing {
+    /// Tokens that the source, or its price, puts at zero.
+    ZeroCost,
+    /// Neither the source nor the price book knows a cost.
+    NoPrice,
+    /// Requests without tokens: streams that report no usage, for one.
+    NoTokens,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    pub what: Missing,
+    pub since: Timestamp,
+    /// The latest hour with such usage.
+    pub last: Hour,
+    pub events: u64,
+    pub requests: u64,
+    pub tokens: u64,
+    /// At the usual price.
+    pub lost: Nanos,
+    /// What the same leaf used since then that did count.
+    pub counted_events: u64,
+    /// What a weighted token and a request usually cost, in units.
+    pub per_token: f64,
+    pub per_request: f64,
+    pub last_event_time: Timestamp,
+    pub last_ingest_time: Timestamp,
+    pub quiet_hours: u32,
+    pub matter: Option<Matter>,
+}
+
+/// Whether a sum of a minute may be part of a gap: most are not.
+pub(crate) fn is_suspect(partial: &Partial) -> bool {
+    partial.cost == Nanos::ZERO && !partial.has_negative && partial.events > 0
+}
+
+fn what(partial: &Partial, usual: &Usual) -> Option<Missing> {
+    if partial.unpriced_events > 0 {
+        return Some(Missing::NoPrice);
+    }
+    match weighted(&tokens(partial)) {
+        0 if partial.requests > 0 && usual.per_request > 0.0 && usual.has_tokens => Some(Missing::NoTokens),
+        0 => None,
+        _ => (usual.per_token > 0.0).then_some(Missing::ZeroCost),
+    }
+}
+
+fn tokens(partial: &Partial) -> [u64; 5] {
+    let Partial { tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning, .. } = *partial;
+    [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning]
+}
+
+/// What a leaf's usage usually costs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usual {
+    per_token: f64,
+    per_request: f64,
+    has_tokens: bool,
+}
+
+fn usual(state: &AccountState, is_meant: impl Fn(&LeafDimensions) -> bool, before: Hour) -> Usual {
+    let (mut cost, mut tokens, mut requests, mut hours) = (0.0, 0.0, 0.0, 0);
+    for (_, _, leaf) in state.leaves().filter(|(dimensions, ..)| is_meant(dimensions)) {
+        for (_, totals) in leaf.recent.hours().iter().filter(|(hour, totals)| *hour < before && totals.cost > Nanos::ZERO) {
+            cost += to_units(totals.cost);
+            tokens += weighted(&totals.tokens) as f64;
+            requests += totals.requests as f64;
+            hours += 1;
+        }
+    }
+    let per = |count: f64| if hours >= LEAST_HOURS && count > 0.0 { cost / count } else { 0.0 };
+    Usual { per_token: per(tokens), per_request: per(requests), has_tokens: tokens > 0.0 }
+}
+
+/// Takes a sum of a minute: into its leaf's gap, or beside it.
+pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let hour = partial.minute.hour();
+    let account = partial.leaf.account();
+    if moment.closed_through.is_some_and(|closed| hour <= closed) {
+        return;
+    }
+    let name = (account, partial.leaf.dimensions());
+    if !is_suspect(partial) {
+        if let Some(gap) = shard.matters.gaps.get_mut(&name) {
+            gap.counted_events = gap.counted_events.saturating_add(partial.events);
+            shard.matters.changed.insert(MatterKey::Gap(name.0, name.1));
+        }
+        return;
+    }
+    if !shard.matters.gaps.contains_key(&name) {
+        let Some(state) = shard.accounts.number_of(&name.0).and_then(|number| shard.accounts.get(number)) else { return };
+        let Some(fresh) = open(state, partial, &name.1) else { return };
+        shard.matters.gaps.insert(name.clone(), fresh);
+    }
+    let Some(gap) = shard.matters.gaps.get_mut(&name) else { return };
+    gap.add(partial);
+    tell(gap, &name, moment, effects);
+    shard.matters.changed.insert(MatterKey::Gap(name.0, name.1));
+}
+
+fn open(state: &AccountState, partial: &Partial, own: &LeafDimensions) -> Option<Gap> {
+    let hour = partial.minute.hour();
+    let mut usual = self::usual(state, |dimensions| dimensions == own, hour);
+    let what = what(partial, &usual)?;
+    if what == Missing::NoPrice && usual.per_token <= 0.0 {
+        // Of a model that never had a price: as the team's tokens usually cost.
+        usual = self::usual(state, |_| true, hour);
+    }
+    Some(Gap {
+        what,
+        since: partial.minute.start(),
+        last: hour,
+        events: 0,
+        requests: 0,
+        tokens: 0,
+        lost: Nanos::ZERO,
+        counted_events: 0,
+        per_token: usual.per_token,
+        per_request: usual.per_request,
+        last_event_time: partial.last_event_time,
+        last_ingest_time: partial.last_ingest_time,
+        quiet_hours: 0,
+        matter: None,
+    })
+}
+
+impl Gap {
+    fn add(&mut self, partial: &Partial) {
+        let tokens = tokens(partial);
+        let lost = match weighted(&tokens) {
+            0 => partial.requests as f64 * self.per_request,
+            tokens => tokens as f64 * self.per_token,
+        };
+        self.lost = self.lost.saturating_add(from_units(lost));
+        self.events = self.events.saturating_add(partial.events);
+        self.requests = self.requests.saturating_add(partial.requests);
+        self.tokens = self.tokens.saturating_add(tokens[0]).saturating_add(tokens[1]);
+        self.since = self.since.min(partial.minute.start());
+        self.last = self.last.max(partial.minute.hour());
+        self.last_event_time = self.last_event_time.max(partial.last_event_time);
+        self.last_ingest_time = self.last_ingest_time.max(partial.last_ingest_time);
+        self.quiet_hours = 0;
+    }
+
+    /// Lost so far, over at least five minutes, as an hour's.
+    fn burn_rate(&self) -> Nanos {
+        let elapsed = (self.last_event_time.0 - self.since.0).max(5 * MINUTE_MS);
+        self.lost.checked_mul_div(i128::from(HOUR_MS), i128::from(elapsed)).unwrap_or(self.lost)
+    }
+}
+
+fn tell(gap: &mut Gap, name: &(Account, LeafDimensions), moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let (account, dimensions) = name;
+    let limits = moment.rules.thresholds(&account.team, &dimensions.project, &dimensions.environment);
+    let gate = to_units(limits.least_excess);
+    let is_open = gap.matter.as_ref().is_some_and(Matter::is_open);
+    let share = gap.events as f64 / gap.events.saturating_add(gap.counted_events).max(1) as f64;
+    let is_enough = to_units(gap.lost) >= PART_OF_EXCESS * gate && share >= LEAST_SHARE;
+    if !is_open && !is_enough {
+        return;
+    }
+    let severity = if to_units(gap.lost) >= CRITICAL * gate { Severity::Critical } else { Severity::Warning };
+    let story = story(gap, name, severity, moment);
+    let scope = dimensions.leaf_of(account);
+    let about: [&[u8]; 4] = [
+        b"gap",
+        account.currency.as_str().as_bytes(),
+        &named(&scope).into_iter().fold(Vec::new(), |mut text, (name, value)| {
+            text.extend_from_slice(format!("{name}={value};").as_bytes());
+            text
+        }),
+        &gap.since.0.to_be_bytes(),
+    ];
+    // The id is frozen once it is told; late minutes before it change the onset only.
+    matter::tell(&mut gap.matter, &account.team, &about, story, limits.update_growth, moment, effects);
+}
+
+fn story(gap: &Gap, name: &(Account, LeafDimensions), severity: Severity, moment: Moment<'_>) -> Story {
+    let (account, dimensions) = name;
+    let zone = judge::zone_of(moment.rules, &account.team);
+    let named = named(&dimensions.leaf_of(account));
+    Story {
+        kind: AlertKind::MissingMoney,
+        severity,
+        onset: gap.since,
+        causes: vec![Cause { dimensions: named.clone(), actual: gap.lost, expected: Nanos::ZERO, share: 1.0 }],
+        dimensions: named,
+        measure: account.measure,
+        currency: account.currency,
+        event_time: gap.last_event_time,
+        ingest_time: gap.last_ingest_time,
+        actual: gap.lost,
+        expected: Nanos::ZERO,
+        excess: gap.lost,
+        burn_rate: gap.burn_rate(),
+        score: if gap.what == Missing::ZeroCost { 0.95 } else { 0.8 },
+        stage: Stage::FirstWeeks,
+        normal: normal(gap, account),
+        summary: summary(gap, account, dimensions, &zone),
+        next_steps: next_steps(gap, dimensions),
+        history: Vec::new(),
+    }
+}
+
+fn normal(gap: &Gap, account: &Account) -> String {
+    let currency = account.currency;
+    match gap.what {
+        Missing::NoTokens => format!("a request usually costs {} {currency}", from_units(gap.per_request).rounded(6)),
+        Missing::ZeroCost | Missing::NoPrice if gap.per_token > 0.0 => {
+            format!("a million tokens usually cost {} {currency}", from_units(gap.per_token * 1e6).rounded(2))
+        }
+        Missing::ZeroCost | Missing::NoPrice => "no price is known".to_string(),
+    }
+}
+
+fn summary(gap: &Gap, account: &Account, dimensions: &LeafDimensions, zone: &jiff::tz::TimeZone) -> String {
+    let (place, since, currency) = (place(account, dimensions), clock(gap.since, zone), account.currency);
+    let lost = gap.lost.rounded(2);
+    match gap.what {
+        Missing::ZeroCost => format!(
+            "{place} used {} tokens at cost zero since {since}: at the usual price they cost about {lost} {currency} that no estimate counts",
+            many(gap.tokens)
+        ),
+        Missing::NoPrice => format!(
+            "{place} used {} tokens since {since} that nobody has a price for: about {lost} {currency} that no estimate counts",
+            many(gap.tokens)
+        ),
+        Missing::NoTokens => format!(
+            "{place} made {} requests since {since} that report no tokens: as they usually cost, about {lost} {currency} that no estimate counts",
+            many(gap.requests)
+        ),
+    }
+}
+
+fn next_steps(gap: &Gap, dimensions: &LeafDimensions) -> Vec<String> {
+    let name = if dimensions.model.is_empty() { &dimensions.provider } else { &dimensions.model };
+    let first = match gap.what {
+        Missing::ZeroCost => {
+            format!(
+                "Look at what changed in the gateway since then: it writes the cost of {name} as 0. The provider bills it all the same."
+            )
+        }
+        Missing::NoPrice => format!("Add a price for {name} to a file of [prices] files; what was used before is not priced again."),
+        Missing::NoTokens => {
+            "See whether all of them failed. If not, have the client ask for usage in streams (stream_options.include_usage).".to_string()
+        }
+    };
+    vec![first, "Until then budgets, alerts and roll-ups of this usage are too low.".to_string()]
+}
+
+/// An account's hour is complete: gaps without such usage for some hours are over.
+pub(crate) fn close_hour(matters: &mut Matters, account: &Account, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let of_account = matters.gaps.iter_mut().filter(|((own, _), gap)| own == account && gap.last < hour);
+    let mut over = Vec::new();
+    for (name, gap) in of_account {
+        let limits = moment.rules.thresholds(&account.team, &name.1.project, &name.1.environment);
+        gap.quiet_hours = gap.quiet_hours.saturating_add(1);
+        matters.changed.insert(MatterKey::Gap(name.0.clone(), name.1.clone()));
+        if gap.quiet_hours < limits.quiet_hours_to_close {
+            continue;
+        }
+        let zone = judge::zone_of(moment.rules, &account.team);
+        let end = gap.last.end();
+        let story = Story {
+            summary: format!(
+                "{} is counted again since {}; what was not came to about {} {}",
+                place(account, &name.1),
+                clock(end, &zone),
+                gap.lost.rounded(2),
+                account.currency
+            ),
+            ..story(gap, name, Severity::Info, moment)
+        };
+        matter::end(&mut gap.matter, &account.team, AlertState::Resolved, end, story, moment, effects);
+        over.push(name.clone());
+    }
+    for name in over {
+        matters.gaps.remove(&name);
+    }
+}

@@ -1,0 +1,152 @@
+//! A provider gone silent: usage that came in nearly every hour has stopped altogether. A gateway that does not report, a key that was
+//! revoked, a team that has moved on: whichever, the money that is expected of it does not come.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::matter::{self, Matter, Story};
+use super::super::rules::MissingRules;
+use super::super::{MatterKey, Matters};
+use super::{ProviderHour, clock};
+use crate::model::Text;
+use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::leaf::Account;
+use crate::model::money::Nanos;
+use crate::model::time::{HOUR_MS, Hour};
+use crate::watch::series::{from_units, to_units};
+use crate::watch::{Moment, judge};
+
+/// A provider is steady that was used in this part of its hours, of at least a week: who has nights and weekends is never silent.
+const STEADY: f64 = 0.95;
+const LEAST_HOURS: u32 = 7 * 24;
+/// Hours that count; then both counts are halved.
+const MOST_HOURS: u32 = 4 * 7 * 24;
+/// A silence has to be so many times the longest one so far.
+const BEYOND_HABIT: u32 = 2;
+/// Silent for so long it is the new normal.
+const OVER_AFTER_HOURS: u32 = 7 * 24;
+
+/// What is kept of one provider of a team.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Silence {
+    /// Hours known, and those with usage.
+    pub hours: u32,
+    pub used: u32,
+    /// Hours of silence up to now, since when, and the money that was expected of them.
+    pub silent: u32,
+    /// The longest silence that ended before it was told.
+    pub longest: u32,
+    pub since: Option<Hour>,
+    pub lost: Nanos,
+    pub matter: Option<Matter>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that is known of an hour")]
+pub(crate) fn close_hour(
+    matters: &mut Matters,
+    account: &Account,
+    provider: &Text,
+    hour: Hour,
+    sums: &ProviderHour,
+    rules: &MissingRules,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let name = (account.clone(), provider.clone());
+    let silence = matters.silences.entry(name.clone()).or_default();
+    let is_steady = silence.hours >= LEAST_HOURS && f64::from(silence.used) >= STEADY * f64::from(silence.hours);
+    let is_open = silence.matter.as_ref().is_some_and(Matter::is_open);
+    if sums.events > 0 {
+        if is_open {
+            let story = story(silence, account, provider, hour, moment, Some("is heard of again"));
+            matter::end(&mut silence.matter, &account.team, AlertState::Resolved, hour.start(), story, moment, effects);
+        } else {
+            silence.longest = silence.longest.max(silence.silent);
+        }
+        (silence.silent, silence.since, silence.lost) = (0, None, Nanos::ZERO);
+    } else {
+        silence.silent = silence.silent.saturating_add(1);
+    }
+    if sums.events == 0 && (is_steady || is_open) {
+        silence.since = silence.since.or(Some(hour));
+        silence.lost = silence.lost.saturating_add(from_units(sums.expected.max(0.0)));
+        judge_silence(silence, account, provider, hour, rules, moment, effects);
+    }
+    // A silence that is told does not make its provider an unsteady one.
+    let is_told = silence.matter.as_ref().is_some_and(Matter::is_open);
+    if !is_told {
+        silence.hours = silence.hours.saturating_add(1);
+        silence.used = silence.used.saturating_add(u32::from(sums.events > 0));
+        if silence.hours > MOST_HOURS {
+            (silence.hours, silence.used, silence.longest) = (silence.hours / 2, silence.used / 2, silence.longest.div_ceil(2));
+        }
+    }
+    matters.changed.insert(MatterKey::Silence(name.0, name.1));
+}
+
+fn judge_silence(
+    silence: &mut Silence,
+    account: &Account,
+    provider: &Text,
+    hour: Hour,
+    rules: &MissingRules,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let limits = moment.rules.thresholds(&account.team, "", "");
+    let is_open = silence.matter.as_ref().is_some_and(Matter::is_open);
+    let is_long = i64::from(silence.silent) * HOUR_MS >= rules.silent_after_ms && silence.silent >= BEYOND_HABIT * silence.longest;
+    if !is_open && (!is_long || silence.lost < limits.least_excess) {
+        return;
+    }
+    if silence.silent >= OVER_AFTER_HOURS {
+        let story = story(silence, account, provider, hour, moment, Some("has been silent for a week, which is normal from now on"));
+        matter::end(&mut silence.matter, &account.team, AlertState::Resolved, hour.end(), story, moment, effects);
+        (silence.hours, silence.used, silence.silent) = (0, 0, 0);
+        return;
+    }
+    let story = story(silence, account, provider, hour, moment, None);
+    let about: [&[u8]; 3] = [b"silence", account.currency.as_str().as_bytes(), provider.as_bytes()];
+    matter::tell(&mut silence.matter, &account.team, &about, story, 2.0 * limits.update_growth, moment, effects);
+}
+
+fn story(silence: &Silence, account: &Account, provider: &Text, hour: Hour, moment: Moment<'_>, over: Option<&str>) -> Story {
+    let zone = judge::zone_of(moment.rules, &account.team);
+    let onset = silence.since.unwrap_or(hour).start();
+    let (lost, currency) = (silence.lost.rounded(2), account.currency);
+    let dimensions: std::collections::BTreeMap<String, String> = [("provider".to_string(), provider.to_string())].into();
+    let hours = silence.silent.max(1);
+    Story {
+        kind: AlertKind::ProviderSilent,
+        severity: Severity::Warning,
+        onset,
+        causes: vec![Cause { dimensions: dimensions.clone(), actual: Nanos::ZERO, expected: silence.lost, share: 1.0 }],
+        dimensions,
+        measure: account.measure,
+        currency,
+        event_time: hour.end(),
+        ingest_time: moment.shard_time,
+        actual: Nanos::ZERO,
+        expected: silence.lost,
+        excess: Nanos::ZERO.saturating_sub(silence.lost),
+        burn_rate: from_units(-to_units(silence.lost) / f64::from(hours)),
+        score: 0.8,
+        stage: Stage::FirstWeeks,
+        normal: format!("used in {:.0} % of hours", 100.0 * f64::from(silence.used) / f64::from(silence.hours.max(1))),
+        summary: match over {
+            Some(over) => format!("{} ({provider}) {over}; about {lost} {currency} of usage did not come", account.team),
+            None => format!(
+                "{} ({provider}) is silent since {}: no usage in {hours} hours, where about {lost} {currency} were to be expected",
+                account.team,
+                clock(onset, &zone)
+            ),
+        },
+        next_steps: vec![
+            format!(
+                "See whether {provider} is still called. If it is, its usage does not reach Tollgate: look at the gateway and its exporter."
+            ),
+            "If the team has moved away from it, nothing is to be done: after a week it is normal.".to_string(),
+        ],
+        history: Vec::new(),
+    }
+}

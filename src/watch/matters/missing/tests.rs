@@ -1,0 +1,317 @@
+//! From sums to alerts: each kind of missing money is told, and its innocent twin is not.
+
+use super::*;
+use crate::model::alert::{Alert, AlertKind, AlertState};
+use crate::model::partial::{Marker, ShardRecord, Source};
+use crate::model::time::{HOUR_MS, MINUTE_MS, Minute};
+use crate::watch::Restorer;
+use crate::watch::matters::rules::{MatterRules, MissingRules};
+use crate::watch::tests::{START, partial, rules};
+
+fn watch_rules() -> WatchRules {
+    let missing = MissingRules {
+        silent_after_ms: 3 * HOUR_MS,
+        first_tolerance: 0.2,
+        untagged_per_day: Nanos::from_units(25),
+        metered: vec!["openai".into()],
+        names: vec![("amazon web services".into(), "aws".into())],
+    };
+    WatchRules { matters: MatterRules { missing: Some(missing), ..MatterRules::default() }, ..rules() }
+}
+
+struct Bench {
+    shard: Shard,
+    rules: WatchRules,
+    offset: i64,
+    alerts: Vec<Alert>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let rules = watch_rules();
+        Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new() }
+    }
+
+    fn record(&mut self, at: i64, partials: Vec<Partial>) {
+        let minute = Minute(START.0 + at);
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+        let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
+        self.offset += 1;
+        self.alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+    }
+
+    /// Every ten minutes of some hours.
+    fn hours(&mut self, hours: std::ops::Range<i64>, uses: impl Fn(i64) -> Vec<Partial>) {
+        for at in (hours.start * 6..hours.end * 6).map(|slot| slot * 10) {
+            self.record(at, uses(at));
+        }
+    }
+
+    /// Alerts of this room; those of series are others' matter.
+    fn told(&self) -> Vec<&Alert> {
+        self.alerts.iter().filter(|alert| alert.kind.is_matter()).collect()
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.told().iter().map(|alert| format!("{} {} {}", alert.state.as_str(), alert.kind.as_str(), alert.summary)).collect()
+    }
+}
+
+/// So much money and so many tokens of a project; 6 of them are an hour.
+fn usage(at: i64, project: &str, money: f64, tokens: u64) -> Partial {
+    let mut used = partial(Minute(START.0 + at), "search", project, "ann", money);
+    (used.tokens_input, used.tokens_output) = (tokens, tokens / 10);
+    used
+}
+
+#[test]
+fn tokens_at_cost_zero_are_told_within_minutes_and_taken_back_when_they_count_again() {
+    let mut bench = Bench::new();
+    bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000), usage(at, "house-model", 0.0, 1_000_000)]);
+    bench.hours(30..36, |at| vec![usage(at, "ranker", 0.0, 1_000_000), usage(at, "house-model", 0.0, 1_000_000)]);
+    bench.hours(36..42, |at| vec![usage(at, "ranker", 2.0, 1_000_000), usage(at, "house-model", 0.0, 1_000_000)]);
+    let told = bench.told();
+    let first = told[0];
+    assert_eq!((first.state, first.kind), (AlertState::Open, AlertKind::MissingMoney));
+    assert_eq!(first.dimensions.get("project").map(String::as_str), Some("ranker"));
+    let delay = (first.event_time.0 - Minute(START.0 + 30 * 60).start().0) / MINUTE_MS;
+    assert!(delay <= 20, "{delay} minutes");
+    assert!(first.summary.contains("at cost zero") && first.normal.contains("a million tokens usually cost"), "{}", first.summary);
+    let last = told.last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.summary.contains("is counted again"), "{:#?}", bench.words());
+    // Six hours of 12 USD, and not one of the model that never cost anything.
+    assert!((70.0..74.0).contains(&crate::watch::series::to_units(last.excess)), "{}", last.excess);
+    assert!(told.iter().all(|alert| alert.id == first.id), "{:#?}", bench.words());
+    assert_eq!(bench.shard.open_alerts(), 0);
+    assert!(bench.shard.matters.gaps.is_empty());
+}
+
+#[test]
+fn a_few_free_calls_among_many_are_nothing() {
+    let mut bench = Bench::new();
+    bench.hours(0..60, |at| {
+        // Answers from a cache: free, and a third of what is used.
+        let free = Partial { cost: Nanos::ZERO, events: 1, ..usage(at, "ranker", 0.0, 500_000) };
+        vec![usage(at, "ranker", 2.0, 1_000_000), free]
+    });
+    assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn usage_without_a_price_is_told_by_what_tokens_cost_elsewhere() {
+    let mut bench = Bench::new();
+    let unpriced = |at: i64, tokens: u64| {
+        let mut used = usage(at, "sandbox", 0.0, tokens);
+        used.leaf.model = "brand-new".into();
+        Partial { unpriced_events: used.events, ..used }
+    };
+    bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+    bench.hours(30..36, |at| vec![usage(at, "ranker", 2.0, 1_000_000), unpriced(at, 1_000_000)]);
+    let told = bench.told();
+    assert!(told[0].kind == AlertKind::MissingMoney && told[0].summary.contains("nobody has a price for"), "{:#?}", bench.words());
+    assert_eq!(told[0].dimensions.get("model").map(String::as_str), Some("brand-new"));
+    // The twin: so little that nobody needs to look.
+    let mut bench = Bench::new();
+    bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+    bench.hours(30..36, |at| vec![usage(at, "ranker", 2.0, 1_000_000), unpriced(at, 1_000)]);
+    assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn requests_that_report_no_tokens_are_told_where_they_always_did() {
+    let silent = |at: i64, project: &str| Partial { requests: 300, ..usage(at, project, 0.0, 0) };
+    let mut bench = Bench::new();
+    bench.hours(0..30, |at| vec![Partial { requests: 300, ..usage(at, "ranker", 2.0, 1_000_000) }, silent(at, "images")]);
+    bench.hours(30..36, |at| vec![silent(at, "ranker"), silent(at, "images")]);
+    let told = bench.told();
+    assert!(told[0].summary.contains("report no tokens"), "{:#?}", bench.words());
+    assert!(told.iter().all(|alert| alert.dimensions["project"] == "ranker"), "{:#?}", bench.words());
+}
+
+#[test]
+fn a_steady_provider_that_stops_is_told_and_who_sleeps_at_night_is_not() {
+    let mut bench = Bench::new();
+    bench.hours(0..9 * 24, |at| {
+        let mut nightly = usage(at, "crawler", if at / 60 % 24 < 12 { 2.0 } else { 0.0 }, 1_000_000);
+        nightly.leaf.provider = "mistral".into();
+        let steady = usage(at, "ranker", 2.0, 1_000_000);
+        if at / 60 % 24 < 12 { vec![steady, nightly] } else { vec![steady] }
+    });
+    assert_eq!(bench.words(), Vec::<String>::new());
+    bench.hours(9 * 24..10 * 24, |_| Vec::new());
+    let told = bench.told();
+    let first = told[0];
+    assert_eq!((first.kind, first.dimensions["provider"].as_str()), (AlertKind::ProviderSilent, "openai"));
+    assert_eq!((first.event_time.0 - first.onset.0) / HOUR_MS, 3);
+    assert!(first.excess < Nanos::ZERO && first.actual == Nanos::ZERO, "{}", first.excess);
+    assert!(told.iter().all(|alert| alert.dimensions["provider"] == "openai"), "{:#?}", bench.words());
+    bench.hours(10 * 24..10 * 24 + 3, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+    let last = *bench.told().last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.summary.contains("is heard of again"), "{:#?}", bench.words());
+}
+
+/// A line of a day's bill.
+fn billed(day: i64, provider: &str, money: f64) -> Partial {
+    let mut line = usage(day * 24 * 60, "ranker", money, 0);
+    line.leaf.measure = Measure::Billed;
+    line.leaf.provider = provider.into();
+    line.leaf.meter = String::new().as_str().into();
+    line
+}
+
+/// Twenty days of usage; each day's bill comes a day later.
+fn with_bills(cached: u64, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
+    let mut bench = Bench::new();
+    for day in 0..20 {
+        bench.hours(day * 24..(day + 1) * 24, |at| {
+            let used = usage(at, "ranker", 1.0, 1_000_000);
+            let mut all = vec![Partial { tokens_cached_input: cached, tokens_output: 0, ..used }];
+            if at % 1440 == 60 && at > 1440 {
+                all.extend(bill(at / 1440 - 1));
+            }
+            all
+        });
+    }
+    bench
+}
+
+#[test]
+fn a_bill_far_from_the_estimate_is_told_and_a_steady_discount_is_learnt() {
+    // 144 USD a day are estimated, and 10 % less is billed; on day 12 twice as much.
+    let bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 259.2 } else { 129.6 + (day % 3) as f64 * 0.3 })]);
+    let told = bench.told();
+    let [alert] = &told[..] else { panic!("{:#?}", bench.words()) };
+    assert_eq!((alert.kind, alert.measure, alert.onset), (AlertKind::BillMismatch, Measure::Billed, Minute(START.0 + 12 * 1440).start()));
+    assert!(alert.summary.contains("259.20 USD") && alert.normal.contains("0.90 times the estimate"), "{} {}", alert.summary, alert.normal);
+    // A tenth less, day by day, is told from no day.
+    let bench = with_bills(0, |day| vec![billed(day, "OpenAI", 129.6)]);
+    assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn a_restated_bill_takes_its_alert_back() {
+    let bench = with_bills(0, |day| match day {
+        12 => vec![billed(12, "OpenAI", 300.0)],
+        15 => vec![billed(15, "OpenAI", 144.0), billed(12, "OpenAI", -156.0)],
+        day => vec![billed(day, "OpenAI", 144.0)],
+    });
+    let states: Vec<AlertState> = bench.told().iter().map(|alert| alert.state).collect();
+    assert_eq!(states, [AlertState::Open, AlertState::Resolved], "{:#?}", bench.words());
+    assert!(bench.words()[1].contains("agrees with the estimate now"));
+}
+
+#[test]
+fn cached_tokens_counted_twice_are_recognised() {
+    // Of a million input tokens half are cached: with prices 1 and 0.1 a tenth of the estimate is what the cached ones were worth.
+    let bench = with_bills(450_000, |day| vec![billed(day, "OpenAI", 34.0)]);
+    let told = bench.told();
+    assert!(told[0].summary.contains("cached tokens were counted twice"), "{:#?}", bench.words());
+    assert!(told[0].next_steps[0].contains("input_includes_cached"));
+}
+
+#[test]
+fn billed_and_never_seen_is_told_for_providers_that_are_metered() {
+    let bench = with_bills(0, |day| {
+        vec![billed(day, "OpenAI", 144.0), billed(day, "Amazon Web Services", 500.0), {
+            let mut other = billed(day, "OpenAI", 80.0);
+            other.leaf.team = "ads".into();
+            other
+        }]
+    });
+    let told = bench.told();
+    assert!(
+        !told.is_empty() && told.iter().all(|alert| alert.kind == AlertKind::UnseenSpend && alert.team == "ads"),
+        "{:#?}",
+        bench.words()
+    );
+    assert!(told[0].summary.contains("no usage was ever seen"), "{:#?}", bench.words());
+    // Taxes are no usage.
+    let bench = with_bills(0, |day| {
+        let mut tax = billed(day, "OpenAI", 80.0);
+        tax.leaf.meter = "charge.tax".into();
+        vec![billed(day, "OpenAI", 144.0), tax]
+    });
+    assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn a_day_that_the_bill_leaves_out_is_told_and_taken_back_when_it_comes() {
+    let bench = with_bills(0, |day| match day {
+        12 => Vec::new(),
+        17 => vec![billed(17, "OpenAI", 144.0), billed(12, "OpenAI", 144.0)],
+        day => vec![billed(day, "OpenAI", 144.0)],
+    });
+    let told = bench.told();
+    let states: Vec<AlertState> = told.iter().map(|alert| alert.state).collect();
+    assert_eq!(states, [AlertState::Open, AlertState::Resolved], "{:#?}", bench.words());
+    assert_eq!((told[0].kind, told[0].onset), (AlertKind::BillMismatch, Minute(START.0 + 12 * 1440).start()));
+    assert!(told[0].summary.contains("bills search nothing for"), "{}", told[0].summary);
+    // The twin: a bill that is a week behind has no later days.
+    let bench = with_bills(0, |day| if day < 12 { vec![billed(day, "OpenAI", 144.0)] } else { Vec::new() });
+    assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn spend_without_a_team_is_told_by_provider_until_it_has_one() {
+    let nobodys = |at: i64, money: f64| {
+        let mut used = usage(at, "", money, 1_000_000);
+        used.leaf.team = crate::model::leaf::UNATTRIBUTED.into();
+        used
+    };
+    let mut bench = Bench::new();
+    bench.hours(0..20, |at| vec![usage(at, "ranker", 2.0, 1_000_000), nobodys(at, 1.0)]);
+    bench.hours(20..60, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+    let told = bench.told();
+    let first = told[0];
+    assert_eq!((first.kind, &*first.team), (AlertKind::UntaggedSpend, "unattributed"), "{:#?}", bench.words());
+    // 6 USD an hour: five hours make it worth a word.
+    assert_eq!(first.excess, Nanos::from_units(30));
+    assert!(first.summary.contains("30.00 USD at openai") && first.causes.len() == 1, "{}", first.summary);
+    let last = told.last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.id == first.id, "{:#?}", bench.words());
+    // The twin: a little that nobody needs to look at.
+    let mut bench = Bench::new();
+    bench.hours(0..60, |at| vec![usage(at, "ranker", 2.0, 1_000_000), nobodys(at, 0.1)]);
+    assert_eq!(bench.words(), Vec::<String>::new());
+    // On a bill: once its day has settled.
+    let bench = with_bills(0, |day| {
+        let mut other = billed(day, "Elsewhere", 40.0);
+        other.leaf.team = crate::model::leaf::UNATTRIBUTED.into();
+        vec![billed(day, "OpenAI", 144.0), other]
+    });
+    let told = bench.told();
+    assert_eq!(told.iter().map(|alert| (alert.kind, alert.measure)).collect::<Vec<_>>(), [(AlertKind::UntaggedSpend, Measure::Billed)]);
+    assert!(told[0].summary.contains("40.00 USD at elsewhere on"), "{}", told[0].summary);
+}
+
+#[test]
+fn what_is_missing_is_restored_as_it_was() {
+    let mut bench = Bench::new();
+    let mut changelog = std::collections::BTreeMap::new();
+    for slot in 0..40 * 6 {
+        let at = slot * 10;
+        let is_gap = (30..34).contains(&(at / 60));
+        let mut all = vec![usage(at, "ranker", if is_gap { 0.0 } else { 2.0 }, 1_000_000)];
+        if at % 480 == 0 {
+            all.push(billed(at / 1440, "OpenAI", 50.0));
+        }
+        bench.record(at, all);
+        for change in bench.shard.take_changes() {
+            match change.value {
+                Some(value) => changelog.insert(change.key, value),
+                None => changelog.remove(&change.key),
+            };
+        }
+        if slot % 17 == 0 {
+            let mut restorer = Restorer::new(1);
+            for (key, value) in &changelog {
+                restorer.put(key, Some(value)).unwrap();
+            }
+            restorer.changelog_read(&bench.rules).unwrap().unwrap();
+            assert_eq!(restorer.finish().unwrap().matters, bench.shard.matters, "at {at}");
+        }
+    }
+    assert!(!bench.told().is_empty() && !bench.shard.matters.days.is_empty());
+}

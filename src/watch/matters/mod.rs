@@ -1,0 +1,146 @@
+//! Matters: what is wrong without being a deviation of a series. Money for nothing (waste), money that is missing, budgets.
+//!
+//! Each is kept under a name of its own and written whole whenever it changes, so that a restore has nothing to replay for it. `matter`
+//! is the life of their alerts, which all have in common.
+
+pub mod budget;
+pub mod matter;
+pub mod missing;
+pub mod rules;
+pub mod waste;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use self::budget::Budget;
+use self::missing::bill::{Day, DayName};
+use self::missing::gap::Gap;
+use self::missing::silence::Silence;
+use self::missing::untagged::Untagged;
+use self::waste::Resource;
+use super::billed::{self, BilledHours};
+use super::rules::WatchRules;
+use super::shard::Shard;
+use super::state::{StateError, encode, from_payload};
+use crate::model::Text;
+use crate::model::effect::Effect;
+use crate::model::leaf::{Account, LeafDimensions};
+use crate::model::time::Hour;
+
+/// The name of what is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MatterKey {
+    /// Team and the resource's own id.
+    Resource(Text, Text),
+    Gap(Account, LeafDimensions),
+    Silence(Account, Text),
+    Day(DayName),
+    /// By the budget's name.
+    Budget(Text),
+    /// By account and provider.
+    Untagged(Account, Text),
+    /// What is billed of a leaf's hour.
+    Billed(Account, LeafDimensions, Hour),
+}
+
+/// All that a shard keeps of matters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Matters {
+    pub resources: BTreeMap<(Text, Text), Resource>,
+    pub gaps: BTreeMap<(Account, LeafDimensions), Gap>,
+    /// By account and provider.
+    pub silences: BTreeMap<(Account, Text), Silence>,
+    pub days: BTreeMap<DayName, Day>,
+    pub budgets: BTreeMap<Text, Budget>,
+    /// By account (of no team) and provider.
+    pub untagged: BTreeMap<(Account, Text), Untagged>,
+    pub billed: BilledHours,
+    /// Waits to be written with the next transaction.
+    pub changed: BTreeSet<MatterKey>,
+    /// Samples that were not looked at since their team has too many resources; since the start of the process.
+    pub capped: u64,
+}
+
+impl Matters {
+    pub fn take_changes(&mut self) -> Vec<(MatterKey, Option<Vec<u8>>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|key| (key.clone(), self.value(&key))).collect()
+    }
+
+    fn value(&self, key: &MatterKey) -> Option<Vec<u8>> {
+        match key {
+            MatterKey::Resource(team, id) => self.resources.get(&(team.clone(), id.clone())).map(encode),
+            MatterKey::Gap(account, leaf) => self.gaps.get(&(account.clone(), leaf.clone())).map(encode),
+            MatterKey::Silence(account, provider) => self.silences.get(&(account.clone(), provider.clone())).map(encode),
+            MatterKey::Day(name) => self.days.get(name).map(encode),
+            MatterKey::Budget(name) => self.budgets.get(name).map(encode),
+            MatterKey::Untagged(account, provider) => self.untagged.get(&(account.clone(), provider.clone())).map(encode),
+            MatterKey::Billed(account, leaf, hour) => {
+                self.billed.get(&(account.clone(), leaf.clone())).and_then(|hours| hours.get(hour)).map(encode)
+            }
+        }
+    }
+
+    /// # Errors
+    /// Bytes that are not of the key's type.
+    pub fn put(&mut self, key: MatterKey, payload: &[u8]) -> Result<(), StateError> {
+        match key {
+            MatterKey::Resource(team, id) => drop(self.resources.insert((team, id), from_payload(payload)?)),
+            MatterKey::Gap(account, leaf) => drop(self.gaps.insert((account, leaf), from_payload(payload)?)),
+            MatterKey::Silence(account, provider) => drop(self.silences.insert((account, provider), from_payload(payload)?)),
+            MatterKey::Day(name) => drop(self.days.insert(name, from_payload(payload)?)),
+            MatterKey::Budget(name) => drop(self.budgets.insert(name, from_payload(payload)?)),
+            MatterKey::Untagged(account, provider) => drop(self.untagged.insert((account, provider), from_payload(payload)?)),
+            MatterKey::Billed(account, leaf, hour) => {
+                self.billed.entry((account, leaf)).or_default().insert(hour, from_payload(payload)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn delete(&mut self, key: &MatterKey) {
+        match key {
+            MatterKey::Resource(team, id) => drop(self.resources.remove(&(team.clone(), id.clone()))),
+            MatterKey::Gap(account, leaf) => drop(self.gaps.remove(&(account.clone(), leaf.clone()))),
+            MatterKey::Silence(account, provider) => drop(self.silences.remove(&(account.clone(), provider.clone()))),
+            MatterKey::Day(name) => drop(self.days.remove(name)),
+            MatterKey::Budget(name) => drop(self.budgets.remove(name)),
+            MatterKey::Untagged(account, provider) => drop(self.untagged.remove(&(account.clone(), provider.clone()))),
+            MatterKey::Billed(account, leaf, hour) => {
+                let name = (account.clone(), leaf.clone());
+                let hours = self.billed.get_mut(&name);
+                if hours.is_some_and(|hours| hours.remove(hour).is_some() && hours.is_empty()) {
+                    self.billed.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// Alerts that are open.
+    pub fn open(&self) -> usize {
+        let resources = self.resources.values().map(|resource| &resource.matter);
+        let gaps = self.gaps.values().map(|gap| &gap.matter);
+        let silences = self.silences.values().map(|silence| &silence.matter);
+        let days = self.days.values().map(|day| &day.matter);
+        let budgets = self.budgets.values().map(|budget| &budget.matter);
+        let untagged = self.untagged.values().map(|untagged| &untagged.matter);
+        resources.chain(gaps).chain(silences).chain(days).chain(budgets).chain(untagged).flatten().filter(|matter| matter.is_open()).count()
+    }
+}
+
+/// What waits to be written and what was counted for metrics is no part of the state.
+impl PartialEq for Matters {
+    fn eq(&self, other: &Matters) -> bool {
+        (&self.resources, &self.gaps, &self.silences, &self.days, &self.budgets, &self.untagged, &self.billed)
+            == (&other.resources, &other.gaps, &other.silences, &other.days, &other.budgets, &other.untagged, &other.billed)
+    }
+}
+
+/// All teams are done with an hour: what has to be looked at although nothing came.
+pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    waste::look_for_silence(shard, hour, rules, effects);
+    missing::bill::close_hour(shard, hour, rules, effects);
+    budget::close_hour(shard, hour, rules, effects);
+    billed::forget(shard, hour);
+}

@@ -1,0 +1,253 @@
+//! Waste: resources that cost money and that nobody uses. Idle, forgotten (never used, or not for long), orphaned (and its owner is gone).
+//!
+//! A resource is idle while every sample says so, by its *peak*: one sample above the bound is use, and what is used at all is never
+//! told. A sample that lacks what would have to be known says nothing either way: too many of them, and the resource is undetermined,
+//! which is counted and never told. What a resource does every night or weekend is its habit: once it is known for a week, a pause has to
+//! be longer than any so far.
+//!
+//! The first word marks it, after a grace it is escalated, and one sample of use takes it back.
+
+mod resource;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use self::resource::Resource;
+use self::resource::{Finding, Sampled};
+use super::MatterKey;
+use super::matter::{self, Story};
+use super::rules::WasteRules;
+use crate::model::Text;
+use crate::model::activity::ActivityEvent;
+use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::effect::Effect;
+use crate::model::leaf::Measure;
+use crate::model::money::Nanos;
+use crate::model::resource::ResourceSample;
+use crate::model::time::{DAY_MS, HOUR_MS, Hour};
+use crate::watch::rules::WatchRules;
+use crate::watch::shard::Shard;
+use crate::watch::{Moment, judge};
+
+/// Hours that a month is billed with: a twelfth of a year.
+const HOURS_PER_MONTH: i128 = 730;
+/// A resource without a sample for so long is not kept any more.
+const FORGET_AFTER_MS: i64 = 35 * DAY_MS;
+/// How strange it is, for routes and lists: one sign alone is never sure.
+const SURE: f64 = 0.95;
+const LIKELY: f64 = 0.8;
+
+/// How many resources a shard knows, and of how many nothing can be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResourceCount {
+    pub known: usize,
+    pub undetermined: usize,
+}
+
+/// A resource's team and id.
+type Name = (Text, Text);
+
+/// Takes one sample.
+pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    // What has no name cannot be told of; policies still see the sample.
+    let (Some(waste), Some(id)) = (&rules.matters.waste, &sample.resource_id) else { return };
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let matters = &mut shard.matters;
+    let name = (sample.team.clone(), id.clone());
+    if !matters.resources.contains_key(&name) {
+        let of_team = matters.resources.range((name.0.clone(), Text::from(""))..).take_while(|((team, _), _)| *team == name.0);
+        if of_team.take(waste.resources_per_team).count() >= waste.resources_per_team {
+            matters.capped = matters.capped.saturating_add(1);
+            return;
+        }
+    }
+    let fresh = || Resource::new(sample, rules.reporting_currency);
+    let resource = matters.resources.entry(name.clone()).or_insert_with(fresh);
+    let sampled = match waste.class(sample.resource_type.as_deref().unwrap_or(&resource.resource_type)) {
+        Some(class) => resource.take(sample, class),
+        None => return,
+    };
+    judge_resource(resource, &name, sampled, waste, moment, effects);
+    matters.changed.insert(MatterKey::Resource(name.0, name.1));
+}
+
+/// Somebody has left: what they own has no owner any more.
+pub(crate) fn take_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules) {
+    let has_left = activity.action.as_deref() == Some("offboarded");
+    let (Some(who), true) = (&activity.actor, has_left && rules.matters.waste.is_some()) else { return };
+    let matters = &mut shard.matters;
+    let own = matters.resources.range_mut((activity.team.clone(), Text::from(""))..);
+    for (name, resource) in own.take_while(|((team, _), _)| *team == activity.team) {
+        if resource.lose_owner(who, activity.event_time) {
+            matters.changed.insert(MatterKey::Resource(name.0.clone(), name.1.clone()));
+        }
+    }
+}
+
+fn judge_resource(
+    resource: &mut Resource,
+    name: &Name,
+    sampled: Sampled,
+    waste: &WasteRules,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
+    let is_open = resource.matter.as_ref().is_some_and(|matter| matter.is_open());
+    match sampled {
+        Sampled::Late => {}
+        Sampled::Used | Sampled::Free => {
+            if is_open {
+                let (story, at) = (over(resource, name, sampled, moment), resource.last_seen);
+                matter::end(&mut resource.matter, &name.0, AlertState::Resolved, at, story, moment, effects);
+            }
+        }
+        Sampled::Idle | Sampled::Unknown => {
+            let Some(finding) = resource.finding(waste).filter(|finding| is_open || finding.is_due) else { return };
+            if monthly(resource.hourly_cost.unwrap_or_default()) < waste.least_per_month {
+                return;
+            }
+            let story = story(resource, name, &finding, waste, moment);
+            let growth = moment.rules.thresholds(&name.0, &resource.project, &resource.environment).update_growth;
+            let id: [&[u8]; 3] = [b"resource", name.1.as_bytes(), &resource.first_seen.0.to_be_bytes()];
+            matter::tell(&mut resource.matter, &name.0, &id, story, growth, moment, effects);
+        }
+    }
+}
+
+/// Resources of which nothing was heard for long: an open alert ends, after weeks they are forgotten.
+pub(crate) fn look_for_silence(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let Some(waste) = &rules.matters.waste else { return };
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let matters = &mut shard.matters;
+    let mut forgotten = Vec::new();
+    for (name, resource) in &mut matters.resources {
+        let silent_ms = hour.end().0.saturating_sub(resource.last_seen.0);
+        if silent_ms > FORGET_AFTER_MS {
+            forgotten.push(name.clone());
+        } else if silent_ms > waste.silent_after_ms && resource.matter.as_ref().is_some_and(|matter| matter.is_open()) {
+            let story = Story { event_time: hour.end(), ..over(resource, name, Sampled::Unknown, moment) };
+            let at = resource.last_seen;
+            matter::end(&mut resource.matter, &name.0, AlertState::Resolved, at, story, moment, effects);
+            matters.changed.insert(MatterKey::Resource(name.0.clone(), name.1.clone()));
+        }
+    }
+    for name in forgotten {
+        matters.resources.remove(&name);
+        matters.changed.insert(MatterKey::Resource(name.0, name.1));
+    }
+}
+
+/// Of one shard, for metrics.
+pub(crate) fn count(shard: &Shard, rules: &WatchRules) -> ResourceCount {
+    let Some(waste) = &rules.matters.waste else { return ResourceCount::default() };
+    let undetermined = shard.matters.resources.values().filter(|resource| resource.is_undetermined(waste));
+    ResourceCount { known: shard.matters.resources.len(), undetermined: undetermined.count() }
+}
+
+/// What an hour costs, over a month.
+fn monthly(hourly: Nanos) -> Nanos {
+    hourly.checked_mul_div(HOURS_PER_MONTH, 1).unwrap_or(hourly)
+}
+
+fn kind_of(finding: &Finding) -> AlertKind {
+    match (finding.is_orphaned, finding.is_forgotten) {
+        (true, _) => AlertKind::OrphanedResource,
+        (false, true) => AlertKind::ForgottenResource,
+        (false, false) => AlertKind::IdleResource,
+    }
+}
+
+/// What is dear and sure is critical once the grace has passed; what is neither is only noted at first.
+fn severity(resource: &Resource, finding: &Finding, waste: &WasteRules) -> Severity {
+    let told = resource.matter.as_ref().filter(|matter| matter.is_open());
+    let is_past_grace = told.is_some_and(|matter| resource.last_seen.0 - matter.opened_at.0 >= waste.grace_ms);
+    let is_dear = monthly(resource.hourly_cost.unwrap_or_default()) >= waste.critical_per_month;
+    match (is_past_grace, is_dear, finding.is_sure()) {
+        (true, true, true) => Severity::Critical,
+        (false, false, false) => Severity::Info,
+        _ => Severity::Warning,
+    }
+}
+
+fn dimensions(resource: &Resource, id: &str) -> BTreeMap<String, String> {
+    let named = [
+        ("resource_id", id),
+        ("resource_type", &resource.resource_type),
+        ("project", &resource.project),
+        ("provider", &resource.provider),
+        ("region", &resource.region),
+        ("environment", &resource.environment),
+        ("owner", resource.owner.as_deref().unwrap_or_default()),
+    ];
+    named.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn story(resource: &Resource, name: &Name, finding: &Finding, waste: &WasteRules, moment: Moment<'_>) -> Story {
+    let hourly = resource.hourly_cost.unwrap_or_default();
+    let zone = judge::zone_of(moment.rules, &name.0);
+    let dimensions = dimensions(resource, &name.1);
+    Story {
+        kind: kind_of(finding),
+        severity: severity(resource, finding, waste),
+        onset: finding.since,
+        causes: vec![Cause { dimensions: dimensions.clone(), actual: finding.cost, expected: Nanos::ZERO, share: 1.0 }],
+        dimensions,
+        measure: Measure::Estimated,
+        currency: resource.currency,
+        event_time: resource.last_seen,
+        ingest_time: moment.shard_time,
+        actual: finding.cost,
+        expected: Nanos::ZERO,
+        excess: finding.cost,
+        burn_rate: hourly,
+        score: if finding.is_sure() { SURE } else { LIKELY },
+        stage: stage(resource),
+        normal: words::before(resource, finding, &zone),
+        summary: words::summary(resource, &name.1, finding, monthly(hourly), &zone),
+        next_steps: words::next_steps(resource, finding),
+        history: Vec::new(),
+    }
+}
+
+/// The last word on a matter.
+fn over(resource: &Resource, name: &Name, how: Sampled, moment: Moment<'_>) -> Story {
+    let told = resource.matter.as_ref();
+    let zone = judge::zone_of(moment.rules, &name.0);
+    let cost = resource.wasted.max(told.map_or(Nanos::ZERO, |matter| matter.told_excess));
+    Story {
+        kind: told.map_or(AlertKind::IdleResource, |matter| matter.kind),
+        severity: Severity::Info,
+        onset: told.map_or(resource.last_seen, |matter| matter.onset),
+        dimensions: dimensions(resource, &name.1),
+        measure: Measure::Estimated,
+        currency: resource.currency,
+        event_time: resource.last_seen,
+        ingest_time: moment.shard_time,
+        actual: cost,
+        expected: Nanos::ZERO,
+        excess: cost,
+        burn_rate: Nanos::ZERO,
+        score: 0.0,
+        stage: stage(resource),
+        normal: String::new(),
+        summary: words::over(resource, &name.1, how, cost, &zone),
+        causes: Vec::new(),
+        next_steps: Vec::new(),
+        history: Vec::new(),
+    }
+}
+
+/// How long a resource is known.
+fn stage(resource: &Resource) -> Stage {
+    match resource.known_ms() {
+        known if known < 3 * HOUR_MS => Stage::New,
+        known if known < DAY_MS => Stage::FirstDay,
+        known if known < 14 * DAY_MS => Stage::FirstWeeks,
+        _ => Stage::Seasoned,
+    }
+}

@@ -1,0 +1,105 @@
+//! The sentences of an alert about waste: what it is, since when, by what signs, what it costs, what to do.
+
+use jiff::tz::TimeZone;
+
+use super::resource::{Finding, Resource, Sampled, Signal};
+use crate::model::money::Nanos;
+use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
+
+/// `gpu-07 (gpu_cluster) is idle since Mon 9 Mar 03:00 UTC: ...; it costs 35.26 USD an hour, 25740 USD a month`.
+pub fn summary(resource: &Resource, id: &str, finding: &Finding, monthly: Nanos, zone: &TimeZone) -> String {
+    let hourly = resource.hourly_cost.unwrap_or_default();
+    let since = clock(finding.since, zone);
+    let what = match (finding.is_orphaned, resource.last_used, resource.owner.as_deref()) {
+        (true, _, Some(owner)) => format!("has lost its owner {owner} and is unused since {since}"),
+        (_, None, _) => format!("was never used since it was first seen {since}"),
+        (_, Some(_), _) => format!("is unused since {since}"),
+    };
+    format!(
+        "{} {what}: {}; it costs {} {currency} an hour, {} {currency} a month, and cost {} {currency} so far ({})",
+        name(resource, id),
+        signs(resource, finding),
+        hourly.rounded(2),
+        monthly.rounded(0),
+        finding.cost.rounded(2),
+        confidence(finding),
+        currency = resource.currency,
+    )
+}
+
+fn name(resource: &Resource, id: &str) -> String {
+    if resource.resource_type.is_empty() { id.to_string() } else { format!("{id} ({})", resource.resource_type) }
+}
+
+fn signs(resource: &Resource, finding: &Finding) -> String {
+    let length = span(finding.length_ms);
+    let sign = |signal: &Signal| match signal {
+        Signal::LowPeak => {
+            let peak = finding.peak.unwrap_or_default() * 100.0;
+            Some(format!("at most {peak:.1} % of its capacity in {length}"))
+        }
+        Signal::NoRequests => Some("no requests".to_string()),
+        Signal::Unattached => Some("attached to nothing".to_string()),
+        Signal::Stopped => Some("stopped, but not free".to_string()),
+        // Said already.
+        Signal::NeverUsed => None,
+        Signal::OwnerGone => resource.has_left.then(|| "its owner has left the company".to_string()),
+    };
+    let signs: Vec<String> = finding.signals.iter().filter_map(sign).collect();
+    if signs.is_empty() { format!("no use in {length}") } else { signs.join(", ") }
+}
+
+fn confidence(finding: &Finding) -> String {
+    match finding.signals.len() {
+        0 | 1 => "medium confidence: one sign".to_string(),
+        signs => format!("high confidence: {signs} signs agree"),
+    }
+}
+
+/// What it was like before.
+pub fn before(resource: &Resource, finding: &Finding, zone: &TimeZone) -> String {
+    let pause = match resource.longest_pause_ms {
+        0 => String::new(),
+        longest => format!("; its longest pause before was {}", span(longest)),
+    };
+    match (resource.last_used, resource.peak.filter(|peak| Some(*peak) > finding.peak)) {
+        (None, _) => format!("no use is known, first seen {}", clock(resource.first_seen, zone)),
+        (Some(last), Some(peak)) => format!("used up to {:.0} % of its capacity, last {}{pause}", peak * 100.0, clock(last, zone)),
+        (Some(last), None) => format!("last used {}{pause}", clock(last, zone)),
+    }
+}
+
+pub fn over(resource: &Resource, id: &str, how: Sampled, cost: Nanos, zone: &TimeZone) -> String {
+    let what = match how {
+        Sampled::Used => "is used again",
+        Sampled::Free => "costs nothing any more",
+        Sampled::Idle | Sampled::Unknown | Sampled::Late => "was not heard of since",
+    };
+    let at = clock(resource.last_seen, zone);
+    let unless = if matches!(how, Sampled::Used | Sampled::Free) { "" } else { ", so that nothing can be said of it" };
+    format!("{} {what} {at}{unless}; unused it had cost {} {}", name(resource, id), cost.rounded(2), resource.currency)
+}
+
+pub fn next_steps(resource: &Resource, finding: &Finding) -> Vec<String> {
+    let mut steps = Vec::new();
+    match (&resource.owner, finding.is_orphaned) {
+        (Some(owner), false) => steps.push(format!("Ask {owner} whether it is still needed.")),
+        (_, true) => steps.push("Find somebody to own it, or take it down: nobody will miss it who has not been asked.".to_string()),
+        (None, false) => steps.push("Nobody is named as its owner: ask the team whether it is still needed.".to_string()),
+    }
+    steps.push("Stop it and keep its disk for a while; delete it once nobody has asked for it.".to_string());
+    steps.push("If it has to wait for work, say so in [waste]: a longer window for its type.".to_string());
+    steps
+}
+
+fn clock(at: Timestamp, zone: &TimeZone) -> String {
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(instant) => instant.to_zoned_datetime(zone.clone()).strftime("%a %-d %b %H:%M %Z").to_string(),
+        Err(_) => at.to_string(),
+    }
+}
+
+/// `26 hours`, `9 days`.
+fn span(ms: i64) -> String {
+    if ms < 3 * DAY_MS { format!("{} hours", ms / HOUR_MS) } else { format!("{} days", ms / DAY_MS) }
+}

@@ -1,0 +1,116 @@
+//! What policies say of the usage in a record, and of violations of which nothing was heard for a day.
+
+use super::life::{self, Hit};
+use super::whole::judge_event;
+use super::{Key, LeafVerdicts};
+use crate::model::effect::Effect;
+use crate::model::leaf::{Leaf, Measure};
+use crate::model::partial::{Partial, Said, ShardRecord};
+use crate::model::time::Timestamp;
+use crate::policy::stream::{Origin, Told};
+use crate::watch::rules::WatchRules;
+use crate::watch::shard::Shard;
+
+/// After merge and alerts, so that a violation finds the alert that it explains.
+pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let policies = &*rules.policies;
+    if shard.violations.judged_by != policies.hash() {
+        life::judge_again(shard, None, rules, effects);
+        shard.violations.judged_by = policies.hash();
+        shard.violations.is_judged_by_changed = true;
+    }
+    if !policies.is_empty() {
+        // Of the bill it is not known by which team's doing it came about, and it names providers and regions in its own words.
+        for partial in record.partials.iter().filter(|partial| partial.leaf.measure == Measure::Estimated) {
+            judge_partial(shard, partial, rules, effects);
+        }
+    }
+    for event in &record.events {
+        judge_event(shard, event, rules, effects);
+    }
+    life::end_quiet_ones(shard, rules, effects);
+}
+
+fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let policies = &*rules.policies;
+    let mut violated = Vec::new();
+    for told in of_leaf(shard, &partial.leaf, partial.minute.start(), rules) {
+        let Some(policy) = policies.policy(told.policy) else { continue };
+        shard.violations.count(&policy.id, told.said, partial.events);
+        if told.said == Said::Violates {
+            let users = partial.users.iter().map(|user| &user.user).collect();
+            violated.push((told.policy, partial.events, partial.cost, users));
+        }
+    }
+    for hit in &partial.hits {
+        shard.violations.count(&hit.policy, hit.said, hit.events);
+        // Intake may have other rules for a moment; what nobody knows here is counted, and no violation.
+        let place = policies.place_of(&hit.policy).filter(|_| hit.said == Said::Violates);
+        violated.extend(place.map(|place| (place, hit.events, hit.cost, Vec::new())));
+    }
+    for (place, events, cost, users) in violated {
+        let origin = origin(shard, &partial.leaf, partial.minute.start());
+        let finding = policies.finding_of_leaf(place, &partial.leaf, &origin);
+        let (Some(policy), Some(finding)) = (policies.policy(place), finding) else { continue };
+        let hit = Hit {
+            place,
+            policy,
+            finding,
+            team: &partial.leaf.team,
+            currency: Some(partial.leaf.currency),
+            events,
+            cost,
+            hourly: None,
+            identity: None,
+            event_time: partial.last_event_time,
+            ingest_time: partial.last_ingest_time,
+            leaf: Some(&partial.leaf),
+            users,
+            lasts: false,
+        };
+        life::hit(shard, hit, rules, effects);
+    }
+}
+
+/// What is said of a leaf at a time: remembered with the leaf, or worked out.
+fn of_leaf(shard: &mut Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Vec<Told> {
+    let policies = &*rules.policies;
+    let models = shard.violations.models_revision;
+    let place = shard.find(leaf);
+    let state = place.and_then(|place| shard.accounts.get(place.account)?.node(place.node)?.leaf());
+    let known = state.map(|state| &state.verdicts);
+    let holds = |known: &&LeafVerdicts| known.hash == policies.hash() && known.models == models && known.from <= at && at < known.until;
+    if let Some(known) = known.filter(holds) {
+        return known.told.to_vec();
+    }
+    let told = policies.of_leaf(leaf, &origin(shard, leaf, at), at);
+    let (from, until) = window(shard, leaf, at, rules);
+    let verdicts = LeafVerdicts { hash: policies.hash(), models, from, until, told: told.as_slice().into() };
+    let state = place.and_then(|place| shard.accounts.get_mut(place.account)?.node_mut(place.node)?.leaf_mut());
+    if let Some(state) = state {
+        state.verdicts = verdicts;
+    }
+    told
+}
+
+/// What is known of the leaf's model.
+fn origin<'s>(shard: &'s Shard, leaf: &Leaf, at: Timestamp) -> Origin<'s> {
+    shard.violations.model(&leaf.team, &leaf.model).map_or(Origin::default(), |known| known.origin(at))
+}
+
+/// From when to when the same is said of a leaf.
+fn window(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> (Timestamp, Timestamp) {
+    let (from, until) = rules.policies.window(at);
+    match shard.violations.model(&leaf.team, &leaf.model).and_then(|known| known.approved_until) {
+        Some(ends) if ends <= at => (from.max(ends), until),
+        Some(ends) => (from, until.min(ends)),
+        None => (from, until),
+    }
+}
+
+/// Whether a leaf violates a policy.
+pub(super) fn violates(shard: &Shard, key: &Key, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> bool {
+    let policies = &*rules.policies;
+    let is_of = |told: &Told| policies.policy(told.policy).is_some_and(|policy| policy.id == key.policy);
+    policies.of_leaf(leaf, &origin(shard, leaf, at), at).iter().any(|told| told.said == Said::Violates && is_of(told))
+}

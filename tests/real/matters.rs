@@ -1,0 +1,113 @@
+//! What is wrong without a spike: a forgotten cluster, usage that nobody has a price for, a budget. From events to alerts and a mail, across a
+//! kill -9.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::parts::{Smtp, SmtpOptions, produce, wait_for};
+use super::path::{Deployment, history, now_ms, rfc3339};
+
+const HOUR_MS: i64 = 3_600_000;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A sample of a cluster of 8 GPUs, an hour each, the last one an hour ago.
+fn sample(id: &str, hour: i64, hours: i64, utilization: f64, owner: &str) -> Value {
+    let at = now_ms() / HOUR_MS * HOUR_MS - (hours - hour) * HOUR_MS;
+    json!({"event_id": format!("{id}-{hour}"), "source": "inventory", "event_time": rfc3339(at), "resource_id": id,
+        "resource_type": "gpu_cluster", "state": "running", "team": "search", "project": "ranker", "hourly_cost": "32.77",
+        "currency": "USD", "capacity": 8, "utilization": utilization, "requests": 0, "owner": owner})
+}
+
+fn send(deployment: &Deployment, topic: &str, events: &[Value]) {
+    let topic = deployment.topic(topic);
+    // One key: samples of a resource come in order.
+    let line = |event: &Value| json!({"topic": topic, "key": event["resource_id"], "value_json": event});
+    produce(deployment.broker.bootstrap(), &events.iter().map(line).collect::<Vec<_>>());
+}
+
+fn alerts(deployment: &Deployment, kind: &str) -> Vec<Value> {
+    deployment.newest("alerts").into_values().filter(|alert| alert["kind"] == kind).collect()
+}
+
+#[test]
+fn a_forgotten_cluster_leads_to_an_alert_with_its_owner_its_money_and_what_to_do() {
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let deployment = Deployment::new("waste", &smtp, "");
+    let hours = 30;
+    let of_hours = |hours: std::ops::Range<i64>| -> Vec<Value> {
+        let both = |hour| [sample("gpu-07", hour, 30, 0.0, "mara"), sample("gpu-08", hour, 30, 0.4, "ben")];
+        hours.flat_map(both).collect()
+    };
+    send(&deployment, "resource-events", &of_hours(0..hours / 2));
+    let mut process = deployment.start();
+    let taken = || deployment.metric("tollgate_forwarded_records_total{role=\"resources\",outcome=\"accepted\"}");
+    wait_for("the first samples to be taken", LIMIT, || (taken() > 0).then_some(()));
+    process.kill9();
+    send(&deployment, "resource-events", &of_hours(hours / 2..hours));
+    let _process = deployment.start();
+
+    let alert = wait_for("the alert", LIMIT, || alerts(&deployment, "forgotten_resource").into_iter().next());
+    assert_eq!((&alert["team"], &alert["dimensions"]["resource_id"]), (&json!("search"), &json!("gpu-07")), "{alert}");
+    assert_eq!(alert["dimensions"]["owner"], "mara");
+    assert_eq!(alert["burn_rate_per_hour"], "32.77");
+    let summary = alert["summary"].as_str().unwrap();
+    // 730 hours at 32.77 USD.
+    assert!(summary.contains("was never used") && summary.contains("23922 USD a month"), "{summary}");
+    assert!(alert["next_steps"][0].as_str().unwrap().contains("Ask mara"), "{alert}");
+    let mail = &smtp.wait_for_mails(1, LIMIT)[0];
+    let parsed = mailparse::parse_mail(&mail.raw).unwrap();
+    let subject = parsed.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
+    assert!(subject.contains("forgotten, 23,922 USD a month") && subject.contains("gpu-07"), "{subject}");
+
+    // Its owner leaves: nobody is left to ask.
+    let left = json!({"event_id": "left", "source": "hr", "event_time": rfc3339(now_ms() - HOUR_MS), "action": "offboarded",
+        "team": "search", "actor": "mara"});
+    send(&deployment, "activity-events", &[left]);
+    let heard = || deployment.metric("tollgate_forwarded_records_total{role=\"activity\",outcome=\"accepted\"}");
+    wait_for("the departure to be taken", LIMIT, || (heard() > 0).then_some(()));
+    let later = |minutes: i64, utilization: f64| {
+        let mut sample = sample("gpu-07", 30, 30, utilization, "mara");
+        sample["event_id"] = json!(format!("later-{minutes}"));
+        sample["event_time"] = json!(rfc3339(now_ms() + minutes * 60_000 - 5 * 60_000));
+        sample
+    };
+    // Used again: over, under the same id.
+    send(&deployment, "resource-events", &[later(4, 0.7)]);
+    let over = wait_for("the end", LIMIT, || {
+        deployment.newest("alerts").into_values().find(|newest| newest["id"] == alert["id"] && newest["state"] == "resolved")
+    });
+    assert!(over["summary"].as_str().unwrap().contains("is used again"), "{over}");
+    assert_eq!(deployment.newest("alerts").len(), 1, "gpu-08 was in use");
+}
+
+#[test]
+fn a_budget_and_tokens_at_cost_zero_lead_to_alerts() {
+    // 72 hours of about 3 USD an hour: 216 USD in three days.
+    let budget = "[[budget]]\nname = 'search, three days'\nteam = 'search'\namount = '250.00'\nperiod = '90d'\nthresholds = [0.5, 0.8, 1.0]\nburn_rate = 0\n";
+    let deployment = Deployment::without_mail("budget", budget);
+    let _process = deployment.start();
+    let events = history(&["search", "ads"], 72, now_ms() - HOUR_MS);
+    let (first, rest) = events.split_at(events.len() * 2 / 3);
+    deployment.produce_usage(first);
+    let newest = |kind: &str, is: fn(&Value) -> bool| wait_for(kind, LIMIT, || alerts(&deployment, kind).into_iter().find(is));
+    let half = newest("budget", |alert| alert["summary"].as_str().unwrap().contains("has passed 50 %"));
+    assert_eq!(half["revision"], 1, "{half}");
+    deployment.produce_usage(rest);
+    let alert = newest("budget", |alert| alert["summary"].as_str().unwrap().contains("has passed 80 %"));
+    assert_eq!((&alert["team"], &alert["dimensions"]["budget"]), (&json!("search"), &json!("search, three days")), "{alert}");
+    assert_eq!((&alert["id"], &alert["revision"]), (&half["id"], &json!(2)), "each threshold once: {alert}");
+    assert_eq!(alert["expected"], "250");
+    assert_eq!(alerts(&deployment, "missing_money").len(), 0);
+
+    // What always cost something counts nothing.
+    let free = |n: i64| {
+        let mut event = super::path::usage(&format!("free-{n}"), now_ms() - 30 * 60_000 + n * 1000, "search", "ann", "0");
+        (event["input_tokens"], event["requests"]) = (json!(2_000_000), json!(100));
+        event
+    };
+    deployment.produce_usage(&(0..60).map(free).collect::<Vec<_>>());
+    let alert = newest("missing_money", |_| true);
+    assert_eq!((&alert["team"], &alert["dimensions"]["project"]), (&json!("search"), &json!("ranker")), "{alert}");
+    assert!(alert["summary"].as_str().unwrap().contains("at cost zero"), "{alert}");
+}
