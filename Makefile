@@ -2,7 +2,7 @@
 # Python as well. scripts/setup.sh checks both and says what is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check fmt clippy unit parts compose chaos bench-compare eval
+.PHONY: help demo run test check fmt clippy unit parts compose chaos mails bench-compare eval
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -35,6 +35,9 @@ parts: ## Fetches Kafka, its Java client and a schema registry for the tests, on
 
 chaos: parts ## The long fault matrix on three brokers, most of an hour (settings: tests/real/chaos/mod.rs)
 	cargo test --locked --test it -- --ignored --exact real::chaos::the_long_one --nocapture
+
+mails: parts ## 10,000 alerts to a mail server that fails in every way, with two kills; optimised, some minutes (tests/real/bulk.rs)
+	cargo test --release --locked --test it -- --ignored --exact real::bulk::ten_thousand_alerts --nocapture
 
 fmt: ## Formats the code
 	cargo fmt

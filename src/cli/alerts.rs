@@ -1,4 +1,4 @@
-//! `tollgate alerts`: what is open now, from the compacted topic, without anything that runs.
+//! `tollgate alerts`: what is open now, from the compacted topic, without anything that runs; and what people say about it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, assemble};
+use super::{ConfigFile, Ended, Format, answers, assemble};
+use crate::clock;
+use crate::config::duration_ms;
+use crate::config::settings::Settings;
+use crate::deliver::feedback::{FeedbackEvent, Writer};
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::amount;
 use crate::deliver::render::clean::name;
@@ -15,12 +19,15 @@ use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
 use crate::model::alert::Alert;
+use crate::model::feedback::Verdict;
+use crate::model::hash::hash128;
+use crate::model::time::Timestamp;
 use crate::model::wire;
 
 /// Of names, in characters.
 const LONGEST: usize = 40;
 
-/// List alerts, or show one
+/// List alerts, show one, or answer it
 ///
 /// Reads the topic `alerts` from its beginning: it is compacted by alert id, so that its newest revisions are what is open now.
 #[derive(Debug, clap::Args)]
@@ -41,6 +48,36 @@ enum Action {
     /// The id may be cut short as long as it is the only one that begins like that. Ends with 1 if there is no such alert.
     #[command(after_help = "Example:\n  tollgate alerts show search/5b1f --config tollgate.toml")]
     Show(Show),
+    /// Say that somebody takes care of an alert
+    ///
+    /// Writes an event to the topic `feedback`, as the link in a mail does. The id may be cut short. Ends with 1 if there is no such alert.
+    #[command(after_help = "Example:\n  tollgate alerts ack search/5b1f --note 'looking into it' --config tollgate.toml")]
+    Ack(Answer),
+    /// Say that an alert is expected, until some time
+    ///
+    /// A backfill, a launch, a load test. Writes an event to the topic `feedback`; after that time it counts again.
+    #[command(
+        after_help = "Examples:\n  tollgate alerts expect search/5b1f --until 7d --note backfill\n  tollgate alerts expect search/5b1f --until 2026-12-01T00:00:00Z"
+    )]
+    Expect(Expect),
+    /// Say that an alert should not have been
+    ///
+    /// This much is normal there. Writes an event to the topic `feedback`.
+    #[command(after_help = "Example:\n  tollgate alerts not-an-anomaly search/5b1f --config tollgate.toml")]
+    NotAnAnomaly(Answer),
+    /// Take an acknowledgement or an expectation back: the alert counts again
+    ///
+    /// Writes an event to the topic `feedback`.
+    #[command(after_help = "Example:\n  tollgate alerts reopen search/5b1f --config tollgate.toml")]
+    Reopen(Answer),
+    /// Announce a planned change before there is an alert
+    ///
+    /// A migration, a launch, a load test. Writes an event to the topic `feedback`, about all spend of the team, or the part of it that
+    /// --only names.
+    #[command(
+        after_help = "Examples:\n  tollgate alerts plan search --until 2d --note 'reindexing'\n  tollgate alerts plan search --only model=gpt-4o --from 2026-12-01T22:00:00Z --until 2026-12-02T06:00:00Z"
+    )]
+    Plan(Plan),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,10 +112,105 @@ struct Show {
     format: Format,
 }
 
+#[derive(Debug, clap::Args)]
+struct Answer {
+    /// Id, or its beginning
+    #[arg(value_name = "ID")]
+    id: String,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Who says so
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: Option<String>,
+
+    /// In your own words
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Expect {
+    #[command(flatten)]
+    answer: Answer,
+
+    /// A time (RFC 3339), or how long from now (4h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: End,
+}
+
+#[derive(Debug, clap::Args)]
+struct Plan {
+    /// Whose spend it is about
+    #[arg(value_name = "TEAM")]
+    team: String,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Of this project, model, provider, region, environment or meter only; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = dimension)]
+    only: Vec<(String, String)>,
+
+    /// From when (RFC 3339) instead of now
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    from: Option<End>,
+
+    /// A time (RFC 3339), or how long from now (4h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: End,
+
+    /// Who says so
+    #[arg(long, value_name = "NAME", env = "USER")]
+    by: Option<String>,
+
+    /// In your own words
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+fn dimension(text: &str) -> Result<(String, String), String> {
+    const KNOWN: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
+    let split = text.split_once('=').filter(|(name, value)| KNOWN.contains(name) && !value.is_empty());
+    split
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .ok_or_else(|| format!("write one of {} and its value: model=gpt-4o", KNOWN.join(", ")))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    At(Timestamp),
+    In(i64),
+}
+
+fn until(text: &str) -> Result<End, String> {
+    let in_ms = || duration_ms(text).ok().map(End::In);
+    Timestamp::parse(text).map(End::At).or_else(in_ms).ok_or_else(|| "write 7d, 4h or 2026-12-01T00:00:00Z".to_string())
+}
+
+impl End {
+    fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            End::At(time) => time,
+            End::In(ms) => now.plus_ms(ms),
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
-    let (Action::List(List { config, .. }) | Action::Show(Show { config, .. })) = &arguments.action;
+    let config = match &arguments.action {
+        Action::List(List { config, .. }) | Action::Show(Show { config, .. }) => config,
+        Action::Ack(answer) | Action::NotAnAnomaly(answer) | Action::Reopen(answer) | Action::Expect(Expect { answer, .. }) => {
+            &answer.config
+        }
+        Action::Plan(plan) => &plan.config,
+    };
     let Some(loaded) = config.load_or_say() else { return Ok(Ended::Unusable) };
     telemetry::start(logging, &loaded.settings.log)?;
+    if let Action::Plan(options) = &arguments.action {
+        return plan(options, &loaded.settings);
+    }
     let connection = assemble::connection(&loaded.settings);
     let topic = assemble::topic_names(&loaded.settings).alerts;
     let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
@@ -90,8 +222,84 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             list(alerts, options);
             Ended::Well
         }
-        Action::Show(options) => show(alerts, options),
+        Action::Show(options) => show(&alerts, options),
+        Action::Ack(options) => answer(&alerts, options, Verdict::Ack, None, &loaded.settings)?,
+        Action::NotAnAnomaly(options) => answer(&alerts, options, Verdict::NotAnAnomaly, None, &loaded.settings)?,
+        Action::Reopen(options) => answer(&alerts, options, Verdict::Reopen, None, &loaded.settings)?,
+        // Needs no alert: see above.
+        Action::Plan(_) => Ended::Well,
+        Action::Expect(options) => answer(&alerts, &options.answer, Verdict::Expected, Some(options.until), &loaded.settings)?,
     })
+}
+
+/// Writes down what somebody says about an alert.
+fn answer(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
+    let Some(alert) = find(alerts, &options.id) else { return Ok(Ended::No) };
+    let now = clock::now();
+    let until = until.map(|until| until.at(now));
+    if until.is_some_and(|until| until <= now) {
+        eprintln!("--until is over already");
+        return Ok(Ended::Unusable);
+    }
+    let feedback = FeedbackEvent {
+        actor: options.by.clone().filter(|by| !by.is_empty()),
+        until,
+        note: options.note.clone(),
+        ..FeedbackEvent::about_alert(event_id(&alert.id, verdict, options.by.as_deref(), now), "cli", now, &alert.id, verdict)
+    };
+    write(&feedback, &alert.id, settings)
+}
+
+/// Announces what is planned for a team.
+fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
+    let now = clock::now();
+    let (from, until) = (options.from.map(|from| from.at(now)), options.until.at(now));
+    if until <= from.unwrap_or(now) {
+        eprintln!("--until is over before it begins");
+        return Ok(Ended::Unusable);
+    }
+    let dimensions: BTreeMap<String, String> = options.only.iter().cloned().collect();
+    let feedback = FeedbackEvent {
+        event_id: event_id(&options.team, Verdict::Planned, options.by.as_deref(), now),
+        source: "cli".to_string(),
+        event_time: now,
+        actor: options.by.clone().filter(|by| !by.is_empty()),
+        alert_id: None,
+        team: Some(options.team.clone()),
+        dimensions: Some(dimensions).filter(|dimensions| !dimensions.is_empty()),
+        verdict: Some(Verdict::Planned.name().to_string()),
+        from,
+        until: Some(until),
+        note: options.note.clone(),
+    };
+    write(&feedback, &options.team, settings)
+}
+
+fn event_id(about: &str, verdict: Verdict, by: Option<&str>, now: Timestamp) -> String {
+    let by = by.unwrap_or_default();
+    format!("cli-{:032x}", hash128(&[about.as_bytes(), verdict.name().as_bytes(), by.as_bytes(), &now.0.to_le_bytes()]))
+}
+
+fn write(feedback: &FeedbackEvent, about: &str, settings: &Settings) -> Result<Ended> {
+    let topic = answers::feedback_topic(settings);
+    let shown = topic.topic.clone();
+    Writer::new(topic).write(feedback)?;
+    let until = feedback.until.map(|until| format!(" until {until}")).unwrap_or_default();
+    println!("{about} {}{until}: written to {shown}", feedback.verdict.as_deref().unwrap_or_default());
+    Ok(Ended::Well)
+}
+
+/// The alert with this id, or the only one whose id begins like that; says on stderr if there is none.
+fn find<'a>(alerts: &'a [Alert], id: &str) -> Option<&'a Alert> {
+    let exact = alerts.iter().find(|alert| alert.id == id);
+    let begin: Vec<&Alert> = alerts.iter().filter(|alert| alert.id.starts_with(id)).collect();
+    match (exact, begin.as_slice()) {
+        (Some(alert), _) => return Some(alert),
+        (None, [alert]) => return Some(alert),
+        (None, []) => eprintln!("there is no alert '{id}'; `tollgate alerts list --all` lists them"),
+        (None, several) => eprintln!("{} alerts begin with '{id}': write more of the id", several.len()),
+    }
+    None
 }
 
 /// The newest revision of each alert; what cannot be read is said and passed over.
@@ -135,21 +343,8 @@ fn list(mut alerts: Vec<Alert>, options: &List) {
     }
 }
 
-fn show(alerts: Vec<Alert>, options: &Show) -> Ended {
-    let exact = alerts.iter().find(|alert| alert.id == options.id);
-    let begin: Vec<&Alert> = alerts.iter().filter(|alert| alert.id.starts_with(&options.id)).collect();
-    let alert = match (exact, begin.as_slice()) {
-        (Some(alert), _) => alert,
-        (None, [alert]) => *alert,
-        (None, []) => {
-            eprintln!("there is no alert '{}'; `tollgate alerts list --all` lists them", options.id);
-            return Ended::No;
-        }
-        (None, several) => {
-            eprintln!("{} alerts begin with '{}': write more of the id", several.len(), options.id);
-            return Ended::No;
-        }
-    };
+fn show(alerts: &[Alert], options: &Show) -> Ended {
+    let Some(alert) = find(alerts, &options.id) else { return Ended::No };
     if options.format == Format::Json {
         println!("{:#}", serde_json::json!(alert));
         return Ended::Well;

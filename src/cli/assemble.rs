@@ -8,12 +8,14 @@ use anyhow::{Context as _, Result, anyhow};
 use arc_swap::ArcSwap;
 use secrecy::ExposeSecret as _;
 
+use super::duty;
 use crate::config::Loaded;
 use crate::config::settings::{self, Settings};
 use crate::deliver::channels::email::Mailer;
 use crate::deliver::channels::forms::Form;
 use crate::deliver::channels::hook::{Hook, HookSettings};
 use crate::deliver::channels::{Channel, Channels};
+use crate::deliver::render::Renderer;
 use crate::deliver::retry::Backoff;
 use crate::deliver::rules::{DeliverRules, MailSettings, Route, Routes, Tls};
 use crate::deliver::worker::Delivery;
@@ -183,7 +185,21 @@ pub fn delivery(settings: &Settings) -> Result<Delivery> {
     for webhook in &settings.webhooks {
         hooks.insert(webhook.name.clone(), Hook::new(hook(settings, webhook)).with_context(|| format!("webhook '{}'", webhook.name))?);
     }
-    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Channels { mail, hooks } })
+    let channels = Channels {
+        mail,
+        hooks,
+        signer: super::answers::signer(settings)?,
+        base_url: base_url(settings),
+        mails_per_minute: settings.mail.as_ref().map_or(0, |mail| mail.per_minute),
+    };
+    Ok(Delivery { rules: ArcSwap::from_pointee(rules), channels: Arc::new(channels), renderer: Arc::new(renderer(settings)?) })
+}
+
+/// # Errors
+/// Templates of the config that fail with an alert as it usually is.
+pub fn renderer(settings: &Settings) -> Result<Renderer> {
+    let templates = settings.mail.as_ref().map(|mail| mail.templates.clone()).unwrap_or_default();
+    Renderer::with(&templates).context("mail.templates")
 }
 
 fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
@@ -200,14 +216,26 @@ fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSetting
         secret: webhook.secret.clone(),
         timeout: Duration::from_millis(webhook.timeout_ms.unsigned_abs()),
         source: settings.alerts.source.clone(),
-        base_url: settings.mail.as_ref().and_then(|mail| mail.base_url.clone()),
+        base_url: base_url(settings),
         repeat_interval_ms: settings.deliver.repeat_interval_ms,
+        per_minute: webhook.per_minute,
     }
+}
+
+/// Of the web pages.
+fn base_url(settings: &Settings) -> Option<String> {
+    settings.mail.as_ref().and_then(|mail| mail.base_url.clone())
 }
 
 pub fn deliver_rules(settings: &Settings) -> DeliverRules {
     let deliver = &settings.deliver;
     let route = |route: &settings::RouteSettings| Route {
+        hours: route.hours.as_ref().map(duty::hours),
+        waits: route.waits,
+        escalate_after_ms: route.escalate_after_ms,
+        escalate_to: route.escalate_to.clone(),
+        group_wait_ms: route.group_wait_ms,
+        group_by: route.group_by.clone(),
         teams: route.teams.clone(),
         kinds: route.kinds.clone(),
         only: route.only.clone(),
@@ -218,10 +246,20 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
     };
     DeliverRules {
         mail: settings.mail.as_ref().map(mail),
-        routes: Routes { routes: deliver.routes.iter().map(route).collect(), fallback: deliver.fallback.clone() },
+        routes: Routes {
+            routes: deliver.routes.iter().map(route).collect(),
+            fallback: deliver.fallback.clone(),
+            rotations: settings.rotations.iter().map(duty::rotation).collect(),
+            mutes: settings.mutes.iter().map(duty::mute).collect(),
+        },
         backoff: Backoff { first_ms: deliver.first_retry_ms, cap_ms: deliver.longest_retry_ms, attempts: deliver.attempts },
         update_growth: deliver.update_growth,
         repeat_interval_ms: deliver.repeat_interval_ms,
+        in_flight: deliver.in_flight,
+        storm: deliver.storm,
+        storm_wait_ms: deliver.storm_wait_ms,
+        parents_inhibit: deliver.parents_inhibit,
+        inhibits: settings.inhibits.iter().map(duty::inhibit).collect(),
     }
 }
 
@@ -239,6 +277,5 @@ fn mail(mail: &settings::MailSettings) -> MailSettings {
         password: mail.password.clone(),
         from: mail.from.clone(),
         timeout: Duration::from_millis(mail.timeout_ms.unsigned_abs()),
-        base_url: mail.base_url.clone(),
     }
 }

@@ -91,6 +91,7 @@ fn files(report: &mut Report, name: &str, loaded: &Loaded) {
         let policies = count(folder.policies.policies.len(), "policy").replace("policys", "policies");
         report.add(Verdict::Ok, "policies", format!("{policies} of {}", count(folder.files, "file")));
     }
+    templates(report, &loaded.settings);
     report.add(Verdict::Ok, "schemas", format!("{} built in", wire::schemas().len()));
     if let Some(dir) = &loaded.settings.schemas.dir {
         schema_files(report, dir);
@@ -100,6 +101,17 @@ fn files(report: &mut Report, name: &str, loaded: &Loaded) {
             Ok(_) => report.add(Verdict::Ok, "schemas", format!("id {id} = {}", schema.name)),
             Err(error) => report.add(Verdict::Problem, "schemas", format!("id {id} = {}: no Avro schema: {error}", schema.name)),
         }
+    }
+}
+
+fn templates(report: &mut Report, settings: &Settings) {
+    let names: Vec<&str> = settings.mail.iter().flat_map(|mail| mail.templates.keys()).map(String::as_str).collect();
+    if names.is_empty() {
+        return;
+    }
+    match assemble::renderer(settings) {
+        Ok(_) => report.add(Verdict::Ok, "templates", names.join(", ")),
+        Err(error) => report.add(Verdict::Problem, "templates", format!("{error:#}")),
     }
 }
 
@@ -285,6 +297,8 @@ mod tests {
             from: "a@x".into(),
             timeout_ms: 1000,
             base_url: None,
+            templates: std::collections::BTreeMap::new(),
+            per_minute: 0,
         }
     }
 

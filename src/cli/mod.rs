@@ -1,6 +1,7 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 mod alerts;
+mod answers;
 mod ask;
 pub mod assemble;
 mod backtest;
@@ -10,6 +11,7 @@ mod config;
 mod confirm;
 mod data_flow;
 mod demo;
+mod duty;
 mod explain;
 mod import;
 mod moment;

@@ -6,8 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::{ConfigFile, Ended, assemble};
-use crate::deliver::rules::{Step, explain, route};
+use crate::clock;
+use crate::config::settings::Settings;
+use crate::deliver::channels::folder::Folder;
+use crate::deliver::channels::{Channel, Letter};
+use crate::deliver::inhibit::{Because, Standing, inhibited};
+use crate::deliver::receipt::is_closed;
+use crate::deliver::render::Context;
+use crate::deliver::rules::{DeliverRules, Named, Receiver, Step, explain, group, muted, route};
 use crate::model::alert::Alert;
+use crate::model::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use crate::model::wire;
 
 /// Say who would be told of an alert, and why
@@ -16,7 +24,7 @@ use crate::model::wire;
 /// on the topic `alerts` (alerts.format = "json"), or as `tollgate alerts show` prints it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tollgate route --explain alert.json --config tollgate.toml\n  tollgate alerts show ID --format json | tollgate route --explain -"
+    after_help = "Examples:\n  tollgate route --explain alert.json --config tollgate.toml\n  tollgate alerts show ID --format json | tollgate route --explain -\n  tollgate route --explain alert.json --mails /tmp/mails      how the mail looks, with your own templates"
 )]
 pub struct Arguments {
     /// File with the alert; - reads it from stdin
@@ -25,6 +33,22 @@ pub struct Arguments {
 
     #[command(flatten)]
     config: ConfigFile,
+
+    /// File with alerts that are open (a JSON list, as of `tollgate alerts list --format json`) and were told to everybody: they may speak for it
+    #[arg(long, value_name = "FILE")]
+    open: Option<PathBuf>,
+
+    /// Also write the mails, as files to be looked at, into this folder
+    #[arg(long, value_name = "DIR")]
+    mails: Option<PathBuf>,
+
+    /// As if it came at this time (RFC 3339) instead of now: hours, rotations and mutes depend on it
+    #[arg(long, value_name = "TIME", value_parser = at)]
+    at: Option<Timestamp>,
+}
+
+fn at(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "write a time like 2026-12-01T22:00:00Z".to_string())
 }
 
 pub fn run(arguments: &Arguments) -> Result<Ended> {
@@ -36,45 +60,124 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
             return Ok(Ended::Unusable);
         }
     };
+    let open = match arguments.open.as_deref().map(read_many).transpose() {
+        Ok(open) => open.unwrap_or_default(),
+        Err(problem) => {
+            eprintln!("{}: {problem}", arguments.open.as_deref().unwrap_or(Path::new("-")).display());
+            return Ok(Ended::Unusable);
+        }
+    };
     let rules = assemble::deliver_rules(&loaded.settings);
-    let (steps, falls_back) = explain(&rules.routes, &alert);
-    println!(
-        "{} alert of {}, {}, {} {} extra",
-        alert.severity.as_str(),
-        alert.team,
-        alert.kind.as_str(),
-        alert.excess,
-        alert.currency.as_str()
-    );
-    for (number, step) in steps.iter().enumerate() {
-        let what = match step {
-            Step::Other(why) => format!("not for this one: {why}"),
-            Step::TooLight(why) => format!("too light: {why}"),
-            Step::Tells(receivers) => format!("tells {}", receivers.join(", ")),
-            Step::NotAsked => "not asked: a route above tells somebody and does not say go_on = true".to_string(),
-        };
-        println!("  route {}: {what}", number + 1);
+    let now = arguments.at.unwrap_or_else(clock::now);
+    let (severity, kind, extra, currency) = (alert.severity.as_str(), alert.kind.as_str(), alert.excess, alert.currency.as_str());
+    println!("{severity} alert of {}, {kind}, {extra} {currency} extra", alert.team);
+    say_steps(&rules, &alert, now);
+    let receivers = route(&rules.routes, &alert, now);
+    if let Some((until, mute)) = muted(&rules.routes, &alert, now) {
+        println!("  muted until {until}{}: then, if it is still open", in_brackets(&mute.note));
     }
-    if falls_back {
-        println!("  no route is for it: deliver.fallback");
+    let standing: Vec<Standing> = open.iter().map(|open| standing(open, &receivers)).collect();
+    for named in &receivers {
+        say_more(&rules, &alert, named, &standing, now);
     }
-    let receivers = route(&rules.routes, &alert);
     if !alert.notify {
         println!("Nobody: the alert is for topics only (observe mode, or the team's first day)");
     } else if receivers.is_empty() {
         println!("Nobody is told");
     } else {
-        println!("Told: {}", receivers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+        let is_muted = muted(&rules.routes, &alert, now).is_some();
+        let is_held =
+            |named: &Named| is_muted || inhibited(rules.parents_inhibit, &rules.inhibits, &alert, &named.receiver, &standing).is_some();
+        println!("Told: {}", receivers.iter().map(|named| shown(named, is_held(named))).collect::<Vec<_>>().join(", "));
+    }
+    if let Some(folder) = &arguments.mails {
+        write_mails(folder, &alert, &receivers, &loaded.settings)?;
     }
     Ok(Ended::Well)
 }
 
-fn read(path: &Path) -> Result<Alert, String> {
+/// What each route makes of it.
+fn say_steps(rules: &DeliverRules, alert: &Alert, now: Timestamp) {
+    let (steps, falls_back) = explain(&rules.routes, alert, now);
+    for (number, (step, route)) in steps.iter().zip(&rules.routes.routes).enumerate() {
+        let what = match step {
+            Step::Other(why) => format!("not for this one: {why}"),
+            Step::TooLight(why) => format!("too light: {why}"),
+            Step::Tells(receivers) => format!("tells {}", receivers.join(", ")),
+            Step::TellsLater(receivers, until, hours) => format!("tells {}, but {hours} only: from {until} on", receivers.join(", ")),
+            Step::NotAsked => "not asked: a route above tells somebody and does not say go_on = true".to_string(),
+        };
+        println!("  route {}: {what}", number + 1);
+        if matches!(step, Step::Tells(_) | Step::TellsLater(..)) && route.escalate_after_ms > 0 {
+            println!("    and {} if nobody has answered after {} min", route.escalate_to.join(", "), route.escalate_after_ms / MINUTE_MS);
+        }
+    }
+    if falls_back {
+        println!("  no route is for it: deliver.fallback");
+    }
+}
+
+/// Of one receiver: what speaks for the alert, and what he waits for.
+fn say_more(rules: &DeliverRules, alert: &Alert, named: &Named, standing: &[Standing], now: Timestamp) {
+    if let Some((by, why)) = inhibited(rules.parents_inhibit, &rules.inhibits, alert, &named.receiver, standing) {
+        let why = match why {
+            Because::Parent => " (this one is a part of it)".to_string(),
+            Because::Rule(note) => in_brackets(&note),
+        };
+        println!("  {}: {} speaks for it{why}: told once that is over, if it is still open", named.receiver, by.id);
+    }
+    if let Some(group) = group(&rules.routes, alert, &named.receiver, now) {
+        println!("  {}: with others of its group, {} s after the first", named.receiver, group.wait_ms / SECOND_MS);
+    }
+}
+
+fn in_brackets(note: &str) -> String {
+    if note.is_empty() { String::new() } else { format!(" ({note})") }
+}
+
+/// As if each receiver had been told of it.
+fn standing(open: &Alert, receivers: &[Named]) -> Standing {
+    let told = receivers.iter().filter(|_| !is_closed(open)).map(|named| named.receiver.to_string());
+    Standing { alert: open.clone(), told: told.collect() }
+}
+
+/// What would be sent by mail, as files.
+fn write_mails(folder: &Path, alert: &Alert, receivers: &[Named], settings: &Settings) -> Result<()> {
+    let renderer = assemble::renderer(settings)?;
+    let mail = settings.mail.as_ref();
+    let channel = Channel::Folder(Folder::new(folder, mail.map_or("Tollgate <tollgate@example.com>", |mail| &mail.from))?);
+    let base_url = mail.and_then(|mail| mail.base_url.as_deref());
+    let context = Context { topic: &settings.topics.alerts, base_url, earlier: None, answers: &[] };
+    let rendered = renderer.render(alert, &context)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for named in receivers.iter().filter(|named| matches!(named.receiver, Receiver::Mail(_))) {
+        let letter = Letter { alert, receiver: &named.receiver, earlier: None, date: alert.decided_at };
+        runtime.block_on(channel.send(&letter, &rendered))?;
+    }
+    println!("Mails are in {}", folder.display());
+    Ok(())
+}
+
+fn shown(named: &Named, is_held: bool) -> String {
+    let later = named.waits_until.map(|until| format!(" (from {until} on)")).unwrap_or_default();
+    let later = if is_held { " (later: see above)".to_string() } else { later };
+    format!("{}{later}", named.receiver)
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
     } else {
         bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
     }
-    wire::alert_from_json(&bytes).map_err(|error| format!("no alert: {error}"))
+    Ok(bytes)
+}
+
+fn read(path: &Path) -> Result<Alert, String> {
+    wire::alert_from_json(&bytes_of(path)?).map_err(|error| format!("no alert: {error}"))
+}
+
+fn read_many(path: &Path) -> Result<Vec<Alert>, String> {
+    serde_json::from_slice(&bytes_of(path)?).map_err(|error| format!("no list of alerts: {error}"))
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::problem::Problem;
 use crate::config::settings::Delivery;
 use crate::config::{self, Loaded};
-use crate::deliver;
+use crate::deliver::{self, answers::Answers};
 use crate::health::HealthBoard;
 use crate::http;
 use crate::metrics::Metrics;
@@ -57,7 +57,10 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     let stopping = stop.clone();
     let desk = Arc::new(http::Desk::new(&loaded));
-    runtime.spawn(http::serve(listener, health, metrics, clock::now, desk.clone(), async move {
+    let answers = super::answers::signer(&loaded.settings)?;
+    let answers = answers.map(|signer| Arc::new(Answers::new(signer, super::answers::feedback_topic(&loaded.settings))));
+    let pages = answers.map(deliver::answers::router).unwrap_or_default();
+    runtime.spawn(http::serve(listener, health, metrics, clock::now, desk.clone(), pages, async move {
         while !stopping.asked() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

@@ -4,6 +4,7 @@
 //! values out of it and notes every problem, the other files know one group of sections each. Nothing here talks to the network.
 
 mod broker;
+mod duty;
 mod env;
 mod lineage;
 mod matters;
@@ -17,6 +18,7 @@ mod rules;
 pub mod settings;
 mod shell;
 mod timing;
+mod together;
 mod tree;
 mod units;
 mod webhook;
@@ -147,11 +149,18 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let schemas = with(&mut root, "schemas", shell::schemas);
     let state_dir = with(&mut root, "state", |section| section.path("dir"));
     let alerts = with(&mut root, "alerts", |section| shell::alerts(section, &schemas));
-    let mail = with(&mut root, "mail", |section| shell::mail(section, &kafka));
+    let mail = with(&mut root, "mail", shell::mail);
     let webhooks = webhook::webhooks(root.tables("webhook"));
     let routes = root.tables("route");
-    let reach = shell::Reach { mail: mail.is_some(), hooks: webhooks.iter().map(|webhook| webhook.name.clone()).collect() };
-    let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, &reach));
+    let hooks = webhooks.iter().map(|webhook| webhook.name.clone()).collect();
+    let mut reach = shell::Reach { mail: mail.is_some(), hooks, rotations: Vec::new() };
+    let schedules = duty::schedules(root.tables("schedule"));
+    let rotations = duty::rotations(root.tables("oncall"), &reach);
+    reach.rotations = rotations.iter().map(|rotation| rotation.name.clone()).collect();
+    let mutes = duty::mutes(root.tables("mute"), &schedules);
+    let inhibits = together::inhibits(root.tables("inhibit"));
+    let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, &reach, &schedules));
+    let answers = with(&mut root, "answers", shell::answers);
     let http = with(&mut root, "http", shell::http);
     let log = with(&mut root, "log", shell::log);
     root.finish();
@@ -167,6 +176,10 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
         mail,
         webhooks,
         deliver,
+        rotations,
+        mutes,
+        inhibits,
+        answers,
         http,
         log,
     };

@@ -139,6 +139,10 @@ impl<'a> Section<'a> {
         self.required(key, |item| integer(item, &range))
     }
 
+    pub fn optional_integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+        self.optional(key, |item| integer(item, &range))
+    }
+
     pub fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         self.optional(key, |item| {
             let value = match item.value {

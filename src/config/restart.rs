@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
 ///
-/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, fallback, deliver.update_growth and repeat_interval, log.
+/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, rotations, mutes, inhibitions, fallback, deliver.update_growth, repeat_interval, in_flight, storm, storm_wait and
+/// parents_inhibit, log.
 pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let (a, b) = (&old.settings, &new.settings);
     let mut changed = Vec::new();
@@ -32,6 +33,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("mail", mail(a) != mail(b) || differ(password(a).as_ref(), password(b).as_ref()));
     note("webhook", webhooks(a) != webhooks(b));
     let retries = |settings: &Settings| (settings.deliver.first_retry_ms, settings.deliver.longest_retry_ms, settings.deliver.attempts);
+    note("answers", a.answers != b.answers);
     note("deliver.first_retry, longest_retry and attempts", retries(a) != retries(b));
     note("http", a.http != b.http);
     note("log.format", a.log.format != b.log.format);
@@ -77,7 +79,10 @@ fn schemas(settings: &Settings) -> String {
 fn webhooks(settings: &Settings) -> Vec<(String, [Option<String>; 2])> {
     let shown = |secret: Option<&SecretString>| secret.map(|secret| secret.expose_secret().to_string());
     let each = settings.webhooks.iter();
-    each.map(|hook| (format!("{:?} {}", hook.form, hook.timeout_ms), [shown(Some(&hook.url)), shown(hook.secret.as_ref())])).collect()
+    each.map(|hook| {
+        (format!("{:?} {} {}", hook.form, hook.timeout_ms, hook.per_minute), [shown(Some(&hook.url)), shown(hook.secret.as_ref())])
+    })
+    .collect()
 }
 
 fn mail(settings: &Settings) -> String {

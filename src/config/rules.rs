@@ -204,7 +204,7 @@ fn teams(sections: Vec<Section>) -> Vec<TeamRule> {
     teams
 }
 
-fn time_zone(item: &Item) -> Result<Text, Complaint> {
+pub(super) fn time_zone(item: &Item) -> Result<Text, Complaint> {
     let Value::Text(written) = &item.value else { return Err(wrong_kind(item, "a time zone", "\"Europe/Berlin\"")) };
     let zones = jiff::tz::db();
     if let Some(name) = zones.get(written).ok().and_then(|zone| zone.iana_name().map(Text::from)) {

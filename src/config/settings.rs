@@ -1,14 +1,16 @@
 //! What the shell is told, as plain data: texts resolved to values, files read, everything checked. The cli turns it into what each
 //! room wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::civil::{Date, DateTime, Time, Weekday};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::alert::Severity;
 use crate::model::money::Nanos;
+use crate::model::time::Timestamp;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -25,6 +27,10 @@ pub struct Settings {
     pub mail: Option<MailSettings>,
     pub webhooks: Vec<WebhookSettings>,
     pub deliver: DeliverSettings,
+    pub rotations: Vec<RotationSettings>,
+    pub mutes: Vec<MuteSettings>,
+    pub inhibits: Vec<InhibitSettings>,
+    pub answers: AnswerSettings,
     pub http: HttpSettings,
     pub log: LogSettings,
 }
@@ -165,6 +171,10 @@ pub struct MailSettings {
     pub timeout_ms: i64,
     /// Without a slash at the end.
     pub base_url: Option<String>,
+    /// By file name: those that replace built-in ones.
+    pub templates: BTreeMap<String, String>,
+    /// 0 = as many as there are.
+    pub per_minute: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,6 +194,8 @@ pub struct WebhookSettings {
     pub url: SecretString,
     pub secret: Option<SecretString>,
     pub timeout_ms: i64,
+    /// 0 = as many as there are.
+    pub per_minute: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,6 +219,40 @@ pub struct DeliverSettings {
     pub first_retry_ms: i64,
     pub longest_retry_ms: i64,
     pub attempts: u32,
+    /// Letters under way at once on each way out.
+    pub in_flight: usize,
+    /// Letters to one receiver in ten minutes, until the next ones are gathered; 0 = never.
+    pub storm: usize,
+    pub storm_wait_ms: i64,
+    pub parents_inhibit: bool,
+}
+
+/// Alerts that speak for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InhibitSettings {
+    pub by: SelectSettings,
+    pub of: SelectSettings,
+    pub equal: Vec<String>,
+    pub note: String,
+}
+
+/// Empty = every one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectSettings {
+    pub teams: Vec<String>,
+    pub kinds: Vec<String>,
+    pub only: BTreeMap<String, String>,
+    pub least_severity: Option<Severity>,
+}
+
+/// How people answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerSettings {
+    /// Holds the key that signs links, and is made if it is not there; absent = letters have no links.
+    pub key_file: Option<PathBuf>,
+    /// Where people reach our HTTP address; without a slash at the end.
+    pub base_url: Option<String>,
+    pub valid_ms: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,10 +264,73 @@ pub struct RouteSettings {
     /// Dimensions and patterns of their values.
     pub only: BTreeMap<String, String>,
     pub least_excess: Nanos,
-    /// Mail addresses, and `hook:` with the name of a webhook.
+    pub hours: Option<HoursSettings>,
+    /// At other times letters wait, instead of the routes below being asked.
+    pub waits: bool,
+    /// 0 = never.
+    pub escalate_after_ms: i64,
+    pub escalate_to: Vec<String>,
+    /// 0 = letters do not wait for each other.
+    pub group_wait_ms: i64,
+    pub group_by: Vec<String>,
+    /// Mail addresses, `hook:` with the name of a webhook, `oncall:` with that of a rotation.
     pub receivers: Vec<String>,
     pub least_severity: Severity,
     pub go_on: bool,
+}
+
+/// A window of hours on certain days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    pub name: String,
+    /// IANA name; known to exist.
+    pub time_zone: String,
+    pub days: Vec<Weekday>,
+    pub from: Time,
+    /// Not after `from`: on the next day.
+    pub until: Time,
+    pub holidays: BTreeSet<Date>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoursSettings {
+    pub schedule: ScheduleSettings,
+    pub outside: bool,
+}
+
+/// Who is on call, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotationSettings {
+    pub name: String,
+    pub time_zone: String,
+    pub people: Vec<String>,
+    /// By the clock on the wall.
+    pub starts: DateTime,
+    pub turn_days: i32,
+    pub swaps: Vec<SwapSettings>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwapSettings {
+    pub from: Timestamp,
+    pub until: Timestamp,
+    pub who: String,
+}
+
+/// Alerts that nobody is told of for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MuteSettings {
+    pub teams: Vec<String>,
+    pub kinds: Vec<String>,
+    pub only: BTreeMap<String, String>,
+    pub when: WhenSettings,
+    pub note: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhenSettings {
+    Between(Timestamp, Timestamp),
+    Hours(HoursSettings),
 }
 
 #[derive(Clone, Debug)]

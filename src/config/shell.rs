@@ -1,4 +1,4 @@
-//! [schemas], [alerts], [mail], [[route]], [deliver], [http], [log]: what the shell is told besides Kafka.
+//! [schemas], [alerts], [mail], [[route]], [deliver], [answers], [http], [log]: what the shell is told besides Kafka.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use super::broker::{credentials, one_of, url};
 use super::problem::{Problem, did_you_mean};
 use super::read::{Section, text};
 use super::settings::{
-    AlertSettings, DeliverSettings, Form, HttpSettings, KafkaSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls,
-    RouteSettings, SchemaSettings,
+    AlertSettings, AnswerSettings, DeliverSettings, Form, HttpSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls,
+    RouteSettings, ScheduleSettings, SchemaSettings,
 };
 use super::tree::Item;
 use super::units::Complaint;
@@ -76,7 +76,7 @@ pub fn alerts(section: &mut Section, schemas: &SchemaSettings) -> AlertSettings 
     settings
 }
 
-pub fn mail(section: &mut Section, kafka: &KafkaSettings) -> Option<MailSettings> {
+pub fn mail(section: &mut Section) -> Option<MailSettings> {
     let host = section.optional_text("host");
     let has_from = section.has("from");
     let settings = MailSettings {
@@ -89,9 +89,10 @@ pub fn mail(section: &mut Section, kafka: &KafkaSettings) -> Option<MailSettings
         from: section.optional("from", address).unwrap_or_default(),
         timeout_ms: section.duration("timeout", "1s", "10m"),
         base_url: url(section, "base_url"),
+        templates: super::together::templates(section),
+        per_minute: u32::try_from(section.integer("most_per_minute", 0..=1_000_000)).unwrap_or_default(),
     };
     credentials(section, section.notes());
-    super::timing::check_mail(section, settings.timeout_ms, kafka);
     if settings.ca_pem.as_ref().is_some_and(|pem| !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----")) {
         section.complain("ca_file", Complaint::new("names a file without a PEM certificate", "it holds -----BEGIN CERTIFICATE-----"));
     }
@@ -129,23 +130,32 @@ pub struct Reach {
     pub mail: bool,
     /// Names of webhooks.
     pub hooks: Vec<String>,
+    /// Names of rotations.
+    pub rotations: Vec<String>,
 }
 
 impl Reach {
     /// A mail address, or `hook:` and the name of a webhook.
     fn receiver(&self, item: &Item) -> Result<(), Complaint> {
         let written = text(item)?;
-        let Some(name) = written.trim().strip_prefix("hook:") else { return address(item).map(drop) };
-        if self.hooks.iter().any(|known| known == name) {
+        let named = [("hook:", &self.hooks, "webhook", "webhook"), ("oncall:", &self.rotations, "rotation", "oncall")];
+        let found =
+            named.into_iter().find_map(|(prefix, known, what, table)| Some((written.trim().strip_prefix(prefix)?, known, what, table)));
+        let Some((name, known, what, table)) = found else { return address(item).map(drop) };
+        if known.iter().any(|known| known == name) {
             return Ok(());
         }
-        let hint = did_you_mean(name, self.hooks.iter().map(String::as_str));
-        let hint = hint.unwrap_or_else(|| format!("add a [[webhook]] with name = \"{name}\""));
-        Err(Complaint::new(format!("is '{written}', and there is no such webhook"), hint))
+        let hint = did_you_mean(name, known.iter().map(String::as_str));
+        let hint = hint.unwrap_or_else(|| format!("add a [[{table}]] with name = \"{name}\""));
+        Err(Complaint::new(format!("is '{written}', and there is no such {what}"), hint))
+    }
+
+    pub fn knows(&self, receiver: &str) -> bool {
+        self.receiver(&Item::at(super::problem::Place::whole(""), super::tree::Value::Text(receiver.to_string()))).is_ok()
     }
 }
 
-fn receivers(section: &mut Section, key: &'static str, reach: &Reach) -> Vec<String> {
+pub(super) fn receivers(section: &mut Section, key: &'static str, reach: &Reach) -> Vec<String> {
     let written = section.texts(key);
     for (place, text) in &written {
         let item = Item::at(place.clone(), super::tree::Value::Text(text.clone()));
@@ -158,7 +168,7 @@ fn receivers(section: &mut Section, key: &'static str, reach: &Reach) -> Vec<Str
     written.into_iter().map(|(_, text)| text).collect()
 }
 
-pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach) -> DeliverSettings {
+pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach, schedules: &[ScheduleSettings]) -> DeliverSettings {
     let mut before: Option<String> = None;
     let mut read = Vec::new();
     for mut route in routes {
@@ -168,8 +178,8 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach) -> De
                 Problem::new(&route.place, format!("this route is never reached: the one at {place} holds for every team")).hint(hint),
             );
         }
-        let settings = self::route(&mut route, reach);
-        let is_for_all = settings.teams.is_empty() && settings.kinds.is_empty() && settings.only.is_empty();
+        let settings = self::route(&mut route, reach, schedules);
+        let is_for_all = settings.hours.is_none() && settings.teams.is_empty() && settings.kinds.is_empty() && settings.only.is_empty();
         if is_for_all && !settings.go_on && before.is_none() {
             before = Some(route.place.to_string());
         }
@@ -186,6 +196,10 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach) -> De
         first_retry_ms: section.duration("first_retry", "1s", "1h"),
         longest_retry_ms: section.duration("longest_retry", "1s", "24h"),
         attempts: u32::try_from(section.integer("attempts", 1..=100_000)).unwrap_or_default(),
+        in_flight: usize::try_from(section.integer("in_flight", 1..=256)).unwrap_or(1),
+        storm: usize::try_from(section.integer("storm", 0..=1_000_000)).unwrap_or_default(),
+        storm_wait_ms: section.duration("storm_wait", "1s", "24h"),
+        parents_inhibit: section.boolean("parents_inhibit").unwrap_or(true),
         routes: read.iter().map(|(_, route)| route.clone()).collect(),
     };
     if settings.first_retry_ms > settings.longest_retry_ms && settings.longest_retry_ms > 0 {
@@ -205,6 +219,27 @@ pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach) -> De
     settings
 }
 
+pub fn answers(section: &mut Section) -> AnswerSettings {
+    let settings = AnswerSettings {
+        key_file: section.path("key_file"),
+        base_url: url(section, "base_url"),
+        valid_ms: section.duration("valid_for", "1h", "90d"),
+    };
+    if settings.key_file.is_some() && settings.base_url.is_none() {
+        section.complain(
+            "key_file",
+            Complaint::new("is set, but not 'base_url'", "say where people reach http.listen: base_url = \"https://tollgate.example.com\""),
+        );
+    }
+    if settings.key_file.is_none() && section.has("base_url") {
+        section.complain(
+            "base_url",
+            Complaint::new("is set, but not 'key_file'", "name a file for the key that signs links; it is made if it is not there"),
+        );
+    }
+    settings
+}
+
 fn repeat_interval(section: &mut Section) -> i64 {
     let ms = section.duration("repeat_interval", "0s", "90d");
     if ms > 0 && ms < 600_000 {
@@ -213,20 +248,39 @@ fn repeat_interval(section: &mut Section) -> i64 {
     ms
 }
 
-fn route(section: &mut Section, reach: &Reach) -> RouteSettings {
-    let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
+pub(super) const SEVERITIES: [(&str, Severity); 3] =
+    [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
+
+fn route(section: &mut Section, reach: &Reach, schedules: &[ScheduleSettings]) -> RouteSettings {
+    let escalate_after_ms = section.optional_duration("escalate_after", "1m", "30d").unwrap_or_default();
+    let escalate_to = receivers(section, "escalate_to", reach);
+    if escalate_after_ms > 0 && escalate_to.is_empty() {
+        section.complain("escalate_after", Complaint::new("names nobody", "add escalate_to = [\"lead@example.com\"]"));
+    }
+    let hours = super::duty::hours(section, schedules);
+    let waits = section.boolean("wait").unwrap_or(false);
+    if waits && !section.has("during") && !section.has("outside") {
+        section.complain("wait", Complaint::new("is true, but the route has no hours", "add during = \"...\", a [[schedule]]'s name"));
+    }
+    let (group_wait_ms, group_by) = super::together::group(section);
     RouteSettings {
+        group_wait_ms,
+        group_by,
         teams: section.texts("teams").into_iter().map(|(_, team)| team).collect(),
         kinds: kinds(section),
         only: only(section),
+        hours,
+        waits,
+        escalate_after_ms,
+        escalate_to,
         least_excess: section.money("least_excess").unwrap_or(Nanos::ZERO),
         receivers: receivers(section, "receivers", reach),
-        least_severity: section.optional_choice("least_severity", &severities).unwrap_or(Severity::Warning),
+        least_severity: section.optional_choice("least_severity", &SEVERITIES).unwrap_or(Severity::Warning),
         go_on: section.boolean("go_on").unwrap_or(false),
     }
 }
 
-fn kinds(section: &mut Section) -> Vec<String> {
+pub(super) fn kinds(section: &mut Section) -> Vec<String> {
     let mut kinds = Vec::new();
     for (place, kind) in section.texts("kinds") {
         if AlertKind::parse(&kind).is_none() {
@@ -239,7 +293,7 @@ fn kinds(section: &mut Section) -> Vec<String> {
     kinds
 }
 
-fn only(section: &mut Section) -> BTreeMap<String, String> {
+pub(super) fn only(section: &mut Section) -> BTreeMap<String, String> {
     let section = section.section("only");
     let mut only = BTreeMap::new();
     for (dimension, item) in section.entries() {
@@ -256,7 +310,7 @@ fn only(section: &mut Section) -> BTreeMap<String, String> {
 }
 
 /// That alerts may name.
-const DIMENSIONS: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
+pub(super) const DIMENSIONS: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
 
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 20;

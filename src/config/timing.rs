@@ -4,8 +4,6 @@ use super::read::Section;
 use super::settings::{KafkaSettings, Properties};
 use super::units::{Complaint, duration_text};
 
-/// Rounds of mails under way one after the other between two polls, at most (deliver sends 16 at once, 64 in a round).
-const MAIL_ROUNDS: i64 = 4;
 /// librdkafka's own defaults.
 const MAX_POLL_INTERVAL_MS: i64 = 300_000;
 const FETCH_MAX_BYTES: i64 = 52_428_800;
@@ -53,19 +51,6 @@ pub fn check(section: &Section, kafka: &KafkaSettings) {
         section.complain("message_timeout", Complaint::new(what, "records would expire before they are sent: lower that property"));
     }
     sizes(section, kafka);
-}
-
-/// A round of mails is sent between two polls.
-pub fn check_mail(section: &Section, timeout_ms: i64, kafka: &KafkaSettings) {
-    let max_poll = max_poll_interval(kafka);
-    if timeout_ms * MAIL_ROUNDS >= max_poll {
-        let what = format!(
-            "is {}; {MAIL_ROUNDS} times that must be less than 'max.poll.interval.ms' of [kafka.consumer], which is {}",
-            duration_text(timeout_ms),
-            duration_text(max_poll)
-        );
-        section.complain("timeout", Complaint::new(what, "a slow mail server would cost deliver its place in the group: lower it"));
-    }
 }
 
 /// Each shorter than the next.
@@ -149,8 +134,6 @@ mod tests {
             sizes.len() == 1 && sizes[0].contains("'receive.message.max.bytes' = 1000000, less than 'fetch.max.bytes' = 52428800"),
             "{sizes:?}"
         );
-        let mail = problems("[mail]\nhost = 'h'\nfrom = 'a@b'\ntimeout = '2m'");
-        assert!(mail.len() == 1 && mail[0].starts_with("x.toml:5: 'timeout' in [mail] is 2m; 4 times that"), "{mail:?}");
     }
 
     #[test]

@@ -46,7 +46,8 @@ fn webhook(section: &mut Section) -> WebhookSettings {
     if let Some(complaint) = address(&url) {
         section.complain(if section.has("url_file") { "url_file" } else { "url" }, complaint);
     }
-    WebhookSettings { name, form, url, secret, timeout_ms }
+    let per_minute = section.optional_integer("most_per_minute", 0..=1_000_000).unwrap_or_default();
+    WebhookSettings { name, form, url, secret, timeout_ms, per_minute: u32::try_from(per_minute).unwrap_or_default() }
 }
 
 /// Never what it is: it may be a secret.

@@ -1,11 +1,20 @@
 //! DELIVER: from a revision of an alert to mails that were sent, once each, to whom it concerns.
 //!
 //! `rules` say who is told; `plan` decides whether a revision is worth a mail to a receiver, given the receipt of what he was
-//! told before; `render` makes subject, text, HTML and picture (`chart`) of it; `channels` send it; `retry` says when to try
-//! again. Nothing here reads a clock or Kafka: the consumer of the alerts topic calls in, and keeps the receipts.
+//! told before and what speaks for it (`inhibit`); `gather` makes one letter of many; `render` makes subject, text, HTML and picture (`chart`) of it; `channels` send it, each in a `lane` of its own of the
+//! `outbox`; `retry` says when to try again. `worker`, the consumer of the alerts topic, calls in and keeps the receipts. What people
+//! answer by the links of `answer`, on the page of `answers`, becomes an event of `feedback`.
 
+pub mod answer;
+pub mod answers;
+pub mod calendar;
 pub mod channels;
 pub mod chart;
+pub mod feedback;
+pub mod gather;
+pub mod inhibit;
+pub mod lane;
+pub mod outbox;
 pub mod plan;
 pub mod receipt;
 pub mod render;

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use crate::model::alert::{Alert, AlertState};
 use crate::model::money::Nanos;
+use crate::model::time::{MINUTE_MS, Timestamp};
 
+use super::inhibit::{Standing, inhibited};
 use super::receipt::{Receipt, ReceiverState, Told, in_hand, is_closed};
-use super::rules::{DeliverRules, Receiver, may_hear, route};
+use super::rules::{DeliverRules, Named, Receiver, escalation, may_hear, muted, route};
 
 /// An amendment is worth a mail when the excess differs from what the receiver was told by a tenth of it.
 const WORTH_AMENDING: i128 = 10;
+
+/// Whether an alert is still spoken for is looked at this often, in ms: when its parent is over, it is told by itself.
+const SPOKEN_FOR_MS: i64 = 5 * MINUTE_MS;
 
 /// What becomes of a revision for one receiver.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +29,35 @@ pub enum Verdict {
     Send {
         earlier: Option<Told>,
     },
+    /// Not now.
+    Wait(Timestamp, Wait),
     Skip(Skip),
+}
+
+/// Why a letter waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Muted,
+    /// The hours of its route have not begun.
+    Hours,
+    /// An alert that he knows of speaks for it.
+    Inhibited,
+    /// For others of its group.
+    Group,
+    /// He has had more letters than anybody reads: the next ones come as one.
+    Storm,
+}
+
+impl Wait {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wait::Muted => "muted",
+            Wait::Hours => "out_of_hours",
+            Wait::Inhibited => "inhibited",
+            Wait::Group => "group",
+            Wait::Storm => "storm",
+        }
+    }
 }
 
 /// Why a receiver gets no mail for a revision.
@@ -57,27 +90,58 @@ impl Skip {
     }
 }
 
-/// One entry per receiver: those whom the routes name, then those who were told earlier and still may hear of it.
-pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>) -> Vec<Planned> {
-    let mut receivers = route(&rules.routes, alert);
+/// One entry per receiver: those whom the routes name, then those who were told earlier and still may hear of it. `standing`: what else is
+/// open.
+pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, standing: &[Standing], now: Timestamp) -> Vec<Planned> {
+    let mut receivers = route(&rules.routes, alert, now);
     for (key, state) in receipt.iter().flat_map(|receipt| &receipt.receivers) {
         let Some(receiver) = Receiver::parse(key) else { continue };
-        if state.told.is_some() && !receivers.contains(&receiver) && may_hear(&rules.routes, &alert.team, &receiver) {
-            receivers.push(receiver);
+        let is_named = receivers.iter().any(|named| named.receiver == receiver);
+        if state.told.is_some() && !is_named && may_hear(&rules.routes, &alert.team, &receiver) {
+            receivers.push(Named { receiver, waits_until: None });
         }
     }
-    let planned = |receiver: Receiver| {
-        let state = receipt.and_then(|receipt| receipt.receivers.get(&receiver.to_string()));
-        let verdict = match reason_to_skip(alert, state, rules.update_growth) {
-            Some(skip) => Verdict::Skip(skip),
-            None => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
+    let planned = |named: Named| {
+        let state = receipt.and_then(|receipt| receipt.receivers.get(&named.receiver.to_string()));
+        let held = held(rules, alert, &named.receiver, standing, now);
+        let verdict = match (reason_to_skip(alert, state, rules.update_growth), held, named.waits_until) {
+            (Some(skip), _, _) => Verdict::Skip(skip),
+            (None, Some((until, why)), _) => Verdict::Wait(until, why),
+            (None, None, Some(until)) if !is_closed(alert) => Verdict::Wait(until, Wait::Hours),
+            (None, None, _) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
         };
-        Planned { receiver, verdict }
+        Planned { receiver: named.receiver, verdict }
     };
     receivers.into_iter().map(planned).collect()
 }
 
-/// What is left of a backlog: the newest revision of each alert, the severest first, else in the order they came.
+/// Until when a letter must not go at this moment, wherever it comes from, and why.
+pub fn held(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, standing: &[Standing], now: Timestamp) -> Option<(Timestamp, Wait)> {
+    // An end disturbs nobody, and sets many at rest.
+    if is_closed(alert) {
+        return None;
+    }
+    if let Some((until, _)) = muted(&rules.routes, alert, now) {
+        return Some((until, Wait::Muted));
+    }
+    let spoken_for = inhibited(rules.parents_inhibit, &rules.inhibits, alert, receiver, standing);
+    spoken_for.map(|_| (now.plus_ms(SPOKEN_FOR_MS), Wait::Inhibited))
+}
+
+/// Who is told as well by now, because nobody has answered: with the revision to tell, which says so.
+pub fn escalations(rules: &DeliverRules, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
+    // Asked of every open alert every second: most installations and most alerts are done with soon.
+    let soonest = rules.routes.routes.iter().map(|route| route.escalate_after_ms).filter(|after| *after > 0).min();
+    let Some((open, since)) = receipt.unanswered_since() else { return Vec::new() };
+    if soonest.is_none_or(|soonest| since.plus_ms(soonest) > now) || muted(&rules.routes, open, now).is_some() {
+        return Vec::new();
+    }
+    let receivers = escalation(&rules.routes, open, since, now).into_iter().filter(|receiver| !receipt.knows(receiver));
+    receivers.map(|receiver| (Alert { state: AlertState::Escalated, ..open.clone() }, receiver)).collect()
+}
+
+/// What is left of a backlog: the newest revision of each alert, the severest first, else a whole before its parts, else in the order they
+/// came.
 pub fn newest(batch: impl IntoIterator<Item = Alert>) -> Vec<Alert> {
     let mut by_id: BTreeMap<String, (usize, Alert)> = BTreeMap::new();
     for (order, alert) in batch.into_iter().enumerate() {
@@ -86,7 +150,8 @@ pub fn newest(batch: impl IntoIterator<Item = Alert>) -> Vec<Alert> {
         }
     }
     let mut newest: Vec<(usize, Alert)> = by_id.into_values().collect();
-    newest.sort_by_key(|(order, alert)| (std::cmp::Reverse(alert.severity), *order));
+    // A whole before its parts: it may speak for them.
+    newest.sort_by_key(|(order, alert)| (std::cmp::Reverse(alert.severity), alert.dimensions.len(), *order));
     newest.into_iter().map(|(_, alert)| alert).collect()
 }
 
@@ -140,16 +205,15 @@ fn differs(now: Nanos, told: Nanos) -> bool {
 mod tests {
     use super::*;
     use crate::deliver::render::sample;
-    use crate::deliver::retry::Backoff;
-    use crate::deliver::rules::{Route, Routes};
+    use crate::deliver::rules::{Mute, Route, Routes, When};
     use crate::model::alert::Severity;
     use crate::model::time::Timestamp;
 
     fn rules() -> DeliverRules {
         let route =
             Route { teams: vec!["search".into()], receivers: vec!["ada@x".into()], least_severity: Severity::Warning, ..Route::default() };
-        let routes = Routes { routes: vec![route], fallback: vec![] };
-        DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 }
+        let routes = Routes { routes: vec![route], ..Routes::default() };
+        DeliverRules { routes, update_growth: 2.0, in_flight: 16, ..DeliverRules::default() }
     }
 
     fn ada() -> Receiver {
@@ -168,8 +232,9 @@ mod tests {
     }
 
     fn verdict(alert: &Alert, receipt: Option<&Receipt>) -> Option<Skip> {
-        match plan(&rules(), alert, receipt).remove(0).verdict {
+        match plan(&rules(), alert, receipt, &[], Timestamp(10)).remove(0).verdict {
             Verdict::Send { .. } => None,
+            Verdict::Wait(..) => panic!("nothing waits by these rules"),
             Verdict::Skip(skip) => Some(skip),
         }
     }
@@ -235,13 +300,13 @@ mod tests {
     fn follow_ups_are_part_of_the_conversation_even_when_lighter() {
         let told = told_of(&revision(1, AlertState::Open, 100));
         let resolved = Alert { severity: Severity::Info, ..revision(2, AlertState::Resolved, 100) };
-        let planned = plan(&rules(), &resolved, Some(&told));
+        let planned = plan(&rules(), &resolved, Some(&told), &[], Timestamp(10));
         let [Planned { receiver, verdict: Verdict::Send { earlier: Some(earlier) } }] = planned.as_slice() else { panic!("{planned:?}") };
         assert_eq!((receiver, earlier.first_message_id.as_str()), (&ada(), "<first@x>"));
-        assert_eq!(plan(&rules(), &resolved, None), [], "too light for a first mail");
+        assert_eq!(plan(&rules(), &resolved, None, &[], Timestamp(10)), [], "too light for a first mail");
         let mut without_ada = rules();
         without_ada.routes.routes[0].receivers = vec![];
-        assert_eq!(plan(&without_ada, &resolved, Some(&told)), [], "she was taken off the routes");
+        assert_eq!(plan(&without_ada, &resolved, Some(&told), &[], Timestamp(10)), [], "she was taken off the routes");
     }
 
     #[test]
@@ -251,6 +316,68 @@ mod tests {
         receipt.record_failed(&alert, &ada(), "550", Timestamp(1), None);
         assert_eq!(verdict(&alert, Some(&receipt)), Some(Skip::GaveUp));
         assert_eq!(verdict(&revision(2, AlertState::Updated, 100), Some(&receipt)), None);
+    }
+
+    #[test]
+    fn what_is_muted_waits_and_its_end_does_not() {
+        let mut rules = rules();
+        let mute = Mute {
+            teams: vec![],
+            kinds: vec![],
+            only: BTreeMap::new(),
+            when: When::Between(Timestamp(5), Timestamp(50)),
+            note: String::new(),
+        };
+        rules.routes.mutes = vec![mute];
+        let verdict = |alert: &Alert, receipt: Option<&Receipt>, at| plan(&rules, alert, receipt, &[], Timestamp(at)).remove(0).verdict;
+        let open = revision(1, AlertState::Open, 100);
+        assert_eq!(verdict(&open, None, 5), Verdict::Wait(Timestamp(50), Wait::Muted));
+        assert!(matches!(verdict(&open, None, 50), Verdict::Send { .. }));
+        let told = told_of(&open);
+        assert!(matches!(verdict(&revision(2, AlertState::Resolved, 100), Some(&told), 5), Verdict::Send { .. }));
+        assert_eq!(verdict(&open, Some(&told), 5), Verdict::Skip(Skip::AlreadySent));
+    }
+
+    #[test]
+    fn what_is_spoken_for_waits_until_its_parent_is_over() {
+        let mut rules = rules();
+        rules.parents_inhibit = true;
+        let open = revision(1, AlertState::Open, 100);
+        let parent = Alert { id: "search/parent".into(), dimensions: BTreeMap::new(), ..revision(1, AlertState::Open, 300) };
+        let standing = [Standing::of(&told_of(&parent)).unwrap()];
+        let verdict = |alert: &Alert, receipt: Option<&Receipt>, standing: &[Standing]| {
+            plan(&rules, alert, receipt, standing, Timestamp(0)).remove(0).verdict
+        };
+        assert_eq!(verdict(&open, None, &standing), Verdict::Wait(Timestamp(SPOKEN_FOR_MS), Wait::Inhibited));
+        assert!(matches!(verdict(&open, None, &[]), Verdict::Send { .. }));
+        assert!(matches!(verdict(&revision(2, AlertState::Resolved, 100), Some(&told_of(&open)), &standing), Verdict::Send { .. }));
+        let order = newest([open, parent]).into_iter().map(|alert| alert.id).collect::<Vec<_>>();
+        assert_eq!(order[0], "search/parent");
+    }
+
+    #[test]
+    fn who_nobody_answers_is_escalated_once() {
+        let mut rules = rules();
+        rules.routes.routes[0].escalate_after_ms = 30;
+        rules.routes.routes[0].escalate_to = vec!["lead@x".into()];
+        let open = revision(1, AlertState::Open, 100);
+        let mut receipt = told_of(&open);
+        assert_eq!(escalations(&rules, &receipt, Timestamp(30)), []);
+        let due = escalations(&rules, &receipt, Timestamp(31));
+        let [(alert, lead)] = due.as_slice() else { panic!("{due:?}") };
+        assert_eq!((alert.state, lead.to_string().as_str()), (AlertState::Escalated, "mail:lead@x"));
+        for answered in [AlertState::Acknowledged, AlertState::Expected, AlertState::Resolved] {
+            let mut receipt = receipt.clone();
+            receipt.supersede(&revision(2, answered, 100));
+            assert_eq!(escalations(&rules, &receipt, Timestamp(99)), [], "{answered:?}");
+        }
+        // A repetition is no new beginning; to be told is.
+        receipt.record_sent(&open, &ada(), "<2@x>", Timestamp(25));
+        assert_eq!(escalations(&rules, &receipt, Timestamp(31)).len(), 1);
+        receipt.record_sent(alert, lead, "<3@x>", Timestamp(31));
+        assert_eq!(escalations(&rules, &receipt, Timestamp(99)), []);
+        let end = plan(&rules, &revision(2, AlertState::Resolved, 100), Some(&receipt), &[], Timestamp(99));
+        assert_eq!(end.iter().filter(|planned| matches!(planned.verdict, Verdict::Send { .. })).count(), 2, "both hear of the end");
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct ReceiverState {
 pub struct Told {
     pub revision: u32,
     pub at: Timestamp,
+    /// When the conversation began, or began again after an end; 0 in receipts of before this was noted.
+    #[serde(default)]
+    pub first_at: Timestamp,
     /// Mails of this revision after the first.
     #[serde(default)]
     pub repeats: u32,
@@ -128,10 +131,12 @@ impl Receipt {
     pub fn record_sent(&mut self, alert: &Alert, receiver: &Receiver, message_id: &str, at: Timestamp) {
         let state = self.receivers.entry(receiver.to_string()).or_default();
         let repeats = repeat_number(state.told.as_ref(), alert);
+        let first_at = state.told.as_ref().filter(|told| !told.closed).map_or(at, Told::began);
         let first = state.told.take().map_or_else(|| message_id.to_string(), |told| told.first_message_id);
         state.told = Some(Told {
             revision: alert.revision,
             at,
+            first_at,
             repeats,
             first_message_id: first,
             last_message_id: message_id.to_string(),
@@ -165,6 +170,17 @@ impl Receipt {
         self.settle();
     }
 
+    /// It was not even tried, for this reason: no attempt is counted.
+    pub fn postpone(&mut self, alert: &Alert, receiver: &Receiver, next_attempt: Timestamp, why: &str) {
+        let attempts = self.attempts(receiver, alert.revision);
+        let state = self.receivers.entry(receiver.to_string()).or_default();
+        // The last failure says more, if there was one.
+        let failed = state.retry.take().filter(|retry| retry.attempts > 0);
+        let error = failed.map_or_else(|| format!("not tried: {why}"), |retry| retry.error);
+        state.retry = Some(Retry { revision: alert.revision, attempts, next_attempt, error });
+        self.waiting = Some(Box::new(alert.clone()));
+    }
+
     /// When something is to be tried again, the earliest first.
     pub fn next_attempt(&self) -> Option<Timestamp> {
         self.receivers.values().filter_map(|state| state.retry.as_ref()).map(|retry| retry.next_attempt).min()
@@ -187,6 +203,18 @@ impl Receipt {
             told && state.retry.is_none() && state.gave_up.is_none()
         };
         self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
+    }
+
+    /// When the first of those who were told of what is open heard of it, if people are to be told and nobody has answered.
+    pub fn unanswered_since(&self) -> Option<(&Alert, Timestamp)> {
+        let open = self.open.as_deref().filter(|open| open.notify && !in_hand(open))?;
+        let told = self.receivers.values().filter_map(|state| state.told.as_ref()).filter(|told| !told.closed);
+        told.map(Told::began).min().map(|since| (open, since))
+    }
+
+    /// Whether this receiver was told, is being tried, or was refused.
+    pub fn knows(&self, receiver: &Receiver) -> bool {
+        self.receivers.contains_key(&receiver.to_string())
     }
 
     fn note_open(&mut self, alert: &Alert) {
@@ -212,6 +240,12 @@ impl Receipt {
         if self.receivers.values().all(|state| state.told.as_ref().is_none_or(|told| told.closed)) {
             self.open = None;
         }
+    }
+}
+
+impl Told {
+    fn began(&self) -> Timestamp {
+        if self.first_at == Timestamp(0) { self.at } else { self.first_at }
     }
 }
 
@@ -330,6 +364,9 @@ mod tests {
         alert.revision = 2;
         receipt.supersede(&alert);
         assert_eq!((receipt.waiting.as_deref(), receipt.next_attempt()), (None, None));
+        receipt.postpone(&alert, &ada(), Timestamp(5), "muted");
+        assert_eq!(receipt.receivers["mail:ada@example.com"].retry.as_ref().unwrap().error, "not tried: muted");
+        assert_eq!((receipt.attempts(&ada(), 2), receipt.due(Timestamp(5)), receipt.waiting.as_deref()), (0, vec![ada()], Some(&alert)));
         receipt.record_failed(&alert, &ada(), "550", Timestamp(3), None);
         assert_eq!(receipt.receivers["mail:ada@example.com"].gave_up.as_ref().unwrap().revision, 2);
         assert!(!receipt.may_forget(Timestamp(10), 10) && receipt.may_forget(Timestamp(20), 10));

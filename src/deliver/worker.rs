@@ -1,17 +1,21 @@
 //! The loop of the DELIVER thread: alerts in, mails out, receipts kept. A consumer group of its own: slow mail never slows detection.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
-use futures_util::StreamExt as _;
 
-use super::channels::{Channels, Letter};
-use super::plan::{self, Verdict};
-use super::receipt::{Receipt, Told, repeat_number};
-use super::render::{Context, Renderer};
+use super::channels::Channels;
+use super::channels::email::SendError;
+use super::gather::Gathering;
+use super::inhibit::{self, Standing};
+use super::lane::Due;
+use super::outbox::{Desk, Ended, Outbox};
+use super::plan::{self, Verdict, Wait};
+use super::receipt::{Receipt, is_closed, repeat_number};
+use super::render::Renderer;
 use super::retry;
 use super::rules::{DeliverRules, Receiver, may_hear};
 use super::violation::as_alert;
@@ -25,12 +29,15 @@ use crate::runtime::commit::{Share, Staged};
 use crate::runtime::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use crate::runtime::{Setup, Stop};
 
-/// Mails that are under way at once; after a crash at most these are sent again, under the same Message-IDs.
-const IN_FLIGHT: usize = 16;
-/// Mails of one round, roughly: at 30 s each and 16 at once a round stays far below max.poll.interval.ms (5 min).
-const LARGEST_ROUND: usize = 64;
-/// Mails whose time has come are looked for this often.
+/// Alerts that are read before the ones before them are planned.
+const LARGEST_ROUND: usize = 256;
+/// Letters that wait before more alerts are read: enough for lanes that are free while another one is stuck.
+const MOST_WAITING: usize = 1_024;
+/// Letters of earlier rounds that one lane is given at once, so that new ones need not wait behind all of them.
+const MOST_AGAIN: usize = 128;
+/// Letters whose time has come are looked for this often, and sooner where lanes were too full for all of them.
 const LOOK: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A receipt is forgotten this long after its alert was over, in ms.
 const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
 
@@ -38,35 +45,69 @@ const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
 pub struct Delivery {
     pub rules: ArcSwap<DeliverRules>,
     /// None set up: alerts stay on their topic and nobody is told.
-    pub channels: Channels,
+    pub channels: Arc<Channels>,
+    pub renderer: Arc<Renderer>,
 }
 
 /// What all partitions of a thread share. `VIOLATIONS`: it tells people of these, in a group of its own.
 pub struct Deliver<'a, const VIOLATIONS: bool> {
     setup: &'a Setup,
     delivery: &'a Delivery,
-    runtime: tokio::runtime::Runtime,
-    renderer: Renderer,
     rules: Arc<DeliverRules>,
+    outbox: Outbox,
+    gathering: Gathering,
     /// Read, not planned yet.
-    round: Vec<(i32, Alert)>,
-    /// Planned, not sent yet.
-    due: VecDeque<Due>,
-    /// When the oldest alert of the round was taken.
-    since: Option<Duration>,
+    round: Vec<Read>,
     /// When retries were last looked for.
     looked: Duration,
+    /// There was more to send again than lanes would take.
+    look_again: bool,
+    /// Nothing new is begun.
+    is_finishing: bool,
+    /// Offsets have moved, or receipts have changed.
+    is_dirty: bool,
+}
+
+/// An alert and where it stands.
+struct Read {
+    partition: i32,
+    offset: i64,
+    alert: Alert,
 }
 
 /// Position and receipts of a partition of `alerts`.
 pub struct Owned {
     next: i64,
-    /// Every alert below it is done with.
-    done: i64,
-    /// What the group was last told.
+    /// What the group was last told, and what it is being told.
     committed: i64,
+    staged: i64,
+    /// Alerts that are not done with, by offset: letters that are still to be sent or postponed.
+    open: BTreeMap<i64, usize>,
     receipts: BTreeMap<String, Receipt>,
     changed: BTreeSet<String>,
+}
+
+impl Owned {
+    /// Every alert below it is done with.
+    fn done(&self) -> i64 {
+        self.open.keys().next().copied().unwrap_or(self.next)
+    }
+
+    /// One letter less that this alert waits for.
+    fn release(&mut self, offset: Option<i64>) {
+        let Some(offset) = offset else { return };
+        if let Some(letters) = self.open.get_mut(&offset) {
+            *letters = letters.saturating_sub(1);
+            if *letters == 0 {
+                self.open.remove(&offset);
+            }
+        }
+    }
+
+    fn receipt(&mut self, alert_id: &str) -> &mut Receipt {
+        self.changed.insert(alert_id.to_string());
+        self.receipts.entry(alert_id.to_string()).or_insert_with(|| Receipt::new(alert_id))
+    }
 }
 
 /// A partition whose receipts are being read.
@@ -74,14 +115,6 @@ pub struct Loading {
     opening: Opening,
     is_read: bool,
     receipts: BTreeMap<String, Receipt>,
-}
-
-/// One mail that is to go out now.
-struct Due {
-    partition: i32,
-    alert: Alert,
-    receiver: Receiver,
-    earlier: Option<Told>,
 }
 
 /// # Errors
@@ -99,108 +132,194 @@ type Partitions = BTreeMap<i32, Owned>;
 
 impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     /// # Errors
-    /// No mail client, or templates that cannot be read.
+    /// No threads, or templates that cannot be read.
     pub fn new(setup: &'a Setup, delivery: &'a Delivery) -> Result<Self> {
+        let topics = &setup.topics;
+        let topic = if VIOLATIONS { &topics.governance_violations } else { &topics.alerts }.clone();
+        let desk = Desk { channels: Arc::clone(&delivery.channels), renderer: Arc::clone(&delivery.renderer), topic };
         Ok(Deliver {
             setup,
             delivery,
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the mail client")?,
-            renderer: Renderer::new().context("cannot read the mail templates")?,
             rules: delivery.rules.load_full(),
+            outbox: Outbox::new(desk)?,
+            gathering: Gathering::new(delivery.channels.machines()),
             round: Vec::new(),
-            due: VecDeque::new(),
-            since: None,
             looked: Duration::ZERO,
+            look_again: false,
+            is_finishing: false,
+            is_dirty: false,
         })
     }
 
-    /// Decides who is to hear of the alerts that were read, and finds the mails of earlier rounds whose time has come.
-    fn plan(&mut self, partitions: &mut Partitions) {
+    /// Decides who is to hear of the alerts that were read. One that is being told right now waits: what comes of it decides how the next
+    /// revision is told. What only waits for its turn makes way for the newer revision.
+    fn plan_round(&mut self, partitions: &mut Partitions) {
         self.rules = self.delivery.rules.load_full();
-        let retries = self.retries(partitions);
-        self.due.extend(retries);
-        let planned = self.plan_round(partitions);
-        self.due.extend(planned);
-        self.since = None;
-    }
-
-    fn plan_round(&mut self, partitions: &mut Partitions) -> Vec<Due> {
         let round = std::mem::take(&mut self.round);
-        let places: BTreeMap<String, i32> = round.iter().map(|(partition, alert)| (alert.id.clone(), *partition)).collect();
-        let mut due = Vec::new();
-        for alert in plan::newest(round.into_iter().map(|(_, alert)| alert)) {
-            let Some(partition) = places.get(&alert.id).copied() else { continue };
+        let mut places: BTreeMap<String, (i32, Vec<i64>)> = BTreeMap::new();
+        for read in &round {
+            places.entry(read.alert.id.clone()).or_insert_with(|| (read.partition, Vec::new())).1.push(read.offset);
+        }
+        let teams = round.iter().map(|read| read.alert.team.clone()).collect();
+        let mut standing = self.standing(partitions, &teams);
+        for alert in plan::newest(round.into_iter().map(|read| read.alert)) {
+            let Some((partition, offsets)) = places.remove(&alert.id) else { continue };
             let Some(owned) = partitions.get_mut(&partition) else { continue };
-            if let Some(receipt) = owned.receipts.get_mut(&alert.id) {
-                receipt.supersede(&alert);
-                owned.changed.insert(alert.id.clone());
+            let Some(offset) = offsets.iter().max().copied() else { continue };
+            offsets.into_iter().filter(|earlier| *earlier != offset).for_each(|earlier| owned.release(Some(earlier)));
+            for due in self.outbox.withdraw(&alert.id) {
+                owned.release(due.offset);
             }
-            for planned in plan::plan(&self.rules, &alert, owned.receipts.get(&alert.id)) {
-                match planned.verdict {
-                    Verdict::Send { earlier } => due.push(Due { partition, alert: alert.clone(), receiver: planned.receiver, earlier }),
-                    Verdict::Skip(skip) => self.setup.metrics.mail_skipped(skip.as_str()),
-                }
+            if self.outbox.is_sending(&alert.id) {
+                self.round.push(Read { partition, offset, alert });
+                continue;
             }
+            let letters = self.plan_alert(owned, &mut standing, partition, offset, Arc::new(alert));
+            owned.open.insert(offset, letters + 1);
+            owned.release(Some(offset));
         }
-        due
     }
 
-    /// Mails of earlier rounds whose time has come, again or at last.
-    fn retries(&self, partitions: &Partitions) -> Vec<Due> {
+    /// Puts letters about one alert into their lanes; how many.
+    fn plan_alert(&mut self, owned: &mut Owned, standing: &mut Vec<Standing>, partition: i32, offset: i64, alert: Arc<Alert>) -> usize {
+        if owned.receipts.contains_key(&alert.id) {
+            owned.receipt(&alert.id).supersede(&alert);
+        }
+        let (mut letters, mut told) = (0, BTreeSet::new());
         let now = clock::now();
-        let newer: BTreeSet<&str> = self.round.iter().map(|(_, alert)| alert.id.as_str()).collect();
-        let mut due = Vec::new();
-        for (partition, owned) in partitions {
-            for receipt in owned.receipts.values().filter(|receipt| !newer.contains(receipt.alert_id.as_str())) {
-                for (alert, receiver) in self.due_of(receipt, now) {
-                    let earlier = receipt.told(&receiver).cloned();
-                    due.push(Due { partition: *partition, alert: alert.clone(), receiver, earlier });
-                    if due.len() >= LARGEST_ROUND {
-                        return due;
-                    }
+        for planned in plan::plan(&self.rules, &alert, owned.receipts.get(&alert.id), standing, now) {
+            let receiver = planned.receiver;
+            let verdict = match planned.verdict {
+                Verdict::Send { .. } if self.delivery.channels.is_empty() => continue,
+                Verdict::Send { earlier } => match self.gathering.hold(&self.rules, &alert, &receiver, now) {
+                    Some((until, why)) => Verdict::Wait(until, why),
+                    None => Verdict::Send { earlier },
+                },
+                other => other,
+            };
+            match verdict {
+                Verdict::Send { earlier } => {
+                    told.insert(receiver.to_string());
+                    let alert = Arc::clone(&alert);
+                    self.outbox.add(Due { partition, offset: Some(offset), alert, receiver, earlier, with: Vec::new() });
+                    letters += 1;
                 }
+                Verdict::Wait(until, why) => self.postpone(owned.receipt(&alert.id), &alert, &receiver, until, why),
+                Verdict::Skip(skip) => self.setup.metrics.mail_skipped(skip.as_str()),
             }
         }
-        due
+        if !told.is_empty() && !is_closed(&alert) {
+            standing.push(Standing { alert: Alert { history: Vec::new(), ..(*alert).clone() }, told });
+        }
+        letters
     }
 
-    /// What failed before, and what is told again because it has been open for long.
-    fn due_of<'r>(&self, receipt: &'r Receipt, now: Timestamp) -> Vec<(&'r Alert, Receiver)> {
-        let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| (&**alert, receiver)));
-        let again = receipt.open.iter().flat_map(|alert| {
-            let receivers = receipt.due_again(now, self.rules.repeat_interval_ms).into_iter();
-            receivers.filter(|receiver| may_hear(&self.rules.routes, &alert.team, receiver)).map(|receiver| (&**alert, receiver))
-        });
-        retries.chain(again).collect()
+    fn postpone(&self, receipt: &mut Receipt, alert: &Alert, receiver: &Receiver, until: Timestamp, why: Wait) {
+        receipt.postpone(alert, receiver, until, why.as_str());
+        self.setup.metrics.mail_skipped(why.as_str());
     }
 
-    fn send_all(&self, due: Vec<Due>, partitions: &mut Partitions) {
-        let channels = &self.delivery.channels;
-        if channels.is_empty() {
+    /// What is open of these teams, or of all of them where rules reach beyond a team, and who knows of it.
+    fn standing(&self, partitions: &Partitions, teams: &BTreeSet<String>) -> Vec<Standing> {
+        inhibit::standing(&self.rules, partitions.values().flat_map(|owned| owned.receipts.values()), teams)
+    }
+
+    fn is_time_to_look(&self, moment: Moment) -> bool {
+        moment.uptime.saturating_sub(self.looked) >= if self.look_again { LOOK_AGAIN } else { LOOK }
+    }
+
+    /// Letters of earlier rounds whose time has come, again or at last.
+    fn look(&mut self, partitions: &mut Partitions, moment: Moment) {
+        self.looked = moment.uptime;
+        self.look_again = false;
+        self.outbox.tidy();
+        if self.delivery.channels.is_empty() {
             return;
         }
-        let base_url = self.rules.mail.as_ref().and_then(|mail| mail.base_url.as_deref());
-        let (renderer, topic) = (&self.renderer, self.topic());
-        let sends = futures_util::stream::iter(due).map(|due| async move {
-            let context = Context { topic, base_url, earlier: due.earlier.as_ref() };
-            let letter = Letter { alert: &due.alert, receiver: &due.receiver, earlier: due.earlier.as_ref(), date: clock::now() };
-            let sent = channels.send(&letter, renderer, &context).await.map_err(|error| (error.to_string(), error.is_worth_retrying()));
-            (due, sent)
+        let now = clock::now();
+        let (mut all, held) = (Vec::new(), self.outbox.alerts());
+        for (partition, owned) in partitions.iter() {
+            for receipt in owned.receipts.values() {
+                let due = self.due_of(receipt, now);
+                if due.is_empty() || held.contains(&receipt.alert_id) {
+                    continue;
+                }
+                all.extend(due.into_iter().map(|(alert, receiver)| {
+                    let earlier = receipt.told(&receiver).cloned();
+                    Due { partition: *partition, offset: None, alert: Arc::new(alert), receiver, earlier, with: Vec::new() }
+                }));
+            }
+        }
+        if all.is_empty() {
+            return;
+        }
+        // What waited for the end of a mute may find another one.
+        let standing = self.standing(partitions, &all.iter().map(|due| due.alert.team.clone()).collect());
+        all.retain(|due| {
+            let Some((until, why)) = plan::held(&self.rules, &due.alert, &due.receiver, &standing, now) else { return true };
+            if let Some(owned) = partitions.get_mut(&due.partition) {
+                self.postpone(owned.receipt(&due.alert.id), &due.alert, &due.receiver, until, why);
+            }
+            false
         });
-        let results: Vec<_> = self.runtime.block_on(sends.buffer_unordered(IN_FLIGHT).collect());
-        for (due, sent) in results {
-            self.record(&due, sent, partitions);
+        let roomy: BTreeSet<Receiver> =
+            all.iter().map(|due| due.receiver.clone()).filter(|to| self.outbox.has_room(to, MOST_AGAIN, moment.uptime)).collect();
+        let (fitting, later): (Vec<Due>, Vec<Due>) = all.into_iter().partition(|due| roomy.contains(&due.receiver));
+        self.look_again = !later.is_empty();
+        for letter in self.gathering.bundle(&self.rules, fitting, now) {
+            if self.outbox.has_room(&letter.receiver, MOST_AGAIN, moment.uptime) {
+                self.outbox.add(letter);
+            } else {
+                self.look_again = true;
+            }
         }
     }
 
-    fn record(&self, due: &Due, sent: Result<String, (String, bool)>, partitions: &mut Partitions) {
+    /// What failed or waited before, what is told again because it has been open for long, and who is told because nobody has answered.
+    fn due_of(&self, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
+        let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| ((**alert).clone(), receiver)));
+        let again = receipt.open.iter().flat_map(|alert| {
+            let receivers = receipt.due_again(now, self.rules.repeat_interval_ms).into_iter();
+            receivers.filter(|receiver| may_hear(&self.rules.routes, &alert.team, receiver)).map(|receiver| ((**alert).clone(), receiver))
+        });
+        retries.chain(again).chain(plan::escalations(&self.rules, receipt, now)).collect()
+    }
+
+    /// Sends what may go, and notes what became of letters under way.
+    fn send(&mut self, partitions: &mut Partitions, moment: Moment) {
+        let ended = if self.is_finishing {
+            self.outbox.ended_at_last(moment.uptime)
+        } else {
+            self.outbox.start(self.rules.in_flight, moment.uptime);
+            self.outbox.ended(self.rules.in_flight, moment.uptime)
+        };
+        for ended in ended {
+            self.record(&ended, partitions);
+        }
         let now = clock::now();
-        let Some(owned) = partitions.get_mut(&due.partition) else { return };
-        owned.changed.insert(due.alert.id.clone());
-        let receipt = owned.receipts.entry(due.alert.id.clone()).or_insert_with(|| Receipt::new(&due.alert.id));
+        for (due, left) in self.outbox.postponed(moment.uptime) {
+            let Some(owned) = partitions.get_mut(&due.partition) else { continue };
+            let again = now.plus_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+            owned.receipt(&due.alert.id).postpone(&due.alert, &due.receiver, again, "too many failures in a row before it");
+            owned.release(due.offset);
+        }
+    }
+
+    fn record(&self, ended: &Ended, partitions: &mut Partitions) {
+        for due in ended.due.all() {
+            // Not ours any more: its new owner sends it again, under the same id.
+            let Some(owned) = partitions.get_mut(&due.partition) else { continue };
+            owned.release(due.offset);
+            // What went together comes together again.
+            self.record_one(due, &ended.due.alert.id, &ended.sent, owned.receipt(&due.alert.id));
+        }
+    }
+
+    fn record_one(&self, due: &Due, leader: &str, sent: &Result<String, SendError>, receipt: &mut Receipt) {
+        let now = clock::now();
         match sent {
             Ok(message_id) => {
-                receipt.record_sent(&due.alert, &due.receiver, &message_id, now);
+                receipt.record_sent(&due.alert, &due.receiver, message_id, now);
                 if repeat_number(due.earlier.as_ref(), &due.alert) > 0 {
                     self.setup.metrics.mail_repeated();
                 } else {
@@ -208,10 +327,12 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
                 }
                 tracing::info!(alert = due.alert.id, revision = due.alert.revision, receiver = %due.receiver, "told");
             }
-            Err((error, retriable)) => {
+            Err(error) => {
                 let attempt = receipt.attempts(&due.receiver, due.alert.revision).saturating_add(1);
-                let name = format!("{}/{}/{}", due.alert.id, due.alert.revision, due.receiver);
-                let next = if retriable { retry::next_attempt(&self.rules.backoff, attempt, now, &name) } else { None };
+                let name = format!("{leader}/{}", due.receiver);
+                let retry = error.is_worth_retrying().then(|| retry::next_attempt(&self.rules.backoff, attempt, now, &name));
+                let next = retry.flatten();
+                let error = error.to_string();
                 receipt.record_failed(&due.alert, &due.receiver, &error, now, next);
                 self.setup.metrics.mail_failed(next.is_some());
                 let next = next.map(|at| at.to_string());
@@ -293,17 +414,17 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
         // Looked at once per assignment: what was over long ago is forgotten with the next commit.
         let old = |receipt: &&Receipt| receipt.may_forget(clock::now(), KEEP_RECEIPTS_MS);
         let changed = loading.receipts.values().filter(old).map(|receipt| receipt.alert_id.clone()).collect();
-        Ok(Owned { next, done: next, committed: next, receipts: loading.receipts, changed })
+        Ok(Owned { next, committed: next, staged: next, open: BTreeMap::new(), receipts: loading.receipts, changed })
     }
 
-    fn take(&mut self, owned: &mut Owned, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
+    fn take(&mut self, owned: &mut Owned, batch: &Batch, from: usize, _moment: Moment) -> Result<usize> {
         for index in from..batch.len() {
-            if self.round.len() >= LARGEST_ROUND || !self.due.is_empty() {
+            if self.round.len() >= LARGEST_ROUND || self.outbox.waiting() >= MOST_WAITING {
                 return Ok(index);
             }
             let Some(record) = batch.get(index) else { break };
             owned.next = record.offset + 1;
-            self.since.get_or_insert(moment.uptime);
+            self.is_dirty = true;
             let Some(value) = record.value else { continue };
             let form = record.header("content-type");
             let read = if VIOLATIONS {
@@ -312,7 +433,10 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
                 wire::alert_of_record(form, value)
             };
             match read {
-                Ok(alert) => self.round.push((record.partition, alert)),
+                Ok(alert) => {
+                    owned.open.insert(record.offset, 1);
+                    self.round.push(Read { partition: record.partition, offset: record.offset, alert });
+                }
                 Err(error) => {
                     // Not ours, or of a later version: it stays on the topic for whoever can read it.
                     let Record { topic, partition, offset, .. } = record;
@@ -325,44 +449,51 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
     }
 
     fn demand(&self, moment: Moment) -> Demand {
-        if !self.due.is_empty() || self.round.len() >= LARGEST_ROUND || moment.uptime.saturating_sub(self.looked) >= LOOK {
+        if self.is_time_to_look(moment) {
             return Demand::Now;
         }
         // Without anybody to tell, offsets can wait for the next look: each transaction costs the broker as much as one of watch's.
-        let since = self.since.filter(|_| !self.delivery.channels.is_empty());
-        since.map_or(Demand::Nothing, Demand::Since)
+        let has_news = self.is_dirty || !self.round.is_empty();
+        if self.outbox.has_work(self.rules.in_flight, moment.uptime) || (has_news && !self.delivery.channels.is_empty()) {
+            return Demand::Since(Duration::ZERO);
+        }
+        Demand::Nothing
     }
 
-    /// Sends some mails, and gives their receipts. The offsets wait for the last mail, so that a crash repeats the others only.
+    /// Sends some letters, and gives the receipts of those that ended. The offsets wait for the last letter of each alert.
     fn stage(&mut self, partitions: &mut Partitions, moment: Moment) -> Result<Staged> {
-        self.looked = moment.uptime;
-        if self.due.is_empty() {
-            self.plan(partitions);
+        if !self.round.is_empty() {
+            self.plan_round(partitions);
         }
-        let some = self.due.drain(..self.due.len().min(IN_FLIGHT)).collect();
-        self.send_all(some, partitions);
-        let is_done = self.due.is_empty();
+        if !self.is_finishing && self.is_time_to_look(moment) {
+            self.look(partitions, moment);
+        }
+        self.send(partitions, moment);
+        (self.is_dirty, self.is_finishing) = (false, false);
         let mut shares = BTreeMap::new();
         for (number, owned) in partitions.iter_mut() {
-            if is_done {
-                owned.done = owned.next;
-            }
-            if owned.done > owned.committed || !owned.changed.is_empty() {
-                shares.insert(*number, Share { position: owned.done, records: self.receipt_records(*number, owned)? });
+            owned.staged = owned.done();
+            if owned.staged > owned.committed || !owned.changed.is_empty() {
+                shares.insert(*number, Share { position: owned.staged, records: self.receipt_records(*number, owned)? });
             }
         }
         Ok(Staged { shares, common: Vec::new() })
     }
 
+    fn finishing(&mut self) {
+        self.is_finishing = true;
+    }
+
     fn committed(&mut self, partitions: &mut Partitions, _took: Duration) {
         for owned in partitions.values_mut() {
-            owned.committed = owned.done;
+            owned.committed = owned.staged;
         }
+        self.outbox.committed();
     }
 
     fn dropped(&mut self, gone: &[i32], _left: &Partitions) -> Result<()> {
-        self.round.retain(|(partition, _)| !gone.contains(partition));
-        self.due.retain(|due| !gone.contains(&due.partition));
+        self.round.retain(|read| !gone.contains(&read.partition));
+        self.outbox.forget(gone);
         Ok(())
     }
 }

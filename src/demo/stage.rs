@@ -16,7 +16,7 @@ use crate::config::{self, Loaded};
 use crate::deliver;
 use crate::deliver::channels::folder::Folder;
 use crate::deliver::channels::{Channel, Channels};
-use crate::deliver::retry::Backoff;
+use crate::deliver::render::Renderer;
 use crate::deliver::rules::{DeliverRules, Route, Routes};
 use crate::health::HealthBoard;
 use crate::http;
@@ -182,12 +182,14 @@ fn delivery(mails: &Path) -> Result<deliver::worker::Delivery> {
         go_on: false,
         ..Route::default()
     };
-    let routes = Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()] };
-    let rules = DeliverRules { mail: None, routes, backoff: Backoff::default(), update_growth: 2.0, repeat_interval_ms: 0 };
+    let routes =
+        Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()], ..Routes::default() };
+    let rules = DeliverRules { routes, update_growth: 2.0, in_flight: 16, ..DeliverRules::default() };
     let folder = Folder::new(mails, "Tollgate <tollgate@example.com>").map_err(|error| anyhow!("sender of the mails: {error}"))?;
     Ok(deliver::worker::Delivery {
         rules: ArcSwap::from_pointee(rules),
-        channels: Channels { mail: Some(Channel::Folder(folder)), ..Channels::default() },
+        channels: Arc::new(Channels { mail: Some(Channel::Folder(folder)), ..Channels::default() }),
+        renderer: Arc::new(Renderer::new()?),
     })
 }
 
@@ -205,7 +207,7 @@ fn serve(listen: SocketAddr, setup: &Arc<Setup>, stop: &Stop) -> Result<(SocketA
     let address = listener.local_addr().context("cannot tell the port")?;
     let stopping = stop.clone();
     let desk = Arc::new(http::Desk::closed());
-    server.spawn(http::serve(listener, setup.health.clone(), setup.metrics.clone(), clock::now, desk, async move {
+    server.spawn(http::serve(listener, setup.health.clone(), setup.metrics.clone(), clock::now, desk, axum::Router::new(), async move {
         while !stopping.asked() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -1,5 +1,5 @@
-//! HTTP: health for orchestrators, metrics for Prometheus, and the compliance check for who asks before acting. It changes nothing. Health
-//! and metrics ask for no password; the check wants a token, and is there on loopback only.
+//! HTTP: health for orchestrators, metrics for Prometheus, the compliance check for who asks before acting, and pages that other
+//! rooms bring along. Health and metrics ask for no password; the check wants a token, and is there on loopback only.
 
 pub mod compliance;
 mod desk;
@@ -25,6 +25,7 @@ const INDEX: &str = "Tollgate
 /health/ready              has every role joined its group and restored its state
 /metrics                   OpenMetrics
 /v1/compliance/check       POST a plan: would it be allowed? With a token of http.tokens_file
+/answer/...                people answer alerts here, by the links in mails and cards
 /v1/openapi.json           what the plan and the answer look like
 ";
 
@@ -41,13 +42,14 @@ struct Pages {
     desk: Arc<Desk>,
 }
 
-/// Serves until `shutdown` is ready.
+/// Serves until `shutdown` is ready. `more`: pages of other rooms.
 pub async fn serve(
     listener: tokio::net::TcpListener,
     health: Arc<HealthBoard>,
     metrics: Arc<Metrics>,
     now: fn() -> Timestamp,
     desk: Arc<Desk>,
+    more: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let pages = Router::new()
@@ -58,7 +60,8 @@ pub async fn serve(
         .route("/v1/compliance/check", post(check))
         .route("/v1/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) }))
         .layer(DefaultBodyLimit::max(LARGEST_PLAN))
-        .with_state(Pages { health, metrics, now, desk });
+        .with_state(Pages { health, metrics, now, desk })
+        .merge(more);
     if let Err(error) = axum::serve(listener, pages).with_graceful_shutdown(shutdown).await {
         tracing::error!(%error, "HTTP server ended; health and metrics are no longer served");
     }

@@ -10,6 +10,9 @@ How it misbehaves is written one verdict a line into --control; each message use
     stall 5                      wait 5 s, then accept
     lost                         accept and keep the message, but cut the connection without a word
     cut                          cut the connection, keep nothing
+For many messages: with --brief a message is no file but a line of JSON in accepted.jsonl (its ids, to whom, when). While the file
+--trouble exists, every --busy-every-th message is answered with 451, at every --cut-every-th the connection is cut, and at the one
+numbered --silent-at the server says nothing more on that connection; none of these messages is kept.
 It ends when its stdin ends.
 """
 
@@ -35,6 +38,11 @@ arguments.add_argument("--password")
 arguments.add_argument("--control")
 arguments.add_argument("--fail-first", type=int, default=0, metavar="N")
 arguments.add_argument("--stall", type=float, default=0.0, metavar="SECONDS")
+arguments.add_argument("--brief", action="store_true")
+arguments.add_argument("--trouble", default="")
+arguments.add_argument("--busy-every", type=int, default=0)
+arguments.add_argument("--cut-every", type=int, default=0)
+arguments.add_argument("--silent-at", type=int, default=0)
 options = arguments.parse_args()
 
 
@@ -57,9 +65,14 @@ def write(path, content):
     os.rename(path + ".partial", path)
 
 
+if options.brief:
+    accepted = open(os.path.join(options.folder, "accepted.jsonl"), "a", encoding="utf-8")
+
+
 class Mailbox:
     def __init__(self):
         self.accepted = 0
+        self.offered = 0
         self.failures_left = options.fail_first
 
     async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
@@ -69,8 +82,20 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
+    def trouble(self):
+        self.offered += 1
+        if not options.trouble or not os.path.exists(options.trouble):
+            return "ok"
+        if self.offered == options.silent_at:
+            return "silent"
+        if options.cut_every and self.offered % options.cut_every == 0:
+            return "cut"
+        if options.busy_every and self.offered % options.busy_every == 0:
+            return "451 4.3.0 busy"
+        return "ok"
+
     async def handle_DATA(self, server, session, envelope):
-        verdict = next_verdict("data") or "ok"
+        verdict = next_verdict("data") or self.trouble()
         if self.failures_left > 0:
             self.failures_left -= 1
             return "451 4.3.0 try again later"
@@ -79,6 +104,10 @@ class Mailbox:
         word = verdict.split()[0]
         if word == "stall":
             await asyncio.sleep(float(verdict.split()[1]))
+        elif word == "silent":
+            await asyncio.sleep(3600)
+            server.transport.abort()
+            return "421 4.3.0 gone"
         elif word == "cut":
             server.transport.abort()
             return "421 4.3.0 gone"
@@ -91,6 +120,20 @@ class Mailbox:
 
     def keep(self, session, envelope):
         self.accepted += 1
+        if options.brief:
+            head = envelope.original_content.split(b"\r\n\r\n", 1)[0].decode("ascii", "replace")
+            headers = dict(line.split(": ", 1) for line in head.replace("\r\n ", " ").split("\r\n") if ": " in line)
+            line = {
+                "message_id": headers.get("Message-ID"),
+                "in_reply_to": headers.get("In-Reply-To"),
+                "alert_id": headers.get("X-Tollgate-Alert-Id"),
+                "revision": int(headers.get("X-Tollgate-Revision", 0)),
+                "to": envelope.rcpt_tos[0],
+                "unix_ms": int(time.time() * 1000),
+            }
+            accepted.write(json.dumps(line) + "\n")
+            accepted.flush()
+            return
         name = os.path.join(options.folder, f"{self.accepted:04}")
         facts = {
             "mail_from": envelope.mail_from,

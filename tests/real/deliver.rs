@@ -23,7 +23,6 @@ fn settings(server: &Smtp) -> MailSettings {
         password: Some(SecretString::from("correct horse")),
         from: "Tollgate <gate@example.com>".into(),
         timeout: Duration::from_secs(10),
-        base_url: None,
     }
 }
 
@@ -39,7 +38,7 @@ fn ada() -> Receiver {
 async fn send(channel: &Channel, alert: &Alert, receipt: &Receipt) -> Result<String, SendError> {
     let receiver = ada();
     let earlier = receipt.told(&receiver);
-    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier };
+    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[] };
     let rendered = Renderer::new().unwrap().render(alert, &context).unwrap();
     channel.send(&Letter { alert, receiver: &receiver, earlier, date: alert.decided_at }, &rendered).await
 }

@@ -3,13 +3,17 @@
 #[allow(dead_code, unused_imports, reason = "helpers for the tests of every room")]
 pub mod parts;
 
+mod answers;
 mod billing;
 mod broker;
+mod bulk;
 mod chaos;
 mod copy;
 mod deliver;
+mod gather;
 mod hooks;
 mod inputs;
+mod lanes;
 mod lineage;
 mod mail;
 mod matters;

@@ -91,9 +91,14 @@ listen = "127.0.0.1:{http}"
 
     /// `tollgate run`, until it is ready.
     pub fn start(&self) -> Guarded {
+        self.start_with(&[])
+    }
+
+    /// As `start`, with further options.
+    pub fn start_with(&self, options: &[&str]) -> Guarded {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.config.with_extension("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.arg("run").arg("--config").arg(&self.config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.arg("run").args(options).arg("--config").arg(&self.config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut process = Guarded::spawn(&mut command);
         wait_for("tollgate to be ready", LIMIT, || {
             assert!(process.ended().is_none(), "tollgate ended:\n{}", self.log());

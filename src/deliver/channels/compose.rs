@@ -4,12 +4,13 @@ use lettre::Message;
 use lettre::message::header::{ContentType, Date, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartKind, SinglePart};
 
+use crate::deliver::receipt::Told;
 use crate::deliver::render::clean::clean;
 use crate::deliver::render::{Picture, Rendered, when};
 use crate::model::alert::{Alert, Severity};
 use crate::model::hash::hash128;
 
-use super::{Letter, letter_id};
+use super::{Letter, digest_id, letter_id};
 
 /// In characters; a header line of a mail has 998 bytes at most, and encoding may make six of one.
 const LONGEST_SUBJECT: usize = 150;
@@ -26,11 +27,31 @@ pub enum ComposeError {
 }
 
 pub fn compose(from: &Mailbox, letter: &Letter, rendered: &Rendered) -> Result<Message, ComposeError> {
-    let Letter { alert, receiver, earlier, .. } = letter;
-    let id = message_id(letter, from);
+    message(from, letter, message_id(letter, from), letter.earlier, rendered, own_headers(letter.alert, from))
+}
+
+/// One mail about all of these letters, which have one receiver. It answers no other mail; what follows answers it.
+pub fn compose_digest(from: &Mailbox, letters: &[Letter], rendered: &Rendered) -> Result<Message, ComposeError> {
+    let first = letters.first().ok_or_else(|| ComposeError::Header("a digest of nothing".to_string()))?;
+    let mut headers = common_headers(from);
+    headers.push(("X-Tollgate-Alerts", letters.len().to_string()));
+    if letters.iter().any(|letter| is_urgent(letter.alert)) {
+        headers.push(("Importance", "high".to_string()));
+    }
+    message(from, first, digest_message_id(letters, from), None, rendered, headers)
+}
+
+fn message(
+    from: &Mailbox,
+    letter: &Letter,
+    id: String,
+    earlier: Option<&Told>,
+    rendered: &Rendered,
+    headers: Vec<(&'static str, String)>,
+) -> Result<Message, ComposeError> {
     let mut builder = Message::builder()
         .from(from.clone())
-        .to(mailbox(receiver.address())?)
+        .to(mailbox(letter.receiver.address())?)
         .subject(header_text(&rendered.subject, LONGEST_SUBJECT))
         .header(date(letter)?)
         .message_id(Some(id.clone()));
@@ -39,7 +60,7 @@ pub fn compose(from: &Mailbox, letter: &Letter, rendered: &Rendered) -> Result<M
         let references = if first == last { first.clone() } else { format!("{first} {last}") };
         builder = builder.in_reply_to(first.clone()).references(references);
     }
-    for (name, value) in own_headers(alert, from) {
+    for (name, value) in headers {
         let name = HeaderName::new_from_ascii(name.to_string()).map_err(|error| ComposeError::Header(error.to_string()))?;
         builder = builder.raw_header(HeaderValue::new(name, value));
     }
@@ -58,6 +79,11 @@ pub fn message_id(letter: &Letter, from: &Mailbox) -> String {
     format!("<{}@{}>", letter_id(letter), from.email.domain())
 }
 
+/// The same as long as it tells the same.
+pub fn digest_message_id(letters: &[Letter], from: &Mailbox) -> String {
+    format!("<{}@{}>", digest_id(letters), from.email.domain())
+}
+
 pub fn mailbox(address: &str) -> Result<Mailbox, ComposeError> {
     let unusable = |why: String| ComposeError::Address { address: clean(address, 200), why };
     if address.chars().any(char::is_control) {
@@ -73,19 +99,29 @@ pub fn header_text(text: &str, longest: usize) -> String {
 }
 
 fn own_headers(alert: &Alert, from: &Mailbox) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
+    let mut headers = common_headers(from);
+    headers.extend([
+        ("X-Tollgate-Alert-Id", header_text(&alert.id, LONGEST_ID)),
+        ("X-Tollgate-Revision", alert.revision.to_string()),
+        ("X-Tollgate-State", alert.state.as_str().to_string()),
+    ]);
+    if is_urgent(alert) {
+        headers.push(("Importance", "high".to_string()));
+    }
+    headers
+}
+
+fn common_headers(from: &Mailbox) -> Vec<(&'static str, String)> {
+    vec![
         ("Auto-Submitted", "auto-generated".to_string()),
         // Keeps Exchange from answering with absences.
         ("X-Auto-Response-Suppress", "All".to_string()),
         ("List-Id", format!("Tollgate alerts <alerts.tollgate.{}>", from.email.domain())),
-        ("X-Tollgate-Alert-Id", header_text(&alert.id, LONGEST_ID)),
-        ("X-Tollgate-Revision", alert.revision.to_string()),
-        ("X-Tollgate-State", alert.state.as_str().to_string()),
-    ];
-    if alert.severity == Severity::Critical && alert.closed_at.is_none() {
-        headers.push(("Importance", "high".to_string()));
-    }
-    headers
+    ]
+}
+
+fn is_urgent(alert: &Alert) -> bool {
+    alert.severity == Severity::Critical && alert.closed_at.is_none()
 }
 
 fn date(letter: &Letter) -> Result<Date, ComposeError> {

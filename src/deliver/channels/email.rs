@@ -1,5 +1,6 @@
 //! Mail by SMTP.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lettre::Message;
@@ -11,21 +12,31 @@ use lettre::transport::smtp::{Error, response::Code};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
+use crate::clock::Stopwatch;
 use crate::deliver::render::clean::clean;
 use crate::deliver::rules::{MailSettings, Tls};
 
 use super::compose::{ComposeError, mailbox};
 
 const LONGEST_ANSWER: usize = 300;
-/// The mail is the server's by then: its goodbye is not worth waiting for.
-const PATIENCE_FOR_GOODBYE: Duration = Duration::from_secs(1);
+/// For an answer that no mail depends on.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Without a mail for so long a connection is closed; servers do it after minutes.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+/// Many servers refuse more on one connection.
+const MAILS_PER_CONNECTION: u32 = 100;
 
 /// Why a message did not go out, and by that, what to do. `server`: what it is and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The server, or the way to it, cannot at the moment: try again later.
     #[error("{server} did not take it for now: {why}")]
-    Temporary { server: String, why: String },
+    Temporary {
+        server: String,
+        why: String,
+        /// A busy mailbox, a greylist: another letter may well go through.
+        is_about_the_letter: bool,
+    },
     /// Try again later; a mail of this id may have arrived nevertheless.
     #[error("{server} did not finish within {} s ({stage}): check that it can be reached and is not overloaded", limit.as_secs_f64())]
     TimedOut { server: String, stage: &'static str, limit: Duration },
@@ -48,6 +59,15 @@ impl SendError {
             SendError::Permanent { .. } | SendError::Unsendable { .. } => false,
         }
     }
+
+    /// Whether other letters will hardly go this way either.
+    pub fn is_about_the_way(&self) -> bool {
+        match self {
+            SendError::Temporary { is_about_the_letter, .. } => !is_about_the_letter,
+            SendError::TimedOut { .. } | SendError::Settings { .. } => true,
+            SendError::Permanent { .. } | SendError::Unsendable { .. } => false,
+        }
+    }
 }
 
 /// Settings that no mail can be sent with.
@@ -65,7 +85,7 @@ pub enum MailSettingsError {
     HalfALogin,
 }
 
-/// Opens a connection per mail: alerts are few, and kept connections die unseen.
+/// Keeps connections for the next mail: a new one costs several round trips, and the server a signature.
 pub struct Mailer {
     pub from: Mailbox,
     host: String,
@@ -75,6 +95,16 @@ pub struct Mailer {
     login: Option<Credentials>,
     hello: ClientId,
     limit: Duration,
+    /// The one that was used last is at the end.
+    idle: Mutex<Vec<Kept>>,
+}
+
+/// A connection between two mails.
+struct Kept {
+    connection: AsyncSmtpConnection,
+    /// Since its last mail.
+    since: Stopwatch,
+    mails: u32,
 }
 
 impl Mailer {
@@ -96,6 +126,7 @@ impl Mailer {
             login,
             hello: ClientId::default(),
             limit: settings.timeout,
+            idle: Mutex::default(),
         })
     }
 
@@ -103,16 +134,46 @@ impl Mailer {
     /// server's answer; what then hangs is dropped with its connection.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let mut stage = "connecting";
-        let mut connection = match timeout(self.limit, self.submit(message, &mut stage)).await {
+        let mut kept = match timeout(self.limit, self.submit(message, &mut stage)).await {
             Ok(submitted) => submitted?,
             Err(_) => return Err(SendError::TimedOut { server: self.server(), stage, limit: self.limit }),
         };
-        // An error here changes nothing: repeating the mail would be worse.
-        let _goodbye = timeout(PATIENCE_FOR_GOODBYE.min(self.limit), connection.quit()).await;
+        kept.mails += 1;
+        kept.since = Stopwatch::start();
+        if kept.mails < MAILS_PER_CONNECTION {
+            self.idle().push(kept);
+        } else {
+            self.say_goodbye(kept).await;
+        }
         Ok(())
     }
 
-    async fn submit(&self, message: &Message, stage: &mut &'static str) -> Result<AsyncSmtpConnection, SendError> {
+    /// Says goodbye on connections that nobody has used for a while.
+    pub async fn tidy(&self) {
+        let is_old = |kept: &Kept| kept.since.elapsed() > KEPT_FOR;
+        let old: Vec<Kept> = self.idle().extract_if(.., |kept| is_old(kept)).collect();
+        for kept in old {
+            self.say_goodbye(kept).await;
+        }
+    }
+
+    async fn submit(&self, message: &Message, stage: &mut &'static str) -> Result<Kept, SendError> {
+        let idle = self.idle().pop();
+        let alive = match idle {
+            Some(kept) => self.if_alive(kept).await,
+            None => None,
+        };
+        let mut kept = match alive {
+            Some(kept) => kept,
+            None => Kept { connection: self.connect(stage).await?, since: Stopwatch::start(), mails: 0 },
+        };
+        *stage = "handing over the mail";
+        let sending = kept.connection.send(message.envelope(), &message.formatted()).await;
+        sending.map_err(|error| self.failure(&error, Stage::Mail))?;
+        Ok(kept)
+    }
+
+    async fn connect(&self, stage: &mut &'static str) -> Result<AsyncSmtpConnection, SendError> {
         let tls_at_once = self.parameters.clone().filter(|_| self.tls == Tls::Implicit);
         let server = (self.host.as_str(), self.port);
         let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(self.limit), &self.hello, tls_at_once, None);
@@ -125,10 +186,23 @@ impl Mailer {
             *stage = "logging in";
             connection.auth(DEFAULT_MECHANISMS, login).await.map_err(|error| self.failure(&error, Stage::Login))?;
         }
-        *stage = "handing over the mail";
-        let sending = connection.send(message.envelope(), &message.formatted()).await;
-        sending.map_err(|error| self.failure(&error, Stage::Mail))?;
         Ok(connection)
+    }
+
+    /// A server may have closed it meanwhile, without a word that anybody read: asked before a mail is entrusted to it, because after
+    /// that nobody could tell whether the mail arrived.
+    async fn if_alive(&self, mut kept: Kept) -> Option<Kept> {
+        let answers = kept.since.elapsed() < KEPT_FOR && matches!(timeout(PATIENCE, kept.connection.test_connected()).await, Ok(true));
+        answers.then_some(kept)
+    }
+
+    /// The mails are the server's by then: an error changes nothing.
+    async fn say_goodbye(&self, mut kept: Kept) {
+        drop(timeout(PATIENCE.min(self.limit), kept.connection.quit()).await);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn server(&self) -> String {
@@ -150,7 +224,12 @@ impl Mailer {
             (Stage::Connect, Some(_)) | (_, None) if error.is_permanent() || error.is_client() || is_about_trust(error) => {
                 SendError::Settings { server, why }
             }
-            _ => SendError::Temporary { server, why },
+            // 421: it closes the connection, whatever the mail.
+            _ => SendError::Temporary {
+                server,
+                why,
+                is_about_the_letter: matches!(stage, Stage::Mail) && code.is_some_and(|code| code != 421),
+            },
         }
     }
 }

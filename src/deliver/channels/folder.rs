@@ -25,14 +25,25 @@ impl Folder {
     /// Writes `<name>.eml`, and `<name>.html` with the picture inside. The same letter has the same name, so a repetition
     /// replaces it.
     pub fn write(&self, letter: &Letter, rendered: &Rendered, message: &Message) -> io::Result<()> {
+        self.keep(&file_name(letter, &self.from), rendered, message)
+    }
+
+    /// As [`Folder::write`], of one letter about all of these.
+    pub fn write_digest(&self, letters: &[Letter], rendered: &Rendered, message: &Message) -> io::Result<()> {
+        let Some(first) = letters.first() else { return Ok(()) };
+        let id = compose::digest_message_id(letters, &self.from);
+        let hash: String = id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+        self.keep(&format!("{}-{}-alerts-{hash}", when::compact(first.date), letters.len()), rendered, message)
+    }
+
+    fn keep(&self, name: &str, rendered: &Rendered, message: &Message) -> io::Result<()> {
         std::fs::create_dir_all(&self.path)?;
-        let name = file_name(letter, &self.from);
         self.replace(&format!("{name}.html"), standalone(rendered).as_bytes())?;
         self.replace(&format!("{name}.eml"), &message.formatted())
     }
 
     pub fn failure(&self, error: &io::Error) -> SendError {
-        SendError::Temporary { server: self.path.display().to_string(), why: error.to_string() }
+        SendError::Temporary { server: self.path.display().to_string(), why: error.to_string(), is_about_the_letter: false }
     }
 
     /// Whoever watches the folder never sees half a file.

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Letter;
+use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::clean::{clean, name};
+use crate::deliver::render::digest::{self, Row};
 use crate::deliver::render::subject::{kind, subject};
 use crate::deliver::render::{amount, words};
 use crate::model::alert::{Alert, AlertState, Severity};
@@ -34,15 +36,85 @@ pub enum Form {
     PagerDuty,
 }
 
-/// `secret`: PagerDuty's routing key stands in the body. `repeat_interval_ms`: after which an open alert is told again.
-pub fn body(form: Form, letter: &Letter<'_>, secret: Option<&str>, base_url: Option<&str>, repeat_interval_ms: i64) -> Value {
+/// What a body needs besides its letter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// PagerDuty's routing key stands in the body.
+    pub secret: Option<&'a str>,
+    pub base_url: Option<&'a str>,
+    /// After which an open alert is told again.
+    pub repeat_interval_ms: i64,
+    pub answers: &'a [Link],
+}
+
+pub fn body(form: Form, letter: &Letter<'_>, around: &Around<'_>) -> Value {
     match form {
         Form::CloudEvents => json!(letter.alert),
-        Form::Slack => slack(letter, base_url),
-        Form::Teams => teams(letter, base_url),
-        Form::Alertmanager => alertmanager(letter, base_url, repeat_interval_ms),
-        Form::PagerDuty => pager_duty(letter, secret.unwrap_or_default(), base_url),
+        Form::Slack => slack(letter, around),
+        Form::Teams => teams(letter, around),
+        Form::Alertmanager => alertmanager(letter, around),
+        Form::PagerDuty => pager_duty(letter, around),
     }
+}
+
+/// Alerts that a chat message has room for by name; Slack takes 50 blocks.
+const MOST_NAMED: usize = 20;
+
+/// One message about all of these letters; `answers`: of each, in their order.
+pub fn digest(form: Form, letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>) -> Value {
+    let page = digest::page(letters, answers, base_url);
+    let more = letters.len().saturating_sub(MOST_NAMED);
+    let more = (more > 0).then(|| format!("and {more} more: tollgate alerts list"));
+    let rows = page.rows.iter().take(MOST_NAMED);
+    let links = |row: &Row| {
+        let page = row.link.iter().map(|url| ("Open", url.clone()));
+        page.chain(row.answers.iter().map(|answer| (answer.label, answer.url.clone()))).collect::<Vec<_>>()
+    };
+    match form {
+        Form::Slack => {
+            let section = |text: String| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}});
+            let mut blocks =
+                vec![json!({"type": "header", "text": {"type": "plain_text", "text": clean(&page.subject, LONGEST_LINE), "emoji": false}})];
+            for row in rows {
+                let links: Vec<String> = links(row).iter().map(|(label, url)| format!("<{url}|{label}>")).collect();
+                let title = escaped(&format!("[{}] {}", row.badge, row.title));
+                blocks.push(section(
+                    format!("*{title}*\n{}\nSince {}\n{}", escaped(&row.place), escaped(&row.since), links.join("  ·  "))
+                        .trim_end()
+                        .to_string(),
+                ));
+            }
+            blocks.extend(more.map(section));
+            json!({"text": escaped(&clean(&page.subject, LONGEST_LINE)), "blocks": blocks})
+        }
+        Form::Teams => {
+            let block = |text: String| json!({"type": "TextBlock", "text": text, "wrap": true});
+            let mut body = vec![
+                json!({"type": "TextBlock", "text": plain(&clean(&page.subject, LONGEST_LINE)), "wrap": true, "weight": "bolder", "size": "medium"}),
+            ];
+            for row in rows {
+                let links: Vec<String> = links(row).iter().map(|(label, url)| format!("[{label}]({url})")).collect();
+                let title = plain(&format!("[{}] {}", row.badge, row.title));
+                body.push(block(
+                    format!("**{title}**\n\n{}\n\nSince {}\n\n{}", plain(&row.place), plain(&row.since), links.join(" · "))
+                        .trim_end()
+                        .to_string(),
+                ));
+            }
+            body.extend(more.map(block));
+            card(body, Vec::new())
+        }
+        // Programs are told of one alert at a time, see `Channels::machines`: none is lost if one is asked all the same.
+        Form::CloudEvents | Form::Alertmanager | Form::PagerDuty => {
+            letters.iter().map(|letter| body(form, letter, &Around::default())).collect()
+        }
+    }
+}
+
+/// Links with what they are called: the alert's page, then the answers.
+fn links(alert: &Alert, around: &Around<'_>) -> Vec<(&'static str, String)> {
+    let page = link(alert, around.base_url).map(|url| ("Open the alert", url));
+    page.into_iter().chain(around.answers.iter().map(|answer| (answer.label, answer.url.clone()))).collect()
 }
 
 fn title(letter: &Letter<'_>) -> String {
@@ -104,7 +176,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-fn slack(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
+fn slack(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     let alert = letter.alert;
     let text = |text: String| json!({"type": "mrkdwn", "text": text});
     let section = |lines: String| json!({"type": "section", "text": text(lines)});
@@ -119,8 +191,10 @@ fn slack(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
             blocks.push(section(format!("*{head}*\n{}", lines(of))));
         }
     }
-    if let Some(link) = link(alert, base_url) {
-        blocks.push(section(format!("<{link}|Open the alert>")));
+    let links = links(alert, around);
+    if !links.is_empty() {
+        let links: Vec<String> = links.iter().map(|(label, url)| format!("<{url}|{label}>")).collect();
+        blocks.push(section(links.join("  ·  ")));
     }
     // What notifications show; also where blocks are not known.
     json!({"text": escaped(&title(letter)), "blocks": blocks})
@@ -138,7 +212,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-fn teams(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
+fn teams(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     let alert = letter.alert;
     let colour = match (is_closed(alert), alert.severity) {
         (true, _) => "good",
@@ -159,8 +233,12 @@ fn teams(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
             )));
         }
     }
-    let actions: Vec<Value> =
-        link(alert, base_url).map(|url| json!({"type": "Action.OpenUrl", "title": "Open the alert", "url": url})).into_iter().collect();
+    let action = |(label, url): (&str, String)| json!({"type": "Action.OpenUrl", "title": label, "url": url});
+    let actions: Vec<Value> = links(alert, around).into_iter().map(action).collect();
+    card(body, actions)
+}
+
+fn card(body: Vec<Value>, actions: Vec<Value>) -> Value {
     let card = json!({
         "type": "AdaptiveCard", "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "version": "1.4",
         "body": body, "actions": actions, "msteams": {"width": "Full"},
@@ -170,7 +248,7 @@ fn teams(letter: &Letter<'_>, base_url: Option<&str>) -> Value {
 }
 
 /// Labels are the alert's identity there: what changes from revision to revision is an annotation.
-fn alertmanager(letter: &Letter<'_>, base_url: Option<&str>, repeat_interval_ms: i64) -> Value {
+fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     let alert = letter.alert;
     let mut labels = serde_json::Map::new();
     labels.insert("alertname".to_owned(), json!(format!("Tollgate {}", kind(alert))));
@@ -182,31 +260,34 @@ fn alertmanager(letter: &Letter<'_>, base_url: Option<&str>, repeat_interval_ms:
         }
     }
     labels.insert("currency".to_owned(), json!(alert.currency.as_str()));
-    let stands_until = letter.date.plus_ms(STANDS_FOR_MS.max(repeat_interval_ms.saturating_mul(2)));
+    let stands_until = letter.date.plus_ms(STANDS_FOR_MS.max(around.repeat_interval_ms.saturating_mul(2)));
     let ends_at: Timestamp = if is_closed(alert) { letter.date } else { stands_until };
-    let annotations = json!({
+    let mut annotations = json!({
         "summary": title(letter), "description": summary(alert), "severity": alert.severity.as_str(), "state": alert.state.as_str(),
         "excess": alert.excess.to_string(), "expected": alert.expected.to_string(), "actual": alert.actual.to_string(),
         "burn_rate_per_hour": alert.burn_rate_per_hour.to_string(), "causes": causes(alert).join("; "),
         "what_to_do": steps(alert).join("; "),
     });
-    let generator = link(alert, base_url).unwrap_or_default();
+    for answer in around.answers {
+        annotations[answer.name] = json!(answer.url);
+    }
+    let generator = link(alert, around.base_url).unwrap_or_default();
     json!([{
         "labels": labels, "annotations": annotations, "startsAt": alert.onset.to_string(), "endsAt": ends_at.to_string(),
         "generatorURL": generator,
     }])
 }
 
-fn pager_duty(letter: &Letter<'_>, routing_key: &str, base_url: Option<&str>) -> Value {
+fn pager_duty(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     let alert = letter.alert;
     let action = match alert.state {
         _ if is_closed(alert) => "resolve",
         AlertState::Acknowledged | AlertState::Expected => "acknowledge",
         _ => "trigger",
     };
-    let links: Vec<Value> = link(alert, base_url).map(|href| json!({"href": href, "text": "Open the alert"})).into_iter().collect();
+    let links: Vec<Value> = links(alert, around).iter().map(|(text, href)| json!({"href": href, "text": text})).collect();
     json!({
-        "routing_key": routing_key, "event_action": action, "dedup_key": alert.id, "client": "Tollgate", "links": links,
+        "routing_key": around.secret.unwrap_or_default(), "event_action": action, "dedup_key": alert.id, "client": "Tollgate", "links": links,
         "payload": {
             "summary": title(letter), "source": name(&alert.team, LONGEST_VALUE), "severity": alert.severity.as_str(),
             "timestamp": alert.decided_at.to_string(), "group": name(&alert.team, LONGEST_VALUE), "class": alert.kind.as_str(),

@@ -1,6 +1,5 @@
-//! Webhooks: an alert posted as JSON, signed, with one time limit over everything, and left alone for a while when nobody answers.
+//! Webhooks: an alert posted as JSON, signed, with one time limit over everything.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -8,16 +7,13 @@ use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::email::SendError;
-use super::forms::{Form, body};
-use super::{Letter, letter_id};
-use crate::clock::Stopwatch;
+use super::forms::{Around, Form, body, digest};
+use super::{Letter, digest_id, letter_id};
+use crate::deliver::answer::Link;
 use crate::deliver::render::clean::clean;
 use crate::model::wire::{Envelope, OutputForm, cloud_event_headers_alert};
 
 const LONGEST_ANSWER: usize = 300;
-/// After so many failures in a row a receiver is left alone, so that others are not kept waiting for its time limit.
-const FAILURES: u32 = 3;
-const LEFT_ALONE: Duration = Duration::from_secs(30);
 
 /// How to reach a webhook.
 #[derive(Clone, Debug)]
@@ -34,6 +30,8 @@ pub struct HookSettings {
     pub source: String,
     pub base_url: Option<String>,
     pub repeat_interval_ms: i64,
+    /// Letters a minute at most; 0 = as many as there are.
+    pub per_minute: u32,
 }
 
 pub struct Hook {
@@ -41,7 +39,6 @@ pub struct Hook {
     /// For logs: without what may be secret.
     shown: String,
     client: reqwest::Client,
-    failures: Mutex<(u32, Option<Stopwatch>)>,
 }
 
 impl Hook {
@@ -54,56 +51,62 @@ impl Hook {
         let client = builder.user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION"))).build()?;
         let host = reqwest::Url::parse(settings.url.expose_secret()).ok().and_then(|url| url.host_str().map(str::to_string));
         let shown = format!("webhook '{}' at {}", settings.name, host.unwrap_or_default());
-        Ok(Hook { settings, shown, client, failures: Mutex::default() })
+        Ok(Hook { settings, shown, client })
+    }
+
+    pub fn per_minute(&self) -> u32 {
+        self.settings.per_minute
     }
 
     /// Posts the letter; answers its id, which is the same for each attempt.
     ///
     /// # Errors
     /// Nobody answers, or not with 2xx. What is worth trying again: no answer, 408, 425, 429, 5xx.
-    pub async fn send(&self, letter: &Letter<'_>) -> Result<String, SendError> {
-        if let Some(since) = self.is_left_alone() {
-            let left = LEFT_ALONE.saturating_sub(since).as_secs();
-            let why = format!("left alone for another {left} s after {FAILURES} failures in a row");
-            return Err(SendError::Temporary { server: self.shown.clone(), why });
-        }
-        let sent = self.post(letter).await;
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        match &sent {
-            Err(error) if error.is_worth_retrying() => *failures = (failures.0.saturating_add(1), Some(Stopwatch::start())),
-            _ => *failures = (0, None),
-        }
-        sent
-    }
-
-    /// Since when, if it is.
-    fn is_left_alone(&self) -> Option<Duration> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = failures.1.as_ref()?.elapsed();
-        (failures.0 >= FAILURES && since < LEFT_ALONE).then_some(since)
-    }
-
-    async fn post(&self, letter: &Letter<'_>) -> Result<String, SendError> {
-        let HookSettings { form, url, secret, base_url, repeat_interval_ms, .. } = &self.settings;
+    pub async fn send(&self, letter: &Letter<'_>, answers: &[Link]) -> Result<String, SendError> {
+        let HookSettings { form, secret, base_url, repeat_interval_ms, .. } = &self.settings;
         let id = letter_id(letter);
         let secret = secret.as_ref().map(|secret| secret.expose_secret());
-        let body = body(*form, letter, secret, base_url.as_deref(), *repeat_interval_ms).to_string();
+        let around = Around { secret, base_url: base_url.as_deref(), repeat_interval_ms: *repeat_interval_ms, answers };
+        let body = body(*form, letter, &around).to_string();
         let headers = self.headers(letter, &id, &body)?;
-        let request = self.client.post(url.expose_secret()).headers(headers).body(body);
+        self.post(headers, body).await?;
+        Ok(id)
+    }
+
+    /// Posts one letter about all of these.
+    ///
+    /// # Errors
+    /// As [`Hook::send`].
+    pub async fn send_digest(&self, letters: &[Letter<'_>], answers: &[Vec<Link>]) -> Result<String, SendError> {
+        let Some(first) = letters.first() else { return Err(SendError::Unsendable { why: "a digest of nothing".to_string() }) };
+        let id = digest_id(letters);
+        let body = digest(self.settings.form, letters, answers, self.settings.base_url.as_deref()).to_string();
+        let headers = self.headers(first, &id, &body)?;
+        self.post(headers, body).await?;
+        Ok(id)
+    }
+
+    /// Whether people read it, not programs.
+    pub fn is_for_people(&self) -> bool {
+        matches!(self.settings.form, Form::Slack | Form::Teams)
+    }
+
+    async fn post(&self, headers: HeaderMap, body: String) -> Result<(), SendError> {
+        let request = self.client.post(self.settings.url.expose_secret()).headers(headers).body(body);
         let temporary = |error: reqwest::Error| {
             // The address may be a secret.
             let why = clean(&chain(&error.without_url()), LONGEST_ANSWER);
-            SendError::Temporary { server: self.shown.clone(), why }
+            SendError::Temporary { server: self.shown.clone(), why, is_about_the_letter: false }
         };
         let response = request.send().await.map_err(temporary)?;
         let status = response.status();
         if status.is_success() {
-            return Ok(id);
+            return Ok(());
         }
         let answer = response.text().await.unwrap_or_default();
         let (server, why) = (self.shown.clone(), format!("it answered {status}: {}", clean(&answer, LONGEST_ANSWER)));
         Err(match status.as_u16() {
-            408 | 425 | 429 | 500..=599 => SendError::Temporary { server, why },
+            408 | 425 | 429 | 500..=599 => SendError::Temporary { server, why, is_about_the_letter: false },
             code => SendError::Permanent { server, code, why },
         })
     }

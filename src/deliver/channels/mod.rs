@@ -8,17 +8,19 @@ pub mod hook;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::alert::Alert;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
 
+use super::answer::{Link, Signer};
 use super::receipt::{Told, repeat_number};
 use super::render::{Context, RenderError, Rendered, Renderer};
-use super::rules::Receiver;
+use super::rules::{HOOK, Receiver};
 
-use compose::{ComposeError, compose};
+use compose::{ComposeError, compose, compose_digest};
 use email::{Mailer, SendError};
 use folder::Folder;
 use hook::Hook;
@@ -40,6 +42,12 @@ pub struct Channels {
     pub mail: Option<Channel>,
     /// By name.
     pub hooks: BTreeMap<String, Hook>,
+    /// Of the links that people answer by; absent: letters have none.
+    pub signer: Option<Arc<Signer>>,
+    /// Of the web pages, for links.
+    pub base_url: Option<String>,
+    /// Mails a minute at most; 0 = as many as there are.
+    pub mails_per_minute: u32,
 }
 
 pub enum Channel {
@@ -57,19 +65,71 @@ impl Channels {
     ///
     /// # Errors
     /// As the channel has it; a receiver whose channel is not set up waits for it.
-    pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, context: &Context<'_>) -> Result<String, SendError> {
-        let missing = |server: String| SendError::Temporary { server, why: "it is not set up in this process's config".to_string() };
+    pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, topic: &str) -> Result<String, SendError> {
+        let answers = self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
         match letter.receiver {
             Receiver::Mail(_) => {
                 let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
-                channel.send(letter, &renderer.render(letter.alert, context)?).await
+                let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers };
+                channel.send(letter, &renderer.render(letter.alert, &context)?).await
             }
             Receiver::Hook(name) => match self.hooks.get(name) {
-                Some(hook) => hook.send(letter).await,
+                Some(hook) => hook.send(letter, &answers).await,
                 None => Err(missing(format!("webhook '{name}'"))),
             },
         }
     }
+
+    /// Sends one letter about all of these, which have one receiver; its id is the same as long as it tells the same.
+    ///
+    /// # Errors
+    /// As [`Channels::send`].
+    pub async fn send_digest(&self, letters: &[Letter<'_>], renderer: &Renderer) -> Result<String, SendError> {
+        let Some(first) = letters.first() else { return Err(SendError::Unsendable { why: "a digest of nothing".to_string() }) };
+        let links = |letter: &Letter<'_>| self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
+        let answers: Vec<Vec<Link>> = letters.iter().map(links).collect();
+        match first.receiver {
+            Receiver::Mail(_) => {
+                let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
+                channel.send_digest(letters, &renderer.digest(letters, &answers, self.base_url.as_deref())?).await
+            }
+            Receiver::Hook(name) => match self.hooks.get(name) {
+                Some(hook) => hook.send_digest(letters, &answers).await,
+                None => Err(missing(format!("webhook '{name}'"))),
+            },
+        }
+    }
+
+    /// Webhooks that programs read: those take one alert at a time, and all of them.
+    pub fn machines(&self) -> BTreeSet<String> {
+        self.hooks.iter().filter(|(_, hook)| !hook.is_for_people()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Letters a minute that may go this way, `mail` or `hook:name`; 0 = as many as there are.
+    pub fn per_minute(&self, way: &str) -> u32 {
+        match way.strip_prefix(HOOK) {
+            Some(name) => self.hooks.get(name).map_or(0, Hook::per_minute),
+            None => self.mails_per_minute,
+        }
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub async fn tidy(&self) {
+        if let Some(Channel::Smtp(mailer)) = &self.mail {
+            mailer.tidy().await;
+        }
+    }
+}
+
+fn missing(server: String) -> SendError {
+    SendError::Temporary { server, why: "it is not set up in this process's config".to_string(), is_about_the_letter: false }
+}
+
+/// Of one letter about all of these.
+pub fn digest_id(letters: &[Letter<'_>]) -> String {
+    let ids: Vec<String> = letters.iter().map(letter_id).collect();
+    let ids: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+    format!("{:032x}.{}", hash128(&ids), letters.len())
 }
 
 /// Of one revision for one receiver; a repetition of the same revision is numbered.
@@ -92,6 +152,17 @@ impl Channel {
             Channel::Folder(folder) => folder.write(letter, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
         Ok(compose::message_id(letter, self.from()))
+    }
+
+    /// # Errors
+    /// As [`Channel::send`].
+    pub async fn send_digest(&self, letters: &[Letter<'_>], rendered: &Rendered) -> Result<String, SendError> {
+        let message = compose_digest(self.from(), letters, rendered)?;
+        match self {
+            Channel::Smtp(mailer) => mailer.send(&message).await?,
+            Channel::Folder(folder) => folder.write_digest(letters, rendered, &message).map_err(|error| folder.failure(&error))?,
+        }
+        Ok(compose::digest_message_id(letters, self.from()))
     }
 
     fn from(&self) -> &lettre::message::Mailbox {

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::forms::{Form, body};
+use super::forms::{Around, Form, body};
 use super::*;
+use crate::deliver::answer::Link;
 use crate::deliver::receipt::Receipt;
 use crate::deliver::render::sample;
 use crate::model::alert::AlertState;
@@ -13,7 +14,9 @@ const FORMS: [Form; 5] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Ale
 fn posted(form: Form, alert: &Alert) -> Value {
     let receiver = Receiver::Hook("ops".into());
     let letter = Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at };
-    body(form, &letter, Some("routing-key"), Some("https://gate.example.com"), 0)
+    let answers = [Link { name: "ack", label: "Acknowledge", url: "https://gate.example.com/answer/token?ack".into() }];
+    let around = Around { secret: Some("routing-key"), base_url: Some("https://gate.example.com"), answers: &answers, ..Around::default() };
+    body(form, &letter, &around)
 }
 
 /// Every text in it.
@@ -45,6 +48,10 @@ fn a_spike_is_told_in_each_form() {
         (&"trigger".into(), &"routing-key".into(), &"critical".into())
     );
     assert_eq!(posted(Form::CloudEvents, &spike), serde_json::to_value(&spike).unwrap());
+    let answer = "https://gate.example.com/answer/token?ack";
+    assert_eq!(card["actions"][1], serde_json::json!({"type": "Action.OpenUrl", "title": "Acknowledge", "url": answer}));
+    assert!(slack.to_string().contains(&format!("<{answer}|Acknowledge>")));
+    assert_eq!((&manager["annotations"]["ack"], &pager["links"][1]["href"]), (&answer.into(), &answer.into()));
 }
 
 #[test]
@@ -91,6 +98,36 @@ fn names_are_only_names() {
         }
         assert!(posted.to_string().len() < 20_000, "{form:?}: {} bytes", posted.to_string().len());
     }
+}
+
+#[test]
+fn a_digest_is_one_message_and_names_stay_names() {
+    let evil = "<!channel> *bold* [a](https://evil.example)\r\n@everyone \u{202e}txt";
+    let alerts: Vec<Alert> = (0..30).map(|number| Alert { id: format!("x/{number}"), team: evil.to_owned(), ..sample::spike() }).collect();
+    let receiver = Receiver::Hook("ops".into());
+    let letters: Vec<Letter<'_>> =
+        alerts.iter().map(|alert| Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at }).collect();
+    for form in [Form::Slack, Form::Teams] {
+        let posted = super::forms::digest(form, &letters, &[], Some("https://gate.example.com"));
+        let mut all = Vec::new();
+        texts(&posted, &mut all);
+        let shown = all.join("\n");
+        assert!(shown.contains("30 alerts") && shown.contains("and 10 more"), "{shown}");
+        assert!(
+            !shown.contains(['\r', '\u{202e}'])
+                && (form == Form::Slack || !shown.contains("](https://evil"))
+                && posted.to_string().len() < 30_000,
+            "{shown}"
+        );
+        let sections = all.iter().filter(|text| text.contains("Since "));
+        assert!(form == Form::Teams || sections.clone().all(|text| !text.contains("<!channel")), "{shown}");
+        assert_eq!(sections.count(), 20);
+    }
+    for form in [Form::CloudEvents, Form::Alertmanager, Form::PagerDuty] {
+        assert_eq!(super::forms::digest(form, &letters, &[], None).as_array().unwrap().len(), 30, "{form:?}: none is lost");
+    }
+    assert_eq!(digest_id(&letters), digest_id(&letters));
+    assert_ne!(digest_id(&letters), digest_id(&letters[1..]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertKind, AlertState, Cause, Severity};
 use crate::model::leaf::Measure;
@@ -12,7 +13,7 @@ use super::{Context, matter, subject, when, words};
 
 const MOST_CAUSES: usize = 5;
 const MOST_STEPS: usize = 6;
-const LONGEST_ID: usize = 300;
+pub const LONGEST_ID: usize = 300;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Page {
@@ -33,6 +34,7 @@ pub struct Page {
     pub ids: Vec<Fact>,
     /// To the alert's page.
     pub link: Option<String>,
+    pub answers: Vec<Link>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -73,10 +75,11 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
         steps: steps(alert),
         ids: ids(alert, context.topic),
         link: context.base_url.and_then(|base| link(base, &alert.id)),
+        answers: context.answers.to_vec(),
     }
 }
 
-fn tone(alert: &Alert) -> &'static str {
+pub fn tone(alert: &Alert) -> &'static str {
     match (alert.state, alert.severity) {
         (AlertState::Resolved, _) => "good",
         (AlertState::Retracted, _) => "calm",
@@ -148,6 +151,7 @@ fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
         Fact { label: "Status", value: words::finality(alert).to_string() },
         Fact { label: "Money", value: measure.to_string() },
     ]);
+    facts.extend(alert.feedback.last().map(|said| Fact { label: "Answered", value: words::answered(said, zone) }));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
@@ -209,7 +213,7 @@ fn ids(alert: &Alert, topic: &str) -> Vec<Fact> {
 }
 
 /// `<base>/alerts/<id>`, with everything but the slash of the id percent-encoded.
-fn link(base: &str, id: &str) -> Option<String> {
+pub fn link(base: &str, id: &str) -> Option<String> {
     let base = base.trim().trim_end_matches('/');
     if !(base.starts_with("https://") || base.starts_with("http://")) {
         return None;

@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 
 use crate::deliver::channels::Letter;
-use crate::deliver::channels::compose::{compose, header_text, mailbox};
+use std::collections::BTreeMap;
+
+use crate::deliver::answer::{Link, Signer};
+use crate::deliver::channels::compose::{compose, compose_digest, header_text, mailbox};
 use crate::deliver::receipt::{Receipt, Told};
 use crate::deliver::rules::Receiver;
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, Said};
 use crate::model::time::Timestamp;
 
 use super::{Context, Rendered, Renderer, sample};
@@ -19,7 +22,7 @@ fn told_of(alert: &Alert) -> Told {
 }
 
 fn render(alert: &Alert, earlier: Option<&Told>) -> Rendered {
-    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier };
+    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[] };
     Renderer::new().unwrap().render(alert, &context).unwrap()
 }
 
@@ -53,6 +56,126 @@ fn mails_read_as_they_should() {
         let rendered = render(&alert, earlier);
         golden(name, &format!("Subject: {}\n\n{}", rendered.subject, rendered.text));
     }
+}
+
+fn digest_of(alerts: &[Alert]) -> (Rendered, Vec<u8>) {
+    let receiver = Receiver::Mail("ada@example.com".into());
+    let letters: Vec<Letter<'_>> =
+        alerts.iter().map(|alert| Letter { alert, receiver: &receiver, earlier: None, date: alerts[0].decided_at }).collect();
+    let answers = Signer::new(&[7; 32], "https://tollgate.example.com", 1_000);
+    let answers: Vec<Vec<Link>> = letters.iter().map(|letter| answers.links(letter)).collect();
+    let rendered = Renderer::new().unwrap().digest(&letters, &answers, Some("https://tollgate.example.com")).unwrap();
+    let mail = compose_digest(&mailbox("Tollgate <gate@example.com>").unwrap(), &letters, &rendered).unwrap().formatted();
+    (rendered, mail)
+}
+
+#[test]
+fn a_digest_names_each_alert() {
+    let (rendered, mail) = digest_of(&[sample::runaway(), sample::spike(), sample::resolved()]);
+    // What the key signs depends on nothing but the alert: still, nobody reads that.
+    let token = |text: &str| {
+        let mut parts = text.split("/answer/");
+        let first = parts.next().unwrap_or_default().to_string();
+        first
+            + &parts
+                .map(|part| format!("/answer/TOKEN{}", part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "-_".contains(c))))
+                .collect::<String>()
+    };
+    golden("digest", &format!("Subject: {}\n\n{}", rendered.subject, token(&rendered.text)));
+    for alert in [sample::runaway(), sample::spike(), sample::resolved()] {
+        assert!(rendered.html.contains(&alert.id.replace('/', "&#x2f;")) && rendered.text.contains(&alert.id), "{}", alert.id);
+    }
+    let parsed = mailparse::parse_mail(&mail).unwrap();
+    let header = |name: &str| parsed.headers.iter().find(|header| header.get_key() == name).map(|header| header.get_value());
+    assert_eq!((header("X-Tollgate-Alerts").as_deref(), header("In-Reply-To")), (Some("3"), None));
+    let many: Vec<Alert> = (0..100).map(|number| Alert { id: format!("search/{number:032x}"), ..sample::spike() }).collect();
+    let (many, _) = digest_of(&many);
+    assert!(many.html.len() < 102_000, "{} bytes: Gmail would cut it off", many.html.len());
+    assert!(
+        (0..100).all(|number| many.html.contains(&format!("{number:032x}")) && many.text.contains(&format!("Alert: search/{number:032x}")))
+    );
+    let one_team = digest_of(&[sample::spike(), sample::resolved()]).0;
+    assert!(one_team.subject.starts_with("[critical] search: 2 alerts, +"), "{}", one_team.subject);
+    let over = digest_of(&[sample::resolved(), sample::retracted()]).0;
+    assert!(over.subject.starts_with("[resolved] search: 2 alerts"), "{}", over.subject);
+}
+
+#[test]
+fn hostile_names_break_no_digest() {
+    for text in [
+        "a\r\nBcc: eve@example.com",
+        "</td><script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "{{ 7 * 7 }}",
+        "\u{202e}gpj",
+        "=?utf-8?q?=42?=",
+    ] {
+        let (evil, mail) = digest_of(&[hostile(text, sample::spike()), hostile(text, sample::runaway())]);
+        let (harmless, _) = digest_of(&[hostile("harmless", sample::spike()), hostile("harmless", sample::runaway())]);
+        assert_eq!(evil.html.matches('<').count(), harmless.html.matches('<').count(), "{text}");
+        assert!(!evil.subject.chars().any(char::is_control) && !evil.html.contains('\u{202e}') && !evil.text.contains('\u{202e}'));
+        let parsed = mailparse::parse_mail(&mail).unwrap();
+        assert!(parsed.headers.iter().all(|header| header.get_key() != "Bcc"), "{text}");
+    }
+}
+
+#[test]
+fn templates_of_the_config_replace_built_in_ones_and_never_a_letter() {
+    let with = |name: &str, text: &str| Renderer::with(&BTreeMap::from([(name.to_string(), text.to_string())]));
+    let context = Context { topic: "alerts", base_url: None, earlier: None, answers: &[] };
+    let spike = sample::spike();
+    let german = with("alert.txt", "Mehrkosten {{ figures[0].value }} bei {{ alerts[0].team }}").unwrap();
+    assert_eq!(german.render(&spike, &context).unwrap().text, "Mehrkosten +312.20 USD bei search");
+    let built_in = Renderer::new().unwrap().render(&spike, &context).unwrap();
+    assert_eq!(
+        (german.render(&spike, &context).unwrap().html, built_in.text.contains("Mehrkosten")),
+        (built_in.html, false),
+        "the others stay"
+    );
+    let subject = with("subject.txt", "Kosten: {{ title }}\nBcc: eve@example.com").unwrap();
+    assert!(subject.render(&spike, &context).unwrap().subject.starts_with("Kosten: search: +312 USD"));
+    assert!(!subject.render(&spike, &context).unwrap().subject.contains('\n'));
+    let html = with("alert.html", "<b>{{ alerts[0].team }}</b>").unwrap();
+    assert_eq!(html.render(&hostile("<i>", sample::spike()), &context).unwrap().html, "<b>&lt;i&gt;</b>", "foreign names stay names");
+    for (name, text, says) in [
+        ("alert.html", "{{ nothing }}", "undefined"),
+        ("digest.txt", "{% for %}", "syntax error"),
+        ("alert.md", "", "the name of no template"),
+    ] {
+        let error = with(name, text).err().unwrap().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    // It was well with the sample, and is not with this one: he is told all the same.
+    let fragile = with("alert.txt", "{{ causes[0].what }}{{ causes[0].share + 0 }}").unwrap();
+    let without_causes = Alert { causes: vec![], ..sample::spike() };
+    assert_eq!(
+        fragile.render(&without_causes, &context).unwrap().text,
+        Renderer::new().unwrap().render(&without_causes, &context).unwrap().text
+    );
+}
+
+/// Every field tries to be something else: a header, a tag, a link, a line of its own, right to left, very long.
+#[test]
+fn hostile_fields_stay_what_they_are() {
+    let mut alert = sample::spike();
+    alert.id = "search/x\r\nBcc: eve@example.com".to_string();
+    alert.team = "\u{5d7}\u{5d9}\u{5e4}\u{5d5}\u{5e9}\r\nBcc: eve@example.com\r\n\r\n<script>alert(1)</script>".to_string();
+    let values =
+        ["=?utf-8?b?QmNjOg==?= {{ 7 * 7 }}", "\u{202e}txt.exe <img src=x onerror=alert(1)>", "\u{1f4b8}\u{1f680} \u{200b}gpt", "a\0b"];
+    let names = ["project", "model", "provider", "environment"];
+    alert.dimensions = names.iter().zip(values).map(|(name, value)| ((*name).to_string(), value.to_string())).collect();
+    alert.summary = format!("{} https://evil.example/{}", "W".repeat(10_000), "/".repeat(100));
+    alert.normal = "usually </td></tr></table><a href=\"javascript:alert(1)\">41 USD</a>".to_string();
+    alert.next_steps = vec!["Z\u{301}\u{302}\u{303}\u{304}\u{305}\u{306} ".repeat(50), "1.\n2.\n-- \nfake signature".to_string()];
+    alert.causes[0].dimensions.insert("user\r\nX: y".to_string(), "\u{2066}u-17\u{2069}&#x3c;b&#x3e;".to_string());
+    let rendered = render(&alert, None);
+    let raw = mail(&alert, &rendered, None);
+    let head = String::from_utf8_lossy(&raw).split("\r\n\r\n").next().unwrap().replace("\r\n", "\n");
+    golden("hostile", &format!("{head}\nSubject: {}\n\n{}\n\n{}", rendered.subject, rendered.text, visible(&rendered.html)));
+    for tag in ["<script", "<img src=x", "<a href=\"javascript", "onerror=alert(1)>"] {
+        assert!(!rendered.html.contains(tag), "{tag}");
+    }
+    assert!(head.lines().all(|line| !line.to_lowercase().starts_with("bcc")) && head.contains("Bcc"), "{head}");
 }
 
 /// HTML as its reader sees it: without tags, styles and comments, spaces as in `words`.
@@ -143,6 +266,15 @@ fn hostile(text: &str, alert: Alert) -> Alert {
         next_steps: vec![text.to_string(); 20],
         time_zone: text.to_string(),
         history: Vec::new(),
+        feedback: vec![Said {
+            verdict: text.to_string(),
+            actor: Some(text.to_string()),
+            source: text.to_string(),
+            said_at: Timestamp(0),
+            from: None,
+            until: None,
+            note: Some(text.to_string()),
+        }],
         ..alert
     }
 }

@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 
 use crate::deliver::receipt::{Told, is_closed};
 use crate::deliver::violation;
-use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
+use crate::model::alert::{Alert, AlertKind, AlertState, Said, Stage};
+use crate::model::feedback::Verdict;
 
 use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
@@ -130,6 +131,21 @@ pub fn preheader(alert: &Alert, zone: &TimeZone) -> String {
     let burn = brief(alert.burn_rate_per_hour, alert.currency);
     let first_step = alert.next_steps.first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();
     format!("{since}, now {} per hour.{first_step}", difference(alert.burn_rate_per_hour, burn))
+}
+
+/// `ada@example.com takes care of it, as of Tue 14:20 (looking into it)`.
+pub fn answered(said: &Said, zone: &TimeZone) -> String {
+    let what = match Verdict::named(&said.verdict) {
+        Some(Verdict::Ack) => "takes care of it",
+        Some(Verdict::Expected | Verdict::Planned) => "expects it",
+        Some(Verdict::NotAnAnomaly) => "says that it is no anomaly",
+        Some(Verdict::Reopen) => "has reopened it",
+        None => "has answered",
+    };
+    let who = name(said.actor.as_deref().unwrap_or("somebody"), LONGEST_VALUE);
+    let until = said.until.map(|until| format!(", until {}", when::day_and_clock(until, zone))).unwrap_or_default();
+    let note = said.note.as_deref().map(|note| format!(" ({})", name(note, 200))).unwrap_or_default();
+    format!("{who} {what}{until}, as of {}{note}", when::day_and_clock(said.said_at, zone))
 }
 
 pub fn sentence(text: &str) -> String {

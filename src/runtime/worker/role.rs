@@ -50,6 +50,9 @@ pub trait Role {
     /// Everything since the last call, for one transaction. All partitions that hold state are handed in.
     fn stage(&mut self, parts: &mut BTreeMap<i32, Self::Part>, moment: Moment) -> Result<Staged>;
 
+    /// Partitions go to somebody else, or the process ends: the next `stage` is the last one for now, nothing new should be begun.
+    fn finishing(&mut self) {}
+
     /// What `stage` gave is visible to everybody; `took` from begin to commit.
     fn committed(&mut self, parts: &mut BTreeMap<i32, Self::Part>, took: Duration);
 

@@ -155,6 +155,7 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
                 if is_staged {
                     return Ok(());
                 }
+                self.role.finishing();
                 self.stage()?;
                 is_staged = true;
                 continue;

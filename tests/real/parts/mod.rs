@@ -28,7 +28,7 @@ pub use kafka::{Kafka, kafka};
 pub use process::{Ended, run};
 pub use proxy::{Proxy, ProxyCounts, Way};
 pub use registry::{Registry, registry};
-pub use smtp::{Mail, Smtp, SmtpOptions, Tls as SmtpTls, python};
+pub use smtp::{Brief, Mail, Smtp, SmtpOptions, Tls as SmtpTls, python};
 pub use tls::{TestCa, test_ca};
 
 /// The root of the repository.

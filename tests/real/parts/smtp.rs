@@ -50,11 +50,18 @@ pub struct Mail {
 
 impl Smtp {
     pub fn start(options: &SmtpOptions) -> Smtp {
+        Smtp::start_with(options, &[])
+    }
+
+    /// With further options of tests/parts/smtpd.py. It is in trouble from the start, see `calm`.
+    pub fn start_with(options: &SmtpOptions, more: &[&str]) -> Smtp {
         let folder = temp_folder("mail");
         let log = std::fs::File::create(folder.join("smtpd.log")).unwrap();
         let mut command = Command::new(python());
         command.arg(root().join("tests/parts/smtpd.py"));
         command.arg("--folder").arg(&folder).arg("--control").arg(folder.join("control"));
+        std::fs::write(folder.join("trouble"), "").unwrap();
+        command.arg("--trouble").arg(folder.join("trouble")).args(more);
         command.arg("--cert").arg(&test_ca().chain).arg("--key").arg(&test_ca().key);
         command.args(match options.tls {
             Tls::Starttls => ["--tls", "starttls"],
@@ -96,10 +103,34 @@ impl Smtp {
         wait_for(&format!("{count} mails"), limit, || Some(self.mails()).filter(|mails| mails.len() >= count))
     }
 
+    /// No more trouble from now on.
+    pub fn calm(&self) {
+        std::fs::remove_file(self.folder.join("trouble")).unwrap();
+    }
+
+    /// The messages accepted so far under `--brief`, in order.
+    pub fn brief(&self) -> Vec<Brief> {
+        let text = std::fs::read_to_string(self.folder.join("accepted.jsonl")).unwrap();
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Ends the server: connections are refused from now on.
     pub fn stop(&mut self) {
         self.process.kill9();
     }
+}
+
+/// What is kept of a message under `--brief`.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Brief {
+    pub message_id: String,
+    pub in_reply_to: Option<String>,
+    pub alert_id: String,
+    pub revision: u32,
+    pub to: String,
+    pub unix_ms: i64,
 }
 
 impl Mail {

@@ -1,0 +1,365 @@
+//! The page behind the links in mails and cards. Looking at it does nothing, so that scanners of links do nothing; its form writes one
+//! feedback event.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use minijinja::{AutoEscape, Environment};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::Serialize;
+
+use super::answer::{Asked, Refusal, Signer};
+use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer, label};
+use super::render::clean::{clean, name};
+use super::render::when;
+use crate::clock;
+use crate::model::feedback::Verdict;
+use crate::model::hash::hash128;
+use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
+
+const PAGE: &str = include_str!("templates/answer.html");
+const LONGEST_NAME: usize = 200;
+const LONGEST_NOTE: usize = 1_000;
+const LONGEST_SUBJECT: usize = 300;
+const LARGEST_FORM: usize = 16 * 1024;
+
+/// How long something may be expected: name in the form, what it is called, milliseconds.
+const SPANS: [(&str, &str, i64); 6] = [
+    ("4h", "4 hours", 4 * HOUR_MS),
+    ("1d", "1 day", DAY_MS),
+    ("3d", "3 days", 3 * DAY_MS),
+    ("7d", "a week", 7 * DAY_MS),
+    ("30d", "30 days", 30 * DAY_MS),
+    ("90d", "90 days", 90 * DAY_MS),
+];
+const USUAL_SPAN: &str = "1d";
+
+/// Reads links, shows the page, writes what people answer.
+pub struct Answers {
+    signer: Arc<Signer>,
+    writer: Writer,
+}
+
+#[derive(Default, Serialize)]
+struct Page {
+    title: String,
+    subject: String,
+    lines: Vec<String>,
+    form: Option<Form>,
+    small: String,
+    nonce: String,
+}
+
+#[derive(Serialize)]
+struct Form {
+    choices: Vec<Choice>,
+    spans: Vec<Choice>,
+    asks_name: bool,
+    /// Of this showing of the page: sent twice, it is one answer.
+    once: String,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    value: &'static str,
+    label: &'static str,
+    means: &'static str,
+    chosen: bool,
+}
+
+/// What the form sends.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sent {
+    verdict: String,
+    span: String,
+    name: String,
+    note: String,
+    once: String,
+}
+
+/// `/answer/...`.
+pub fn router(answers: Arc<Answers>) -> Router {
+    let page = get(ask).post(answer);
+    Router::new().route("/answer/{token}", page).layer(DefaultBodyLimit::max(LARGEST_FORM)).with_state(answers)
+}
+
+async fn ask(State(answers): State<Arc<Answers>>, address: Uri) -> Response {
+    answers.ask(&address, clock::now())
+}
+
+/// In a thread of its own: it waits for Kafka.
+async fn answer(State(answers): State<Arc<Answers>>, address: Uri, body: Bytes) -> Response {
+    let answered = tokio::task::spawn_blocking(move || answers.answer(&address, &body, clock::now())).await;
+    answered.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+impl Answers {
+    pub fn new(signer: Arc<Signer>, topic: FeedbackTopic) -> Answers {
+        Answers { signer, writer: Writer::new(topic) }
+    }
+
+    /// The page that asks; changes nothing.
+    pub fn ask(&self, address: &Uri, now: Timestamp) -> Response {
+        let asked = match self.read(address, now) {
+            Ok(asked) => asked,
+            Err(refused) => return *refused,
+        };
+        let chosen = address.query().and_then(answer_named);
+        let choice = |verdict: Verdict| Choice {
+            value: verdict.name(),
+            label: said(verdict),
+            means: meaning(verdict),
+            chosen: Some(verdict) == chosen,
+        };
+        let span = |(value, label, _): (&'static str, &'static str, i64)| Choice { value, label, means: "", chosen: value == USUAL_SPAN };
+        let form = Form {
+            choices: ANSWERS.map(choice).into(),
+            spans: SPANS.map(span).into(),
+            asks_name: address_of(&asked).is_none(),
+            once: random(),
+        };
+        let who = address_of(&asked).map_or_else(|| "you".to_string(), |address| name(&clean(address, LONGEST_NAME), LONGEST_NAME));
+        let ends = when::moment(asked.ends, &when::zone(&asked.time_zone));
+        let small = format!("This link was made for {who} and can be used until {ends}. Nothing happens before you send the answer.");
+        let subject = clean(&asked.subject, LONGEST_SUBJECT);
+        respond(StatusCode::OK, Page { title: "Answer this alert".to_string(), subject, form: Some(form), small, ..Page::default() })
+    }
+
+    /// Writes the answer; blocks until Kafka has it.
+    pub fn answer(&self, address: &Uri, body: &[u8], now: Timestamp) -> Response {
+        let asked = match self.read(address, now) {
+            Ok(asked) => asked,
+            Err(refused) => return *refused,
+        };
+        let sent = Sent::read(body);
+        let feedback = match feedback(&asked, &sent, now) {
+            Ok(feedback) => feedback,
+            Err(what) => return problem(StatusCode::BAD_REQUEST, "This answer is not complete", what),
+        };
+        if let Err(error) = self.writer.write(&feedback) {
+            tracing::error!(alert = asked.alert_id, error = format!("{error:#}"), "answer not written");
+            let what = "Your answer could not be written down. Go back and send it again in a minute; sent twice it counts once.";
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "Not now", what);
+        }
+        tracing::info!(alert = asked.alert_id, verdict = feedback.verdict, actor = feedback.actor, "answered");
+        let mut lines = vec![told(&sent, &feedback, &asked)];
+        lines.extend(feedback.note.as_ref().map(|note| format!("Your note: {}", name(note, LONGEST_NOTE))));
+        let (subject, small) =
+            (clean(&asked.subject, LONGEST_SUBJECT), "You may close this page. A later answer replaces this one.".to_string());
+        respond(StatusCode::OK, Page { title: "Noted, thank you".to_string(), subject, lines, small, ..Page::default() })
+    }
+
+    fn read(&self, address: &Uri, now: Timestamp) -> Result<Asked, Box<Response>> {
+        let token = address.path().strip_prefix("/answer/").unwrap_or_default();
+        self.signer.read(token, now).map_err(|refusal| {
+            Box::new(match refusal {
+                Refusal::Forged => {
+                    let what = "This is no link of ours, or a part of it got lost. Open it from the mail or card once more.";
+                    problem(StatusCode::NOT_FOUND, "Not a link of ours", what)
+                }
+                Refusal::Ended(at) => {
+                    let at = when::moment(at, &when::zone("UTC"));
+                    let what = format!("It could be used until {at}. Answer by a newer mail, or: tollgate alerts ack");
+                    problem(StatusCode::GONE, "This link has ended", &what)
+                }
+            })
+        })
+    }
+}
+
+/// The mail address that the link was sent to; cards in a chat are seen by many.
+fn address_of(asked: &Asked) -> Option<&str> {
+    asked.receiver.strip_prefix("mail:")
+}
+
+/// # Errors
+/// What is missing, for people.
+fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<FeedbackEvent, &'static str> {
+    let verdict = answer_named(&sent.verdict).ok_or("Choose one of the answers.")?;
+    let written = clean(&sent.name, LONGEST_NAME);
+    let actor = match address_of(asked) {
+        Some(address) => address.to_string(),
+        None if written.is_empty() => return Err("Say who you are: others will want to ask you."),
+        None => format!("{written} ({})", asked.receiver),
+    };
+    let until = match verdict {
+        Verdict::Expected => {
+            let span = SPANS.iter().find(|(value, _, _)| *value == sent.span).ok_or("Say for how long it is expected.")?;
+            Some(now.plus_ms(span.2))
+        }
+        Verdict::Ack | Verdict::NotAnAnomaly | Verdict::Planned | Verdict::Reopen => None,
+    };
+    // The link is part of it: nobody can take up another one's answer.
+    let id = hash128(&[asked.alert_id.as_bytes(), asked.receiver.as_bytes(), sent.once.as_bytes()]);
+    let note = clean(&sent.note, LONGEST_NOTE);
+    Ok(FeedbackEvent {
+        actor: Some(actor),
+        until,
+        note: Some(note).filter(|note| !note.is_empty()),
+        ..FeedbackEvent::about_alert(format!("answer-{id:032x}"), "page", now, &asked.alert_id, verdict)
+    })
+}
+
+/// `None`: no word of ours, or none that a letter can be answered with.
+fn answer_named(word: &str) -> Option<Verdict> {
+    Verdict::named(word).filter(|verdict| ANSWERS.contains(verdict))
+}
+
+fn said(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ack => "I take care of it",
+        Verdict::Expected => "It is expected, for a while",
+        Verdict::NotAnAnomaly => "It is not an anomaly",
+        Verdict::Planned | Verdict::Reopen => label(verdict),
+    }
+}
+
+fn meaning(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ack => "Nobody is reminded of it while you do; you all hear of its end.",
+        Verdict::Expected => "A backfill, a launch, a load test. It ends by itself: after that time it counts again.",
+        Verdict::NotAnAnomaly => "This much is normal here; the alert should not have been.",
+        Verdict::Planned | Verdict::Reopen => "",
+    }
+}
+
+fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked) -> String {
+    let who = feedback.actor.as_deref().unwrap_or_default();
+    let what = answer_named(&sent.verdict).map(said).unwrap_or_default();
+    let until = feedback.until.map(|until| format!(", until {}", when::moment(until, &when::zone(&asked.time_zone)))).unwrap_or_default();
+    format!("{} says: {what}{until}.", name(who, LONGEST_NAME))
+}
+
+fn problem(status: StatusCode, title: &str, what: &str) -> Response {
+    respond(status, Page { title: title.to_string(), lines: vec![what.to_string()], ..Page::default() })
+}
+
+/// Nothing from elsewhere, in no frame, in no cache, and no address of it told to anybody: the address is the permission.
+fn respond(status: StatusCode, mut page: Page) -> Response {
+    page.nonce = random();
+    let policy =
+        format!("default-src 'none'; style-src 'nonce-{}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'", page.nonce);
+    let mut templates = Environment::new();
+    templates.set_auto_escape_callback(|_| AutoEscape::Html);
+    let html = match templates.render_named_str("answer.html", PAGE, minijinja::value::Serde(&page)) {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(%error, "page not rendered");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    (status, headers, html).into_response()
+}
+
+/// 128 bits, in hexadecimal.
+fn random() -> String {
+    let mut bytes = [0_u8; 16];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        // No reason to refuse an answer: sent twice, it is two.
+        tracing::warn!("the system has no random numbers");
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Sent {
+    /// `application/x-www-form-urlencoded`; what it does not know is passed over.
+    fn read(body: &[u8]) -> Sent {
+        let mut sent = Sent::default();
+        for pair in body.split(|byte| *byte == b'&') {
+            let mut halves = pair.splitn(2, |byte| *byte == b'=');
+            let (key, value) = (halves.next().unwrap_or_default(), decoded(halves.next().unwrap_or_default()));
+            match key {
+                b"verdict" => sent.verdict = value,
+                b"for" => sent.span = value,
+                b"name" => sent.name = value,
+                b"note" => sent.note = value,
+                b"once" => sent.once = value,
+                _ => {}
+            }
+        }
+        sent
+    }
+}
+
+fn decoded(value: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        match (first, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
+            (_, Some(byte)) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+                continue;
+            }
+            (b'+', None) => bytes.push(b' '),
+            (other, None) => bytes.push(*other),
+        }
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn asked(receiver: &str) -> Asked {
+        let subject = "[critical] search: +312 USD".to_string();
+        let time_zone = "Europe/Berlin".to_string();
+        Asked { alert_id: "search/1".to_string(), receiver: receiver.to_string(), subject, time_zone, ends: NOW.plus_ms(DAY_MS) }
+    }
+
+    #[test]
+    fn forms_are_read_as_browsers_write_them() {
+        let sent = Sent::read(b"verdict=expected&for=7d&note=100+%25+%C3%A4%0D%0Aok&once=ab&x=y&name");
+        let expected =
+            Sent { verdict: "expected".into(), span: "7d".into(), note: "100 % ä\r\nok".into(), once: "ab".into(), ..Sent::default() };
+        assert_eq!(sent, expected);
+        assert_eq!(
+            (decoded(b"%"), decoded(b"%4"), decoded(b"%zz"), decoded(b"%FF")),
+            ("%".into(), "%4".into(), "%zz".into(), "\u{fffd}".into())
+        );
+    }
+
+    #[test]
+    fn an_answer_says_who_what_and_until_when() {
+        let sent = Sent {
+            verdict: "expected".into(),
+            span: "7d".into(),
+            once: "1".into(),
+            note: " backfill\n\u{202e}x ".into(),
+            ..Sent::default()
+        };
+        let of_mail = feedback(&asked("mail:ada@example.com"), &sent, NOW).unwrap();
+        assert_eq!((of_mail.actor.as_deref(), of_mail.verdict.as_deref()), (Some("ada@example.com"), Some("expected")));
+        assert_eq!((of_mail.until, of_mail.note.as_deref()), (Some(NOW.plus_ms(7 * DAY_MS)), Some("backfill x")));
+        assert_eq!(feedback(&asked("mail:ada@example.com"), &sent, NOW.plus_ms(9)).unwrap().event_id, of_mail.event_id, "sent twice");
+        assert_ne!(feedback(&asked("mail:bob@example.com"), &sent, NOW).unwrap().event_id, of_mail.event_id);
+        let named = Sent { name: "Mara".into(), verdict: "ack".into(), ..Sent::default() };
+        let of_chat = feedback(&asked("hook:ops"), &named, NOW).unwrap();
+        assert_eq!((of_chat.actor.as_deref(), of_chat.until), (Some("Mara (hook:ops)"), None));
+        for (receiver, sent, says) in [
+            ("mail:a@x", Sent::default(), "Choose one"),
+            ("mail:a@x", Sent { verdict: "expected".into(), span: "99d".into(), ..Sent::default() }, "for how long"),
+            ("hook:ops", Sent { verdict: "ack".into(), name: " ".into(), ..Sent::default() }, "who you are"),
+        ] {
+            assert!(feedback(&asked(receiver), &sent, NOW).unwrap_err().contains(says));
+        }
+    }
+}
