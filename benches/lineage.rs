@@ -45,9 +45,10 @@ fn text(text: &str) -> Text {
 
 fn dataset(layer: usize, number: usize) -> StatedDataset {
     // Every source says where it is from, but one in a thousand.
-    let origins = (layer == 0 && number % 1_000 != 0).then(|| vec![text(["eu-central-1", "us-east-1", "JP", "ap-south-1"][number % 4])]);
-    let model =
-        (layer > 0 && number % 100 == 0).then(|| ModelName { model: text(&format!("model-{layer}-{number}")), version: Some(text("1")) });
+    let origins =
+        (layer == 0 && !number.is_multiple_of(1_000)).then(|| vec![text(["eu-central-1", "us-east-1", "JP", "ap-south-1"][number % 4])]);
+    let model = (layer > 0 && number.is_multiple_of(100))
+        .then(|| ModelName { model: text(&format!("model-{layer}-{number}")), version: Some(text("1")) });
     StatedDataset { namespace: text(&format!("s3://layer-{layer}")), name: text(&format!("tables/part-{number}")), origins, model }
 }
 
