@@ -96,7 +96,7 @@ fn happened(dice: &mut Dice, now: Timestamp) -> ShardEvent {
             ResourceSample { event_id, event_time, team, region, owner, hourly_cost, currency, resource_id, ..ResourceSample::default() };
         return ShardEvent::Resource(Box::new(sample));
     }
-    let action: &str = dice.of(&["deployment", "deployment", "undeployment", "model_registered", "approval", "egress"]);
+    let action = *dice.of(&["deployment", "deployment", "undeployment", "model_registered", "approval", "egress"]);
     let origin_region = (action == "model_registered").then(|| (*dice.of(&["eu-west-1", "us-east-1"])).into());
     let approval = (action == "approval").then(|| "RV-1".into());
     let expires_at = dice.one_in(2).then(|| now.plus_ms(200 * MINUTE_MS));
