@@ -160,7 +160,7 @@ fn the_dashboard_works_with_any_prometheus() {
         .filter(|panel| panel["type"] == "row")
         .map(|row| row["title"].as_str().unwrap())
         .collect();
-    assert_eq!(rows, ["Overview", "Flow", "Latency", "Lag", "Commits", "State", "Alerts", "Mail", "Bill", "Waste"]);
+    assert_eq!(rows, ["Overview", "Flow", "Latency", "Lag", "Commits", "State", "Alerts", "Mail", "Bill", "Waste", "Policies"]);
     let ids: BTreeSet<i64> = dashboard["panels"].as_array().unwrap().iter().map(|panel| panel["id"].as_i64().unwrap()).collect();
     assert_eq!(ids.len(), dashboard["panels"].as_array().unwrap().len(), "ids are unique");
     assert!(dashboard["schemaVersion"].as_i64().unwrap() >= 41);

@@ -45,7 +45,8 @@ pub fn svg(map: &DataFlow, title: &str) -> String {
         let (x, y, to_y) = (x + WIDTH, y + HEIGHT / 2, to_y + HEIGHT / 2);
         let bend = GAP.0 / 2;
         let (far, near) = (x + bend, to_x.saturating_sub(bend));
-        let policies: Vec<&str> = edge.broken.iter().map(|broken| broken.policy.as_str()).collect();
+        let mut policies: Vec<&str> = edge.broken.iter().map(|broken| broken.policy.as_str()).collect();
+        policies.dedup();
         let told = if policies.is_empty() { String::new() } else { format!("<title>{}</title>", escaped(&policies.join(", "))) };
         let _ =
             writeln!(out, "<path d=\"M{x} {y} C{far} {y} {near} {to_y} {to_x} {to_y}\" fill=\"none\" {}>{told}</path>", line(edge.state));

@@ -12,6 +12,7 @@ pub mod baseline;
 mod billed;
 mod budget;
 mod close;
+mod counts;
 mod days;
 pub mod detect;
 mod early;

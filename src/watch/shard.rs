@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::account::NodeId;
 use super::accounts::Accounts;
 use super::feedback::Books;
-use super::matters::waste::ResourceCount;
 use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
 use super::rules::WatchRules;
@@ -22,7 +21,7 @@ use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
-use crate::model::partial::{Partial, Said, ShardRecord};
+use crate::model::partial::{Partial, ShardRecord};
 use crate::model::time::{Hour, Timestamp};
 
 /// All of what one partition of the shard log has led to: plain values, owned by one thread.
@@ -40,7 +39,7 @@ pub struct Shard {
     names: Names,
     pub(super) matters: Matters,
     pub(super) series: usize,
-    open_alerts: usize,
+    pub(super) open_alerts: usize,
     pub(super) violations: Violations,
 }
 
@@ -142,46 +141,6 @@ impl Shard {
         &self.header
     }
 
-    /// Series (baselines) in this shard.
-    pub fn series_count(&self) -> usize {
-        self.series
-    }
-
-    /// Alerts that are open now.
-    pub fn open_alerts(&self) -> usize {
-        self.open_alerts + self.matters.open()
-    }
-
-    /// Resources, and those of them of which nothing can be said.
-    pub fn resources(&self, rules: &WatchRules) -> ResourceCount {
-        matters::waste::count(self, rules)
-    }
-
-    /// Samples that were not looked at, because their team has too many resources.
-    pub fn capped_resources(&self) -> u64 {
-        self.matters.capped
-    }
-
-    /// Violations of policies that are open now.
-    pub fn open_violations(&self) -> usize {
-        self.violations.open()
-    }
-
-    /// Events that policies did not just let pass, by policy, since this was last asked for.
-    pub fn take_verdicts(&mut self) -> BTreeMap<(Text, Said), u64> {
-        self.violations.take_verdicts()
-    }
-
-    /// Amounts that were counted in `(other)` because their team has too many series.
-    pub fn capped_leaves(&self) -> u64 {
-        self.header.capped
-    }
-
-    /// Sources that hold the watermark for so long that it goes on without them.
-    pub fn sources_set_aside(&self) -> usize {
-        self.header.watermarks.sources_set_aside()
-    }
-
     /// Applies one record of the shard log. `append_time` is the broker's stamp on it. Hours that become due are noted, not closed:
     /// see [`Shard::close_slice`].
     pub fn apply(&mut self, record: &ShardRecord, offset: i64, append_time: Timestamp, rules: &WatchRules) -> Vec<Effect> {
@@ -206,11 +165,6 @@ impl Shard {
         violation::judge(self, record, rules, &mut effects);
         close::note_due_hours(self, watermark, rules);
         effects
-    }
-
-    /// Words since the start about alerts that nobody here knows: over for long, or violations.
-    pub fn unmatched_feedback(&self) -> u64 {
-        self.unmatched_feedback
     }
 
     /// [`Shard::apply`], and the close that it leads to at once: where there are no transactions.
