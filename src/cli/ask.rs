@@ -102,13 +102,13 @@ fn text(answer: &Answer) -> String {
             lines.push(format!("  {} ({severity}): {}; exempt until {until}, approved by {by}", reason.policy, reason.message));
             continue;
         }
-        if reason.missing.is_empty() {
-            lines.push(format!("  {} ({severity}, {}): {}", reason.policy, reason.decision.as_str(), reason.message));
-        } else {
-            let missing = reason.missing.join(", ");
+        if reason.is_unknown {
+            let missing = if reason.missing.is_empty() { "a tag that it asks for".to_string() } else { reason.missing.join(", ") };
             lines.push(format!("  {} ({severity}): cannot be told, the plan does not say {missing}", reason.policy));
+        } else {
+            lines.push(format!("  {} ({severity}, {}): {}", reason.policy, reason.decision.as_str(), reason.message));
         }
-        let remedy = reason.remedy.as_ref().filter(|_| reason.missing.is_empty());
+        let remedy = reason.remedy.as_ref().filter(|_| !reason.is_unknown);
         lines.extend(remedy.map(|remedy| format!("    what to do: {remedy}")));
         lines.push(format!("    ask: {}", reason.owner));
     }

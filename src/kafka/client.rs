@@ -78,6 +78,16 @@ pub struct Connection {
 /// Largest record of internal topics, in bytes: a leaf's 48 amendable hours with 32 long user names each stay well below it.
 pub const INTERNAL_RECORD: usize = 8 * 1024 * 1024;
 
+/// How long a broker holds a fetch while there is nothing to read, in milliseconds. A commit does not end the wait of a read_committed
+/// reader, so that this is what an alert may wait for; each empty fetch costs a broker as much as a full one, and there are many roles.
+fn longest_wait(role: &str) -> &'static str {
+    match role {
+        "intake" | "watch" => "20",
+        "deliver" | "deliver-violations" => "100",
+        _ => "250",
+    }
+}
+
 impl Connection {
     fn base(&self, suffix: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -95,7 +105,7 @@ impl Connection {
     /// A group member that reads committed records only and leaves offsets to us.
     pub fn consumer_config(&self, role: &str) -> ClientConfig {
         let mut config = self.base(role);
-        config.set("fetch.wait.max.ms", "20");
+        config.set("fetch.wait.max.ms", longest_wait(role));
         config.set("fetch.queue.backoff.ms", "5");
         config.set("fetch.message.max.bytes", "4194304");
         config.set("queued.max.messages.kbytes", "65536");

@@ -174,9 +174,12 @@ fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<B
     let broken = advice.reasons.into_iter().filter(|reason| reason.decision > Decision::Allow && reason.exempt.is_none());
     broken
         .map(|reason| {
-            let is_certain = reason.missing.is_empty();
-            let message = if is_certain { reason.message } else { format!("cannot be told: nobody says {}", reason.missing.join(", ")) };
-            Broken { policy: reason.policy.to_string(), message, is_certain }
+            let message = match (reason.is_unknown, reason.missing.is_empty()) {
+                (false, _) => reason.message,
+                (true, false) => format!("cannot be told: nobody says {}", reason.missing.join(", ")),
+                (true, true) => "cannot be told: a tag that it asks for is not there".to_string(),
+            };
+            Broken { policy: reason.policy.to_string(), message, is_certain: !reason.is_unknown }
         })
         .collect()
 }

@@ -27,7 +27,9 @@ pub struct Reason {
     pub decision: Decision,
     pub message: String,
     pub remedy: Option<String>,
-    /// Fields that the plan would have to state.
+    /// The plan does not say enough for a verdict.
+    pub is_unknown: bool,
+    /// Fields that it would have to state; of tags that are not there none is named.
     pub missing: Vec<&'static str>,
     /// Allowed until then, by whom.
     pub exempt: Option<(Timestamp, Text)>,
@@ -133,6 +135,7 @@ impl Policies {
                     decision,
                     message: policy.message.with(facts),
                     remedy: policy.remedy.as_ref().map(|remedy| remedy.with(facts)),
+                    is_unknown,
                     missing,
                     exempt,
                 });
