@@ -100,7 +100,9 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         let zone = judge::zone_of(rules, &rule.team);
         let today = day_of(hour.start(), &zone);
         let before = budget.clone();
-        budget.turn(rule, today, &zone, moment, effects);
+        // An hour closes later than newer usage comes: what was told of today is not to be judged again as of yesterday.
+        let newest = today.max(day_of(budget.last_event_time, &zone));
+        budget.turn(rule, newest, &zone, moment, effects);
         budget.hours.retain(|known, _| known.0 > hour.0 - 2 * PACE_HOURS);
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
@@ -234,7 +236,8 @@ impl Budget {
         effects: &mut Vec<Effect>,
     ) {
         let span = rule.span(today);
-        if !rule.forecast || self.told_forecast || rule.period != Period::Month || self.spent(span) >= rule.amount {
+        let is_past = span.first < self.period;
+        if !rule.forecast || self.told_forecast || rule.period != Period::Month || is_past || self.spent(span) >= rule.amount {
             return;
         }
         let Some(forecast) = forecast::forecast(self, rule, today, hour, span, zone) else { return };

@@ -119,6 +119,43 @@ fn the_last_days_roll_on() {
     assert!(alerts.iter().all(|alert| alert.id == alerts[0].id));
 }
 
+/// A backlog is read faster than its hours close: a team that lags holds them back.
+#[test]
+fn hours_that_close_late_do_not_take_back_what_newer_usage_led_to() {
+    let of = |period, forecast| BudgetRule { period, forecast, amount: Nanos::from_units(105), thresholds: vec![1.0], ..rule() };
+    for budget in [of(Period::Rolling(90), false), of(Period::Month, true)] {
+        let rules = WatchRules { matters: MatterRules { budgets: vec![budget], ..MatterRules::default() }, ..rules() };
+        let mut shard = Shard::new(0, 1, &rules);
+        let mut alerts = Vec::new();
+        // 10 USD a day up to the evening of 31 March, 30 more within the first hours of April.
+        let last = 31 * 24;
+        let mut take = |hour: i64, money: f64, watermark: i64, offset: i64| {
+            let at = |hour: i64| Minute(MARCH.0 + hour * 60);
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(at(watermark).start()), idle: false, partitions_of_topic: 1 };
+            let record = ShardRecord {
+                partials: vec![partial(at(hour), "search", "ranker", "ann", money)],
+                markers: vec![marker],
+                events: Vec::new(),
+            };
+            let effects = shard.apply_whole(&record, offset, at(last + 4).start(), &rules);
+            alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+        };
+        for hour in last - 240..last + 4 {
+            take(hour, if hour < last { 10.0 / 24.0 } else { 7.5 }, last - 240, hour);
+        }
+        for hour in last - 240..last + 4 {
+            take(last + 3, 0.0, hour, 10_000 + hour);
+        }
+        alerts.retain(|alert| alert.kind == AlertKind::Budget);
+        let told: Vec<(AlertState, &str)> = alerts.iter().map(|alert| (alert.state, alert.summary.as_str())).collect();
+        match rules.matters.budgets[0].period {
+            Period::Rolling(_) => assert!(matches!(told[..], [(AlertState::Open, _)]), "{told:#?}"),
+            Period::Month => assert!(told.iter().all(|(_, summary)| !summary.contains("March")), "{told:#?}"),
+        }
+    }
+}
+
 #[test]
 fn months_are_those_of_the_team() {
     let berlin = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
