@@ -36,11 +36,6 @@ pub struct Known {
 
 impl Known {
     const NOTHING: Known = Known { origins: NOTHING, is_unknown: false, is_cleared: false };
-
-    /// Some or all of it has no known source. A ring of datasets that nothing comes into has none either.
-    pub fn has_gap(self) -> bool {
-        self.is_unknown || (self.origins == NOTHING && !self.is_cleared)
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +71,10 @@ pub struct Graph {
     grown: BTreeSet<NodeId>,
     /// Less may come out of these.
     restated: BTreeSet<NodeId>,
+    /// What nothing comes from: a ring of datasets that no source feeds, or a dataset that is stated to come from nowhere.
+    sourceless: BTreeSet<NodeId>,
+    /// These, and what they reach: some of their data has no known source, though something may be known of the rest.
+    lost: BTreeSet<NodeId>,
     /// Models of which something else is known than when they were last taken.
     changed: BTreeSet<NodeId>,
     /// Nodes computed so far, to be seen what a change costs.
@@ -248,8 +247,10 @@ impl Graph {
         }
         waiting.extend(before.iter().map(|(id, _)| *id));
         let mut is_waiting: BTreeSet<NodeId> = waiting.iter().copied().collect();
+        let mut touched = BTreeSet::new();
         while let Some(id) = waiting.pop_front() {
             is_waiting.remove(&id);
+            touched.insert(id);
             let known = self.compute(id);
             let Some(node) = self.node_mut(id) else { continue };
             if node.known == known {
@@ -268,6 +269,42 @@ impl Graph {
                 self.changed.insert(id);
             }
         }
+        self.carry_on_losses(&touched);
+    }
+
+    /// What nothing comes from is known only once everything else has settled; what it reaches lacks a part of its data's sources.
+    fn carry_on_losses(&mut self, touched: &BTreeSet<NodeId>) {
+        let mut concerns = false;
+        for id in touched {
+            let Some(node) = self.node(*id) else { continue };
+            let is_sourceless = node.known == Known::NOTHING;
+            let was_lost = self.lost.contains(id) || node.ins.iter().any(|input| self.lost.contains(input));
+            concerns |= is_sourceless || was_lost;
+            if is_sourceless {
+                self.sourceless.insert(*id);
+            } else {
+                self.sourceless.remove(id);
+            }
+        }
+        if !concerns {
+            return;
+        }
+        let mut lost = self.sourceless.clone();
+        let mut waiting: Vec<NodeId> = lost.iter().copied().collect();
+        while let Some(id) = waiting.pop() {
+            let outs = self.node(id).map(|node| &node.outs[..]).unwrap_or_default();
+            let carries = |id: &NodeId| self.node(*id).is_some_and(|node| node.own().is_none() && node.passes.is_none());
+            waiting.extend(outs.iter().filter(|out| carries(out) && lost.insert(**out)));
+        }
+        let is_model = |id: &&NodeId| matches!(self.node(**id).map(|node| &node.what), Some(What::Model(_)));
+        let differs: Vec<NodeId> = lost.symmetric_difference(&self.lost).filter(is_model).copied().collect();
+        self.changed.extend(differs);
+        self.lost = lost;
+    }
+
+    /// Some or all of a node's data has no known source.
+    pub fn has_gap(&self, id: NodeId) -> bool {
+        self.lost.contains(&id) || self.node(id).is_some_and(|node| node.known.is_unknown)
     }
 
     #[cfg(test)]
@@ -310,19 +347,19 @@ impl Graph {
 
     /// The shortest way by which an origin (or, with `None`, data without a known source) comes to a node, its source first.
     pub fn way(&self, to: NodeId, origin: Option<&str>) -> Vec<NodeId> {
-        let reaches = |node: &Node| match origin {
+        let reaches = |id: NodeId, node: &Node| match origin {
             Some(origin) => self.sets.contains(node.known.origins, origin),
-            None => node.known.has_gap(),
+            None => self.has_gap(id),
         };
-        let is_source = |node: &Node| match origin {
+        let is_source = |id: NodeId, node: &Node| match origin {
             Some(origin) => node.own().is_some_and(|own| self.sets.contains(own, origin)),
-            None => node.ins.is_empty(),
+            None => node.ins.is_empty() || self.sourceless.contains(&id),
         };
         let mut after: BTreeMap<NodeId, NodeId> = BTreeMap::from([(to, to)]);
         let mut waiting = VecDeque::from([to]);
         while let Some(id) = waiting.pop_front() {
-            let Some(node) = self.node(id).filter(|node| reaches(node)) else { continue };
-            if is_source(node) {
+            let Some(node) = self.node(id).filter(|node| reaches(id, node)) else { continue };
+            if is_source(id, node) {
                 let mut way = vec![id];
                 let mut at = id;
                 while at != to {

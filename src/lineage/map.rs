@@ -110,12 +110,12 @@ impl Lineage {
                 name: self.name(id),
                 owner,
                 origins: self.graph.sets.names(node.known.origins).iter().map(ToString::to_string).collect(),
-                is_unknown: node.known.has_gap(),
+                is_unknown: self.graph.has_gap(id),
             });
         }
         for (id, from) in &places {
             let Some(node) = self.graph.node(*id) else { continue };
-            let state = if node.known.has_gap() { EdgeState::Unknown } else { EdgeState::Known };
+            let state = if self.graph.has_gap(*id) { EdgeState::Unknown } else { EdgeState::Known };
             for to in node.outs.iter().filter_map(|out| places.get(out)) {
                 map.edges.push(MapEdge { from: *from, to: *to, state, teams: BTreeSet::new(), broken: BTreeSet::new(), way: Vec::new() });
             }

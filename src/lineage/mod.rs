@@ -182,7 +182,7 @@ impl Lineage {
     fn facts(&self, id: NodeId) -> Option<ModelFacts> {
         let node = self.graph.node(id)?;
         let What::Model(model) = &node.what else { return None };
-        Some(ModelFacts { model: model.clone(), origins: self.graph.sets.names(node.known.origins), has_gap: node.known.has_gap() })
+        Some(ModelFacts { model: model.clone(), origins: self.graph.sets.names(node.known.origins), has_gap: self.graph.has_gap(id) })
     }
 
     fn name(&self, id: NodeId) -> String {

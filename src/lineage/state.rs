@@ -210,9 +210,10 @@ impl Lineage {
             names
         };
         let mut image: std::collections::BTreeMap<String, String> = nodes
-            .map(|(_, node)| {
+            .map(|(id, node)| {
+                let has_gap = self.graph.has_gap(NodeId::try_from(id).unwrap());
                 let origins = self.graph.sets.names(node.known.origins);
-                let known = format!("{origins:?} {} {:?}", node.known.has_gap(), node.own().map(|own| self.graph.sets.names(own)));
+                let known = format!("{origins:?} {} {:?}", has_gap, node.own().map(|own| self.graph.sets.names(own)));
                 (format!("{:?} {:?} {:?}", node.what, names(&node.ins), names(&node.outs)), known)
             })
             .collect();

@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::graph::Known;
 use super::rules::{OriginRule, StepRule};
 use super::*;
 use crate::model::lineage::RunState;
@@ -122,6 +121,27 @@ fn gaps_are_told_and_filled_later() {
     });
     assert_eq!(facts(&mut lineage, "ring", None), known(&["FR", "GB"]));
     assert_eq!(facts(&mut lineage, "scorer", Some("1")), known(&["GB", "SG", "eu-west-1"]), "the file of the model itself");
+}
+
+#[test]
+fn a_ring_without_a_source_is_a_gap_whatever_else_is_known() {
+    let mut lineage = Lineage::default();
+    lineage.apply(&run("r", RunState::Complete, "one", &[stated("p", &[])], &[stated("q", &[])]));
+    lineage.apply(&run("s", RunState::Complete, "two", &[stated("q", &[])], &[stated("p", &[])]));
+    lineage.apply(&run("a", RunState::Complete, "train", &[stated("q", &[]), stated("eu", &["DE"])], &[of_model("m", "scorer", "1")]));
+    lineage.apply(&run("b", RunState::Complete, "anonymise", &[stated("q", &[])], &[of_model("n", "free", "1")]));
+    let gap = |origins: &[&str]| (known(origins).0, true);
+    assert_eq!(facts(&mut lineage, "scorer", Some("1")), gap(&["DE"]));
+    assert_eq!(facts(&mut lineage, "free", None), gap(&[]));
+    let id = lineage.graph.find(&What::Model(ModelName { model: text("scorer"), version: None })).unwrap();
+    let way: Vec<String> = lineage.graph.way(id, None).into_iter().map(|id| lineage.name(id)).collect();
+    assert_eq!(way, ["lake/q", "jobs/train", "lake/m", "scorer 1", "scorer"]);
+    let steps = vec![StepRule { job: text("jobs/anonymise"), passes: vec![] }];
+    lineage.follow(&LineageRules { steps, origins: vec![] });
+    assert_eq!(facts(&mut lineage, "free", None), known(&[]), "a step ends a gap, too");
+    // Somebody feeds the ring.
+    lineage.apply(&run("f", RunState::Complete, "feed", &[stated("jp", &["JP"])], &[stated("p", &[])]));
+    assert_eq!(facts(&mut lineage, "scorer", Some("1")), known(&["DE", "JP"]));
 }
 
 #[test]
@@ -296,8 +316,8 @@ proptest! {
         quick.take_facts();
         quick.graph.compute_all();
         let all = |lineage: &Lineage| -> Vec<(String, Vec<Text>, bool)> {
-            let of = |known: Known| (lineage.graph.sets.names(known.origins), known.has_gap());
-            lineage.graph.nodes.iter().map(|node| (format!("{:?}", node.what), of(node.known))).map(|(what, (names, gap))| (what, names, gap)).collect()
+            let nodes = lineage.graph.nodes.iter().zip(0..);
+            nodes.map(|(node, id)| (format!("{:?}", node.what), lineage.graph.sets.names(node.known.origins), lineage.graph.has_gap(id))).collect()
         };
         prop_assert_eq!(all(&slow), all(&quick));
     }
