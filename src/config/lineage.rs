@@ -1,10 +1,13 @@
-//! [[lineage.origin]] and [[lineage.step]]: where data comes from that no event says the origin of, and what jobs let pass.
+//! [lineage], [[lineage.origin]] and [[lineage.step]]: where data comes from that no event says the origin of, and what jobs let pass.
 
 use super::read::Section;
-use crate::lineage::rules::{LineageRules, OriginRule, StepRule};
+use crate::lineage::rules::{LineageRules, StepRule};
 use crate::model::Text;
+use crate::model::lineage::OriginRule;
+use crate::watch::rules::WatchRules;
 
-pub fn lineage(section: &mut Section) -> LineageRules {
+/// The rules of the graph, and those of them that watch has to know.
+pub fn lineage(section: &mut Section, watch: &mut WatchRules) -> LineageRules {
     let texts = |section: &mut Section, key: &'static str| -> Vec<Text> {
         section.texts(key).into_iter().map(|(_, text)| text.as_str().into()).collect()
     };
@@ -17,5 +20,7 @@ pub fn lineage(section: &mut Section) -> LineageRules {
         rules.steps.push(StepRule { job: rule.text("job").as_str().into(), passes: texts(&mut rule, "passes") });
         rule.finish();
     }
+    watch.lineage_grace_ms = section.duration("grace", "0s", "30d");
+    watch.data_origins = rules.origins.clone();
     rules
 }

@@ -138,12 +138,12 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let policies = with(&mut root, "policies", policies::of_section);
     let stream = policies.as_ref().map(|folder| Stream::new(folder.policies.clone(), folder.regions.clone(), folder.ai_domains.clone()));
     let common = rules::Common { revision, shard_count, reporting_currency, policies: Arc::new(stream.unwrap_or_default()) };
-    let watch = rules::watch(&mut root, &mut watch_section, &common);
+    let mut watch = rules::watch(&mut root, &mut watch_section, &common);
     let watch_threads = usize::try_from(watch_section.integer("threads", 1..=1024)).unwrap_or(1);
     watch_section.finish();
     let (book, price_files) = with(&mut root, "prices", prices::prices);
     let (intake, intake_settings) = rules::intake(&mut root, &common, book);
-    let lineage = with(&mut root, "lineage", lineage::lineage);
+    let lineage = with(&mut root, "lineage", |section| lineage::lineage(section, &mut watch));
     let kafka = with(&mut root, "kafka", |section| broker::kafka(section, host_name));
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));
     let schemas = with(&mut root, "schemas", shell::schemas);

@@ -113,6 +113,9 @@ pub fn watch(root: &mut Section, section: &mut Section, common: &Common) -> Watc
         reporting_currency: common.reporting_currency,
         overrides: overrides(root.tables("override"), &defaults),
         teams: teams(root.tables("team")),
+        // Section [lineage].
+        data_origins: Vec::new(),
+        lineage_grace_ms: 0,
         matters: super::matters::matters(root, common.reporting_currency),
         defaults,
         policies: common.policies.clone(),

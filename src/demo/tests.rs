@@ -57,6 +57,8 @@ fn watch_rules() -> WatchRules {
         overrides: Vec::new(),
         teams: Vec::new(),
         policies: std::sync::Arc::default(),
+        data_origins: Vec::new(),
+        lineage_grace_ms: 0,
         matters: Default::default(),
     }
 }

@@ -162,6 +162,8 @@ fn facts<'f>(dimensions: &'f Dimensions, asked: &'f Asked, currency: &'f str, us
         None,
         None,
         None,
+        None,
+        None,
         stated(seen.source),
         given(user),
         given(seen.account),

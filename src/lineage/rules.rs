@@ -1,6 +1,7 @@
 //! What the config says of lineage: where data of a namespace comes from, and which steps let it pass.
 
 use crate::model::Text;
+use crate::model::lineage::{OriginRule, origin_of};
 use crate::model::pattern::matches;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,14 +10,6 @@ pub struct LineageRules {
     pub origins: Vec<OriginRule>,
     /// The first that fits a job holds; a job that none fits lets everything pass.
     pub steps: Vec<StepRule>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginRule {
-    /// Pattern with `*` over `namespace/name`.
-    pub dataset: Text,
-    /// Cloud regions or countries.
-    pub regions: Vec<Text>,
 }
 
 /// A job that makes other data of it: anonymised, aggregated, or models that travel in place of the data (federated learning).
@@ -30,7 +23,7 @@ pub struct StepRule {
 
 impl LineageRules {
     pub fn origin_of(&self, dataset: &str) -> Option<&[Text]> {
-        self.origins.iter().find(|rule| matches(&rule.dataset, dataset)).map(|rule| &rule.regions[..])
+        origin_of(&self.origins, dataset)
     }
 
     pub fn step_of(&self, job: &str) -> Option<&[Text]> {

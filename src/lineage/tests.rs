@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::rules::{OriginRule, StepRule};
+use super::rules::StepRule;
 use super::*;
-use crate::model::lineage::RunState;
+use crate::model::lineage::{OriginRule, RunState};
 
 fn text(text: &str) -> Text {
     text.into()
@@ -142,6 +142,27 @@ fn a_ring_without_a_source_is_a_gap_whatever_else_is_known() {
     // Somebody feeds the ring.
     lineage.apply(&run("f", RunState::Complete, "feed", &[stated("jp", &["JP"])], &[stated("p", &[])]));
     assert_eq!(facts(&mut lineage, "scorer", Some("1")), known(&["DE", "JP"]));
+}
+
+/// What was unknown while a part of it was not told yet must not go round in a ring for ever.
+#[test]
+fn a_ring_does_not_hold_on_to_what_is_known_by_now() {
+    let round = run("r", RunState::Complete, "round", &[stated("p", &[])], &[stated("q", &[])]);
+    let back = run("s", RunState::Complete, "back", &[stated("q", &[])], &[stated("p", &[]), of_model("m", "ring", "1")]);
+    let feed = |state, inputs: &[StatedDataset]| run("f", state, "feed", inputs, &[stated("p", &[])]);
+    let jp = [stated("jp", &["JP"])];
+    // The feeding run names what it reads only at its end; or it comes when the ring is closed already.
+    for early in [true, false] {
+        let mut lineage = Lineage::default();
+        let first = if early { vec![feed(RunState::Running, &[]), round.clone(), back.clone()] } else { vec![round.clone(), back.clone()] };
+        for event in first {
+            lineage.apply(&event);
+            lineage.take_facts();
+        }
+        assert_eq!(facts(&mut lineage, "ring", Some("1")), (vec![], true));
+        lineage.apply(&feed(RunState::Complete, &jp));
+        assert_eq!(facts(&mut lineage, "ring", Some("1")), known(&["JP"]), "early: {early}");
+    }
 }
 
 #[test]

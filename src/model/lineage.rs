@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Text;
 use super::activity::ActivityEvent;
+use super::pattern::matches;
 use super::time::Timestamp;
 
 /// Value of a record of the lineage log: what one transaction of intake has read that lineage needs.
@@ -84,6 +85,20 @@ pub struct StatedDataset {
 pub struct ModelName {
     pub model: Text,
     pub version: Option<Text>,
+}
+
+/// What the config says of the origin of data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginRule {
+    /// Pattern with `*` over `namespace/name`.
+    pub dataset: Text,
+    /// Cloud regions or countries.
+    pub regions: Vec<Text>,
+}
+
+/// Where data comes from by the first rule that fits it.
+pub fn origin_of<'a>(rules: &'a [OriginRule], dataset: &str) -> Option<&'a [Text]> {
+    rules.iter().find(|rule| matches(&rule.dataset, dataset)).map(|rule| &rule.regions[..])
 }
 
 impl RunState {

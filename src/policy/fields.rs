@@ -48,7 +48,12 @@ const COUNTRY: Field = text("country");
 const BLOCS: Field = Field { name: "blocs", kind: Kind::Texts, values: &[], is_of_event: false };
 
 /// Fields of usage that no usage event states: watch knows them, by model.
-pub const ORIGIN: [&str; 4] = ["origin_region", "origin_country", "origin_blocs", "approval"];
+pub const ORIGIN: [&str; 6] = ["origin_region", "origin_country", "origin_blocs", "approval", "approval_basis", "lineage"];
+
+/// What lineage says of the data that a model was made of: all of it has a known source; some has none; some has none, and the time in
+/// which a late event may still tell it is not over; a step has taken all origins away. Absent: it has never heard of the model.
+pub const LINEAGE: [&str; 4] = ["known", "unknown", "pending", "cleared"];
+const LINEAGE_FIELD: Field = Field { name: ORIGIN[5], kind: Kind::Text, values: &LINEAGE, is_of_event: false };
 
 const USAGE: &[Field] = &[
     text("team"),
@@ -66,6 +71,8 @@ const USAGE: &[Field] = &[
     text(ORIGIN[1]),
     Field { name: ORIGIN[2], kind: Kind::Texts, values: &[], is_of_event: false },
     text(ORIGIN[3]),
+    text(ORIGIN[4]),
+    LINEAGE_FIELD,
     of_event("source", Kind::Text),
     of_event("user", Kind::Text),
     of_event("account", Kind::Text),
@@ -140,6 +147,9 @@ const ACTIVITY: &[Field] = &[
     of_event("value", Kind::Double),
     of_event("samples", Kind::Int),
     of_event("approval", Kind::Text),
+    // What it rests on: standard contractual clauses, an assessment, ...
+    of_event("approval_basis", Kind::Text),
+    LINEAGE_FIELD,
     of_event("tags", Kind::Tags),
 ];
 

@@ -20,6 +20,9 @@ use crate::model::partial::Said;
 use crate::model::resource::ResourceSample;
 use crate::model::time::Timestamp;
 
+/// The tag of an activity event that says what its approval rests on: `scc`, `bcr`, `assessment`, ...
+pub const BASIS_TAG: &str = "basis";
+
 /// Of a value in a violation; what is longer is cut.
 const LONGEST_VALUE: usize = 200;
 
@@ -64,6 +67,10 @@ pub struct Origin<'a> {
     /// Where the data comes from that it was trained on.
     pub region: Option<&'a str>,
     pub approval: Option<&'a str>,
+    /// What the approval rests on.
+    pub basis: Option<&'a str>,
+    /// One of [`super::fields::LINEAGE`].
+    pub lineage: Option<&'a str>,
 }
 
 /// Values in the order of the fields of usage.
@@ -131,7 +138,8 @@ impl Stream {
         let country = |land: Option<&'a Land>| land.map(|land| Value::Text(&land.country));
         let blocs = |land: Option<&'a Land>| land.map(|land| Value::Texts(&land.blocs));
         let from = origin.region.and_then(|region| self.regions.land(region));
-        let trained = [origin.region.and_then(stated), country(from), blocs(from), origin.approval.and_then(stated)];
+        let given = [origin.approval, origin.basis, origin.lineage].map(|text| text.and_then(stated));
+        let trained = [origin.region.and_then(stated), country(from), blocs(from)].into_iter().chain(given);
         // The first fields of usage are a leaf's, in this order, and then its model's; there is a test of it.
         let own = [team, project, model, provider, region, country(land), blocs(land), environment, meter, stated(currency)];
         let own = own.into_iter().chain(trained);
@@ -204,6 +212,7 @@ impl Stream {
             ("destination", activity.destination.as_ref()),
             ("metric", activity.metric.as_ref()),
             ("approval", activity.approval.as_ref()),
+            ("approval_basis", activity.tags.get(BASIS_TAG).filter(|_| activity.approval.is_some())),
         ];
         self.sample(Subject::Activity, &texts, &[("value", activity.value)], &[("samples", activity.samples)], &activity.tags)
     }
@@ -320,7 +329,8 @@ impl Policy {
             let told_by = match field.name {
                 "country" | "blocs" => subject.field("region"),
                 "origin_country" | "origin_blocs" => subject.field("origin_region"),
-                "team" => None,
+                // Verdicts upon it change while the matter is the same.
+                "team" | "lineage" => None,
                 _ => Some(*read),
             };
             fields.extend(told_by.filter(|field| !fields.contains(field)));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::matters::rules::MatterRules;
 use crate::model::Text;
+use crate::model::lineage::OriginRule;
 use crate::model::money::{Currency, Nanos};
 use crate::policy::stream::Stream;
 
@@ -22,6 +23,10 @@ pub struct WatchRules {
     pub teams: Vec<TeamRule>,
     /// None at all where the config names no folder of policies.
     pub policies: Arc<Stream>,
+    /// Where data comes from that nobody says the origin of; the first that fits holds.
+    pub data_origins: Vec<OriginRule>,
+    /// A model's data without a known source counts as such after so long, in ms: what tells of its source may come later.
+    pub lineage_grace_ms: i64,
     /// Waste, missing money, budgets.
     pub matters: MatterRules,
 }

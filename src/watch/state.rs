@@ -46,6 +46,10 @@ pub enum StateKey {
     /// What lineage has told of a model's data.
     Data(ModelName),
     Matter(MatterKey),
+    /// Since when some of a model's data has had no known source.
+    Gap(ModelName),
+    /// Of a team.
+    Approvals(Text),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +110,12 @@ impl Shard {
         }
         for (model, data) in self.violations.take_changed_data() {
             changes.push(StateChange { key: encode_key(&StateKey::Data(model)), value: Some(encode(&data)) });
+        }
+        for (model, since) in self.violations.take_changed_gaps() {
+            changes.push(StateChange { key: encode_key(&StateKey::Gap(model)), value: since.as_ref().map(encode) });
+        }
+        for (team, approvals) in self.violations.take_changed_approvals() {
+            changes.push(StateChange { key: encode_key(&StateKey::Approvals(team)), value: Some(encode(&approvals)) });
         }
         if is_judged_by_changed {
             let value = Some(encode(&self.violations.judged_by()));

@@ -30,6 +30,8 @@ pub(crate) fn rules() -> WatchRules {
         overrides: Vec::new(),
         teams: vec![TeamRule { team: "watched".into(), time_zone: "Europe/Berlin".into(), observe: true }],
         policies: std::sync::Arc::default(),
+        data_origins: Vec::new(),
+        lineage_grace_ms: 60 * MINUTE_MS,
         matters: Default::default(),
     }
 }

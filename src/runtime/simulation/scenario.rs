@@ -56,6 +56,8 @@ fn watch_rules(revision: u64) -> WatchRules {
         overrides: Vec::new(),
         teams: Vec::new(),
         policies: std::sync::Arc::default(),
+        data_origins: Vec::new(),
+        lineage_grace_ms: 60 * MINUTE_MS,
         matters: Default::default(),
     }
 }

@@ -146,6 +146,8 @@ impl Restorer {
             StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(from_payload(payload)?)),
             StateKey::Data(model) => self.shard.violations.put_data(model, Some(from_payload(payload)?)),
+            StateKey::Gap(model) => self.shard.violations.put_gap(model, Some(from_payload(payload)?)),
+            StateKey::Approvals(team) => self.shard.violations.put_approvals(team, Some(from_payload(payload)?)),
             StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
         }
         Ok(())
@@ -268,6 +270,8 @@ impl Restorer {
             StateKey::Policies => self.shard.violations.put_judged_by(0),
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), None),
             StateKey::Data(model) => self.shard.violations.put_data(model, None),
+            StateKey::Gap(model) => self.shard.violations.put_gap(model, None),
+            StateKey::Approvals(team) => self.shard.violations.put_approvals(team, None),
             StateKey::Matter(key) => self.shard.matters.delete(&key),
         }
     }

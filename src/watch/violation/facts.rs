@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Violations, life, whole};
+use super::approvals::{About, Approval};
+use super::{Violations, deployments, life};
 use crate::model::Text;
 use crate::model::effect::Effect;
-use crate::model::lineage::{ModelFacts, ModelName};
+use crate::model::lineage::{ModelFacts, ModelName, origin_of};
 use crate::model::partial::Said;
 use crate::model::time::Timestamp;
 use crate::policy::stream::{Origin, Told};
@@ -33,23 +34,33 @@ pub struct Origins<'a> {
 /// Lineage tells of a model, or tells something else of it.
 pub(crate) fn take(shard: &mut Shard, facts: &ModelFacts, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let data = KnownData { origins: facts.origins.clone(), has_gap: facts.has_gap };
-    if !shard.violations.keep_data(&facts.model, data) || rules.policies.is_empty() {
+    let now = shard.header.watermarks.shard_time();
+    if !shard.violations.keep_data(&facts.model, data, now) || rules.policies.is_empty() {
         return;
     }
     for team in shard.violations.teams_of(&facts.model.model) {
-        whole::judge_waiting(shard, &team, &facts.model.model, rules, effects);
+        deployments::judge_again(shard, &team, &facts.model.model, rules, effects);
     }
     life::judge_again(shard, None, rules, effects);
 }
 
 impl Violations {
     /// Whether it is news.
-    fn keep_data(&mut self, model: &ModelName, data: KnownData) -> bool {
+    fn keep_data(&mut self, model: &ModelName, data: KnownData, now: Timestamp) -> bool {
         let is_known = self.data.contains_key(model);
         if self.data.get(model) == Some(&data) || (!is_known && self.data.len() >= MOST) {
             return false;
         }
         self.models_revision += 1;
+        if data.has_gap != self.gaps.contains_key(model) {
+            if data.has_gap {
+                self.gaps.insert(model.clone(), now);
+            } else {
+                self.gaps.remove(model);
+            }
+            self.gaps_changed.insert(model.clone());
+            self.next_look = None;
+        }
         self.data_changed.insert(model.clone());
         self.data.insert(model.clone(), data);
         true
@@ -58,6 +69,19 @@ impl Violations {
     pub fn take_changed_data(&mut self) -> Vec<(ModelName, KnownData)> {
         let changed = std::mem::take(&mut self.data_changed);
         changed.into_iter().filter_map(|name| Some((name.clone(), self.data.get(&name)?.clone()))).collect()
+    }
+
+    pub fn take_changed_gaps(&mut self) -> Vec<(ModelName, Option<Timestamp>)> {
+        let changed = std::mem::take(&mut self.gaps_changed);
+        changed.into_iter().map(|name| (name.clone(), self.gaps.get(&name).copied())).collect()
+    }
+
+    /// On restore.
+    pub fn put_gap(&mut self, model: ModelName, since: Option<Timestamp>) {
+        match since {
+            Some(since) => self.gaps.insert(model, since),
+            None => self.gaps.remove(&model),
+        };
     }
 
     /// On restore.
@@ -69,24 +93,56 @@ impl Violations {
     }
 
     /// Teams of which something is known about a model of this name.
-    fn teams_of(&self, model: &Text) -> Vec<Text> {
+    pub(super) fn teams_of(&self, model: &Text) -> Vec<Text> {
         self.models.keys().filter(|(_, name)| name == model).map(|(team, _)| team.clone()).collect()
     }
 
-    /// What lineage knows, of the version if it is named and known; else what activity of the team has said.
-    pub(super) fn origins(&self, team: &Text, model: &Text, version: Option<&Text>, at: Timestamp) -> Origins<'_> {
-        let Origin { region, approval } = self.model(team, model).map_or(Origin::default(), |known| known.origin(at));
-        let name = |version: Option<&Text>| ModelName { model: model.clone(), version: version.cloned() };
-        let of_version = version.and_then(|version| self.data.get(&name(Some(version))));
-        let Some(data) = of_version.or_else(|| self.data.get(&name(None))) else {
-            return Origins { all: vec![Origin { region, approval }], is_cleared: false };
+    /// What lineage knows, of the version if it is named and known; else what activity of the team has said. Of a dataset what the config says.
+    pub(super) fn origins<'a>(&'a self, team: &Text, about: &About<'_>, at: Timestamp, rules: &'a WatchRules) -> Origins<'a> {
+        let approval = self.approval(team, about, at);
+        let Some(model) = about.model.map(Text::from) else { return of_dataset(about.dataset, approval, rules) };
+        let known = self.model(team, &model);
+        let region = known.and_then(|known| known.origin_region.as_deref());
+        let id = approval.map(|approval| &*approval.id).or_else(|| known.and_then(|known| known.old_approval(at)));
+        let basis = approval.and_then(|approval| approval.basis.as_deref());
+        let plain = Origin { region, approval: id, basis, lineage: None };
+        let name = |version: Option<&str>| ModelName { model: model.clone(), version: version.map(Text::from) };
+        let of_version = about.version.map(|version| name(Some(version))).filter(|name| self.data.contains_key(name));
+        let name = of_version.unwrap_or_else(|| name(None));
+        let Some(data) = self.data.get(&name) else { return Origins { all: vec![plain], is_cleared: false } };
+        let is_cleared = data.origins.is_empty() && !data.has_gap;
+        let lineage = match self.gaps.get(&name).filter(|_| data.has_gap) {
+            Some(since) if at < since.plus_ms(rules.lineage_grace_ms) => "pending",
+            _ if data.has_gap => "unknown",
+            _ if is_cleared => "cleared",
+            _ => "known",
         };
-        let mut all: Vec<Origin<'_>> = data.origins.iter().map(|origin| Origin { region: Some(&**origin), approval }).collect();
+        let plain = Origin { lineage: Some(lineage), ..plain };
+        let mut all: Vec<Origin<'_>> = data.origins.iter().map(|origin| Origin { region: Some(&**origin), ..plain }).collect();
         if all.is_empty() || data.has_gap {
-            all.push(Origin { region: region.filter(|_| all.is_empty()), approval });
+            all.push(Origin { region: region.filter(|_| all.is_empty()), ..plain });
         }
-        Origins { all, is_cleared: data.origins.is_empty() && !data.has_gap }
+        Origins { all, is_cleared }
     }
+
+    /// Times before and after which something else is known of a model, whatever is told.
+    pub(super) fn turns(&self, team: &Text, model: &Text, rules: &WatchRules) -> Vec<Timestamp> {
+        let old = self.model(team, model).and_then(|known| known.old_approval_ends());
+        let gap = self.gaps.get(&ModelName { model: model.clone(), version: None });
+        let gap = gap.map(|since| since.plus_ms(rules.lineage_grace_ms));
+        self.ends_of(team, model).chain(old).chain(gap).collect()
+    }
+}
+
+fn of_dataset<'a>(dataset: Option<&str>, approval: Option<&'a Approval>, rules: &'a WatchRules) -> Origins<'a> {
+    let basis = approval.and_then(|approval| approval.basis.as_deref());
+    let plain = Origin { approval: approval.map(|approval| &*approval.id), basis, ..Origin::default() };
+    let regions = dataset.and_then(|dataset| origin_of(&rules.data_origins, dataset)).unwrap_or_default();
+    let mut all: Vec<Origin<'_>> = regions.iter().map(|region| Origin { region: Some(&**region), ..plain }).collect();
+    if all.is_empty() {
+        all.push(plain);
+    }
+    Origins { all, is_cleared: false }
 }
 
 /// Of each policy the gravest that it says, and the place of the list in which it says so.

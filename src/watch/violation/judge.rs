@@ -1,9 +1,10 @@
 //! What policies say of the usage in a record, and of violations of which nothing was heard for a day.
 
+use super::approvals::About;
 use super::facts::gravest;
 use super::life::{self, Hit};
 use super::whole::judge_event;
-use super::{Key, LeafVerdicts};
+use super::{Key, LeafVerdicts, deployments};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::partial::{Partial, Said, ShardRecord};
@@ -26,6 +27,7 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
             judge_partial(shard, partial, rules, effects);
         }
     }
+    deployments::look(shard, rules, effects);
     for event in &record.events {
         judge_event(shard, event, rules, effects);
     }
@@ -96,7 +98,7 @@ fn of_leaf(shard: &mut Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) ->
 /// What policies say of a leaf, whichever of its origins its model's data has.
 fn asked(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Vec<Told> {
     let policies = &*rules.policies;
-    let known = shard.violations.origins(&leaf.team, &leaf.model, None, at);
+    let known = shard.violations.origins(&leaf.team, &about(leaf), at, rules);
     let told = gravest(known.all.iter().map(|origin| policies.of_leaf(leaf, origin, at)));
     told.into_iter().map(|(told, _)| told).filter(|told| !(known.is_cleared && policies.asks_for_origin(told))).collect()
 }
@@ -104,20 +106,27 @@ fn asked(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Vec<T
 /// What a violation of a leaf says, by the first origin that makes it one.
 fn finding(shard: &Shard, place: usize, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Option<Finding> {
     let policies = &*rules.policies;
-    let known = shard.violations.origins(&leaf.team, &leaf.model, None, at);
+    let known = shard.violations.origins(&leaf.team, &about(leaf), at, rules);
     let violates = |told: &Told| told.policy == place && told.said == Said::Violates;
     let by = known.all.iter().find(|origin| policies.of_leaf(leaf, origin, at).iter().any(violates)).or(known.all.first())?;
     policies.finding_of_leaf(place, leaf, by)
 }
 
+fn about(leaf: &Leaf) -> About<'_> {
+    About { model: Some(&leaf.model), region: Some(&*leaf.region).filter(|region| !region.is_empty()), ..About::default() }
+}
+
 /// From when to when the same is said of a leaf.
 fn window(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> (Timestamp, Timestamp) {
-    let (from, until) = rules.policies.window(at);
-    match shard.violations.model(&leaf.team, &leaf.model).and_then(|known| known.approved_until) {
-        Some(ends) if ends <= at => (from.max(ends), until),
-        Some(ends) => (from, until.min(ends)),
-        None => (from, until),
+    let (mut from, mut until) = rules.policies.window(at);
+    for turn in shard.violations.turns(&leaf.team, &leaf.model, rules) {
+        if turn <= at {
+            from = from.max(turn);
+        } else {
+            until = until.min(turn);
+        }
     }
+    (from, until)
 }
 
 /// Whether a leaf violates a policy.

@@ -234,6 +234,10 @@ impl Tracked {
         self.closed_at = None;
         (self.count, self.amount) = (0, Nanos::ZERO);
         self.users.clear();
+        if hit.lasts {
+            // The same deployment may violate again; a late double of it is told by its time.
+            self.latest.clear();
+        }
         self.first_seen = hit.event_time;
         self.last_seen = self.last_seen.max(self.first_seen);
         self.incident_id = self.id.clone();
@@ -382,12 +386,11 @@ impl Violations {
         own.any(|(_, tracked)| tracked.is_open())
     }
 
-    /// Open ones of a team that go on until somebody ends them, and of which this holds.
-    pub(super) fn lasting(&self, team: &Text, is: impl Fn(&BTreeMap<String, String>) -> bool) -> Vec<Key> {
+    /// Open ones of a team of which this holds.
+    pub(super) fn open_of(&self, team: &Text, is: impl Fn(&Tracked) -> bool) -> BTreeSet<Key> {
         let first = Key { team: team.clone(), policy: "".into(), subject: String::new(), currency: None };
         let own = self.known.range(first..).take_while(|(known, _)| known.team == *team);
-        let meant = own.filter(|(_, tracked)| tracked.is_open() && tracked.lasts && is(&tracked.dimensions));
-        meant.map(|(key, _)| key.clone()).collect()
+        own.filter(|(_, tracked)| tracked.is_open() && is(tracked)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Violations of this team and policy.

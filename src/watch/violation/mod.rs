@@ -1,9 +1,13 @@
 //! Violations of policies: which leaf violates what, since when, at what cost, until nothing is heard of it any more.
 //!
 //! Policies that look at nothing but a leaf's dimensions are asked once for each leaf, and again when rules change or an exemption ends; what
-//! others said of single events has come with the partials. Where a model's data comes from is what `facts` has been told. Reading
-//! order: `judge`, then `life`.
+//! others said of single events has come with the partials. Where a model's data comes from is what `facts` has been told, who has reviewed
+//! it stands in `approvals`. Reading order: `judge` (usage), `whole` (resources, and what somebody did), `life`, then `deployments`.
 
+mod approvals;
+mod deployments;
+#[cfg(test)]
+mod deployments_tests;
 mod facts;
 mod judge;
 mod life;
@@ -15,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::approvals::Approval;
 pub use self::facts::KnownData;
 pub(crate) use self::facts::take as take_facts;
 pub(crate) use self::judge::judge;
@@ -49,6 +54,12 @@ pub(crate) struct Violations {
     /// What lineage has told of models' data.
     data: BTreeMap<ModelName, KnownData>,
     data_changed: BTreeSet<ModelName>,
+    /// Since when some of a model's data has had no known source, in shard time.
+    gaps: BTreeMap<ModelName, Timestamp>,
+    gaps_changed: BTreeSet<ModelName>,
+    /// By team.
+    approvals: BTreeMap<Text, Vec<Approval>>,
+    approvals_changed: BTreeSet<Text>,
     /// Changes with what is known of models. Not a part of the state: what it is compared with is a cache.
     models_revision: u64,
     /// Wait to be written with the next transaction. Not a part of the state, nor is what follows.
@@ -56,6 +67,9 @@ pub(crate) struct Violations {
     is_judged_by_changed: bool,
     /// No open one was last seen before this.
     oldest: Option<Timestamp>,
+    /// Nothing that holds for a model ends by itself before this; what ended before `looked` has been seen to.
+    next_look: Option<Timestamp>,
+    looked: Timestamp,
     /// Events that policies did not just let pass, since they were last asked for.
     verdicts: BTreeMap<(Text, Said), u64>,
 }
@@ -143,6 +157,9 @@ impl Violations {
 /// What waits to be written and what is counted for others is nobody's business.
 impl PartialEq for Violations {
     fn eq(&self, other: &Violations) -> bool {
-        self.judged_by == other.judged_by && self.known == other.known && self.models == other.models && self.data == other.data
+        self.judged_by == other.judged_by
+            && self.known == other.known
+            && self.models == other.models
+            && (&self.data, &self.gaps, &self.approvals) == (&other.data, &other.gaps, &other.approvals)
     }
 }

@@ -17,21 +17,21 @@ use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
 use crate::watch::tests::{START, partial, rules};
 
-struct Bench {
-    shard: Shard,
-    rules: WatchRules,
+pub(super) struct Bench {
+    pub shard: Shard,
+    pub rules: WatchRules,
     offset: i64,
     told: Vec<Violation>,
 }
 
 impl Bench {
-    fn new(policies: Vec<Policy>) -> Bench {
+    pub fn new(policies: Vec<Policy>) -> Bench {
         let rules = WatchRules { policies: stream(policies, Vec::new()), ..rules() };
         Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, told: Vec::new() }
     }
 
     /// What is told about these partials; the watermark is at the minute.
-    fn minute(&mut self, minute: i64, partials: Vec<Partial>) -> Vec<Violation> {
+    pub fn minute(&mut self, minute: i64, partials: Vec<Partial>) -> Vec<Violation> {
         self.record(minute, partials, Vec::new())
     }
 
@@ -49,7 +49,7 @@ impl Bench {
         self.record(minute, Vec::new(), vec![ShardEvent::Resource(Box::new(sample))])
     }
 
-    fn activity(&mut self, minute: i64, action: &str, change: impl FnOnce(&mut ActivityEvent)) -> Vec<Violation> {
+    pub fn activity(&mut self, minute: i64, action: &str, change: impl FnOnce(&mut ActivityEvent)) -> Vec<Violation> {
         let mut activity = ActivityEvent {
             event_id: format!("{minute}-{action}").as_str().into(),
             event_time: Minute(START.0 + minute).start(),
@@ -76,12 +76,12 @@ impl Bench {
     }
 }
 
-fn used(minute: i64, provider: &str, project: &str, money: f64) -> Partial {
+pub(super) fn used(minute: i64, provider: &str, project: &str, money: f64) -> Partial {
     let partial = partial(Minute(START.0 + minute), "search", project, "ann", money);
     Partial { leaf: Leaf { provider: provider.into(), ..partial.leaf.clone() }, ..partial }
 }
 
-fn states(told: &[Violation]) -> Vec<(crate::model::alert::AlertState, u64)> {
+pub(super) fn states(told: &[Violation]) -> Vec<(crate::model::alert::AlertState, u64)> {
     told.iter().map(|violation| (violation.state, violation.revision)).collect()
 }
 
@@ -251,7 +251,7 @@ fn a_resource_violates_until_it_is_right_again() {
     assert_eq!(bench.shard.open_violations(), 2);
 }
 
-fn in_asia() -> Policy {
+pub(super) fn in_asia() -> Policy {
     let when = "action == 'deployment' && 'EEA' in origin_blocs && 'ASIA' in blocs";
     policy_over(Subject::Activity, "asia", when, Some("has(activity.approval)"))
 }
@@ -328,7 +328,7 @@ fn egress_is_use_of_the_provider_whose_host_it_is() {
     assert_eq!(told[0].evidence["first_seen"], Minute(START.0 + 2).start().to_string());
 }
 
-fn told_by_lineage(bench: &mut Bench, minute: i64, version: Option<&str>, origins: &[&str], has_gap: bool) -> Vec<Violation> {
+pub(super) fn told_by_lineage(bench: &mut Bench, minute: i64, version: Option<&str>, origins: &[&str], has_gap: bool) -> Vec<Violation> {
     let model = ModelName { model: "m-7".into(), version: version.map(Into::into) };
     let facts = ModelFacts { model, origins: origins.iter().map(|origin| (*origin).into()).collect(), has_gap };
     bench.record(minute, Vec::new(), vec![ShardEvent::Facts(Box::new(facts))])

@@ -2,9 +2,13 @@
 //!
 //! What is known of a model from earlier events of its team (where its data comes from, who approved it) is added to what the event says.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Key;
+use super::approvals::{About, Approval};
+use super::deployments::{self, Deployment};
 use super::facts::gravest;
 use super::life::{self, Hit};
 use crate::model::Text;
@@ -12,10 +16,9 @@ use crate::model::activity::ActivityEvent;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Said, ShardEvent, ShardRecord};
+use crate::model::partial::{Said, ShardEvent};
 use crate::model::resource::ResourceSample;
 use crate::model::time::Timestamp;
-use crate::model::wire::{decode_shard_record, encode_shard_record};
 use crate::policy::fields::Subject;
 use crate::policy::stream::{Origin, Told};
 use crate::policy::{Given, Sample};
@@ -25,40 +28,24 @@ use crate::watch::shard::Shard;
 /// Models that are remembered; of more nothing is known but what the event itself says, and what is not known is no pass.
 const MOST_MODELS: usize = 20_000;
 
-/// Deployments of a model that wait for what is not known yet; of more the oldest wait no longer, and stay counted as indeterminate.
-const MOST_WAITING: usize = 16;
-
-/// What earlier events said of a model.
+/// What earlier events of the team said of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KnownModel {
     pub origin_region: Option<Text>,
-    pub approval: Option<Text>,
-    pub approved_until: Option<Timestamp>,
-    /// Deployments that some policies could not judge. Topics keep no order among partitions, so that what they ask for may come later.
-    pub waiting: Vec<Waiting>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// As a record of the shard log, which has versions of its own.
-    deployment: Vec<u8>,
-    /// Ids.
-    policies: Vec<Text>,
-}
-
-impl Waiting {
-    fn deployment(&self) -> Option<Box<ActivityEvent>> {
-        match decode_shard_record(&self.deployment).ok()?.events.pop()? {
-            ShardEvent::Activity(activity) => Some(activity),
-            _ => None,
-        }
-    }
+    /// As an earlier version kept it, of all regions; what comes now stands in `approvals`.
+    pub(super) approval: Option<Text>,
+    pub(super) approved_until: Option<Timestamp>,
+    /// Where it runs.
+    pub deployments: Vec<Deployment>,
 }
 
 impl KnownModel {
-    pub fn origin(&self, at: Timestamp) -> Origin<'_> {
-        let approval = self.approval.as_deref().filter(|_| self.approved_until.is_none_or(|until| at < until));
-        Origin { region: self.origin_region.as_deref(), approval }
+    pub fn old_approval(&self, at: Timestamp) -> Option<&str> {
+        self.approval.as_deref().filter(|_| self.approved_until.is_none_or(|until| at < until))
+    }
+
+    pub fn old_approval_ends(&self) -> Option<Timestamp> {
+        self.approved_until
     }
 }
 
@@ -75,14 +62,14 @@ pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRu
 }
 
 /// What all violations of one event have in common.
-struct Seen<'a> {
-    team: &'a Text,
-    at: Timestamp,
-    identity: u128,
-    currency: Option<Currency>,
-    hourly: Option<Nanos>,
-    user: Option<&'a Text>,
-    lasts: bool,
+pub(super) struct Seen<'a> {
+    pub team: &'a Text,
+    pub at: Timestamp,
+    pub identity: Option<u128>,
+    pub currency: Option<Currency>,
+    pub hourly: Option<Nanos>,
+    pub user: Option<&'a Text>,
+    pub lasts: bool,
 }
 
 fn judge_resource(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules, effects: &mut Vec<Effect>) {
@@ -90,7 +77,7 @@ fn judge_resource(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules
     let seen = Seen {
         team: &sample.team,
         at: sample.event_time,
-        identity: hash128(&[sample.source.as_bytes(), sample.event_id.as_bytes()]),
+        identity: Some(hash128(&[sample.source.as_bytes(), sample.event_id.as_bytes()])),
         currency: sample.currency,
         hourly: sample.hourly_cost.filter(|_| sample.currency.is_some()),
         user: sample.owner.as_ref(),
@@ -118,27 +105,30 @@ fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &S
 
 fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let action = activity.action.as_deref().unwrap_or_default();
-    let has_learnt = learn(shard, activity, action);
+    let is_approval = shard.violations.learn_approval(activity, shard.header.watermarks.shard_time());
+    let has_learnt = learn(shard, activity, action) || is_approval;
     if matches!(action, "undeployment" | "approval" | "revoke" | "offboarded") {
         end_what_it_undoes(shard, activity, rules, effects);
     }
-    let told = judge_samples(shard, activity, None, rules, effects);
-    if let Some(model) = &activity.model {
-        if action == "deployment" {
-            wait(shard, activity, model, &told, rules);
-        }
-        if has_learnt {
-            judge_waiting(shard, &activity.team, model, rules, effects);
-            life::judge_again(shard, Some((&activity.team, model)), rules, effects);
+    let told = judge_samples(shard, activity, rules, effects);
+    if let Some(model) = &activity.model
+        && action == "deployment"
+    {
+        deployments::keep(shard, activity, model, &told, rules);
+    }
+    if has_learnt {
+        for model in shard.violations.models_meant(activity) {
+            deployments::judge_again(shard, &activity.team, &model, rules, effects);
+            life::judge_again(shard, Some((&activity.team, &model)), rules, effects);
         }
     }
 }
 
-fn seen(activity: &ActivityEvent) -> Seen<'_> {
+pub(super) fn seen(activity: &ActivityEvent) -> Seen<'_> {
     Seen {
         team: &activity.team,
         at: activity.event_time,
-        identity: hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()]),
+        identity: Some(hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()])),
         currency: None,
         hourly: None,
         user: activity.actor.as_ref(),
@@ -146,25 +136,9 @@ fn seen(activity: &ActivityEvent) -> Seen<'_> {
     }
 }
 
-/// Holds what somebody did against all policies, or against some, once for each origin that its model's data may have; what each says, the
-/// gravest over all origins.
-fn judge_samples(
-    shard: &mut Shard,
-    activity: &ActivityEvent,
-    only: Option<&[Text]>,
-    rules: &WatchRules,
-    effects: &mut Vec<Effect>,
-) -> Vec<Told> {
-    let (samples, is_cleared) = samples_of(shard, activity, rules);
-    let of = |sample: &Sample| rules.policies.of_sample(sample, &activity.team, activity.event_time);
-    let mut told = gravest(samples.iter().map(of));
-    told.retain(|(told, _)| {
-        let policy = rules.policies.policy(told.policy);
-        !(is_cleared && rules.policies.asks_for_origin(told))
-            && policy.is_some_and(|policy| only.is_none_or(|only| only.contains(&policy.id)))
-            // Of one that waited it is counted as indeterminate already.
-            && (only.is_none() || told.said != Said::Indeterminate)
-    });
+/// Holds what somebody did against all policies; what each says, the gravest over all origins that its data may have.
+fn judge_samples(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) -> Vec<Told> {
+    let (samples, told) = told_of(shard, activity, activity.event_time, rules);
     for (place, sample) in samples.iter().enumerate() {
         let of_sample: Vec<Told> = told.iter().filter(|(_, by)| *by == place).map(|(told, _)| *told).collect();
         hits(shard, sample, &of_sample, &seen(activity), rules, effects);
@@ -172,20 +146,36 @@ fn judge_samples(
     told.into_iter().map(|(told, _)| told).collect()
 }
 
-/// What the event says, and what is known of its model where it says nothing: one sample for each origin. Whether a step has taken all
-/// origins away.
-fn samples_of(shard: &Shard, activity: &ActivityEvent, rules: &WatchRules) -> (Vec<Sample>, bool) {
-    let facts = rules.policies.of_activity(activity);
-    let Some(model) = &activity.model else { return (vec![facts], false) };
-    let known = shard.violations.origins(&activity.team, model, activity.model_version.as_ref(), activity.event_time);
+/// What somebody did, once for each origin that its data may have, and what each policy says of it at a time: the gravest, and of which sample.
+pub(super) fn told_of(shard: &Shard, activity: &ActivityEvent, at: Timestamp, rules: &WatchRules) -> (Vec<Sample>, Vec<(Told, usize)>) {
+    let (samples, is_cleared) = samples_of(shard, activity, at, rules);
+    let mut told = gravest(samples.iter().map(|sample| rules.policies.of_sample(sample, &activity.team, at)));
+    told.retain(|(told, _)| !(is_cleared && rules.policies.asks_for_origin(told)));
+    (samples, told)
+}
+
+/// What the event says, and what is known of its model or dataset where it says nothing: one sample for each origin. Whether a step has
+/// taken all origins away.
+fn samples_of(shard: &Shard, activity: &ActivityEvent, at: Timestamp, rules: &WatchRules) -> (Vec<Sample>, bool) {
+    let mut facts = rules.policies.of_activity(activity);
+    let named = activity.approval.as_deref().and_then(|id| shard.violations.approval_named(&activity.team, id));
+    match named.filter(|_| activity.action.as_deref() != Some("approval")) {
+        // Who rests on an approval that has ended has none.
+        Some(ended) if !ended.holds_at(at) => ["approval", "approval_basis"].into_iter().for_each(|name| put(&mut facts, name, "")),
+        Some(Approval { basis: Some(basis), .. }) => put(&mut facts, "approval_basis", basis),
+        _ => {}
+    }
+    let known = shard.violations.origins(&activity.team, &About::of(activity), at, rules);
     let states_origin = facts.given("origin_region").is_some();
     let kept = if states_origin { 1 } else { known.all.len() };
     let sample = |origin: &Origin<'_>| {
         let mut facts = facts.clone();
-        for (name, text) in [("origin_region", origin.region), ("approval", origin.approval)] {
+        let basis = origin.basis.filter(|_| facts.given("approval").is_none());
+        for (name, text) in
+            [("origin_region", origin.region), ("approval", origin.approval), ("approval_basis", basis), ("lineage", origin.lineage)]
+        {
             if let Some(text) = text.filter(|_| facts.given(name).is_none()) {
-                // Both are texts.
-                let _ = facts.set(name, Given::Text(text.to_string()));
+                put(&mut facts, name, text);
             }
         }
         rules.policies.locate(&mut facts);
@@ -194,17 +184,20 @@ fn samples_of(shard: &Shard, activity: &ActivityEvent, rules: &WatchRules) -> (V
     (known.all.iter().take(kept).map(sample).collect(), known.is_cleared && !states_origin)
 }
 
-/// Where a model's data comes from, and who approved it. Whether that is news.
+/// An empty text takes it away.
+fn put(facts: &mut Sample, name: &str, text: &str) {
+    let set = facts.set(name, Given::Text(text.to_string()));
+    assert!(set.is_ok(), "'{name}' is a text of activity");
+}
+
+/// Where a model's data comes from, and where it runs no longer. Whether that is news.
 fn learn(shard: &mut Shard, activity: &ActivityEvent, action: &str) -> bool {
     let Some(model) = &activity.model else { return false };
     let Some(before) = shard.violations.model_to_change(&activity.team, model, MOST_MODELS) else { return false };
     let mut known = before.clone();
     match action {
         "model_registered" if activity.origin_region.is_some() => known.origin_region = activity.origin_region.clone(),
-        "approval" if activity.approval.is_some() => {
-            (known.approval, known.approved_until) = (activity.approval.clone(), activity.expires_at);
-        }
-        "undeployment" => known.waiting.retain(|waiting| waiting.deployment().is_some_and(|deployment| !undoes(activity, &deployment))),
+        "undeployment" => known.deployments.retain(|deployment| !deployment.is_undone_by(activity)),
         _ => {}
     }
     let is_news = known != before;
@@ -214,53 +207,7 @@ fn learn(shard: &mut Shard, activity: &ActivityEvent, action: &str) -> bool {
     is_news
 }
 
-/// An undeployment that names no region is of all of them.
-fn undoes(undeployment: &ActivityEvent, deployment: &ActivityEvent) -> bool {
-    undeployment.region.is_none() || undeployment.region == deployment.region
-}
-
-/// Keeps a deployment that could not be judged by all policies.
-fn wait(shard: &mut Shard, deployment: &ActivityEvent, model: &Text, told: &[Told], rules: &WatchRules) {
-    let open = told.iter().filter(|told| told.said == Said::Indeterminate).filter_map(|told| rules.policies.policy(told.policy));
-    let policies: Vec<Text> = open.map(|policy| policy.id.clone()).collect();
-    if policies.is_empty() {
-        return;
-    }
-    let Some(mut known) = shard.violations.model_to_change(&deployment.team, model, MOST_MODELS) else { return };
-    let record = ShardRecord { events: vec![ShardEvent::Activity(Box::new(deployment.clone()))], ..ShardRecord::default() };
-    // It has come in this form.
-    let Ok(record) = encode_shard_record(&record) else { return };
-    // Of one that comes twice the second.
-    known.waiting.retain(|waiting| waiting.deployment != record);
-    if known.waiting.len() >= MOST_WAITING {
-        known.waiting.remove(0);
-    }
-    known.waiting.push(Waiting { deployment: record, policies });
-    shard.violations.keep_model(&deployment.team, model, known);
-}
-
-/// Deployments of before, now that more is known of their model.
-pub(super) fn judge_waiting(shard: &mut Shard, team: &Text, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let Some(known) = shard.violations.model(team, model).filter(|known| !known.waiting.is_empty()).cloned() else { return };
-    let mut still = Vec::new();
-    for waiting in &known.waiting {
-        let Some(deployment) = waiting.deployment() else { continue };
-        judge_samples(shard, &deployment, Some(&waiting.policies), rules, effects);
-        let (samples, is_cleared) = samples_of(shard, &deployment, rules);
-        let told = gravest(samples.iter().map(|sample| rules.policies.of_sample(sample, team, deployment.event_time)));
-        let is_open = |told: &Told| told.said == Said::Indeterminate && !(is_cleared && rules.policies.asks_for_origin(told));
-        let open = told.iter().map(|(told, _)| told).filter(|told| is_open(told)).filter_map(|told| rules.policies.policy(told.policy));
-        let open: Vec<Text> = open.map(|policy| policy.id.clone()).filter(|id| waiting.policies.contains(id)).collect();
-        if !open.is_empty() {
-            still.push(Waiting { policies: open, ..waiting.clone() });
-        }
-    }
-    if still != known.waiting {
-        shard.violations.keep_model(team, model, KnownModel { waiting: still, ..known });
-    }
-}
-
-fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(super) fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
     for told in told {
         let Some(policy) = rules.policies.policy(told.policy) else { continue };
         shard.violations.count(&policy.id, told.said, 1);
@@ -278,7 +225,7 @@ fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules
             hourly: seen.hourly,
             event_time: seen.at,
             ingest_time: seen.at,
-            identity: Some(seen.identity),
+            identity: seen.identity,
             leaf: None,
             users: seen.user.into_iter().collect(),
             lasts: seen.lasts,
@@ -296,14 +243,16 @@ fn end_what_it_undoes(shard: &mut Shard, activity: &ActivityEvent, rules: &Watch
         ("region", &activity.region),
         ("provider", &activity.provider),
     ];
-    let keys: Vec<Key> = shard.violations.lasting(&activity.team, |dimensions| {
-        let of = |name: &str| dimensions.get(name).map(String::as_str);
+    let keys = shard.violations.open_of(&activity.team, |tracked| {
+        let of = |name: &str| tracked.dimensions.get(name).map(String::as_str);
         let is_another =
             |(name, stated): &(&str, &Option<Text>)| stated.as_deref().zip(of(name)).is_some_and(|(stated, known)| stated != known);
         let is_same = |(name, stated): &(&str, &Option<Text>)| stated.as_deref().is_some_and(|stated| of(name) == Some(stated));
-        named.iter().take(3).any(is_same) && !named.iter().any(is_another)
+        tracked.lasts && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
     });
-    for key in keys {
+    // Whether an approval is enough for a deployment, its policies say.
+    let asked = if activity.action.as_deref() == Some("approval") { deployments::keys_meant(shard, activity) } else { BTreeSet::new() };
+    for key in keys.into_iter().filter(|key| !asked.contains(key)) {
         life::end(shard, key, activity.event_time, rules, effects);
     }
 }

@@ -1,0 +1,187 @@
+//! What runs is judged again: approvals that cover a part, end or are taken back, origins found late, gaps that nobody fills in time.
+
+use super::tests::{Bench, in_asia, states, told_by_lineage, used};
+use crate::model::activity::ActivityEvent;
+use crate::model::alert::AlertState::{Open, Reopened, Resolved};
+use crate::model::leaf::Leaf;
+use crate::model::lineage::OriginRule;
+use crate::model::partial::Partial;
+use crate::model::time::Minute;
+use crate::model::violation::Violation;
+use crate::policy::Policy;
+use crate::policy::fields::Subject;
+use crate::policy::stream::tests::policy_over;
+use crate::watch::Restorer;
+use crate::watch::tests::START;
+
+const TOKYO: &str = "ap-northeast-1";
+const MUMBAI: &str = "ap-south-1";
+
+fn per_region(policy: Policy) -> Policy {
+    Policy { per: ["model", "region"].iter().map(|name| Subject::Activity.field(name).unwrap()).collect(), ..policy }
+}
+
+fn deploy(bench: &mut Bench, minute: i64, region: &str, approval: Option<&str>) -> Vec<Violation> {
+    bench.activity(minute, "deployment", |activity| {
+        (activity.region, activity.approval) = (Some(region.into()), approval.map(Into::into));
+        activity.event_id = format!("deploy-{region}").as_str().into();
+    })
+}
+
+fn approve(bench: &mut Bench, minute: i64, id: &str, region: Option<&str>, until: Option<i64>, basis: Option<&str>) -> Vec<Violation> {
+    bench.activity(minute, "approval", |activity| {
+        (activity.approval, activity.region) = (Some(id.into()), region.map(Into::into));
+        activity.expires_at = until.map(|minute| Minute(START.0 + minute).start());
+        activity.tags.extend(basis.map(|basis| ("basis".into(), basis.into())));
+    })
+}
+
+fn european(activity: &mut ActivityEvent) {
+    activity.origin_region = Some("eu-central-1".into());
+}
+
+fn of(told: &[Violation]) -> Vec<(crate::model::alert::AlertState, &str)> {
+    told.iter().map(|violation| (violation.state, violation.subject.as_str())).collect()
+}
+
+#[test]
+fn an_approval_covers_what_it_names_until_it_ends_or_is_taken_back() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    assert_eq!(states(&deploy(&mut bench, 1, TOKYO, None)), [(Open, 1)]);
+    assert_eq!(states(&deploy(&mut bench, 2, MUMBAI, None)), [(Open, 1)]);
+    let ended = approve(&mut bench, 3, "RV-1", Some(TOKYO), Some(600), None);
+    assert_eq!(of(&ended), [(Resolved, "model=m-7;region=ap-northeast-1")], "Mumbai is not what was reviewed");
+    assert_eq!(approve(&mut bench, 4, "RV-1", Some(TOKYO), Some(600), None), [], "said twice");
+    assert_eq!(bench.minute(598, vec![]), []);
+    let over = bench.minute(599, vec![]);
+    assert_eq!((of(&over), over[0].revision), (vec![(Reopened, "model=m-7;region=ap-northeast-1")], 3), "its time is over, whatever comes");
+    assert_eq!(bench.minute(700, vec![]), []);
+    // A new one of all regions, which is then taken back.
+    assert_eq!(of(&approve(&mut bench, 701, "RV-2", None, None, None)).len(), 2);
+    let back = bench.activity(710, "revoke", |activity| (activity.model, activity.approval) = (None, Some("RV-2".into())));
+    assert_eq!(states(&back), [(Reopened, 5), (Reopened, 3)]);
+    // It runs no more.
+    assert_eq!(bench.activity(720, "undeployment", |_| {}).len(), 2);
+    assert_eq!(approve(&mut bench, 730, "RV-3", None, Some(740), None), []);
+    assert_eq!(bench.minute(800, vec![]), []);
+}
+
+#[test]
+fn who_rests_on_an_approval_that_has_ended_has_none() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    approve(&mut bench, 1, "RV-1", Some(TOKYO), Some(60), None);
+    assert_eq!(deploy(&mut bench, 2, MUMBAI, Some("RV-1")), [], "the deployment says by itself what it rests on");
+    assert_eq!(states(&bench.minute(60, vec![])), [(Open, 1)], "and that has ended");
+    assert_eq!(states(&deploy(&mut bench, 70, TOKYO, Some("RV-1"))), [(Open, 1)]);
+    assert_eq!(deploy(&mut bench, 71, "ap-southeast-1", Some("RV-77")), [], "of one that nobody has sent nothing else is known");
+}
+
+/// The law wants more than that somebody has looked at it.
+#[test]
+fn what_an_approval_rests_on_is_told_by_its_tag() {
+    let when = "action in ['transfer', 'deployment'] && 'EEA' in origin_blocs && !('EEA' in blocs)";
+    let law = policy_over(Subject::Activity, "law", when, Some("has(activity.approval_basis) && approval_basis in ['scc', 'bcr']"));
+    let mut bench = Bench::new(vec![per_region(law)]);
+    bench.activity(0, "model_registered", european);
+    assert_eq!(states(&deploy(&mut bench, 1, TOKYO, None)), [(Open, 1)]);
+    assert_eq!(approve(&mut bench, 2, "RV-1", None, None, None), [], "a review that rests on nothing");
+    assert_eq!(states(&approve(&mut bench, 3, "RV-2", None, None, Some("scc"))), [(Resolved, 2)]);
+}
+
+#[test]
+fn data_is_held_against_the_origin_that_the_config_names_and_approvals_of_its_own() {
+    let when = "action in ['access', 'transfer'] && origin_country == 'DE' && country != 'DE'";
+    let trapped = policy_over(Subject::Activity, "trapped", when, Some("has(activity.approval)"));
+    let mut bench = Bench::new(vec![trapped]);
+    bench.rules.data_origins = vec![OriginRule { dataset: "s3://health/*".into(), regions: vec!["eu-central-1".into()] }];
+    let mut read = |minute, dataset: &str, region: &str| {
+        bench.activity(minute, "access", |activity| {
+            (activity.model, activity.dataset, activity.region) = (None, Some(dataset.into()), Some(region.into()));
+        })
+    };
+    assert_eq!(read(0, "s3://health/scans", "eu-central-1"), []);
+    assert_eq!(read(1, "s3://shop/orders", "us-east-1"), [], "nobody says where that comes from");
+    assert_eq!(states(&read(2, "s3://health/scans", "us-east-1")), [(Open, 1)]);
+    bench.activity(3, "approval", |activity| {
+        (activity.model, activity.dataset, activity.approval) = (None, Some("s3://health/notes".into()), Some("RV-9".into()));
+    });
+    let mut read = |minute, dataset: &str| {
+        bench.activity(minute, "access", |activity| {
+            (activity.model, activity.dataset, activity.region) = (None, Some(dataset.into()), Some("us-east-1".into()));
+        })
+    };
+    assert_eq!(read(4, "s3://health/notes"), [], "somebody has reviewed that");
+    assert_eq!(read(5, "s3://health/scans").len(), 0, "the same matter goes on");
+    assert_eq!(read(70, "s3://health/scans").len(), 1, "and is told each hour");
+}
+
+/// The deployment passed when it came; what its model was made of is known better now.
+#[test]
+fn a_later_discovery_is_held_against_what_passed() {
+    let mut bench = Bench::new(vec![in_asia()]);
+    assert_eq!(told_by_lineage(&mut bench, 0, None, &["US"], false), []);
+    assert_eq!(deploy(&mut bench, 1, TOKYO, None), []);
+    assert_eq!(told_by_lineage(&mut bench, 2, None, &["US", "JP"], false), []);
+    let found = told_by_lineage(&mut bench, 3, None, &["FR", "JP", "US"], false);
+    assert_eq!((states(&found), found[0].evidence["origin_blocs"].as_str()), (vec![(Open, 1)], "EEA, EU"));
+    assert_eq!(told_by_lineage(&mut bench, 4, None, &["DE", "FR", "JP", "US"], false), [], "it is open already");
+    assert_eq!(states(&told_by_lineage(&mut bench, 5, None, &["JP", "US"], false)), [(Resolved, 2)], "it was an error");
+}
+
+#[test]
+fn a_gap_counts_when_nobody_has_filled_it_in_time() {
+    let gap = policy_over(Subject::Activity, "gap", "action == 'deployment' && has(activity.lineage) && lineage == 'unknown'", None);
+    let answers = policy_over(Subject::Usage, "answers", "has(usage.lineage) && lineage == 'unknown'", None);
+    let mut bench = Bench::new(vec![gap, answers]);
+    let usage = |minute| {
+        let partial = used(minute, "openai", "ranker", 2.0);
+        vec![Partial { leaf: Leaf { model: "m-7".into(), ..partial.leaf.clone() }, ..partial }]
+    };
+    assert_eq!(deploy(&mut bench, 0, TOKYO, None), [], "lineage has never heard of it");
+    assert_eq!(told_by_lineage(&mut bench, 1, None, &["US"], true), []);
+    assert_eq!(bench.minute(59, usage(59)), []);
+    assert_eq!(told_by_lineage(&mut bench, 60, None, &["US", "JP"], true), [], "still there: its time goes on");
+    let told: Vec<Violation> = [61, 62].into_iter().flat_map(|minute| bench.minute(minute, usage(minute))).collect();
+    let named: Vec<(&str, u64)> = told.iter().map(|violation| (violation.policy.as_str(), violation.revision)).collect();
+    assert_eq!(named, [("gap", 1), ("answers", 1)]);
+    let filled = told_by_lineage(&mut bench, 90, None, &["US", "JP"], false);
+    assert_eq!(states(&filled), [(Resolved, 2), (Resolved, 2)]);
+    // Filled in time it is never told; a new one has its own time.
+    told_by_lineage(&mut bench, 100, None, &[], true);
+    assert_eq!(told_by_lineage(&mut bench, 150, None, &["US"], false), []);
+    assert_eq!(bench.minute(300, usage(300)), []);
+    told_by_lineage(&mut bench, 301, None, &[], true);
+    assert_eq!(states(&bench.minute(361, vec![])), [(Reopened, 3)]);
+}
+
+/// A restart in between asks nothing twice.
+#[test]
+fn what_is_restored_goes_on_as_what_ran() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    deploy(&mut bench, 1, TOKYO, None);
+    approve(&mut bench, 2, "RV-1", Some(TOKYO), Some(60), None);
+    told_by_lineage(&mut bench, 3, None, &["DE"], true);
+    let mut kept = std::collections::BTreeMap::new();
+    let mut restored = |bench: &mut Bench| {
+        for change in bench.shard.take_changes() {
+            match change.value {
+                Some(value) => kept.insert(change.key, value),
+                None => kept.remove(&change.key),
+            };
+        }
+        let mut restorer = Restorer::new(1);
+        for (key, value) in &kept {
+            restorer.put(key, Some(value)).unwrap();
+        }
+        restorer.changelog_read(&bench.rules).unwrap();
+        bench.shard = restorer.finish().unwrap();
+    };
+    restored(&mut bench);
+    assert_eq!(states(&bench.minute(60, vec![])), [(Reopened, 3)], "the approval is known, and that it ends");
+    restored(&mut bench);
+    assert_eq!(bench.minute(61, vec![]), [], "and that it has ended");
+    assert_eq!(states(&approve(&mut bench, 62, "RV-2", None, None, None)), [(Resolved, 4)]);
+}
