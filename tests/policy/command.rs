@@ -35,12 +35,12 @@ pub fn folder(content: &str) -> (tempfile::TempDir, PathBuf) {
 fn the_shipped_policies_are_right_and_tested_whole() {
     let checked = tollgate(&["check", "config/policies"], "");
     assert!(checked.status.success(), "{}", text(&checked.stderr));
-    assert!(text(&checked.stdout).contains("23 global policies, 1 of 1 domains"), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).contains("27 global policies, 1 of 1 domains"), "{}", text(&checked.stdout));
     let tested = tollgate(&["test", "config/policies"], "");
     let shown = text(&tested.stdout);
     assert!(tested.status.success() && !shown.contains("untested") && !shown.contains("FAILED"), "{shown}");
     let listed: Value = serde_json::from_slice(&tollgate(&["list", "config/policies", "--format", "json"], "").stdout).unwrap();
-    assert_eq!(listed.as_array().unwrap().len(), 24);
+    assert_eq!(listed.as_array().unwrap().len(), 28);
     // What rests on a law says on which, as of when, and never more than that somebody has to look.
     let laws: Vec<&Value> =
         listed.as_array().unwrap().iter().filter(|policy| !["house", ""].contains(&policy["pack"].as_str().unwrap_or(""))).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cel::{Context, Program, Value};
 use tollgate::config::policies;
-use tollgate::policy::fields::{Kind, Subject};
+use tollgate::policy::fields::{Kind, LINEAGE, Subject};
 use tollgate::policy::regions::Regions;
 use tollgate::policy::{Condition, Given, Sample, Sets, text_set};
 
@@ -55,7 +55,7 @@ impl Dice {
 fn texts_for(field: &str) -> &'static [&'static str] {
     match field {
         "team" => &["search", "lake", "etl", "research", "abc", "zoë"],
-        "provider" => &["aws", "openai", "deepseek", "vertex"],
+        "provider" => &["aws", "openai", "deepseek", "vertex", "sagemaker"],
         "model" => &["gpt-4", "gpt-4o-mini", "o1", "gpt-35", "claude", "o1-preview"],
         "meter" => &["llm.tokens", "gpu.seconds"],
         "resource_type" => &["gpu_cluster", "vm"],
@@ -73,7 +73,9 @@ fn texts_for(field: &str) -> &'static [&'static str] {
         ],
         "environment" => &["prod", "dev", "evaluation", "production"],
         "state" => &["running", "stopped"],
-        "action" => &["deployment", "deployment", "transfer", "egress", "undeployment"],
+        "approval_basis" => &["scc", "bcr", "haste"],
+        "lineage" => &LINEAGE,
+        "action" => &["deployment", "deployment", "transfer", "access", "egress", "undeployment"],
         _ => &["a", "b"],
     }
 }

@@ -11,7 +11,7 @@ use tollgate::model::partial::ShardEvent;
 use tollgate::model::wire::decode_shard_record;
 
 use super::chaos::observer::reader;
-use super::parts::{consume, produce, wait_for};
+use super::parts::{Guarded, consume, produce, wait_for};
 use super::path::{Deployment, now_ms, usage};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -51,8 +51,11 @@ fn violated(deployment: &Deployment, team: &str) -> BTreeMap<String, Value> {
 #[test]
 fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies");
-    let deployment =
-        Deployment::without_mail("data", &format!("[intake]\ndead_letter_ratio = 1.0\n[policies]\ndir = '{}'\n", policies.display()));
+    let config = format!(
+        "[intake]\ndead_letter_ratio = 1.0\n[policies]\ndir = '{}'\n[lineage]\ngrace = '0s'\n[[lineage.origin]]\ndataset = 's3://health/*'\nregions = ['DE']\n",
+        policies.display()
+    );
+    let deployment = Deployment::without_mail("data", &config);
     let bootstrap = deployment.broker.bootstrap();
     let (events, activity) = inputs(&deployment);
     let answer = |id: &str, model: &str, team: &str| {
@@ -67,7 +70,7 @@ fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
     produce(bootstrap, &events);
     wait_for("the deployment to be judged", LIMIT, || violated(&deployment, "risk").remove("eu-trained-model-in-asia"));
     process.kill9();
-    let _process = deployment.start();
+    let process = deployment.start();
     deployment.produce_usage(&[answer("a1", "risk-scorer", "search"), answer("a2", "fraud", "fraud")]);
     let answers =
         wait_for("the answers to be judged", LIMIT, || violated(&deployment, "search").remove("eu-trained-model-answers-from-asia"));
@@ -76,6 +79,16 @@ fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
     let deployed = violated(&deployment, "risk").remove("eu-trained-model-in-asia").unwrap();
     assert_eq!((&deployed["dimensions"]["model"], &deployed["dimensions"]["region"]), (&json!("risk-scorer"), &json!("ap-southeast-1")));
     assert!(!violated(&deployment, "fraud").contains_key("eu-trained-model-answers-from-asia"), "nobody knows: no verdict");
+    // Minutes that began before the gap was known are not held against it.
+    let mut round = 0;
+    let gap = wait_for("the gap to be told", Duration::from_secs(120), || {
+        round += 1;
+        deployment.produce_usage(&[answer(&format!("g{round}"), "fraud", "fraud")]);
+        violated(&deployment, "fraud").remove("model-without-known-source-answers")
+    });
+    assert_eq!((&gap["dimensions"]["model"], &gap["state"], &gap["action"]), (&json!("fraud"), &json!("open"), &json!("review")), "{gap}");
+
+    let _process = approvals_come_and_go(&deployment, process);
     // Its data does come from the EU, in another step of which nobody had told.
     let told = json!({"eventTime": "2026-03-03T10:00:00Z", "producer": "p", "dataset": {"namespace": "sftp://partner", "name": "payments.csv",
         "facets": {"tollgate_origin": {"regions": ["DE"]}}}});
@@ -86,6 +99,38 @@ fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
         deployment.produce_usage(&[answer(&format!("b{round}"), "fraud", "fraud")]);
         violated(&deployment, "fraud").remove("eu-trained-model-answers-from-asia")
     });
+}
+
+/// Sends what somebody did.
+fn did(deployment: &Deployment, id: &str, action: &str, of: Value) {
+    let mut event = of;
+    (event["event_id"], event["source"], event["action"]) = (id.into(), "test".into(), action.into());
+    event["event_time"] = super::path::rfc3339(now_ms() - 1_000).into();
+    produce(deployment.broker.bootstrap(), &[json!({"topic": deployment.topic("activity-events"), "key": "k", "value_json": event})]);
+}
+
+/// Reviewed, across a kill; then the review is taken back. And data that may not leave its country, by the config, is read from outside.
+fn approvals_come_and_go(deployment: &Deployment, mut process: Guarded) -> Guarded {
+    let state = |team: &str, policy: &str, state: &str| violated(deployment, team).remove(policy).filter(|found| found["state"] == state);
+    let review = json!({"team": "risk", "model": "risk-scorer", "region": "ap-southeast-1", "approval": "RV-7", "tags": {"basis": "scc"}});
+    did(deployment, "rv-7", "approval", review);
+    process.kill9();
+    let process = deployment.start();
+    for policy in ["eu-trained-model-in-asia", "gdpr-transfer"] {
+        wait_for("the review to end it", LIMIT, || state("risk", policy, "resolved"));
+    }
+    did(deployment, "rv-7-back", "revoke", json!({"team": "risk", "approval": "RV-7"}));
+    let again = wait_for("what is not reviewed any more", LIMIT, || state("risk", "eu-trained-model-in-asia", "reopened"));
+    assert_eq!(again["revision"], 3, "{again}");
+
+    let read = |id: &str, region: &str| {
+        did(deployment, id, "access", json!({"team": "lab", "actor": "kim", "dataset": "s3://health/scans", "region": region}));
+    };
+    read("read-1", "eu-central-1");
+    read("read-2", "us-east-1");
+    let outside = wait_for("the access from outside", LIMIT, || violated(deployment, "lab").remove("data-read-from-outside"));
+    assert_eq!((&outside["dimensions"]["region"], &outside["count"]), (&json!("us-east-1"), &json!(1)), "{outside}");
+    process
 }
 
 /// What every shard was told last of a model; `None` while they differ.
