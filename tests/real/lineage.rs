@@ -79,9 +79,9 @@ fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
     let deployed = violated(&deployment, "risk").remove("eu-trained-model-in-asia").unwrap();
     assert_eq!((&deployed["dimensions"]["model"], &deployed["dimensions"]["region"]), (&json!("risk-scorer"), &json!("ap-southeast-1")));
     assert!(!violated(&deployment, "fraud").contains_key("eu-trained-model-answers-from-asia"), "nobody knows: no verdict");
-    // Minutes that began before the gap was known are not held against it.
+    // What was used before the gap was known is not held against it.
     let mut round = 0;
-    let gap = wait_for("the gap to be told", Duration::from_secs(120), || {
+    let gap = wait_for("the gap to be told", LIMIT, || {
         round += 1;
         deployment.produce_usage(&[answer(&format!("g{round}"), "fraud", "fraud")]);
         violated(&deployment, "fraud").remove("model-without-known-source-answers")

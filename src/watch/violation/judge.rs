@@ -37,7 +37,7 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
 fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let policies = &*rules.policies;
     let mut violated = Vec::new();
-    for told in of_leaf(shard, &partial.leaf, partial.minute.start(), rules) {
+    for told in of_leaf(shard, &partial.leaf, partial.last_event_time, rules) {
         let Some(policy) = policies.policy(told.policy) else { continue };
         shard.violations.count(&policy.id, told.said, partial.events);
         if told.said == Said::Violates {
@@ -52,7 +52,7 @@ fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effec
         violated.extend(place.map(|place| (place, hit.events, hit.cost, Vec::new())));
     }
     for (place, events, cost, users) in violated {
-        let finding = finding(shard, place, &partial.leaf, partial.minute.start(), rules);
+        let finding = finding(shard, place, &partial.leaf, partial.last_event_time, rules);
         let (Some(policy), Some(finding)) = (policies.policy(place), finding) else { continue };
         let hit = Hit {
             place,
