@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
         }
     };
     let now = clock::now();
-    let answer = compliance::answer(plan, folder, &loaded.intake.prices, arguments.at.map_or(now, |moment| moment.at(now)));
+    let answer = compliance::answer(plan, folder, &loaded.intake.prices, None, arguments.at.map_or(now, |moment| moment.at(now)));
     match arguments.format {
         Format::Json => println!("{:#}", answer.json()),
         Format::Text => println!("{}", text(&answer)),

@@ -168,7 +168,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Route(arguments) => route::run(arguments)?,
         Command::Policy(arguments) => policy::run(arguments)?,
         Command::Ask(arguments) => ask::run(arguments)?,
-        Command::DataFlow(arguments) => data_flow::run(arguments)?,
+        Command::DataFlow(arguments) => data_flow::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Score(arguments) => score::run(arguments)?,

@@ -56,7 +56,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     let stopping = stop.clone();
-    let desk = Arc::new(http::Desk::new(&loaded));
+    let desk = Arc::new(http::Desk::new(&loaded, Some(super::data_flow::lineages(&setup))));
     let answers = super::answers::signer(&loaded.settings)?;
     let answers = answers.map(|signer| Arc::new(Answers::new(signer, super::answers::feedback_topic(&loaded.settings))));
     let pages = answers.map(deliver::answers::router).unwrap_or_default();

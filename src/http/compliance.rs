@@ -4,11 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::config::policies::PolicyFolder;
 use crate::intake::rules::{PriceBook, PriceQuery, TokenKind};
+use crate::model::lineage::ModelFacts;
 use crate::model::money::{Currency, Nanos};
 use crate::model::near::did_you_mean;
 use crate::model::time::Timestamp;
 use crate::policy::fields::Subject;
-use crate::policy::{Advice, Alternative, Given, Reason, Sample};
+use crate::policy::{Advice, Alternative, Decision, Given, Reason, Sample};
 
 /// Parts of a plan that are no fields of an event, and what they are.
 const BESIDE: [(&str, &str); 3] = [
@@ -63,8 +64,41 @@ pub fn plan(json: &Value) -> Result<Plan, String> {
     Ok(Plan { sample, tokens: [number("input_tokens_per_month")?, number("output_tokens_per_month")?] })
 }
 
-/// `prices`: for the cost, and for other models and providers to name.
-pub fn answer(mut plan: Plan, folder: &PolicyFolder, prices: &PriceBook, at: Timestamp) -> Answer {
+impl Plan {
+    /// The model that it is about, and its version.
+    pub fn model(&self) -> Option<(&str, Option<&str>)> {
+        Some((self.sample.text("model")?, self.sample.text("model_version")))
+    }
+
+    /// The plan as the policies see it: once for each origin that its model's data has, where the plan does not say one itself.
+    fn samples(&self, known: Option<&ModelFacts>) -> Vec<Sample> {
+        let Some(known) = known.filter(|_| self.sample.subject != Subject::Resource) else { return vec![self.sample.clone()] };
+        let lineage = match (known.has_gap, known.origins.is_empty()) {
+            (true, _) => "unknown",
+            (false, true) => "cleared",
+            (false, false) => "known",
+        };
+        let with = |origin: Option<&str>| {
+            let mut sample = self.sample.clone();
+            for (name, text) in [("origin_region", origin), ("lineage", Some(lineage))] {
+                if let Some(text) = text.filter(|_| sample.given(name).is_none()) {
+                    // Both are texts of usage and activity.
+                    let _ = sample.set(name, Given::Text(text.to_string()));
+                }
+            }
+            sample
+        };
+        if self.sample.given("origin_region").is_some() {
+            return vec![with(None)];
+        }
+        let unknown = (known.has_gap || known.origins.is_empty()).then_some(None);
+        known.origins.iter().map(|origin| Some(&**origin)).chain(unknown).map(with).collect()
+    }
+}
+
+/// `prices`: for the cost, and for other models and providers to name. `known`: what lineage knows of the plan's model; of the origins of
+/// its data the one with the gravest answer counts.
+pub fn answer(mut plan: Plan, folder: &PolicyFolder, prices: &PriceBook, known: Option<&ModelFacts>, at: Timestamp) -> Answer {
     plan.sample.locate(&folder.regions);
     let provider = plan.sample.text("provider").unwrap_or_default();
     let named = |of: fn(&crate::intake::rules::Price) -> &str, is: &dyn Fn(&crate::intake::rules::Price) -> bool| {
@@ -78,7 +112,37 @@ pub fn answer(mut plan: Plan, folder: &PolicyFolder, prices: &PriceBook, at: Tim
     let providers = named(|price| &price.provider, &|_| true);
     let choices = [("model", models), ("provider", providers)];
     let cost = cost(&plan, prices, at);
-    Answer { advice: folder.policies.advise(&plan.sample, &folder.regions, &choices, at), cost }
+    let is_cleared = known.is_some_and(|known| known.origins.is_empty() && !known.has_gap);
+    let advise = |mut sample: Sample| {
+        sample.locate(&folder.regions);
+        folder.policies.advise(&sample, &folder.regions, &choices, at)
+    };
+    let samples = plan.samples(known);
+    let mut advice: Vec<Advice> = samples.iter().cloned().map(advise).collect();
+    for advice in advice.iter_mut().filter(|_| is_cleared) {
+        // Free of all origins, where it comes from is no question.
+        advice.drop_questions("origin_region");
+    }
+    let gravest = advice.into_iter().reduce(|gravest, other| if other.decision > gravest.decision { other } else { gravest });
+    let mut advice = gravest.unwrap_or_else(|| advise(plan.sample.clone()));
+    if samples.len() > 1 {
+        advice.alternatives.retain_mut(|alternative| {
+            let is_for_all = |value: &String| {
+                samples.iter().all(|sample| decision_with(sample, alternative.field, value, folder, at) <= alternative.decision)
+            };
+            alternative.values.retain(is_for_all);
+            !alternative.values.is_empty()
+        });
+    }
+    Answer { advice, cost }
+}
+
+fn decision_with(sample: &Sample, field: &str, value: &str, folder: &PolicyFolder, at: Timestamp) -> Decision {
+    let mut sample = sample.clone();
+    // A field of the plan that was looked for alternatives to.
+    let _ = sample.set(field, Given::Text(value.to_string()));
+    sample.relocate(&folder.regions);
+    folder.policies.decide(&sample, at)
 }
 
 /// `None`: no tokens are planned, or there is no price for them.
@@ -105,7 +169,7 @@ impl Answer {
         let reason = |reason: &Reason| {
             json!({
                 "policy": *reason.policy, "owner": *reason.owner, "severity": reason.severity.as_str(), "decision": reason.decision.as_str(),
-                "message": reason.message, "remedy": reason.remedy, "missing": reason.missing,
+                "message": reason.message, "remedy": reason.remedy, "is_unknown": reason.is_unknown, "missing": reason.missing,
                 "exempt_until": reason.exempt.as_ref().map(|(until, _)| until.to_string()),
                 "exempted_by": reason.exempt.as_ref().map(|(_, by)| by.to_string()),
             })
@@ -131,7 +195,7 @@ mod tests {
     fn ask(plan_of: Value) -> Value {
         let folder = config::policies::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies")).unwrap();
         let loaded = config::load_text("", "", Path::new(""), std::iter::empty()).unwrap();
-        answer(plan(&plan_of).unwrap(), &folder, &loaded.intake.prices, Timestamp::parse("2026-11-25T00:00:00Z").unwrap()).json()
+        answer(plan(&plan_of).unwrap(), &folder, &loaded.intake.prices, None, Timestamp::parse("2026-11-25T00:00:00Z").unwrap()).json()
     }
 
     #[test]

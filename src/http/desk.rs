@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::compliance;
+use super::flow::{Answer, Asked, Lineages, MapFormat};
 use crate::config::Loaded;
 use crate::config::policies::PolicyFolder;
 use crate::intake::rules::PriceBook;
@@ -24,6 +25,7 @@ pub struct Desk {
     /// Nobody where it does not listen on loopback.
     tokens: Vec<(String, SecretString)>,
     is_loopback: bool,
+    lineages: Option<Lineages>,
 }
 
 impl Rules {
@@ -33,15 +35,17 @@ impl Rules {
 }
 
 impl Desk {
-    pub fn new(loaded: &Loaded) -> Desk {
+    /// `lineages`: `None` where nothing is known of where models' data comes from.
+    pub fn new(loaded: &Loaded, lineages: Option<Lineages>) -> Desk {
         let http = &loaded.settings.http;
-        Desk { rules: ArcSwap::from_pointee(Rules::of(loaded)), tokens: http.tokens.clone(), is_loopback: http.listen.ip().is_loopback() }
+        let (tokens, is_loopback) = (http.tokens.clone(), http.listen.ip().is_loopback());
+        Desk { rules: ArcSwap::from_pointee(Rules::of(loaded)), tokens, is_loopback, lineages }
     }
 
     /// Where nobody is answered: the demo's.
     pub fn closed() -> Desk {
         let rules = Rules { policies: None, prices: PriceBook::default() };
-        Desk { rules: ArcSwap::from_pointee(rules), tokens: Vec::new(), is_loopback: true }
+        Desk { rules: ArcSwap::from_pointee(rules), tokens: Vec::new(), is_loopback: true, lineages: None }
     }
 
     /// After a reload.
@@ -51,17 +55,8 @@ impl Desk {
 
     /// HTTP status and body. `authorization`: the header.
     pub fn answer(&self, authorization: &str, body: &[u8], now: Timestamp) -> (u16, Value) {
-        let problem = |status: u16, what: &str| (status, json!({ "error": what }));
-        if !self.is_loopback {
-            return problem(403, "the compliance check is served on loopback only: http.listen is another address");
-        }
-        let Some(token) = authorization.strip_prefix("Bearer ") else {
-            return problem(401, "send a token of http.tokens_file: Authorization: Bearer ...");
-        };
-        // All of them, so that the time says nothing about which one was near.
-        let is_known = self.tokens.iter().fold(false, |known, (_, own)| known | is_same(own.expose_secret(), token.trim()));
-        if !is_known {
-            return problem(401, "no such token in http.tokens_file");
+        if let Some(refused) = self.refused(authorization) {
+            return refused;
         }
         let rules = self.rules.load();
         let Some(folder) = &rules.policies else { return problem(503, "there are no policies: policies.dir is not set") };
@@ -69,11 +64,54 @@ impl Desk {
             Ok(json) => json,
             Err(error) => return problem(400, &format!("the plan is no JSON: {error}")),
         };
-        match compliance::plan(&json) {
-            Ok(plan) => (200, compliance::answer(plan, folder, &rules.prices, now).json()),
-            Err(what) => problem(400, &what),
+        let plan = match compliance::plan(&json) {
+            Ok(plan) => plan,
+            Err(what) => return problem(400, &what),
+        };
+        let known = self.lineages.as_ref().zip(plan.model()).map(|(lineages, (model, version))| (lineages.known)(model, version, now));
+        match known.transpose() {
+            Ok(facts) => (200, compliance::answer(plan, folder, &rules.prices, facts.flatten().as_ref(), now).json()),
+            Err(error) => problem(503, &format!("what lineage knows of the model cannot be read: {error:#}")),
         }
     }
+
+    /// The map of what runs.
+    pub fn data_flow(&self, authorization: &str, asked: &Asked, now: Timestamp) -> Answer {
+        if let Some((status, refused)) = self.refused(authorization) {
+            return Answer::Json(status, refused);
+        }
+        let rules = self.rules.load();
+        let lineages = self.lineages.as_ref().map(|lineages| (lineages.map)(rules.policies.as_deref(), asked.team.as_deref(), now));
+        match lineages {
+            Some(Ok(drawn)) if asked.format == MapFormat::Svg => Answer::Svg(drawn.svg),
+            Some(Ok(drawn)) => Answer::Json(200, drawn.json),
+            Some(Err(error)) => {
+                let (status, json) = problem(503, &format!("what lineage knows cannot be read: {error:#}"));
+                Answer::Json(status, json)
+            }
+            None => {
+                let (status, json) = problem(404, "no lineage is kept here");
+                Answer::Json(status, json)
+            }
+        }
+    }
+
+    /// What somebody is told who may not ask.
+    fn refused(&self, authorization: &str) -> Option<(u16, Value)> {
+        if !self.is_loopback {
+            return Some(problem(403, "this is served on loopback only: http.listen is another address"));
+        }
+        let Some(token) = authorization.strip_prefix("Bearer ") else {
+            return Some(problem(401, "send a token of http.tokens_file: Authorization: Bearer ..."));
+        };
+        // All of them, so that the time says nothing about which one was near.
+        let is_known = self.tokens.iter().fold(false, |known, (_, own)| known | is_same(own.expose_secret(), token.trim()));
+        if is_known { None } else { Some(problem(401, "no such token in http.tokens_file")) }
+    }
+}
+
+fn problem(status: u16, what: &str) -> (u16, Value) {
+    (status, json!({ "error": what }))
 }
 
 /// Takes as long for a wrong token as for a right one of its length.
@@ -98,7 +136,7 @@ mod tests {
         let dir = if policies.is_empty() { String::new() } else { format!("[policies]\ndir = '{root}/{policies}'\n") };
         let text = format!("version = 1\n{dir}[http]\nlisten = '{listen}'\ntokens_file = 'tokens'\n");
         let loaded = config::load_text("t.toml", &text, folder.path(), std::iter::empty());
-        Desk::new(&loaded.unwrap_or_else(|problems| panic!("{problems:?}")))
+        Desk::new(&loaded.unwrap_or_else(|problems| panic!("{problems:?}")), None)
     }
 
     #[test]

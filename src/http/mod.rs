@@ -3,13 +3,14 @@
 
 pub mod compliance;
 mod desk;
+pub mod flow;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -25,6 +26,7 @@ const INDEX: &str = "Tollgate
 /health/ready              has every role joined its group and restored its state
 /metrics                   OpenMetrics
 /v1/compliance/check       POST a plan: would it be allowed? With a token of http.tokens_file
+/v1/data-flow              which data feeds which model, where it answers, what breaks a rule; ?team=, ?format=svg. With a token
 /answer/...                people answer alerts here, by the links in mails and cards
 /v1/openapi.json           what the plan and the answer look like
 ";
@@ -58,6 +60,7 @@ pub async fn serve(
         .route("/health/ready", get(ready))
         .route("/metrics", get(page))
         .route("/v1/compliance/check", post(check))
+        .route("/v1/data-flow", get(data_flow))
         .route("/v1/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], OPENAPI) }))
         .layer(DefaultBodyLimit::max(LARGEST_PLAN))
         .with_state(Pages { health, metrics, now, desk })
@@ -82,10 +85,30 @@ fn report(report: &Report) -> Response {
 }
 
 async fn check(State(pages): State<Pages>, headers: HeaderMap, body: Bytes) -> Response {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (status, answer) = pages.desk.answer(bearer, &body, (pages.now)());
+    let bearer = bearer(&headers);
+    // It may have to read what lineage knows.
+    let answered = tokio::task::spawn_blocking(move || pages.desk.answer(&bearer, &body, (pages.now)())).await;
+    let (status, answer) = answered.unwrap_or_else(|_| (500, serde_json::json!({"error": "the check failed: see the log"})));
+    json_of(status, &answer)
+}
+
+async fn data_flow(State(pages): State<Pages>, Query(asked): Query<flow::Asked>, headers: HeaderMap) -> Response {
+    let bearer = bearer(&headers);
+    let answered = tokio::task::spawn_blocking(move || pages.desk.data_flow(&bearer, &asked, (pages.now)())).await;
+    match answered {
+        Ok(flow::Answer::Svg(svg)) => ([(header::CONTENT_TYPE, "image/svg+xml")], svg).into_response(),
+        Ok(flow::Answer::Json(status, json)) => json_of(status, &json),
+        Err(_) => json_of(500, &serde_json::json!({"error": "the map could not be made: see the log"})),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> String {
+    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_string()
+}
+
+fn json_of(status: u16, json: &serde_json::Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{answer:#}\n")).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{json:#}\n")).into_response()
 }
 
 async fn page(State(pages): State<Pages>) -> Response {

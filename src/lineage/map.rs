@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::graph::{NodeId, What};
 use super::{Lineage, Place};
 use crate::model::Text;
+use crate::model::approval::About;
 use crate::model::lineage::ModelName;
+use crate::model::time::Timestamp;
 
 /// A model's data from one origin (`None`: nobody knows where from) and a region in which it answers or is deployed.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +22,12 @@ pub struct Crossing<'a> {
     pub environment: Option<&'a Text>,
     pub resource_id: Option<&'a Text>,
     pub team: &'a Text,
+    /// One that is known and holds, or that the deployment names and nobody has sent.
     pub approval: Option<&'a Text>,
+    /// What it rests on.
+    pub basis: Option<&'a Text>,
+    /// As the field `lineage` of policies says it.
+    pub lineage: &'static str,
 }
 
 /// A policy that a way breaks, or cannot be judged by.
@@ -88,8 +95,8 @@ pub struct DataFlow {
 impl Lineage {
     /// All of it, or what concerns a team: models that it deployed or pays for or whose jobs it owns, and what leads to these.
     ///
-    /// `judge` names the policies that a crossing breaks. Call [`Lineage::take_facts`] first: what came since is not in it.
-    pub fn map(&self, team: Option<&str>, judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>) -> DataFlow {
+    /// `judge` names the policies that a crossing breaks, `now` is when. Call [`Lineage::take_facts`] first: what came since is not in it.
+    pub fn map(&self, team: Option<&str>, now: Timestamp, judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>) -> DataFlow {
         let mut map = DataFlow::default();
         let mut places: BTreeMap<NodeId, usize> = BTreeMap::new();
         for id in self.shown(team) {
@@ -120,7 +127,7 @@ impl Lineage {
                 map.edges.push(MapEdge { from: *from, to: *to, state, teams: BTreeSet::new(), broken: BTreeSet::new(), way: Vec::new() });
             }
         }
-        self.add_regions(&mut map, &places, team, judge);
+        self.add_regions(&mut map, &places, (team, now), judge);
         map
     }
 
@@ -163,7 +170,7 @@ impl Lineage {
         &self,
         map: &mut DataFlow,
         places: &BTreeMap<NodeId, usize>,
-        team: Option<&str>,
+        (team, now): (Option<&str>, Timestamp),
         judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>,
     ) {
         let mut regions: BTreeMap<Option<Text>, usize> = BTreeMap::new();
@@ -173,7 +180,18 @@ impl Lineage {
             let Place { model, region, environment, resource_id, team } = place;
             let (environment, resource_id) = (environment.as_ref(), resource_id.as_ref());
             let (provider, approval) = (deployment.provider.as_ref(), deployment.approval.as_ref());
-            Crossing { model, origin: None, region: region.as_ref(), provider, environment, resource_id, team, approval }
+            Crossing {
+                model,
+                origin: None,
+                region: region.as_ref(),
+                provider,
+                environment,
+                resource_id,
+                team,
+                approval,
+                basis: None,
+                lineage: "",
+            }
         });
         let names: BTreeMap<&Text, ModelName> =
             self.answers.keys().map(|(model, _)| (model, ModelName { model: model.clone(), version: None })).collect();
@@ -188,6 +206,8 @@ impl Lineage {
                 resource_id: None,
                 team,
                 approval: None,
+                basis: None,
+                lineage: "",
             })
         });
         for crossing in deployed.chain(answered).filter(|crossing| is_shown(crossing.team)) {
@@ -215,16 +235,42 @@ impl Lineage {
                 way: Vec::new(),
             });
             edge.teams.insert(crossing.team.to_string());
-            self.judge_edge(edge, id, crossing, judge);
+            self.judge_edge(edge, id, self.reviewed(crossing, now), judge);
         }
         map.edges.extend(edges.into_values());
     }
 
+    /// With the approval that covers it, if there is one.
+    fn reviewed<'a>(&'a self, crossing: Crossing<'a>, now: Timestamp) -> Crossing<'a> {
+        let Some(own) = self.approvals.get(crossing.team) else { return crossing };
+        let about = About {
+            model: Some(&crossing.model.model),
+            version: crossing.model.version.as_deref(),
+            region: crossing.region.map(AsRef::as_ref),
+            dataset: None,
+        };
+        let named = crossing.approval.map(|id| own.named(id));
+        let found = match named {
+            Some(None) => return crossing,
+            Some(Some(named)) if named.holds_at(now) => Some(named),
+            _ => own.find(&about, now),
+        };
+        Crossing { approval: found.map(|found| &found.id), basis: found.and_then(|found| found.basis.as_ref()), ..crossing }
+    }
+
     fn judge_edge(&self, edge: &mut MapEdge, id: NodeId, crossing: Crossing<'_>, judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>) {
         let Some(facts) = self.facts(id) else { return };
-        let unknown = facts.has_gap.then_some(None);
+        // Nobody waits here: what is not known is unknown.
+        let lineage = match (facts.has_gap, facts.origins.is_empty()) {
+            (true, _) => "unknown",
+            (false, true) => "cleared",
+            (false, false) => "known",
+        };
+        let unknown = (facts.has_gap || facts.origins.is_empty()).then_some(None);
         for origin in facts.origins.iter().map(Some).chain(unknown) {
-            let broken = judge(&Crossing { origin, ..crossing });
+            let mut broken = judge(&Crossing { origin, lineage, ..crossing });
+            // Free of all origins it is no matter of where it comes from.
+            broken.retain(|broken| broken.is_certain || lineage != "cleared");
             let is_worse = broken.iter().any(|broken| broken.is_certain) && edge.state != EdgeState::Breaks;
             if is_worse || (edge.way.is_empty() && !broken.is_empty()) {
                 let way = self.graph.way(id, origin.map(AsRef::as_ref));

@@ -25,6 +25,7 @@ use self::runs::{Runs, Touched};
 use self::state::Key;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
+use crate::model::approval::{self, Approvals};
 use crate::model::hash::hash128;
 use crate::model::lineage::{Job, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
 use crate::model::time::Timestamp;
@@ -38,6 +39,8 @@ pub struct Lineage {
     owners: BTreeMap<Text, Text>,
     registered: BTreeSet<ModelName>,
     deployments: BTreeMap<Place, Deployment>,
+    /// By team.
+    approvals: BTreeMap<Text, Approvals>,
     /// By model and region: usage was seen.
     answers: BTreeMap<(Text, Text), Answers>,
     /// What was last told of each model.
@@ -118,8 +121,11 @@ impl Lineage {
         }
     }
 
-    /// Takes an event of the topic `activity-events`; those that say nothing of models change nothing.
+    /// Takes an event of the topic `activity-events`; those that say nothing of models and approvals change nothing.
     pub fn take_activity(&mut self, event: &ActivityEvent) {
+        if approval::concerns(event) && self.approvals.entry(event.team.clone()).or_default().take(event, event.event_time) {
+            self.changed.insert(Key::Approvals(event.team.clone()));
+        }
         let Some(model) = event.model.clone() else { return };
         let name = ModelName { model, version: event.model_version.clone() };
         match event.action.as_deref() {
@@ -179,6 +185,13 @@ impl Lineage {
         facts
     }
 
+    /// What is known of a model's data; of the version if it is named and known, else of the model.
+    pub fn known(&self, model: &str, version: Option<&str>) -> Option<ModelFacts> {
+        let name = |version: Option<&str>| What::Model(ModelName { model: model.into(), version: version.map(Text::from) });
+        let id = version.and_then(|version| self.graph.find(&name(Some(version)))).or_else(|| self.graph.find(&name(None)))?;
+        self.facts(id)
+    }
+
     fn facts(&self, id: NodeId) -> Option<ModelFacts> {
         let node = self.graph.node(id)?;
         let What::Model(model) = &node.what else { return None };
@@ -222,7 +235,8 @@ impl Lineage {
 
 /// Whether somebody did something that the graph has to know of.
 pub fn concerns(event: &ActivityEvent) -> bool {
-    event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment"))
+    approval::concerns(event)
+        || (event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment")))
 }
 
 impl Place {

@@ -1,7 +1,7 @@
 //! How the graph stands in its changelog: one key for the position, and one for each thing that was told. A value begins with a version.
 //! What follows from them (known origins, flows between nodes) is computed again on restore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use super::graph::{NodeId, What};
 use super::runs::Touched;
 use super::{Deployment, Lineage, Place};
 use crate::model::Text;
+use crate::model::approval::Approvals;
 use crate::model::effect::StateChange;
 use crate::model::hash::hash128;
 use crate::model::lineage::ModelName;
@@ -28,6 +29,8 @@ pub(super) enum Key {
     Owner(Text),
     Deployment(Place),
     Told(ModelName),
+    /// Of a team.
+    Approvals(Text),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +54,7 @@ enum Stored {
     Owner { job: Text, owner: Text },
     Deployment(Place, Deployment),
     Told { model: ModelName, origins: Vec<Text>, has_gap: bool },
+    Approvals(Text, Approvals),
 }
 
 impl Lineage {
@@ -108,6 +112,7 @@ impl Lineage {
             }
             Key::Owner(job) => Some(Stored::Owner { job: job.clone(), owner: self.owners.get(job)?.clone() }),
             Key::Deployment(place) => Some(Stored::Deployment(place.clone(), self.deployments.get(place)?.clone())),
+            Key::Approvals(team) => Some(Stored::Approvals(team.clone(), self.approvals.get(team)?.clone())),
             Key::Told(model) => {
                 let (origins, has_gap) = self.told.get(model)?.clone();
                 Some(Stored::Told { model: model.clone(), origins, has_gap })
@@ -125,6 +130,7 @@ impl Lineage {
             Key::Owner(job) => (b'o', hash128(&[job.as_bytes()])),
             Key::Deployment(place) => (b'e', place.hash()),
             Key::Told(name) => (b't', of_model(name)),
+            Key::Approvals(team) => (b'a', hash128(&[team.as_bytes()])),
         };
         [&[kind], &hash.to_be_bytes()[..]].concat()
     }
@@ -140,13 +146,21 @@ impl Lineage {
         hash128(&[self.name(id).as_bytes(), names(inputs).as_bytes(), names(outputs).as_bytes()])
     }
 
-    /// Takes one key of the changelog back in, in any order; the position, if it was that.
+    /// Takes everything back in that the changelog holds: the newest value of each key that was not deleted. The position.
     ///
     /// # Errors
     /// Bytes of another program or version.
-    pub fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<Option<i64>, StateError> {
-        let Some(value) = value else { return Ok(None) };
-        if !matches!(key.first(), Some(b'p' | b'd' | b'm' | b'r' | b'f' | b'o' | b'e' | b't')) {
+    pub fn restore_all(&mut self, live: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Option<i64>, StateError> {
+        let mut position = None;
+        for (key, value) in live {
+            position = self.restore(&key, &value)?.or(position);
+        }
+        Ok(position)
+    }
+
+    /// Takes one key back in, in any order; the position, if it was that.
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<Option<i64>, StateError> {
+        if !matches!(key.first(), Some(b'p' | b'd' | b'm' | b'r' | b'f' | b'o' | b'e' | b't' | b'a')) {
             return Err(StateError::UnknownKey);
         }
         match read(value)? {
@@ -188,6 +202,9 @@ impl Lineage {
                 self.graph.model(&place.model);
                 self.deployments.insert(place, deployment);
             }
+            Stored::Approvals(team, approvals) => {
+                self.approvals.insert(team, approvals);
+            }
             Stored::Told { model, origins, has_gap } => {
                 self.told.insert(model, (origins, has_gap));
             }
@@ -197,7 +214,7 @@ impl Lineage {
 
     /// Everything that a restore must give back, in an order of its own: for tests.
     #[cfg(test)]
-    pub(super) fn image(&mut self) -> std::collections::BTreeMap<String, String> {
+    pub(super) fn image(&mut self) -> BTreeMap<String, String> {
         self.take_facts();
         let nodes = self.graph.nodes.iter().enumerate().filter(|(_, node)| match node.what {
             // Without flows and statements it is as good as never named; a restore does not name it.
@@ -209,7 +226,7 @@ impl Lineage {
             names.sort();
             names
         };
-        let mut image: std::collections::BTreeMap<String, String> = nodes
+        let mut image: BTreeMap<String, String> = nodes
             .map(|(id, node)| {
                 let has_gap = self.graph.has_gap(NodeId::try_from(id).unwrap());
                 let origins = self.graph.sets.names(node.known.origins);
@@ -217,7 +234,10 @@ impl Lineage {
                 (format!("{:?} {:?} {:?}", node.what, names(&node.ins), names(&node.outs)), known)
             })
             .collect();
-        image.insert("rest".to_string(), format!("{:?} {:?} {:?} {:?}", self.owners, self.registered, self.deployments, self.told));
+        image.insert(
+            "rest".to_string(),
+            format!("{:?} {:?} {:?} {:?} {:?}", self.owners, self.registered, self.deployments, self.approvals, self.told),
+        );
         image.insert("runs".to_string(), self.runs.image(&|id| self.name(id)));
         image
     }

@@ -246,19 +246,33 @@ fn a_map_says_which_ways_break_a_rule_and_by_what_way() {
         let broken = map::Broken { policy: "residency".to_string(), message: "no".to_string(), is_certain: true };
         if is_wrong { vec![broken] } else { vec![] }
     };
-    let map = lineage.map(None, &judge);
+    let map = lineage.map(None, Timestamp(0), &judge);
     let broken: Vec<_> = map.edges.iter().filter(|edge| edge.state == map::EdgeState::Breaks).collect();
     assert_eq!(broken.len(), 1);
     assert_eq!(map.nodes[broken[0].to].name, "ap-southeast-1");
     assert_eq!(broken[0].way, ["lake/eu", "jobs/train", "lake/m", "scorer 1"]);
     assert!(broken[0].teams.contains("risk"));
+    // Somebody has reviewed it, for a time.
+    let reviewed = |crossing: &map::Crossing<'_>| if crossing.approval.is_none() { judge(crossing) } else { vec![] };
+    lineage.take_activity(&ActivityEvent {
+        action: Some(text("approval")),
+        approval: Some(text("RV-1")),
+        model: Some(text("scorer")),
+        region: Some(text("ap-southeast-1")),
+        team: text("risk"),
+        expires_at: Some(Timestamp(10)),
+        ..ActivityEvent::default()
+    });
+    let broken_at =
+        |now| lineage.map(None, Timestamp(now), &reviewed).edges.iter().filter(|edge| edge.state == map::EdgeState::Breaks).count();
+    assert_eq!((broken_at(9), broken_at(10)), (0, 1));
     let svg = svg(&map, "a <map> & more");
     assert!(svg.contains("a &lt;map&gt; &amp; more") && svg.contains("#c53030") && svg.ends_with("</svg>\n"));
     // What another team does is not its matter; an owner of jobs sees what they write.
-    assert!(lineage.map(Some("nobody"), &judge).nodes.is_empty());
-    assert_eq!(lineage.map(Some("risk"), &judge).nodes.len(), map.nodes.len());
+    assert!(lineage.map(Some("nobody"), Timestamp(0), &judge).nodes.is_empty());
+    assert_eq!(lineage.map(Some("risk"), Timestamp(0), &judge).nodes.len(), map.nodes.len());
     assert!(!map.nodes.iter().any(|node| node.name == "scorer"), "versions say it all");
-    assert!(lineage.map(Some("owners"), &judge).nodes.iter().any(|node| node.name == "lake/m"));
+    assert!(lineage.map(Some("owners"), Timestamp(0), &judge).nodes.iter().any(|node| node.name == "lake/m"));
 }
 
 /// A change to a small graph.
@@ -355,10 +369,7 @@ proptest! {
             if at == crash {
                 let mut restored = Lineage::default();
                 restored.follow(&running.graph.rules());
-                let mut position = None;
-                for (key, value) in kept.iter().rev() {
-                    position = restored.restore(key, Some(value)).unwrap().or(position);
-                }
+                let position = restored.restore_all(kept.clone()).unwrap();
                 prop_assert_eq!(position, Some(at as i64 + 1));
                 prop_assert!(restored.take_facts().is_empty(), "nothing is told twice");
                 prop_assert_eq!(restored.image(), running.image());
@@ -375,12 +386,10 @@ fn rules_that_changed_while_it_was_down_are_told_after_the_restart() {
     assert_eq!(changelog(&mut lineage, &mut kept, 1).len(), 2);
     let mut restored = Lineage::default();
     restored.follow(&LineageRules { origins: vec![OriginRule { dataset: text("lake/x"), regions: vec![text("DE")] }], steps: vec![] });
-    for (key, value) in &kept {
-        restored.restore(key, Some(value)).unwrap();
-    }
+    restored.restore_all(kept).unwrap();
     let told: Vec<_> = restored.take_facts().into_iter().map(|facts| (facts.model.to_string(), facts.has_gap)).collect();
     assert_eq!(told, [("scorer 1".to_string(), false), ("scorer".to_string(), false)]);
     for (key, value) in [(&b"?"[..], &[1][..]), (b"p", b""), (b"p", &[9, 0]), (b"p", &[1, 99])] {
-        assert!(restored.restore(key, Some(value)).is_err(), "{key:?}");
+        assert!(restored.restore_all(BTreeMap::from([(key.to_vec(), value.to_vec())])).is_err(), "{key:?}");
     }
 }

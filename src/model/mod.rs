@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod alert;
+pub mod approval;
 pub mod billing;
 pub mod effect;
 pub mod feedback;

@@ -55,7 +55,23 @@ pub struct Advice {
 /// Named for each field; more would be a list to search through.
 const MOST_VALUES: usize = 5;
 
+impl Advice {
+    /// Takes back what could not be said for want of a field of which it is known that it does not matter.
+    pub fn drop_questions(&mut self, field: &str) {
+        self.reasons.retain(|reason| !(reason.is_unknown && reason.missing.contains(&field)));
+        self.decision = worst(&self.reasons);
+        if self.decision == Decision::Allow {
+            self.alternatives.clear();
+        }
+    }
+}
+
 impl Policies {
+    /// The decision alone.
+    pub fn decide(&self, plan: &Sample, at: Timestamp) -> Decision {
+        worst(&self.reasons(plan, at))
+    }
+
     /// `choices`: values of a field among which alternatives are looked for, besides regions.
     pub fn advise(&self, plan: &Sample, regions: &Regions, choices: &[(&'static str, Vec<String>)], at: Timestamp) -> Advice {
         let reasons = self.reasons(plan, at);

@@ -14,14 +14,12 @@ use super::rules::{Mode, Policies, Policy, shown};
 use super::sample::{Given, Sample};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
+use crate::model::approval::BASIS_TAG;
 use crate::model::hash::hash128;
 use crate::model::leaf::Leaf;
 use crate::model::partial::Said;
 use crate::model::resource::ResourceSample;
 use crate::model::time::Timestamp;
-
-/// The tag of an activity event that says what its approval rests on: `scc`, `bcr`, `assessment`, ...
-pub const BASIS_TAG: &str = "basis";
 
 /// Of a value in a violation; what is longer is cut.
 const LONGEST_VALUE: usize = 200;

@@ -43,7 +43,8 @@ pub struct Kept {
 pub struct Loading {
     opening: Opening,
     lineage: Lineage,
-    position: Option<i64>,
+    /// What the changelog holds at its end: a key that was deleted must not have been there at all.
+    live: BTreeMap<Vec<u8>, Vec<u8>>,
     is_read: bool,
 }
 
@@ -129,7 +130,7 @@ impl Role for Genealogist<'_> {
     fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
         let mut lineage = Lineage::default();
         lineage.follow(&self.rules);
-        Ok(Loading { opening, lineage, position: None, is_read: false })
+        Ok(Loading { opening, lineage, live: BTreeMap::new(), is_read: false })
     }
 
     fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
@@ -141,14 +142,18 @@ impl Role for Genealogist<'_> {
     }
 
     fn load(&mut self, loading: &mut Loading, record: &Record<'_>) -> Result<()> {
-        let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
-        let position = loading.lineage.restore(record.key.unwrap_or_default(), record.value).with_context(place)?;
-        loading.position = position.or(loading.position);
+        let key = record.key.unwrap_or_default().to_vec();
+        match record.value {
+            Some(value) => loading.live.insert(key, value.to_vec()),
+            None => loading.live.remove(&key),
+        };
         Ok(())
     }
 
-    fn finish_loading(&mut self, loading: Loading) -> Result<Kept> {
-        let position = self.agree(&loading.opening, loading.position)?;
+    fn finish_loading(&mut self, mut loading: Loading) -> Result<Kept> {
+        let position =
+            loading.lineage.restore_all(loading.live).with_context(|| format!("topic {}", self.setup.topics.lineage_changelog))?;
+        let position = self.agree(&loading.opening, position)?;
         // Rules may have changed since: what follows from the graph is worked out, and told where it is news.
         self.since = Some(Duration::ZERO);
         Ok(Kept { lineage: loading.lineage, position, is_touched: true })

@@ -31,7 +31,7 @@ fn answers_have_what_is_described() {
     let folder = tollgate::config::policies::load(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies")).unwrap();
     let loaded = tollgate::config::load_text("", "", std::path::Path::new(""), std::iter::empty()).unwrap();
     let plan = compliance::plan(&json!({"team": "x", "provider": "nobody", "environment": "dev"})).unwrap();
-    let answer = compliance::answer(plan, &folder, &loaded.intake.prices, tollgate::model::time::Timestamp(0)).json();
+    let answer = compliance::answer(plan, &folder, &loaded.intake.prices, None, tollgate::model::time::Timestamp(0)).json();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let schemas = &openapi["components"]["schemas"];
     assert_eq!(keys(&answer), properties(&schemas["Answer"]));

@@ -11,10 +11,11 @@ use tollgate::model::partial::ShardEvent;
 use tollgate::model::wire::decode_shard_record;
 
 use super::chaos::observer::reader;
-use super::parts::{Guarded, consume, produce, wait_for};
+use super::parts::{Guarded, consume, produce, temp_folder, wait_for};
 use super::path::{Deployment, now_ms, usage};
 
 const LIMIT: Duration = Duration::from_secs(60);
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// As `Deployment` sets it.
 const SHARDS: usize = 4;
 
@@ -51,8 +52,11 @@ fn violated(deployment: &Deployment, team: &str) -> BTreeMap<String, Value> {
 #[test]
 fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies");
+    let folder = temp_folder("data-flow-tokens");
+    std::fs::write(folder.join("tokens"), format!("ci {TOKEN}\n")).unwrap();
     let config = format!(
-        "[intake]\ndead_letter_ratio = 1.0\n[policies]\ndir = '{}'\n[lineage]\ngrace = '0s'\n[[lineage.origin]]\ndataset = 's3://health/*'\nregions = ['DE']\n",
+        "tokens_file = '{}/tokens'\n[intake]\ndead_letter_ratio = 1.0\n[policies]\ndir = '{}'\n[lineage]\ngrace = '0s'\n[[lineage.origin]]\ndataset = 's3://health/*'\nregions = ['DE']\n",
+        folder.display(),
         policies.display()
     );
     let deployment = Deployment::without_mail("data", &config);
@@ -88,6 +92,7 @@ fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
     });
     assert_eq!((&gap["dimensions"]["model"], &gap["state"], &gap["action"]), (&json!("fraud"), &json!("open"), &json!("review")), "{gap}");
 
+    what_runs_is_shown_and_asked_for(&deployment);
     let _process = approvals_come_and_go(&deployment, process);
     // Its data does come from the EU, in another step of which nobody had told.
     let told = json!({"eventTime": "2026-03-03T10:00:00Z", "producer": "p", "dataset": {"namespace": "sftp://partner", "name": "payments.csv",
@@ -99,6 +104,44 @@ fn a_model_of_eu_data_that_answers_from_asia_is_a_violation() {
         deployment.produce_usage(&[answer(&format!("b{round}"), "fraud", "fraud")]);
         violated(&deployment, "fraud").remove("eu-trained-model-answers-from-asia")
     });
+}
+
+/// The map over HTTP and on the command line, and the answer to who asks before acting: by what lineage knows, told by nobody in the plan.
+fn what_runs_is_shown_and_asked_for(deployment: &Deployment) {
+    let ask = |line: &str, token: &str, body: &str| {
+        let length = body.len();
+        deployment.ask(&format!(
+            "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: \
+             {length}\r\n\r\n{body}"
+        ))
+    };
+    assert_eq!(ask("GET /v1/data-flow", "nobody's", "").0, 401);
+    assert_eq!(ask("GET /v1/data-flow?tema=x", TOKEN, "").0, 400);
+    let (status, body) = ask("GET /v1/data-flow?team=risk", TOKEN, "");
+    let map: Value = serde_json::from_str(&body).unwrap();
+    let name = |node: &Value| map["nodes"][usize::try_from(node.as_u64().unwrap()).unwrap()]["name"].as_str().unwrap().to_string();
+    let breaks = map["edges"].as_array().unwrap().iter().filter(|edge| edge["state"] == "breaks");
+    let breaks: Vec<(String, String)> = breaks.map(|edge| (name(&edge["from"]), name(&edge["to"]))).collect();
+    assert_eq!((status, breaks), (200, vec![("risk-scorer 3".to_string(), "ap-southeast-1".to_string())]), "{map:#}");
+    assert!(ask("GET /v1/data-flow?format=svg", TOKEN, "").1.contains("</svg>"));
+    assert!(deployment.command(&["data-flow", "--team", "nobody"]).contains("0 datasets, 0 jobs, 0 models"));
+
+    let check = |region: &str| {
+        let plan = json!({"kind": "deployment", "team": "risk", "model": "risk-scorer", "model_version": "3", "provider": "aws", "region": region,
+            "environment": "prod", "approval": null});
+        let (status, body) = ask("POST /v1/compliance/check", TOKEN, &plan.to_string());
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    let denied = check("ap-southeast-1");
+    let says = |answer: &Value| -> Vec<String> {
+        answer["reasons"].as_array().unwrap().iter().map(|reason| reason["policy"].as_str().unwrap().to_string()).collect()
+    };
+    assert!(denied["decision"] == "deny" && says(&denied).contains(&"eu-trained-model-in-asia".to_string()), "{denied:#}");
+    let offered = denied["alternatives"].as_array().unwrap().iter().find(|alternative| alternative["field"] == "region").unwrap();
+    let region = offered["values"][0].as_str().unwrap();
+    let there = check(region);
+    assert!(there["decision"] != "deny" && !says(&there).contains(&"eu-trained-model-in-asia".to_string()), "{there:#}");
 }
 
 /// Sends what somebody did.
@@ -172,6 +215,20 @@ fn origins_of_models_are_told_to_every_shard_once() {
     });
     produce(bootstrap, second);
     produce(bootstrap, &activity);
+    // A run that names what it reads only at its end has been another flow until then.
+    for (state, inputs) in [
+        ("RUNNING", json!([])),
+        ("COMPLETE", json!([{"namespace": "s3://us", "name": "logs", "facets": {"tollgate_origin": {"regions": ["US"]}}}])),
+    ] {
+        let event = json!({"eventType": state, "eventTime": "2026-03-03T10:00:00Z", "producer": "p", "run": {"runId": "0190b4a2-0000-7000-8000-00000000aaaa"},
+            "job": {"namespace": "airflow", "name": "late"}, "inputs": inputs, "outputs": [{"namespace": "s3://us", "name": "late",
+            "facets": {"tollgate_model": {"model": "late", "version": "1"}}}]});
+        produce(bootstrap, &[json!({"topic": topic, "key": "k", "value_json": event})]);
+        wait_for("the run", LIMIT, || {
+            read_on(&log, &mut told);
+            last(&told, "late 1").filter(|(_, has_gap)| *has_gap == (state == "RUNNING"))
+        });
+    }
     process.kill9();
     let mut process = deployment.start();
     let known = |origins: &[&str], has_gap: bool| Some((origins.iter().map(ToString::to_string).collect::<Vec<_>>(), has_gap));

@@ -21,8 +21,8 @@ pub use dead_letter::{cut_dead_letter, dead_letter_headers, dead_letter_size};
 pub use framed::{decode_ledger_record, decode_lineage_record, encode_ledger_record, encode_lineage_record};
 pub use output::{
     alert_from_avro, alert_from_json, alert_of_record, alert_to_avro, alert_to_json, from_avro, from_json, rollup_from_avro,
-    rollup_from_json, rollup_to_avro, rollup_to_json, to_avro, to_json, violation_from_avro, violation_from_json, violation_of_record,
-    violation_to_avro, violation_to_json,
+    rollup_from_json, rollup_of_record, rollup_to_avro, rollup_to_json, to_avro, to_json, violation_from_avro, violation_from_json,
+    violation_of_record, violation_to_avro, violation_to_json,
 };
 pub use redrive::{HeaderRef, Origin, REDRIVE_ATTEMPT, redrive_headers};
 pub use schema::{NamedSchema, SchemaName, schema, schemas};

@@ -106,6 +106,19 @@ pub fn alert_from_json(text: &[u8]) -> Result<Alert, WireError> {
     from_json(SchemaName::Alert, text)
 }
 
+/// A roll-up as it stands on its topic: as [`alert_of_record`].
+///
+/// # Errors
+/// Neither of both, or of a later version.
+pub fn rollup_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<SpendRollup, WireError> {
+    if content_type.is_some_and(|form| form == b"application/json") {
+        return rollup_from_json(value);
+    }
+    let framing = || WireError::Avro { schema: "spend_rollup", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
+    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
+    rollup_from_avro(payload, None)
+}
+
 /// An alert as it stands on its topic: by the header `content-type` JSON as it is, or Avro behind the five bytes of Confluent's framing.
 ///
 /// # Errors

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::approvals::Approval;
 use super::whole::{Seen, hits, seen, told_of};
 use super::{Key, Violations, life};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
+use crate::model::approval::Approval;
 use crate::model::effect::Effect;
 use crate::model::leaf::OTHER;
 use crate::model::partial::{Said, ShardEvent, ShardRecord};

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::approvals::{About, Approval};
 use super::{Violations, deployments, life};
 use crate::model::Text;
+use crate::model::approval::{About, Approval};
 use crate::model::effect::Effect;
 use crate::model::lineage::{ModelFacts, ModelName, origin_of};
 use crate::model::partial::Said;

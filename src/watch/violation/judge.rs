@@ -1,10 +1,10 @@
 //! What policies say of the usage in a record, and of violations of which nothing was heard for a day.
 
-use super::approvals::About;
 use super::facts::gravest;
 use super::life::{self, Hit};
 use super::whole::judge_event;
 use super::{Key, LeafVerdicts, deployments};
+use crate::model::approval::About;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::partial::{Partial, Said, ShardRecord};

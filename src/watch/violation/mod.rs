@@ -19,13 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::approvals::Approval;
 pub use self::facts::KnownData;
 pub(crate) use self::facts::take as take_facts;
 pub(crate) use self::judge::judge;
 pub use self::life::Tracked;
 pub use self::whole::KnownModel;
 use crate::model::Text;
+use crate::model::approval::Approvals;
 use crate::model::lineage::ModelName;
 use crate::model::money::Currency;
 use crate::model::partial::Said;
@@ -58,7 +58,7 @@ pub(crate) struct Violations {
     gaps: BTreeMap<ModelName, Timestamp>,
     gaps_changed: BTreeSet<ModelName>,
     /// By team.
-    approvals: BTreeMap<Text, Vec<Approval>>,
+    approvals: BTreeMap<Text, Approvals>,
     approvals_changed: BTreeSet<Text>,
     /// Changes with what is known of models. Not a part of the state: what it is compared with is a cache.
     models_revision: u64,

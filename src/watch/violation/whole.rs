@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
-use super::approvals::{About, Approval};
 use super::deployments::{self, Deployment};
 use super::facts::gravest;
 use super::life::{self, Hit};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
+use crate::model::approval::{About, Approval};
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
 use crate::model::money::{Currency, Nanos};

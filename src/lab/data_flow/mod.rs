@@ -1,18 +1,20 @@
 //! Lineage on files: events in, the map of which data feeds which model and where it answers, judged by the policies.
 
+pub mod live;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::backtest::read;
 use crate::config::Problem;
 use crate::config::policies::PolicyFolder;
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable, lineage};
+use crate::lab::backtest::read as events;
 use crate::lineage::map::{Broken, Crossing, DataFlow, EdgeState, Kind};
 use crate::lineage::rules::LineageRules;
 use crate::lineage::{Lineage, svg};
@@ -24,6 +26,7 @@ use crate::policy::fields::Subject;
 use crate::policy::{Decision, Given, Sample};
 
 /// What the files lead to.
+#[derive(Default)]
 pub struct Found {
     pub map: DataFlow,
     /// Models that are deployed or answer, and that no event knows where from.
@@ -57,13 +60,18 @@ struct Line<'a> {
 pub fn run(files: &[PathBuf], rules: &Rules<'_>, team: Option<&str>) -> Result<Found, Problem> {
     let mut reading = Reading::new(rules);
     for file in files {
-        read::lines(file, |line| reading.take(line))?;
+        events::lines(file, |line| reading.take(line))?;
     }
     reading.take_answers();
     let Reading { mut graph, read, other, rejected, .. } = reading;
     graph.take_facts();
-    let map = graph.map(team, &|crossing| rules.policies.map(|folder| judge(folder, crossing, rules.now)).unwrap_or_default());
-    Ok(Found { map, unregistered: graph.unregistered(), read, other, rejected })
+    Ok(Found { read, other, rejected, ..found(&graph, rules.policies, team, rules.now) })
+}
+
+/// The map of a graph; without policies nothing breaks a rule.
+fn found(graph: &Lineage, policies: Option<&PolicyFolder>, team: Option<&str>, now: Timestamp) -> Found {
+    let map = graph.map(team, now, &|crossing| policies.map(|folder| judge(folder, crossing, now)).unwrap_or_default());
+    Found { map, unregistered: graph.unregistered(), ..Found::default() }
 }
 
 struct Reading<'a> {
@@ -163,6 +171,8 @@ fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<B
         ("environment", crossing.environment.map(AsRef::as_ref)),
         ("resource_id", crossing.resource_id.map(AsRef::as_ref)),
         ("approval", crossing.approval.map(AsRef::as_ref)),
+        ("approval_basis", crossing.basis.map(AsRef::as_ref)),
+        ("lineage", Some(crossing.lineage)),
         ("origin_region", origin),
     ];
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
@@ -231,22 +241,25 @@ impl Found {
         for model in &self.unregistered {
             lines.push(format!("NOT REGISTERED  {model}: it is used, and no event says what it was made of"));
         }
-        let rejected: u64 = self.rejected.values().sum();
         let of = |kind: Kind| self.map.nodes.iter().filter(|node| node.kind == kind).count();
         lines.push(String::new());
         lines.push(format!(
-            "{} datasets, {} jobs, {} models; {} lines read, {rejected} rejected{}",
+            "{} datasets, {} jobs, {} models{}",
             of(Kind::Dataset),
             of(Kind::Job),
             of(Kind::Model),
-            self.read,
-            reasons(&self.rejected)
+            read(self.read, &self.rejected)
         ));
         lines.join("\n") + "\n"
     }
 }
 
-fn reasons(rejected: &BTreeMap<String, u64>) -> String {
+/// Of files alone.
+fn read(lines: u64, rejected: &BTreeMap<String, u64>) -> String {
+    if lines == 0 {
+        return String::new();
+    }
     let reasons: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!("; {lines} lines read, {} rejected{reasons}", rejected.values().sum::<u64>())
 }
