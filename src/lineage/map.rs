@@ -166,16 +166,8 @@ impl Lineage {
         self.answers.range(from..).take_while(move |((known, _), _)| *known == model).map(|((_, region), answers)| (region, answers))
     }
 
-    fn add_regions(
-        &self,
-        map: &mut DataFlow,
-        places: &BTreeMap<NodeId, usize>,
-        (team, now): (Option<&str>, Timestamp),
-        judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>,
-    ) {
-        let mut regions: BTreeMap<Option<Text>, usize> = BTreeMap::new();
-        let mut edges: BTreeMap<(usize, usize), MapEdge> = BTreeMap::new();
-        let is_shown = |other: &Text| team.is_none_or(|team| *team == **other);
+    /// Where models are deployed, and where they answer; `names` of those that answer.
+    fn crossings<'a>(&'a self, names: &'a BTreeMap<&Text, ModelName>) -> impl Iterator<Item = Crossing<'a>> {
         let deployed = self.deployments.iter().map(|(place, deployment)| {
             let Place { model, region, environment, resource_id, team } = place;
             let (environment, resource_id) = (environment.as_ref(), resource_id.as_ref());
@@ -193,8 +185,6 @@ impl Lineage {
                 lineage: "",
             }
         });
-        let names: BTreeMap<&Text, ModelName> =
-            self.answers.keys().map(|(model, _)| (model, ModelName { model: model.clone(), version: None })).collect();
         let answered = self.answers.iter().flat_map(|((model, region), answers)| {
             let provider = answers.provider.as_ref();
             answers.teams.iter().filter_map(|team| names.get(model).map(|name| (name, team))).map(move |(model, team)| Crossing {
@@ -210,7 +200,22 @@ impl Lineage {
                 lineage: "",
             })
         });
-        for crossing in deployed.chain(answered).filter(|crossing| is_shown(crossing.team)) {
+        deployed.chain(answered)
+    }
+
+    fn add_regions(
+        &self,
+        map: &mut DataFlow,
+        places: &BTreeMap<NodeId, usize>,
+        (team, now): (Option<&str>, Timestamp),
+        judge: &dyn Fn(&Crossing<'_>) -> Vec<Broken>,
+    ) {
+        let mut regions: BTreeMap<Option<Text>, usize> = BTreeMap::new();
+        let mut edges: BTreeMap<(usize, usize), MapEdge> = BTreeMap::new();
+        let is_shown = |other: &Text| team.is_none_or(|team| *team == **other);
+        let names: BTreeMap<&Text, ModelName> =
+            self.answers.keys().map(|(model, _)| (model, ModelName { model: model.clone(), version: None })).collect();
+        for crossing in self.crossings(&names).filter(|crossing| is_shown(crossing.team)) {
             let Some((id, from)) = self.graph.find(&What::Model(crossing.model.clone())).and_then(|id| Some((id, *places.get(&id)?)))
             else {
                 continue;

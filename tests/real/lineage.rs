@@ -193,6 +193,23 @@ fn inputs(deployment: &Deployment) -> (Vec<Value>, Vec<Value>) {
     (events, activity.map(|event| line("activity-events", &event["value"])).collect())
 }
 
+/// A run that names what it reads only at its end has been another flow until then.
+fn a_run_is_told_late(deployment: &Deployment, log: &BaseConsumer, told: &mut Told) {
+    for (state, inputs) in [
+        ("RUNNING", json!([])),
+        ("COMPLETE", json!([{"namespace": "s3://us", "name": "logs", "facets": {"tollgate_origin": {"regions": ["US"]}}}])),
+    ] {
+        let event = json!({"eventType": state, "eventTime": "2026-03-03T10:00:00Z", "producer": "p", "run": {"runId": "0190b4a2-0000-7000-8000-00000000aaaa"},
+            "job": {"namespace": "airflow", "name": "late"}, "inputs": inputs, "outputs": [{"namespace": "s3://us", "name": "late",
+            "facets": {"tollgate_model": {"model": "late", "version": "1"}}}]});
+        produce(deployment.broker.bootstrap(), &[json!({"topic": deployment.topic("lineage-events"), "key": "k", "value_json": event})]);
+        wait_for("the run", LIMIT, || {
+            read_on(log, told);
+            last(told, "late 1").filter(|(_, has_gap)| *has_gap == (state == "RUNNING"))
+        });
+    }
+}
+
 #[test]
 fn origins_of_models_are_told_to_every_shard_once() {
     let deployment = Deployment::without_mail("lineage", "[intake]\ndead_letter_ratio = 1.0");
@@ -215,20 +232,7 @@ fn origins_of_models_are_told_to_every_shard_once() {
     });
     produce(bootstrap, second);
     produce(bootstrap, &activity);
-    // A run that names what it reads only at its end has been another flow until then.
-    for (state, inputs) in [
-        ("RUNNING", json!([])),
-        ("COMPLETE", json!([{"namespace": "s3://us", "name": "logs", "facets": {"tollgate_origin": {"regions": ["US"]}}}])),
-    ] {
-        let event = json!({"eventType": state, "eventTime": "2026-03-03T10:00:00Z", "producer": "p", "run": {"runId": "0190b4a2-0000-7000-8000-00000000aaaa"},
-            "job": {"namespace": "airflow", "name": "late"}, "inputs": inputs, "outputs": [{"namespace": "s3://us", "name": "late",
-            "facets": {"tollgate_model": {"model": "late", "version": "1"}}}]});
-        produce(bootstrap, &[json!({"topic": topic, "key": "k", "value_json": event})]);
-        wait_for("the run", LIMIT, || {
-            read_on(&log, &mut told);
-            last(&told, "late 1").filter(|(_, has_gap)| *has_gap == (state == "RUNNING"))
-        });
-    }
+    a_run_is_told_late(&deployment, &log, &mut told);
     process.kill9();
     let mut process = deployment.start();
     let known = |origins: &[&str], has_gap: bool| Some((origins.iter().map(ToString::to_string).collect::<Vec<_>>(), has_gap));
@@ -237,11 +241,13 @@ fn origins_of_models_are_told_to_every_shard_once() {
         let all = ["churn 1", "fraud 1", "helper 0.1", "risk-scorer 3"];
         all.iter().all(|model| last(&told, model).is_some()).then_some(())
     });
+    read_on(&log, &mut told);
     let of_customers = ["FR", "US", "eu-central-1"];
     assert_eq!(last(&told, "risk-scorer 3"), known(&of_customers, false), "{told:?}");
     assert_eq!(last(&told, "fraud 1"), known(&[], true), "nobody says where the payments are from");
     assert_eq!(last(&told, "helper 0.1"), known(&[], true), "deployed, and nobody made it");
     assert_eq!(last(&told, "churn 1"), known(&["FR", "eu-central-1"], false));
+    assert_eq!(last(&told, "late 1"), known(&["US"], false), "what its run was taken for at first did not come back: {told:?}");
     assert!(!told.contains_key("risk-scorer 4"), "its run failed");
     wait_for("the bad one on dead-letter", LIMIT, || (!consume(bootstrap, &deployment.topic("dead-letter")).is_empty()).then_some(()));
     for (model, shards) in &told {

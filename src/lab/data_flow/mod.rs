@@ -172,7 +172,8 @@ fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<B
         ("resource_id", crossing.resource_id.map(AsRef::as_ref)),
         ("approval", crossing.approval.map(AsRef::as_ref)),
         ("approval_basis", crossing.basis.map(AsRef::as_ref)),
-        ("lineage", Some(crossing.lineage)),
+        // What nobody knows is a state of its own on the map.
+        ("lineage", Some(crossing.lineage).filter(|lineage| *lineage != "unknown")),
         ("origin_region", origin),
     ];
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
