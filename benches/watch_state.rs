@@ -58,6 +58,8 @@ fn rules() -> WatchRules {
         overrides: Vec::new(),
         teams: Vec::new(),
         policies: Default::default(),
+        data_origins: Vec::new(),
+        lineage_grace_ms: 0,
         matters: Default::default(),
     }
 }
