@@ -219,6 +219,8 @@ fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSetting
         base_url: base_url(settings),
         repeat_interval_ms: settings.deliver.repeat_interval_ms,
         per_minute: webhook.per_minute,
+        application: settings.kafka.application_id.clone(),
+        watchdog: Duration::from_millis(webhook.watchdog_ms.unsigned_abs()),
     }
 }
 
@@ -276,6 +278,8 @@ fn mail(mail: &settings::MailSettings) -> MailSettings {
         username: mail.username.clone(),
         password: mail.password.clone(),
         from: mail.from.clone(),
+        unsubscribe: mail.unsubscribe.clone(),
+        one_click: mail.one_click,
         timeout: Duration::from_millis(mail.timeout_ms.unsigned_abs()),
     }
 }

@@ -295,6 +295,8 @@ mod tests {
             password: None,
             ca_pem: None,
             from: "a@x".into(),
+            unsubscribe: Vec::new(),
+            one_click: false,
             timeout_ms: 1000,
             base_url: None,
             templates: std::collections::BTreeMap::new(),

@@ -168,6 +168,10 @@ pub struct MailSettings {
     /// PEM; trusted besides the platform's roots.
     pub ca_pem: Option<Vec<u8>>,
     pub from: String,
+    /// `mailto:` and `https:` addresses by which a receiver has himself taken off; `{address}` stands for his.
+    pub unsubscribe: Vec<String>,
+    /// A POST to the https address is enough.
+    pub one_click: bool,
     pub timeout_ms: i64,
     /// Without a slash at the end.
     pub base_url: Option<String>,
@@ -196,6 +200,8 @@ pub struct WebhookSettings {
     pub timeout_ms: i64,
     /// 0 = as many as there are.
     pub per_minute: u32,
+    /// How often an Alertmanager is told that we are alive; 0 = never.
+    pub watchdog_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

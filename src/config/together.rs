@@ -71,6 +71,22 @@ fn select(mut section: Section) -> SelectSettings {
     select
 }
 
+/// `mailto:` and `https:` addresses, fit for a header between angle brackets (RFC 2369).
+pub fn unsubscribe(section: &mut Section) -> Vec<String> {
+    let mut addresses = Vec::new();
+    for (place, written) in section.texts("unsubscribe") {
+        let is_fit = written.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,\"".contains(&byte));
+        if !is_fit || !(written.starts_with("mailto:") || written.starts_with("https://")) {
+            let place = if place.line == 0 { section.place_of("unsubscribe") } else { place };
+            let what = format!("an entry of 'unsubscribe' is '{written}', which is no mailto: or https: address");
+            let hint = "write \"mailto:finops@example.com?subject=off%20{address}\", spaces and the like as %20";
+            section.notes().problem(Problem { place, what, hint: Some(hint.to_string()) });
+        }
+        addresses.push(written);
+    }
+    addresses
+}
+
 /// The files of the folder, by their names.
 pub fn templates(section: &mut Section) -> BTreeMap<String, String> {
     let Some(folder) = section.path("templates") else { return BTreeMap::new() };
@@ -109,6 +125,21 @@ mod tests {
         let text = format!("version = 1\n[mail]\nhost = 'h'\nfrom = 'a@b'\n{text}");
         let loaded = load_text("t.toml", &text, Path::new(""), std::iter::empty());
         loaded.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn ways_off_are_addresses_that_a_header_can_hold() {
+        let both = "unsubscribe = ['mailto:off@x.org?subject={address}', 'https://x.org/off?who={address}']\n";
+        assert_eq!(problems(&format!("{both}unsubscribe_one_click = true\n")), [""; 0]);
+        for (text, says) in [
+            ("unsubscribe = ['http://x.org/off']", "no mailto: or https: address"),
+            ("unsubscribe = ['mailto:a@b?subject=no more']", "spaces and the like as %20"),
+            ("unsubscribe = ['https://x.org/>,<mailto:eve@x.org']", "no mailto: or https: address"),
+            ("unsubscribe = ['mailto:a@b']\nunsubscribe_one_click = true", "no https address says who"),
+        ] {
+            let found = problems(text);
+            assert!(found.len() == 1 && found[0].contains(says), "{text}\n{found:#?}");
+        }
     }
 
     #[test]

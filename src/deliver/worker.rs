@@ -232,7 +232,8 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     fn look(&mut self, partitions: &mut Partitions, moment: Moment) {
         self.looked = moment.uptime;
         self.look_again = false;
-        self.outbox.tidy();
+        let is_well = !VIOLATIONS && !partitions.is_empty() && self.setup.health.ready(clock::now()).healthy;
+        self.outbox.tidy(is_well.then_some(moment.uptime));
         if self.delivery.channels.is_empty() {
             return;
         }

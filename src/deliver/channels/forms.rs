@@ -21,6 +21,8 @@ const MOST_CAUSES: usize = 3;
 const MOST_STEPS: usize = 3;
 /// How long an alert stands at Alertmanager without news: longer than it takes until it is told again.
 const STANDS_FOR_MS: i64 = 2 * DAY_MS;
+/// Intervals after which an Alertmanager takes our silence for the end of the watchdog's alert: one may be lost, and one late.
+const MISSED: i64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -275,6 +277,18 @@ fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     json!([{
         "labels": labels, "annotations": annotations, "startsAt": alert.onset.to_string(), "endsAt": ends_at.to_string(),
         "generatorURL": generator,
+    }])
+}
+
+/// An alert that always fires, as Prometheus' Watchdog does: when it ends, nobody is there who would tell of any other. It is told every
+/// `every_ms`, since `since`.
+pub fn watchdog(application: &str, every_ms: i64, since: Timestamp, now: Timestamp) -> Value {
+    let description = "Always fires while Tollgate watches and can tell. When it is gone, Tollgate, or the way from it to here, is down: \
+                       route it to whatever notices silence.";
+    json!([{
+        "labels": {"alertname": "TollgateWatchdog", "severity": "none", "application": clean(application, LONGEST_VALUE)},
+        "annotations": {"summary": "Tollgate is alive.", "description": description},
+        "startsAt": since.to_string(), "endsAt": now.plus_ms(every_ms.saturating_mul(MISSED)).to_string(),
     }])
 }
 

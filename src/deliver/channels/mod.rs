@@ -10,7 +10,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock;
 use crate::model::alert::Alert;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
@@ -113,6 +115,15 @@ impl Channels {
         }
     }
 
+    /// Tells each Alertmanager that asks for it that we are alive, at most once in its interval. `uptime`: now.
+    pub async fn say_alive(&self, uptime: Duration) {
+        for (name, hook) in &self.hooks {
+            if let Err(error) = hook.say_alive(uptime, clock::now()).await {
+                tracing::warn!(webhook = name, %error, "the watchdog was not told that we are alive");
+            }
+        }
+    }
+
     /// Closes connections that nobody has used for a while.
     pub async fn tidy(&self) {
         if let Some(Channel::Smtp(mailer)) = &self.mail {
@@ -146,29 +157,29 @@ impl Channel {
     /// # Errors
     /// As the mail server, or the folder, has it.
     pub async fn send(&self, letter: &Letter<'_>, rendered: &Rendered) -> Result<String, SendError> {
-        let message = compose(self.from(), letter, rendered)?;
+        let message = compose(self.sender(), letter, rendered)?;
         match self {
             Channel::Smtp(mailer) => mailer.send(&message).await?,
             Channel::Folder(folder) => folder.write(letter, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
-        Ok(compose::message_id(letter, self.from()))
+        Ok(compose::message_id(letter, &self.sender().from))
     }
 
     /// # Errors
     /// As [`Channel::send`].
     pub async fn send_digest(&self, letters: &[Letter<'_>], rendered: &Rendered) -> Result<String, SendError> {
-        let message = compose_digest(self.from(), letters, rendered)?;
+        let message = compose_digest(self.sender(), letters, rendered)?;
         match self {
             Channel::Smtp(mailer) => mailer.send(&message).await?,
             Channel::Folder(folder) => folder.write_digest(letters, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
-        Ok(compose::digest_message_id(letters, self.from()))
+        Ok(compose::digest_message_id(letters, &self.sender().from))
     }
 
-    fn from(&self) -> &lettre::message::Mailbox {
+    fn sender(&self) -> &compose::Sender {
         match self {
-            Channel::Smtp(mailer) => &mailer.from,
-            Channel::Folder(folder) => &folder.from,
+            Channel::Smtp(mailer) => &mailer.sender,
+            Channel::Folder(folder) => &folder.sender,
         }
     }
 }

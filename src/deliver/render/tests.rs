@@ -6,7 +6,7 @@ use crate::deliver::channels::Letter;
 use std::collections::BTreeMap;
 
 use crate::deliver::answer::{Link, Signer};
-use crate::deliver::channels::compose::{compose, compose_digest, header_text, mailbox};
+use crate::deliver::channels::compose::{Sender, compose, compose_digest, header_text};
 use crate::deliver::receipt::{Receipt, Told};
 use crate::deliver::rules::Receiver;
 use crate::model::alert::{Alert, Said};
@@ -26,10 +26,17 @@ fn render(alert: &Alert, earlier: Option<&Told>) -> Rendered {
     Renderer::new().unwrap().render(alert, &context).unwrap()
 }
 
+fn sender() -> Sender {
+    let unsubscribe =
+        ["mailto:off@example.com?subject=no%20alerts%20for%20{address}", "https://finops.example.com/tollgate/alerts/off?who={address}"];
+    let unsubscribe = unsubscribe.map(str::to_owned).to_vec();
+    Sender { unsubscribe, one_click: true, ..Sender::new("Tollgate <gate@example.com>").unwrap() }
+}
+
 fn mail(alert: &Alert, rendered: &Rendered, earlier: Option<&Told>) -> Vec<u8> {
     let receiver = Receiver::Mail("ada@example.com".into());
     let letter = Letter { alert, receiver: &receiver, earlier, date: alert.decided_at };
-    compose(&mailbox("Tollgate <gate@example.com>").unwrap(), &letter, rendered).unwrap().formatted()
+    compose(&sender(), &letter, rendered).unwrap().formatted()
 }
 
 /// Compares with a file of tests/data/mails; `TOLLGATE_BLESS=1` writes it.
@@ -65,7 +72,7 @@ fn digest_of(alerts: &[Alert]) -> (Rendered, Vec<u8>) {
     let answers = Signer::new(&[7; 32], "https://tollgate.example.com", 1_000);
     let answers: Vec<Vec<Link>> = letters.iter().map(|letter| answers.links(letter)).collect();
     let rendered = Renderer::new().unwrap().digest(&letters, &answers, Some("https://tollgate.example.com")).unwrap();
-    let mail = compose_digest(&mailbox("Tollgate <gate@example.com>").unwrap(), &letters, &rendered).unwrap().formatted();
+    let mail = compose_digest(&sender(), &letters, &rendered).unwrap().formatted();
     (rendered, mail)
 }
 
@@ -88,6 +95,7 @@ fn a_digest_names_each_alert() {
     let parsed = mailparse::parse_mail(&mail).unwrap();
     let header = |name: &str| parsed.headers.iter().find(|header| header.get_key() == name).map(|header| header.get_value());
     assert_eq!((header("X-Tollgate-Alerts").as_deref(), header("In-Reply-To")), (Some("3"), None));
+    assert!(header("List-Unsubscribe").unwrap().contains("off?who=ada%40example.com>"));
     let many: Vec<Alert> = (0..100).map(|number| Alert { id: format!("search/{number:032x}"), ..sample::spike() }).collect();
     let (many, _) = digest_of(&many);
     assert!(many.html.len() < 102_000, "{} bytes: Gmail would cut it off", many.html.len());
@@ -235,6 +243,10 @@ fn the_mail_is_what_mail_clients_expect() {
     assert_eq!(header("Auto-Submitted").as_deref(), Some("auto-generated"));
     assert_eq!(header("List-Id").as_deref(), Some("Tollgate alerts <alerts.tollgate.example.com>"));
     assert_eq!(header("X-Tollgate-Alert-Id").as_deref(), Some(alert.id.as_str()));
+    let off = "<mailto:off@example.com?subject=no%20alerts%20for%20ada%40example.com>, \
+               <https://finops.example.com/tollgate/alerts/off?who=ada%40example.com>";
+    assert_eq!(header("List-Unsubscribe").as_deref(), Some(off));
+    assert_eq!(header("List-Unsubscribe-Post").as_deref(), Some("List-Unsubscribe=One-Click"));
     assert!(header("Message-ID").unwrap().ends_with(".4@example.com>"), "{:?}", header("Message-ID"));
     assert_eq!(parsed.ctype.mimetype, "multipart/alternative");
     let [text, related] = parsed.subparts.as_slice() else { panic!("{} parts", parsed.subparts.len()) };

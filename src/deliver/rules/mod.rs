@@ -51,6 +51,10 @@ pub struct MailSettings {
     pub password: Option<SecretString>,
     /// `Tollgate <tollgate@example.com>` or the bare address.
     pub from: String,
+    /// `mailto:` and `https:` addresses by which a receiver has himself taken off; `{address}` stands for his.
+    pub unsubscribe: Vec<String>,
+    /// A POST to the https address is enough.
+    pub one_click: bool,
     /// For one mail, from connecting to the server's last word.
     pub timeout: Duration,
 }
