@@ -299,6 +299,8 @@ mod tests {
             one_click: false,
             timeout_ms: 1000,
             base_url: None,
+            language: "en",
+            languages: Vec::new(),
             templates: std::collections::BTreeMap::new(),
             per_minute: 0,
         }

@@ -153,10 +153,11 @@ fn write_mails(folder: &Path, alert: &Alert, receivers: &[Named], settings: &Set
     };
     let channel = Channel::Folder(Folder::new(folder, sender));
     let base_url = mail.and_then(|mail| mail.base_url.as_deref());
-    let context = Context { topic: &settings.topics.alerts, base_url, earlier: None, answers: &[] };
-    let rendered = renderer.render(alert, &context)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     for named in receivers.iter().filter(|named| matches!(named.receiver, Receiver::Mail(_))) {
+        let language = renderer.language_of(named.receiver.address());
+        let context = Context { topic: &settings.topics.alerts, base_url, earlier: None, answers: &[], language };
+        let rendered = renderer.render(alert, &context)?;
         let letter = Letter { alert, receiver: &named.receiver, earlier: None, date: alert.decided_at };
         runtime.block_on(channel.send(&letter, &rendered))?;
     }

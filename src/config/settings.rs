@@ -175,6 +175,10 @@ pub struct MailSettings {
     pub timeout_ms: i64,
     /// Without a slash at the end.
     pub base_url: Option<String>,
+    /// Of mails, by their codes.
+    pub language: &'static str,
+    /// Patterns of addresses that are written to in another one.
+    pub languages: Vec<(String, &'static str)>,
     /// By file name: those that replace built-in ones.
     pub templates: BTreeMap<String, String>,
     /// 0 = as many as there are.

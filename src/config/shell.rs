@@ -91,6 +91,8 @@ pub fn mail(section: &mut Section) -> Option<MailSettings> {
         one_click: section.boolean("unsubscribe_one_click").unwrap_or(false),
         timeout_ms: section.duration("timeout", "1s", "10m"),
         base_url: url(section, "base_url"),
+        language: section.choice("language", &super::together::LANGUAGES),
+        languages: super::together::languages(section),
         templates: super::together::templates(section),
         per_minute: u32::try_from(section.integer("most_per_minute", 0..=1_000_000)).unwrap_or_default(),
     };

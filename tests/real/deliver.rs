@@ -41,7 +41,7 @@ fn ada() -> Receiver {
 async fn send(channel: &Channel, alert: &Alert, receipt: &Receipt) -> Result<String, SendError> {
     let receiver = ada();
     let earlier = receipt.told(&receiver);
-    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[] };
+    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[], ..Context::default() };
     let rendered = Renderer::new().unwrap().render(alert, &context).unwrap();
     channel.send(&Letter { alert, receiver: &receiver, earlier, date: alert.decided_at }, &rendered).await
 }

@@ -70,9 +70,10 @@ impl Channels {
     pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, topic: &str) -> Result<String, SendError> {
         let answers = self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
         match letter.receiver {
-            Receiver::Mail(_) => {
+            Receiver::Mail(address) => {
                 let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
-                let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers };
+                let language = renderer.language_of(address);
+                let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers, language };
                 channel.send(letter, &renderer.render(letter.alert, &context)?).await
             }
             Receiver::Hook(name) => match self.hooks.get(name) {

@@ -384,7 +384,7 @@ fn receiver(written: &str) -> Receiver {
 }
 
 /// Whether the text is of the pattern, in which `*` stands for any run of characters.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     // The earliest place for each middle part leaves the most to the parts after it.
