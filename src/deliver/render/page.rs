@@ -155,7 +155,7 @@ fn facts(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
         // A sentence of watch, in English; in German the line above has to do.
         fact("Normal", "Üblich", language.pick(capitalised(&words::sentence(&alert.normal)), String::new())),
         fact("Noticed", "Bemerkt", format!("{after} {} ({at})", language.pick("after it began", "nach Beginn"))),
-        fact("Confidence", "Sicherheit", words::confidence(alert, language).to_string()),
+        fact("Confidence", "Gewissheit", words::confidence(alert, language).to_string()),
         fact("Status", "Stand", words::finality(alert, language).to_string()),
         fact("Money", "Geld", measure.to_string()),
     ]);
@@ -215,7 +215,7 @@ fn ids(alert: &Alert, topic: &str, language: Language) -> Vec<Fact> {
     let topic = clean(topic, 249);
     let mut ids = vec![
         if is_violation { fact("Violation", "Verstoß", id) } else { fact("Alert", "Meldung", id) },
-        fact("Revision", "Revision", format!("{} ({})", alert.revision, alert.state.as_str())),
+        fact("Revision", "Revision", format!("{} ({})", alert.revision, state(alert.state, language))),
     ];
     if alert.incident_id != alert.id {
         ids.push(fact("Incident", "Vorfall", clean(&alert.incident_id, LONGEST_ID)));
@@ -228,6 +228,21 @@ fn ids(alert: &Alert, topic: &str, language: Language) -> Vec<Fact> {
     ids.push(fact("On Kafka", "In Kafka", on_kafka));
     ids.push(fact("Rules", "Regeln", format!("{} {}", language.pick("revision", "Revision"), alert.rules_revision)));
     ids
+}
+
+fn state(state: AlertState, language: Language) -> &'static str {
+    let german = match state {
+        AlertState::Open => "offen",
+        AlertState::Updated => "fortgeschrieben",
+        AlertState::Acknowledged => "übernommen",
+        AlertState::Expected => "erwartet",
+        AlertState::Resolved => "erledigt",
+        AlertState::Reopened => "wieder geöffnet",
+        AlertState::Amended => "berichtigt",
+        AlertState::Retracted => "zurückgenommen",
+        AlertState::Escalated => "eskaliert",
+    };
+    language.pick(state.as_str(), german)
 }
 
 /// `<base>/alerts/<id>`, with everything but the slash of the id percent-encoded.
