@@ -28,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
         let earlier = receipt.told(&receiver).filter(|_| !matches!(name, "spike" | "runaway"));
         let letter = Letter { alert: &alert, receiver: &receiver, earlier, date: alert.decided_at };
         let answers = signer.links(&letter);
-        let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &answers, ..Context::default() };
+        let context =
+            Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &answers, ..Context::default() };
         #[allow(clippy::disallowed_methods, reason = "a stopwatch for the person who runs this")]
         let start = Instant::now();
         let rendered = renderer.render(&alert, &context)?;
