@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use tollgate::deliver::answer::Signer;
+use tollgate::deliver::channels::compose::Sender;
 use tollgate::deliver::channels::folder::Folder;
 use tollgate::deliver::channels::{Channel, Letter};
 use tollgate::deliver::receipt::Receipt;
@@ -27,12 +28,13 @@ async fn main() -> anyhow::Result<()> {
         let earlier = receipt.told(&receiver).filter(|_| !matches!(name, "spike" | "runaway"));
         let letter = Letter { alert: &alert, receiver: &receiver, earlier, date: alert.decided_at };
         let answers = signer.links(&letter);
-        let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &answers };
+        let context =
+            Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &answers, ..Context::default() };
         #[allow(clippy::disallowed_methods, reason = "a stopwatch for the person who runs this")]
         let start = Instant::now();
         let rendered = renderer.render(&alert, &context)?;
         let took = start.elapsed();
-        let channel = Channel::Folder(Folder::new(&root.join(name), "Tollgate <tollgate@example.com>")?);
+        let channel = Channel::Folder(Folder::new(&root.join(name), Sender::new("Tollgate <tollgate@example.com>")?));
         let id = channel.send(&letter, &rendered).await?;
         println!(
             "{name:10} {took:8.1?}  html {:5} B  png {:5} B  {}",

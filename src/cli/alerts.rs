@@ -14,6 +14,7 @@ use crate::deliver::feedback::{FeedbackEvent, Writer};
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::amount;
 use crate::deliver::render::clean::name;
+use crate::deliver::render::language::Language;
 use crate::deliver::render::words::place;
 use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
@@ -336,8 +337,8 @@ fn list(mut alerts: Vec<Alert>, options: &List) {
     }
     println!("{:<8}  {:<12}  {:>14}  {:<20}  {:<20}  {:<30}  id", "severity", "state", "extra so far", "since", "team", "where");
     for alert in &alerts {
-        let extra = amount::brief(alert.excess, alert.currency);
-        let (team, place) = (name(&alert.team, 20), name(&place(&alert.dimensions), 30));
+        let extra = amount::brief(alert.excess, alert.currency, Language::English);
+        let (team, place) = (name(&alert.team, 20), name(&place(&alert.dimensions, Language::English), 30));
         let (severity, state) = (alert.severity.as_str(), alert.state.as_str());
         println!("{severity:<8}  {state:<12}  {extra:>14}  {:<20}  {team:<20}  {place:<30}  {}", alert.onset.to_string(), alert.id);
     }
@@ -349,7 +350,7 @@ fn show(alerts: &[Alert], options: &Show) -> Ended {
         println!("{:#}", serde_json::json!(alert));
         return Ended::Well;
     }
-    let money = |nanos| amount::exact(nanos, alert.currency);
+    let money = |nanos| amount::exact(nanos, alert.currency, Language::English);
     println!("{}  {} {}, revision {}", alert.id, alert.severity.as_str(), alert.state.as_str(), alert.revision);
     println!("  {}", alert.summary);
     println!("  since {}, decided {}", alert.onset, alert.decided_at);
@@ -360,7 +361,7 @@ fn show(alerts: &[Alert], options: &Show) -> Ended {
         println!("  {} an hour now, {} by the end of the month", money(alert.burn_rate_per_hour), money(alert.projected_month_end_excess));
     }
     for cause in &alert.causes {
-        println!("  {:>3.0} %  {}", cause.share * 100.0, name(&place(&cause.dimensions), 3 * LONGEST));
+        println!("  {:>3.0} %  {}", cause.share * 100.0, name(&place(&cause.dimensions, Language::English), 3 * LONGEST));
     }
     alert.next_steps.iter().for_each(|step| println!("  - {step}"));
     Ended::Well

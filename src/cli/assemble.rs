@@ -16,6 +16,7 @@ use crate::deliver::channels::forms::Form;
 use crate::deliver::channels::hook::{Hook, HookSettings};
 use crate::deliver::channels::{Channel, Channels};
 use crate::deliver::render::Renderer;
+use crate::deliver::render::language::{LANGUAGES, Languages};
 use crate::deliver::retry::Backoff;
 use crate::deliver::rules::{DeliverRules, MailSettings, Route, Routes, Tls};
 use crate::deliver::worker::Delivery;
@@ -199,7 +200,12 @@ pub fn delivery(settings: &Settings) -> Result<Delivery> {
 /// Templates of the config that fail with an alert as it usually is.
 pub fn renderer(settings: &Settings) -> Result<Renderer> {
     let templates = settings.mail.as_ref().map(|mail| mail.templates.clone()).unwrap_or_default();
-    Renderer::with(&templates).context("mail.templates")
+    let language = |code: &str| LANGUAGES.iter().find(|(known, _)| *known == code).map(|(_, language)| *language).unwrap_or_default();
+    let languages = settings.mail.as_ref().map(|mail| Languages {
+        usual: language(mail.language),
+        others: mail.languages.iter().map(|(pattern, code)| (pattern.clone(), language(code))).collect(),
+    });
+    Ok(Renderer::with(&templates).context("mail.templates")?.speaking(languages.unwrap_or_default()))
 }
 
 fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
@@ -219,6 +225,8 @@ fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSetting
         base_url: base_url(settings),
         repeat_interval_ms: settings.deliver.repeat_interval_ms,
         per_minute: webhook.per_minute,
+        application: settings.kafka.application_id.clone(),
+        watchdog: Duration::from_millis(webhook.watchdog_ms.unsigned_abs()),
     }
 }
 
@@ -276,6 +284,8 @@ fn mail(mail: &settings::MailSettings) -> MailSettings {
         username: mail.username.clone(),
         password: mail.password.clone(),
         from: mail.from.clone(),
+        unsubscribe: mail.unsubscribe.clone(),
+        one_click: mail.one_click,
         timeout: Duration::from_millis(mail.timeout_ms.unsigned_abs()),
     }
 }

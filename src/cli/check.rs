@@ -295,8 +295,12 @@ mod tests {
             password: None,
             ca_pem: None,
             from: "a@x".into(),
+            unsubscribe: Vec::new(),
+            one_click: false,
             timeout_ms: 1000,
             base_url: None,
+            language: "en",
+            languages: Vec::new(),
             templates: std::collections::BTreeMap::new(),
             per_minute: 0,
         }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::{ConfigFile, Ended, assemble};
 use crate::clock;
 use crate::config::settings::Settings;
+use crate::deliver::channels::compose::Sender;
 use crate::deliver::channels::folder::Folder;
 use crate::deliver::channels::{Channel, Letter};
 use crate::deliver::inhibit::{Because, Standing, inhibited};
@@ -145,12 +146,18 @@ fn standing(open: &Alert, receivers: &[Named]) -> Standing {
 fn write_mails(folder: &Path, alert: &Alert, receivers: &[Named], settings: &Settings) -> Result<()> {
     let renderer = assemble::renderer(settings)?;
     let mail = settings.mail.as_ref();
-    let channel = Channel::Folder(Folder::new(folder, mail.map_or("Tollgate <tollgate@example.com>", |mail| &mail.from))?);
+    let sender = Sender::new(mail.map_or("Tollgate <tollgate@example.com>", |mail| &mail.from))?;
+    let sender = match mail {
+        Some(mail) => Sender { unsubscribe: mail.unsubscribe.clone(), one_click: mail.one_click, ..sender },
+        None => sender,
+    };
+    let channel = Channel::Folder(Folder::new(folder, sender));
     let base_url = mail.and_then(|mail| mail.base_url.as_deref());
-    let context = Context { topic: &settings.topics.alerts, base_url, earlier: None, answers: &[] };
-    let rendered = renderer.render(alert, &context)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     for named in receivers.iter().filter(|named| matches!(named.receiver, Receiver::Mail(_))) {
+        let language = renderer.language_of(named.receiver.address());
+        let context = Context { topic: &settings.topics.alerts, base_url, earlier: None, answers: &[], language };
+        let rendered = renderer.render(alert, &context)?;
         let letter = Letter { alert, receiver: &named.receiver, earlier: None, date: alert.decided_at };
         runtime.block_on(channel.send(&letter, &rendered))?;
     }

@@ -80,7 +80,10 @@ fn webhooks(settings: &Settings) -> Vec<(String, [Option<String>; 2])> {
     let shown = |secret: Option<&SecretString>| secret.map(|secret| secret.expose_secret().to_string());
     let each = settings.webhooks.iter();
     each.map(|hook| {
-        (format!("{:?} {} {}", hook.form, hook.timeout_ms, hook.per_minute), [shown(Some(&hook.url)), shown(hook.secret.as_ref())])
+        (
+            format!("{:?} {} {} {}", hook.form, hook.timeout_ms, hook.per_minute, hook.watchdog_ms),
+            [shown(Some(&hook.url)), shown(hook.secret.as_ref())],
+        )
     })
     .collect()
 }

@@ -168,9 +168,17 @@ pub struct MailSettings {
     /// PEM; trusted besides the platform's roots.
     pub ca_pem: Option<Vec<u8>>,
     pub from: String,
+    /// `mailto:` and `https:` addresses by which a receiver has himself taken off; `{address}` stands for his.
+    pub unsubscribe: Vec<String>,
+    /// A POST to the https address is enough.
+    pub one_click: bool,
     pub timeout_ms: i64,
     /// Without a slash at the end.
     pub base_url: Option<String>,
+    /// Of mails, by their codes.
+    pub language: &'static str,
+    /// Patterns of addresses that are written to in another one.
+    pub languages: Vec<(String, &'static str)>,
     /// By file name: those that replace built-in ones.
     pub templates: BTreeMap<String, String>,
     /// 0 = as many as there are.
@@ -196,6 +204,8 @@ pub struct WebhookSettings {
     pub timeout_ms: i64,
     /// 0 = as many as there are.
     pub per_minute: u32,
+    /// How often an Alertmanager is told that we are alive; 0 = never.
+    pub watchdog_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

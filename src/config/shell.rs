@@ -87,12 +87,23 @@ pub fn mail(section: &mut Section) -> Option<MailSettings> {
         password: section.secret("password", "password_file"),
         ca_pem: section.file("ca_file").map(String::into_bytes),
         from: section.optional("from", address).unwrap_or_default(),
+        unsubscribe: super::together::unsubscribe(section),
+        one_click: section.boolean("unsubscribe_one_click").unwrap_or(false),
         timeout_ms: section.duration("timeout", "1s", "10m"),
         base_url: url(section, "base_url"),
+        language: section.choice("language", &super::together::LANGUAGES),
+        languages: super::together::languages(section),
         templates: super::together::templates(section),
         per_minute: u32::try_from(section.integer("most_per_minute", 0..=1_000_000)).unwrap_or_default(),
     };
     credentials(section, section.notes());
+    let knows_who = |written: &String| written.starts_with("https://") && written.contains("{address}");
+    if settings.one_click && !settings.unsubscribe.iter().any(knows_who) {
+        section.complain(
+            "unsubscribe_one_click",
+            Complaint::new("is true, but no https address says who", "add to 'unsubscribe': \"https://example.com/off?who={address}\""),
+        );
+    }
     if settings.ca_pem.as_ref().is_some_and(|pem| !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----")) {
         section.complain("ca_file", Complaint::new("names a file without a PEM certificate", "it holds -----BEGIN CERTIFICATE-----"));
     }

@@ -71,6 +71,33 @@ fn select(mut section: Section) -> SelectSettings {
     select
 }
 
+/// Codes of the languages that mails are written in.
+pub const LANGUAGES: [(&str, &str); 2] = [("en", "en"), ("de", "de")];
+
+/// Who is written to in another language than the usual one, by patterns of addresses.
+pub fn languages(section: &mut Section) -> Vec<(String, &'static str)> {
+    let mut written = section.section("languages");
+    let languages = LANGUAGES.iter().flat_map(|(key, code)| written.texts(key).into_iter().map(|(_, pattern)| (pattern, *code))).collect();
+    written.finish();
+    languages
+}
+
+/// `mailto:` and `https:` addresses, fit for a header between angle brackets (RFC 2369).
+pub fn unsubscribe(section: &mut Section) -> Vec<String> {
+    let mut addresses = Vec::new();
+    for (place, written) in section.texts("unsubscribe") {
+        let is_fit = written.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,\"".contains(&byte));
+        if !is_fit || !(written.starts_with("mailto:") || written.starts_with("https://")) {
+            let place = if place.line == 0 { section.place_of("unsubscribe") } else { place };
+            let what = format!("an entry of 'unsubscribe' is '{written}', which is no mailto: or https: address");
+            let hint = "write \"mailto:finops@example.com?subject=off%20{address}\", spaces and the like as %20";
+            section.notes().problem(Problem { place, what, hint: Some(hint.to_string()) });
+        }
+        addresses.push(written);
+    }
+    addresses
+}
+
 /// The files of the folder, by their names.
 pub fn templates(section: &mut Section) -> BTreeMap<String, String> {
     let Some(folder) = section.path("templates") else { return BTreeMap::new() };
@@ -92,7 +119,7 @@ pub fn templates(section: &mut Section) -> BTreeMap<String, String> {
             let what = format!("is '{}', which cannot be read: {error}", folder.display());
             section.complain(
                 "templates",
-                Complaint::new(what, "name a folder with alert.html, alert.txt, digest.html, digest.txt or subject.txt"),
+                Complaint::new(what, "name a folder with base.html, alert.html, alert.txt, digest.html, digest.txt or subject.txt"),
             );
             BTreeMap::new()
         }
@@ -109,6 +136,34 @@ mod tests {
         let text = format!("version = 1\n[mail]\nhost = 'h'\nfrom = 'a@b'\n{text}");
         let loaded = load_text("t.toml", &text, Path::new(""), std::iter::empty());
         loaded.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn languages_are_chosen_by_address() {
+        let text = "language = 'de'\n[mail.languages]\nen = ['*@example.com', 'ada@example.de']\n";
+        let loaded =
+            load_text("t.toml", &format!("version = 1\n[mail]\nhost = 'h'\nfrom = 'a@b'\n{text}"), Path::new(""), std::iter::empty());
+        let mail = loaded.unwrap_or_else(|problems| panic!("{problems:?}")).settings.mail.unwrap();
+        assert_eq!((mail.language, mail.languages.len(), mail.languages[1].clone()), ("de", 2, ("ada@example.de".to_owned(), "en")));
+        for (text, says) in [("language = 'fr'", "'fr'"), ("[mail.languages]\nfr = ['*']", "fr")] {
+            let found = problems(text);
+            assert!(found.len() == 1 && found[0].contains(says), "{text}\n{found:#?}");
+        }
+    }
+
+    #[test]
+    fn ways_off_are_addresses_that_a_header_can_hold() {
+        let both = "unsubscribe = ['mailto:off@x.org?subject={address}', 'https://x.org/off?who={address}']\n";
+        assert_eq!(problems(&format!("{both}unsubscribe_one_click = true\n")), [""; 0]);
+        for (text, says) in [
+            ("unsubscribe = ['http://x.org/off']", "no mailto: or https: address"),
+            ("unsubscribe = ['mailto:a@b?subject=no more']", "spaces and the like as %20"),
+            ("unsubscribe = ['https://x.org/>,<mailto:eve@x.org']", "no mailto: or https: address"),
+            ("unsubscribe = ['mailto:a@b']\nunsubscribe_one_click = true", "no https address says who"),
+        ] {
+            let found = problems(text);
+            assert!(found.len() == 1 && found[0].contains(says), "{text}\n{found:#?}");
+        }
     }
 
     #[test]

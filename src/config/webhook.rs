@@ -47,7 +47,11 @@ fn webhook(section: &mut Section) -> WebhookSettings {
         section.complain(if section.has("url_file") { "url_file" } else { "url" }, complaint);
     }
     let per_minute = section.optional_integer("most_per_minute", 0..=1_000_000).unwrap_or_default();
-    WebhookSettings { name, form, url, secret, timeout_ms, per_minute: u32::try_from(per_minute).unwrap_or_default() }
+    let watchdog_ms = section.optional_duration("watchdog", "1s", "1h").unwrap_or_default();
+    if watchdog_ms > 0 && form != WebhookForm::Alertmanager {
+        section.complain("watchdog", Complaint::new("is for Alertmanager only", "leave it out, or set form = \"alertmanager\""));
+    }
+    WebhookSettings { name, form, url, secret, timeout_ms, per_minute: u32::try_from(per_minute).unwrap_or_default(), watchdog_ms }
 }
 
 /// Never what it is: it may be a secret.
@@ -87,6 +91,7 @@ mod tests {
             ("[[webhook]]\nname = 'x'\nform = 'teams'\n".to_owned(), "has no 'url'"),
             ("[[webhook]]\nname = 'x'\nform = 'pagerduty'\n".to_owned(), "without a 'secret'"),
             (format!("{good}timeout = '5m'\n"), "from 1s to 30s"),
+            (format!("{good}watchdog = '1m'\n"), "for Alertmanager only"),
         ] {
             let found = problems(&text);
             assert!(found.len() == 1 && found[0].contains(says), "{text}\n{found:?}");

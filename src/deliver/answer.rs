@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::channels::Letter;
 use super::feedback::label;
 use super::receipt::is_closed;
+use super::render::language::Language;
 use super::render::subject::subject;
 use crate::model::alert::AlertState;
 use crate::model::feedback::Verdict;
@@ -80,7 +81,7 @@ impl Signer {
         let asked = Asked {
             alert_id: alert.id.clone(),
             receiver: letter.receiver.to_string(),
-            subject: subject(alert, letter.earlier),
+            subject: subject(alert, letter.earlier, Language::English),
             time_zone: alert.time_zone.clone(),
             ends: letter.date.plus_ms(self.valid_ms),
         };

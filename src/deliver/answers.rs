@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::answer::{Asked, Refusal, Signer};
 use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer, label};
 use super::render::clean::{clean, name};
+use super::render::language::Language;
 use super::render::when;
 use crate::clock;
 use crate::model::feedback::Verdict;
@@ -124,7 +125,7 @@ impl Answers {
             once: random(),
         };
         let who = address_of(&asked).map_or_else(|| "you".to_string(), |address| name(&clean(address, LONGEST_NAME), LONGEST_NAME));
-        let ends = when::moment(asked.ends, &when::zone(&asked.time_zone));
+        let ends = when::moment(asked.ends, &when::zone(&asked.time_zone), Language::English);
         let small = format!("This link was made for {who} and can be used until {ends}. Nothing happens before you send the answer.");
         let subject = clean(&asked.subject, LONGEST_SUBJECT);
         respond(StatusCode::OK, Page { title: "Answer this alert".to_string(), subject, form: Some(form), small, ..Page::default() })
@@ -163,7 +164,7 @@ impl Answers {
                     problem(StatusCode::NOT_FOUND, "Not a link of ours", what)
                 }
                 Refusal::Ended(at) => {
-                    let at = when::moment(at, &when::zone("UTC"));
+                    let at = when::moment(at, &when::zone("UTC"), Language::English);
                     let what = format!("It could be used until {at}. Answer by a newer mail, or: tollgate alerts ack");
                     problem(StatusCode::GONE, "This link has ended", &what)
                 }
@@ -231,7 +232,10 @@ fn meaning(verdict: Verdict) -> &'static str {
 fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked) -> String {
     let who = feedback.actor.as_deref().unwrap_or_default();
     let what = answer_named(&sent.verdict).map(said).unwrap_or_default();
-    let until = feedback.until.map(|until| format!(", until {}", when::moment(until, &when::zone(&asked.time_zone)))).unwrap_or_default();
+    let until = feedback
+        .until
+        .map(|until| format!(", until {}", when::moment(until, &when::zone(&asked.time_zone), Language::English)))
+        .unwrap_or_default();
     format!("{} says: {what}{until}.", name(who, LONGEST_NAME))
 }
 

@@ -204,10 +204,16 @@ impl Outbox {
         }
     }
 
-    /// Closes connections that nobody has used for a while.
-    pub fn tidy(&self) {
+    /// Closes connections that nobody has used for a while. With `alive`, the uptime, those who watch us are told that we are well: not by
+    /// who has no alerts to tell, or stands beside a role that does not run, since nobody would miss anything of him.
+    pub fn tidy(&self, alive: Option<Duration>) {
         let desk = Arc::clone(&self.desk);
-        self.runtime.spawn(async move { desk.channels.tidy().await });
+        self.runtime.spawn(async move {
+            desk.channels.tidy().await;
+            if let Some(uptime) = alive {
+                desk.channels.say_alive(uptime).await;
+            }
+        });
     }
 }
 

@@ -129,15 +129,20 @@ pub fn held(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, standing: 
 }
 
 /// Who is told as well by now, because nobody has answered: with the revision to tell, which says so.
-pub fn escalations(rules: &DeliverRules, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
+pub fn escalations(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
     // Asked of every open alert every second: most installations and most alerts are done with soon.
-    let soonest = rules.routes.routes.iter().map(|route| route.escalate_after_ms).filter(|after| *after > 0).min();
+    let Some(soonest) = soonest else { return Vec::new() };
     let Some((open, since)) = receipt.unanswered_since() else { return Vec::new() };
-    if soonest.is_none_or(|soonest| since.plus_ms(soonest) > now) || muted(&rules.routes, open, now).is_some() {
+    if since.plus_ms(soonest) > now || muted(&rules.routes, open, now).is_some() {
         return Vec::new();
     }
     let receivers = escalation(&rules.routes, open, since, now).into_iter().filter(|receiver| !receipt.knows(receiver));
     receivers.map(|receiver| (Alert { state: AlertState::Escalated, ..open.clone() }, receiver)).collect()
+}
+
+/// After how many ms the first route tells more people of what nobody has answered; `None`: none does.
+pub fn soonest_escalation(rules: &DeliverRules) -> Option<i64> {
+    rules.routes.routes.iter().map(|route| route.escalate_after_ms).filter(|after| *after > 0).min()
 }
 
 /// What is left of a backlog: the newest revision of each alert, the severest first, else a whole before its parts, else in the order they
@@ -362,20 +367,20 @@ mod tests {
         rules.routes.routes[0].escalate_to = vec!["lead@x".into()];
         let open = revision(1, AlertState::Open, 100);
         let mut receipt = told_of(&open);
-        assert_eq!(escalations(&rules, &receipt, Timestamp(30)), []);
-        let due = escalations(&rules, &receipt, Timestamp(31));
+        assert_eq!(escalations(&rules, soonest_escalation(&rules), &receipt, Timestamp(30)), []);
+        let due = escalations(&rules, soonest_escalation(&rules), &receipt, Timestamp(31));
         let [(alert, lead)] = due.as_slice() else { panic!("{due:?}") };
         assert_eq!((alert.state, lead.to_string().as_str()), (AlertState::Escalated, "mail:lead@x"));
         for answered in [AlertState::Acknowledged, AlertState::Expected, AlertState::Resolved] {
             let mut receipt = receipt.clone();
             receipt.supersede(&revision(2, answered, 100));
-            assert_eq!(escalations(&rules, &receipt, Timestamp(99)), [], "{answered:?}");
+            assert_eq!(escalations(&rules, soonest_escalation(&rules), &receipt, Timestamp(99)), [], "{answered:?}");
         }
         // A repetition is no new beginning; to be told is.
         receipt.record_sent(&open, &ada(), "<2@x>", Timestamp(25));
-        assert_eq!(escalations(&rules, &receipt, Timestamp(31)).len(), 1);
+        assert_eq!(escalations(&rules, soonest_escalation(&rules), &receipt, Timestamp(31)).len(), 1);
         receipt.record_sent(alert, lead, "<3@x>", Timestamp(31));
-        assert_eq!(escalations(&rules, &receipt, Timestamp(99)), []);
+        assert_eq!(escalations(&rules, soonest_escalation(&rules), &receipt, Timestamp(99)), []);
         let end = plan(&rules, &revision(2, AlertState::Resolved, 100), Some(&receipt), &[], Timestamp(99));
         assert_eq!(end.iter().filter(|planned| matches!(planned.verdict, Verdict::Send { .. })).count(), 2, "both hear of the end");
     }

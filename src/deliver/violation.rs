@@ -1,6 +1,7 @@
 //! How people are told of a violation: in the form of an alert, so that routes, receipts, retries and channels are those of alerts.
 
 use crate::deliver::render::amount::brief;
+use crate::deliver::render::language::Language;
 use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
@@ -60,17 +61,21 @@ pub fn as_alert(violation: &Violation) -> Alert {
 }
 
 /// `violates approved-provider, 312 USD so far`.
-pub fn so_far(alert: &Alert) -> String {
-    let again = if alert.state == AlertState::Reopened { "again " } else { "" };
-    let money = if alert.actual == Nanos::ZERO { String::new() } else { format!(", {} so far", brief(alert.actual, alert.currency)) };
-    format!("{again}violates {}{money}", policy(alert))
+pub fn so_far(alert: &Alert, language: Language) -> String {
+    let again = if alert.state == AlertState::Reopened { language.pick("again ", "erneut ") } else { "" };
+    let money = money(alert, language.pick("so far", "bisher"), language);
+    format!("{again}{} {}{money}", language.pick("violates", "Verstoß gegen"), policy(alert, language))
 }
 
-pub fn over(alert: &Alert) -> String {
-    let money = if alert.actual == Nanos::ZERO { String::new() } else { format!(", {} in all", brief(alert.actual, alert.currency)) };
-    format!("no longer violates {}{money}", policy(alert))
+pub fn over(alert: &Alert, language: Language) -> String {
+    let money = money(alert, language.pick("in all", "insgesamt"), language);
+    format!("{} {}{money}", language.pick("no longer violates", "kein Verstoß mehr gegen"), policy(alert, language))
 }
 
-fn policy(alert: &Alert) -> &str {
-    alert.dimensions.get(POLICY).map_or("a policy", String::as_str)
+fn money(alert: &Alert, when: &str, language: Language) -> String {
+    if alert.actual == Nanos::ZERO { String::new() } else { format!(", {} {when}", brief(alert.actual, alert.currency, language)) }
+}
+
+fn policy(alert: &Alert, language: Language) -> &str {
+    alert.dimensions.get(POLICY).map_or(language.pick("a policy", "eine Richtlinie"), String::as_str)
 }

@@ -232,15 +232,16 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     fn look(&mut self, partitions: &mut Partitions, moment: Moment) {
         self.looked = moment.uptime;
         self.look_again = false;
-        self.outbox.tidy();
+        let is_well = !VIOLATIONS && !partitions.is_empty() && self.setup.health.ready(clock::now()).healthy;
+        self.outbox.tidy(is_well.then_some(moment.uptime));
         if self.delivery.channels.is_empty() {
             return;
         }
         let now = clock::now();
-        let (mut all, held) = (Vec::new(), self.outbox.alerts());
+        let (mut all, held, soonest) = (Vec::new(), self.outbox.alerts(), plan::soonest_escalation(&self.rules));
         for (partition, owned) in partitions.iter() {
             for receipt in owned.receipts.values() {
-                let due = self.due_of(receipt, now);
+                let due = self.due_of(receipt, soonest, now);
                 if due.is_empty() || held.contains(&receipt.alert_id) {
                     continue;
                 }
@@ -276,13 +277,13 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     }
 
     /// What failed or waited before, what is told again because it has been open for long, and who is told because nobody has answered.
-    fn due_of(&self, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
+    fn due_of(&self, receipt: &Receipt, soonest: Option<i64>, now: Timestamp) -> Vec<(Alert, Receiver)> {
         let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| ((**alert).clone(), receiver)));
         let again = receipt.open.iter().flat_map(|alert| {
             let receivers = receipt.due_again(now, self.rules.repeat_interval_ms).into_iter();
             receivers.filter(|receiver| may_hear(&self.rules.routes, &alert.team, receiver)).map(|receiver| ((**alert).clone(), receiver))
         });
-        retries.chain(again).chain(plan::escalations(&self.rules, receipt, now)).collect()
+        retries.chain(again).chain(plan::escalations(&self.rules, soonest, receipt, now)).collect()
     }
 
     /// Sends what may go, and notes what became of letters under way.

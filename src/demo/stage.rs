@@ -14,6 +14,7 @@ use super::grade::Waits;
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, Loaded};
 use crate::deliver;
+use crate::deliver::channels::compose::Sender;
 use crate::deliver::channels::folder::Folder;
 use crate::deliver::channels::{Channel, Channels};
 use crate::deliver::render::Renderer;
@@ -185,10 +186,10 @@ fn delivery(mails: &Path) -> Result<deliver::worker::Delivery> {
     let routes =
         Routes { routes: teams.iter().map(route).collect(), fallback: vec!["finops@example.com".to_string()], ..Routes::default() };
     let rules = DeliverRules { routes, update_growth: 2.0, in_flight: 16, ..DeliverRules::default() };
-    let folder = Folder::new(mails, "Tollgate <tollgate@example.com>").map_err(|error| anyhow!("sender of the mails: {error}"))?;
+    let sender = Sender::new("Tollgate <tollgate@example.com>").map_err(|error| anyhow!("sender of the mails: {error}"))?;
     Ok(deliver::worker::Delivery {
         rules: ArcSwap::from_pointee(rules),
-        channels: Arc::new(Channels { mail: Some(Channel::Folder(folder)), ..Channels::default() }),
+        channels: Arc::new(Channels { mail: Some(Channel::Folder(Folder::new(mails, sender))), ..Channels::default() }),
         renderer: Arc::new(Renderer::new()?),
     })
 }

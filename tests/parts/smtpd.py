@@ -8,6 +8,7 @@ How it misbehaves is written one verdict a line into --control; each message use
     451 4.3.0 try again          answer the message with this
     rcpt 550 5.1.1 unknown       answer the next RCPT with this
     stall 5                      wait 5 s, then accept
+    kept 5                       keep the message, and answer after 5 s
     lost                         accept and keep the message, but cut the connection without a word
     cut                          cut the connection, keep nothing
 For many messages: with --brief a message is no file but a line of JSON in accepted.jsonl (its ids, to whom, when). While the file
@@ -111,11 +112,13 @@ class Mailbox:
         elif word == "cut":
             server.transport.abort()
             return "421 4.3.0 gone"
-        elif word not in ("ok", "lost"):
+        elif word not in ("ok", "lost", "kept"):
             return verdict
         self.keep(session, envelope)
         if word == "lost":
             server.transport.abort()
+        elif word == "kept":
+            await asyncio.sleep(float(verdict.split()[1]))
         return "250 2.0.0 kept"
 
     def keep(self, session, envelope):

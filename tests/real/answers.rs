@@ -106,6 +106,34 @@ fn the_command_line_answers_too_and_in_avro_where_outputs_are() {
     // Of one alert, so in one partition, in their order.
     assert_eq!(verdicts, [(json!("ack"), Value::Null), (json!("expected"), json!("launch"))]);
 
+    // Taken back, by the beginning of its id; of another one there is nothing to take back.
+    assert!(answer(&["reopen", "search/5b1f", "--by", "ada"]).contains(" reopen: written to "));
+    let reopened = said(&deployment).pop().unwrap();
+    assert_eq!((&reopened["verdict"], &reopened["actor"]), (&json!("reopen"), &json!("ada")));
+    assert_eq!(reopened["alert_id"], "search/5b1f0c3a9d2e47f8a6c4be1093d7e215");
+    // A change that nobody has seen yet: of the team, or of a part of it, from when until when.
+    let planned = ["plan", "search", "--only", "model=gpt-4o", "--only", "environment=prod", "--note", "reindexing", "--by", "ada"];
+    let times = ["--from", "2026-12-01T22:00:00Z", "--until", "2026-12-02T06:00:00Z"];
+    assert!(answer(&[&planned[..], &times].concat()).contains("written to "));
+    let plan = said(&deployment).into_iter().find(|event| event["verdict"] == "planned").unwrap();
+    assert_eq!(
+        (&plan["team"], &plan["note"], plan.get("alert_id").unwrap_or(&Value::Null)),
+        (&json!("search"), &json!("reindexing"), &Value::Null)
+    );
+    assert_eq!(plan["dimensions"], json!({"model": "gpt-4o", "environment": "prod"}));
+    let of = |field: &str| tollgate::model::time::Timestamp::parse(plan[field].as_str().unwrap()).unwrap().to_string();
+    assert_eq!((of("from"), of("until")), ("2026-12-01T22:00:00Z".to_owned(), "2026-12-02T06:00:00Z".to_owned()));
+    let before = said(&deployment).len();
+    for (words, code_of, says) in [
+        (&["reopen", "ads/"][..], 1, "there is no alert 'ads/'"),
+        (&["plan", "search", "--only", "colour=red", "--until", "2d"], 2, "write one of project, model"),
+        (&["plan", "search", "--from", "2026-12-02T06:00:00Z", "--until", "2026-12-01T22:00:00Z"], 2, "over before it begins"),
+    ] {
+        let (code, output) = deployment.attempt(&[&["alerts"], words, &quiet[..]].concat());
+        assert!(code == Some(code_of) && output.contains(says), "{words:?}: {code:?} {output}");
+    }
+    assert_eq!(said(&deployment).len(), before, "nothing is written of what cannot be meant");
+
     let text = std::fs::read_to_string(&deployment.config).unwrap();
     let avro = "[alerts]\nformat = 'avro'\n[schemas.ids]\n7 = 'alert'\n8 = 'spend_rollup'\n9 = 'feedback'\n";
     std::fs::write(&deployment.config, format!("{text}\n{avro}")).unwrap();

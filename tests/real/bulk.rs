@@ -104,11 +104,12 @@ impl Story {
 
     /// Until so many of the expected mails have arrived, whichever.
     fn wait_until(&self, count: usize) -> Vec<Brief> {
+        let (mut seen, mut arrived) = (0, BTreeSet::new());
         wait_for(&format!("{count} of {} mails", self.expected.len()), self.size.limit, || {
-            let mails = self.smtp.brief();
-            // Not worth looking at each while there cannot be enough.
-            let arrived = if mails.len() < count { 0 } else { mails.iter().map(told).collect::<BTreeSet<_>>().len() };
-            (arrived >= count).then_some(mails)
+            let new = self.smtp.brief_from(seen);
+            seen += new.len();
+            arrived.extend(new.iter().map(told));
+            (arrived.len() >= count).then(|| self.smtp.brief())
         })
     }
 
@@ -155,11 +156,14 @@ fn run(size: Size) -> (f64, f64) {
     let mut rate = 0.0;
     for kill in 1..=kills {
         let mails = story.wait_until(opened * kill / (kills + 1));
-        process.kill9();
         if kill == 1 {
             let (first, last) = (mails.first().unwrap().unix_ms, mails.last().unwrap().unix_ms);
             rate = mails.len() as f64 / ((last - first).max(1) as f64 / 1000.0);
+            let ms = |seconds: f64| seconds * 1000.0 / mails.len() as f64;
+            let (server, ours) = (ms(story.smtp.cpu()), ms(process.cpu()));
+            println!("{} mails at {rate:.0} a second; processor time a mail: {ours:.1} ms, of the server {server:.1} ms", mails.len());
         }
+        process.kill9();
         process = story.start();
     }
     story.wait_until(opened);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
+use tollgate::deliver::channels::compose::Sender;
 use tollgate::deliver::channels::email::{MailSettingsError, Mailer, SendError};
 use tollgate::deliver::channels::folder::Folder;
 use tollgate::deliver::channels::{Channel, Letter};
@@ -22,6 +23,8 @@ fn settings(server: &Smtp) -> MailSettings {
         username: Some("tollgate".into()),
         password: Some(SecretString::from("correct horse")),
         from: "Tollgate <gate@example.com>".into(),
+        unsubscribe: vec!["mailto:off@example.com?subject={address}".into(), "https://example.com/off?who={address}".into()],
+        one_click: true,
         timeout: Duration::from_secs(10),
     }
 }
@@ -38,7 +41,7 @@ fn ada() -> Receiver {
 async fn send(channel: &Channel, alert: &Alert, receipt: &Receipt) -> Result<String, SendError> {
     let receiver = ada();
     let earlier = receipt.told(&receiver);
-    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[] };
+    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[], ..Context::default() };
     let rendered = Renderer::new().unwrap().render(alert, &context).unwrap();
     channel.send(&Letter { alert, receiver: &receiver, earlier, date: alert.decided_at }, &rendered).await
 }
@@ -174,7 +177,7 @@ fn settings_that_cannot_work_are_refused() {
 #[tokio::test]
 async fn a_folder_takes_mails_too() {
     let folder = tempfile::tempdir().unwrap();
-    let channel = Channel::Folder(Folder::new(folder.path(), "gate@example.com").unwrap());
+    let channel = Channel::Folder(Folder::new(folder.path(), Sender::new("gate@example.com").unwrap()));
     let alert = Alert { team: "../../etc".into(), ..alert("spike") };
     for _ in 0..2 {
         send(&channel, &alert, &Receipt::new(&alert.id)).await.unwrap();

@@ -51,6 +51,46 @@ fn told(smtp: &Smtp) -> (BTreeMap<String, usize>, Vec<Mail>) {
     (told, mails)
 }
 
+/// Until the receipts say of so many alerts that they were told.
+fn wait_until_noted(deployment: &Deployment, count: usize) {
+    wait_for("the last receipts", LIMIT, || {
+        let receipts = consume(deployment.broker.bootstrap(), &deployment.topic(&format!("{}app-receipts-changelog", deployment.prefix)));
+        let newest: BTreeMap<_, _> = receipts.iter().map(|receipt| (receipt.key.clone(), receipt.json())).collect();
+        let has_told = |receipt: &&Value| receipt["receivers"]["mail:oncall@example.com"]["told"].is_object();
+        (newest.values().filter(has_told).count() == count).then_some(())
+    });
+}
+
+/// The server has a digest, we have no answer yet, and die: it comes again, as the same mail, and nothing else does.
+#[test]
+fn a_kill_in_the_middle_of_a_digest_repeats_that_digest_only() {
+    const EACH: usize = 12;
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let route = "[[route]]\nreceivers = ['oncall@example.com']\ngroup_wait = '3s'\n";
+    let deployment = Deployment::new("digest-kill", &smtp, route);
+    let mut process = deployment.start_with(&["--only", "deliver"]);
+    let of = |team: &str| (0..EACH).map(|number| alert(team, number)).collect::<Vec<_>>();
+    raise(&deployment, &of("search"));
+    wait_until_noted(&deployment, EACH);
+    smtp.script(&["kept 600"]);
+    raise(&deployment, &of("ads"));
+    smtp.wait_for_mails(2, LIMIT);
+    process.kill9();
+
+    let _process = deployment.start_with(&["--only", "deliver"]);
+    wait_until_noted(&deployment, 2 * EACH);
+    let mails = smtp.mails();
+    let ids: Vec<String> = mails.iter().map(|mail| header(mail, "Message-ID").unwrap()).collect();
+    assert_eq!((ids.len(), &ids[1], ids[0] != ids[1]), (3, &ids[2], true), "the second one, again, as itself");
+    let mut all: Vec<String> = mails[..2].iter().flat_map(named).collect();
+    all.sort_unstable();
+    let mut raised: Vec<String> =
+        ["ads", "search"].iter().flat_map(|team| of(team)).map(|alert| alert["id"].as_str().unwrap().to_owned()).collect();
+    raised.sort_unstable();
+    assert_eq!(all, raised, "each once, none lost");
+    assert_eq!(named(&mails[1]), named(&mails[2]));
+}
+
 #[test]
 fn a_storm_becomes_digests_and_a_parent_speaks_for_its_children() {
     let smtp = Smtp::start(&SmtpOptions::default());
@@ -64,12 +104,7 @@ fn a_storm_becomes_digests_and_a_parent_speaks_for_its_children() {
         assert_eq!(header(digest, "X-Tollgate-Alerts"), Some(named(digest).len().to_string()), "each by its name");
     }
 
-    wait_for("the last receipts", LIMIT, || {
-        let receipts = consume(deployment.broker.bootstrap(), &deployment.topic(&format!("{}app-receipts-changelog", deployment.prefix)));
-        let newest: BTreeMap<_, _> = receipts.iter().map(|receipt| (receipt.key.clone(), receipt.json())).collect();
-        let has_told = |receipt: &&Value| receipt["receivers"]["mail:oncall@example.com"]["told"].is_object();
-        (newest.values().filter(has_told).count() == ALERTS).then_some(())
-    });
+    wait_until_noted(&deployment, ALERTS);
     // A restart tells nobody again; what follows on one alert answers the digest that told it.
     process.kill9();
     let _process = deployment.start_with(&["--only", "deliver"]);

@@ -16,6 +16,7 @@ use tollgate::model::alert::Alert;
 use tollgate::model::time::Timestamp;
 
 use super::parts::{Guarded, free_port, python, root, temp_folder, wait_for};
+use super::path::Deployment;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -65,6 +66,8 @@ fn hook(form: Form, url: &str) -> Hook {
         base_url: None,
         repeat_interval_ms: 0,
         per_minute: 0,
+        application: "tollgate".into(),
+        watchdog: Duration::ZERO,
     })
     .unwrap()
 }
@@ -146,6 +149,34 @@ fn alertmanager() -> (u16, Guarded) {
     command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--cluster.listen-address=");
     command.stdout(Stdio::null()).stderr(std::fs::File::create(folder.join("log")).unwrap());
     (port, Guarded::spawn(&mut command))
+}
+
+/// What a blocking test asks.
+fn alerts_of(port: u16) -> Option<Value> {
+    tokio::runtime::Runtime::new().unwrap().block_on(get(port, "/api/v2/alerts"))
+}
+
+#[test]
+fn alertmanager_notices_when_nobody_tells_it_anything_any_more() {
+    let (port, _process) = alertmanager();
+    wait_for("alertmanager", LIMIT, || alerts_of(port));
+    let url = format!("http://127.0.0.1:{port}/api/v2/alerts");
+    let hook = format!("[[webhook]]\nname = 'am'\nform = 'alertmanager'\nurl = '{url}'\nwatchdog = '1s'\n");
+    let deployment = Deployment::without_mail("watchdog", &hook);
+    let mut process = deployment.start_with(&["--only", "deliver"]);
+    let fires = || alerts_of(port).filter(|alerts| alerts.as_array().is_some_and(|alerts| alerts.len() == 1));
+    let first = wait_for("the alert that always fires", LIMIT, fires);
+    let labels = serde_json::json!({
+        "alertname": "TollgateWatchdog", "severity": "none", "application": format!("{}app", deployment.prefix),
+    });
+    assert_eq!(first[0]["labels"], labels);
+    let ends_at = |alerts: &Value| alerts[0]["endsAt"].as_str().map(str::to_owned);
+    // It goes on: the same alert, whose end moves away.
+    wait_for("it to be told again", LIMIT, || fires().filter(|alerts| ends_at(alerts) > ends_at(&first)));
+    assert_eq!(fires().unwrap()[0]["startsAt"], first[0]["startsAt"], "the same alert");
+
+    process.kill9();
+    wait_for("its end, once nobody tells it", LIMIT, || alerts_of(port).filter(|alerts| alerts.as_array().is_some_and(Vec::is_empty)));
 }
 
 async fn get(port: u16, path: &str) -> Option<Value> {

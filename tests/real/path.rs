@@ -89,6 +89,14 @@ listen = "127.0.0.1:{http}"
         run(&mut command, "", LIMIT).expect_success()
     }
 
+    /// Runs a command of ours that may be refused: its code, and all that it says.
+    pub fn attempt(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(arguments).arg("--config").arg(&self.config);
+        let ended = run(&mut command, "", LIMIT);
+        (ended.code, ended.stdout + &ended.stderr)
+    }
+
     /// `tollgate run`, until it is ready.
     pub fn start(&self) -> Guarded {
         self.start_with(&[])

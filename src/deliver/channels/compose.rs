@@ -12,6 +12,24 @@ use crate::model::hash::hash128;
 
 use super::{Letter, digest_id, letter_id};
 
+/// Whom mails come from, and how a receiver has himself taken off.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    pub from: Mailbox,
+    /// `mailto:` and `https:` addresses; `{address}` stands for the receiver's.
+    pub unsubscribe: Vec<String>,
+    /// A POST to the https address is enough (RFC 8058).
+    pub one_click: bool,
+}
+
+impl Sender {
+    /// # Errors
+    /// `from` is no mail address.
+    pub fn new(from: &str) -> Result<Sender, ComposeError> {
+        Ok(Sender { from: mailbox(from)?, unsubscribe: Vec::new(), one_click: false })
+    }
+}
+
 /// In characters; a header line of a mail has 998 bytes at most, and encoding may make six of one.
 const LONGEST_SUBJECT: usize = 150;
 const LONGEST_ID: usize = 150;
@@ -26,32 +44,34 @@ pub enum ComposeError {
     Header(String),
 }
 
-pub fn compose(from: &Mailbox, letter: &Letter, rendered: &Rendered) -> Result<Message, ComposeError> {
-    message(from, letter, message_id(letter, from), letter.earlier, rendered, own_headers(letter.alert, from))
+pub fn compose(sender: &Sender, letter: &Letter, rendered: &Rendered) -> Result<Message, ComposeError> {
+    message(sender, letter, message_id(letter, &sender.from), letter.earlier, rendered, own_headers(letter.alert, sender))
 }
 
 /// One mail about all of these letters, which have one receiver. It answers no other mail; what follows answers it.
-pub fn compose_digest(from: &Mailbox, letters: &[Letter], rendered: &Rendered) -> Result<Message, ComposeError> {
+pub fn compose_digest(sender: &Sender, letters: &[Letter], rendered: &Rendered) -> Result<Message, ComposeError> {
     let first = letters.first().ok_or_else(|| ComposeError::Header("a digest of nothing".to_string()))?;
-    let mut headers = common_headers(from);
+    let mut headers = common_headers(sender);
     headers.push(("X-Tollgate-Alerts", letters.len().to_string()));
     if letters.iter().any(|letter| is_urgent(letter.alert)) {
         headers.push(("Importance", "high".to_string()));
     }
-    message(from, first, digest_message_id(letters, from), None, rendered, headers)
+    message(sender, first, digest_message_id(letters, &sender.from), None, rendered, headers)
 }
 
 fn message(
-    from: &Mailbox,
+    sender: &Sender,
     letter: &Letter,
     id: String,
     earlier: Option<&Told>,
     rendered: &Rendered,
-    headers: Vec<(&'static str, String)>,
+    mut headers: Vec<(&'static str, String)>,
 ) -> Result<Message, ComposeError> {
+    let to = mailbox(letter.receiver.address())?;
+    headers.extend(unsubscribe(sender, &to));
     let mut builder = Message::builder()
-        .from(from.clone())
-        .to(mailbox(letter.receiver.address())?)
+        .from(sender.from.clone())
+        .to(to)
         .subject(header_text(&rendered.subject, LONGEST_SUBJECT))
         .header(date(letter)?)
         .message_id(Some(id.clone()));
@@ -98,8 +118,8 @@ pub fn header_text(text: &str, longest: usize) -> String {
     clean(&text.replace("=?", "= ?"), longest)
 }
 
-fn own_headers(alert: &Alert, from: &Mailbox) -> Vec<(&'static str, String)> {
-    let mut headers = common_headers(from);
+fn own_headers(alert: &Alert, sender: &Sender) -> Vec<(&'static str, String)> {
+    let mut headers = common_headers(sender);
     headers.extend([
         ("X-Tollgate-Alert-Id", header_text(&alert.id, LONGEST_ID)),
         ("X-Tollgate-Revision", alert.revision.to_string()),
@@ -111,13 +131,31 @@ fn own_headers(alert: &Alert, from: &Mailbox) -> Vec<(&'static str, String)> {
     headers
 }
 
-fn common_headers(from: &Mailbox) -> Vec<(&'static str, String)> {
+fn common_headers(sender: &Sender) -> Vec<(&'static str, String)> {
     vec![
         ("Auto-Submitted", "auto-generated".to_string()),
         // Keeps Exchange from answering with absences.
         ("X-Auto-Response-Suppress", "All".to_string()),
-        ("List-Id", format!("Tollgate alerts <alerts.tollgate.{}>", from.email.domain())),
+        ("List-Id", format!("Tollgate alerts <alerts.tollgate.{}>", sender.from.email.domain())),
     ]
+}
+
+/// List-Unsubscribe (RFC 2369), and List-Unsubscribe-Post (RFC 8058).
+fn unsubscribe(sender: &Sender, to: &Mailbox) -> Vec<(&'static str, String)> {
+    if sender.unsubscribe.is_empty() {
+        return Vec::new();
+    }
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    let address: String = to.email.to_string().bytes().map(encode).collect();
+    let addresses = sender.unsubscribe.iter().map(|written| format!("<{}>", written.replace("{address}", &address)));
+    let mut headers = vec![("List-Unsubscribe", addresses.collect::<Vec<_>>().join(", "))];
+    if sender.one_click {
+        headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_string()));
+    }
+    headers
 }
 
 fn is_urgent(alert: &Alert) -> bool {

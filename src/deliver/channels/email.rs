@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lettre::Message;
-use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -16,7 +15,7 @@ use crate::clock::Stopwatch;
 use crate::deliver::render::clean::clean;
 use crate::deliver::rules::{MailSettings, Tls};
 
-use super::compose::{ComposeError, mailbox};
+use super::compose::{ComposeError, Sender};
 
 const LONGEST_ANSWER: usize = 300;
 /// For an answer that no mail depends on.
@@ -87,7 +86,7 @@ pub enum MailSettingsError {
 
 /// Keeps connections for the next mail: a new one costs several round trips, and the server a signature.
 pub struct Mailer {
-    pub from: Mailbox,
+    pub sender: Sender,
     host: String,
     port: u16,
     tls: Tls,
@@ -118,7 +117,7 @@ impl Mailer {
             return Err(MailSettingsError::PasswordInTheClear);
         }
         Ok(Mailer {
-            from: mailbox(&settings.from)?,
+            sender: Sender { unsubscribe: settings.unsubscribe.clone(), one_click: settings.one_click, ..Sender::new(&settings.from)? },
             host: settings.host.clone(),
             port: settings.port,
             tls: settings.tls,

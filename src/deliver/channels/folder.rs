@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lettre::Message;
-use lettre::message::Mailbox;
 
 use crate::deliver::receipt::repeat_number;
 use crate::deliver::render::{Rendered, when};
@@ -13,25 +12,25 @@ use super::email::SendError;
 use super::{Letter, compose};
 
 pub struct Folder {
-    pub from: Mailbox,
+    pub sender: compose::Sender,
     path: PathBuf,
 }
 
 impl Folder {
-    pub fn new(path: &Path, from: &str) -> Result<Folder, compose::ComposeError> {
-        Ok(Folder { from: compose::mailbox(from)?, path: path.to_path_buf() })
+    pub fn new(path: &Path, sender: compose::Sender) -> Folder {
+        Folder { sender, path: path.to_path_buf() }
     }
 
     /// Writes `<name>.eml`, and `<name>.html` with the picture inside. The same letter has the same name, so a repetition
     /// replaces it.
     pub fn write(&self, letter: &Letter, rendered: &Rendered, message: &Message) -> io::Result<()> {
-        self.keep(&file_name(letter, &self.from), rendered, message)
+        self.keep(&file_name(letter, &self.sender.from), rendered, message)
     }
 
     /// As [`Folder::write`], of one letter about all of these.
     pub fn write_digest(&self, letters: &[Letter], rendered: &Rendered, message: &Message) -> io::Result<()> {
         let Some(first) = letters.first() else { return Ok(()) };
-        let id = compose::digest_message_id(letters, &self.from);
+        let id = compose::digest_message_id(letters, &self.sender.from);
         let hash: String = id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
         self.keep(&format!("{}-{}-alerts-{hash}", when::compact(first.date), letters.len()), rendered, message)
     }
@@ -55,7 +54,7 @@ impl Folder {
 }
 
 /// `20261124T131406Z-search-1-open-5b1f0c3a`: by time of the decision, and safe whatever the team is called.
-fn file_name(letter: &Letter, from: &Mailbox) -> String {
+fn file_name(letter: &Letter, from: &lettre::message::Mailbox) -> String {
     let alert = letter.alert;
     let team: String = alert.team.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
     let id = compose::message_id(letter, from);

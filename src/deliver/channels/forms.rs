@@ -7,11 +7,14 @@ use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::clean::{clean, name};
 use crate::deliver::render::digest::{self, Row};
+use crate::deliver::render::language::Language;
 use crate::deliver::render::subject::{kind, subject};
 use crate::deliver::render::{amount, words};
 use crate::model::alert::{Alert, AlertState, Severity};
 use crate::model::time::{DAY_MS, Timestamp};
 
+/// Chats and programs are told in English.
+const ENGLISH: Language = Language::English;
 /// Of a chat message's parts, in characters; Slack takes 3,000 of a section, PagerDuty 1,024 of a summary.
 const LONGEST_LINE: usize = 150;
 const LONGEST_TEXT: usize = 1_000;
@@ -21,6 +24,8 @@ const MOST_CAUSES: usize = 3;
 const MOST_STEPS: usize = 3;
 /// How long an alert stands at Alertmanager without news: longer than it takes until it is told again.
 const STANDS_FOR_MS: i64 = 2 * DAY_MS;
+/// Intervals after which an Alertmanager takes our silence for the end of the watchdog's alert: one may be lost, and one late.
+const MISSED: i64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -62,7 +67,7 @@ const MOST_NAMED: usize = 20;
 
 /// One message about all of these letters; `answers`: of each, in their order.
 pub fn digest(form: Form, letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>) -> Value {
-    let page = digest::page(letters, answers, base_url);
+    let page = digest::page(letters, answers, base_url, ENGLISH);
     let more = letters.len().saturating_sub(MOST_NAMED);
     let more = (more > 0).then(|| format!("and {more} more: tollgate alerts list"));
     let rows = page.rows.iter().take(MOST_NAMED);
@@ -118,7 +123,7 @@ fn links(alert: &Alert, around: &Around<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn title(letter: &Letter<'_>) -> String {
-    clean(&subject(letter.alert, letter.earlier), LONGEST_LINE)
+    clean(&subject(letter.alert, letter.earlier, ENGLISH), LONGEST_LINE)
 }
 
 fn summary(alert: &Alert) -> String {
@@ -127,7 +132,7 @@ fn summary(alert: &Alert) -> String {
 
 /// Label and value of what a person asks first.
 fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
-    let money = |nanos| amount::brief(nanos, alert.currency);
+    let money = |nanos| amount::brief(nanos, alert.currency, ENGLISH);
     let mut facts =
         vec![("Team", name(&alert.team, LONGEST_VALUE)), ("Extra so far", money(alert.excess)), ("Normal", money(alert.expected))];
     if !is_closed(alert) {
@@ -140,7 +145,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
 /// One line for each of the largest causes.
 fn causes(alert: &Alert) -> Vec<String> {
     let cause = |cause: &crate::model::alert::Cause| {
-        format!("{} % {}", words::percent(cause.share), clean(&words::place(&cause.dimensions), LONGEST_LINE))
+        format!("{} % {}", words::percent(cause.share), clean(&words::place(&cause.dimensions, ENGLISH), LONGEST_LINE))
     };
     alert.causes.iter().take(MOST_CAUSES).map(cause).collect()
 }
@@ -251,7 +256,7 @@ fn card(body: Vec<Value>, actions: Vec<Value>) -> Value {
 fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     let alert = letter.alert;
     let mut labels = serde_json::Map::new();
-    labels.insert("alertname".to_owned(), json!(format!("Tollgate {}", kind(alert))));
+    labels.insert("alertname".to_owned(), json!(format!("Tollgate {}", kind(alert, ENGLISH))));
     labels.insert("alert_id".to_owned(), json!(alert.id));
     for (label, value) in [("team", &alert.team)].into_iter().chain(alert.dimensions.iter().map(|(label, value)| (label.as_str(), value))) {
         // An empty label is no label.
@@ -275,6 +280,18 @@ fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     json!([{
         "labels": labels, "annotations": annotations, "startsAt": alert.onset.to_string(), "endsAt": ends_at.to_string(),
         "generatorURL": generator,
+    }])
+}
+
+/// An alert that always fires, as Prometheus' Watchdog does: when it ends, nobody is there who would tell of any other. It is told every
+/// `every_ms`, since `since`.
+pub fn watchdog(application: &str, every_ms: i64, since: Timestamp, now: Timestamp) -> Value {
+    let description = "Always fires while Tollgate watches and can tell. When it is gone, Tollgate, or the way from it to here, is down: \
+                       route it to whatever notices silence.";
+    json!([{
+        "labels": {"alertname": "TollgateWatchdog", "severity": "none", "application": clean(application, LONGEST_VALUE)},
+        "annotations": {"summary": "Tollgate is alive.", "description": description},
+        "startsAt": since.to_string(), "endsAt": now.plus_ms(every_ms.saturating_mul(MISSED)).to_string(),
     }])
 }
 

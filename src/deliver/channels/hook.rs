@@ -1,5 +1,6 @@
 //! Webhooks: an alert posted as JSON, signed, with one time limit over everything.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -7,10 +8,11 @@ use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::email::SendError;
-use super::forms::{Around, Form, body, digest};
+use super::forms::{Around, Form, body, digest, watchdog};
 use super::{Letter, digest_id, letter_id};
 use crate::deliver::answer::Link;
 use crate::deliver::render::clean::clean;
+use crate::model::time::Timestamp;
 use crate::model::wire::{Envelope, OutputForm, cloud_event_headers_alert};
 
 const LONGEST_ANSWER: usize = 300;
@@ -32,6 +34,10 @@ pub struct HookSettings {
     pub repeat_interval_ms: i64,
     /// Letters a minute at most; 0 = as many as there are.
     pub per_minute: u32,
+    /// Of Kafka's groups: tells deployments apart.
+    pub application: String,
+    /// How often an Alertmanager is told that we are alive; zero = never.
+    pub watchdog: Duration,
 }
 
 pub struct Hook {
@@ -39,6 +45,8 @@ pub struct Hook {
     /// For logs: without what may be secret.
     shown: String,
     client: reqwest::Client,
+    /// When it was last told that we are alive, as an uptime, and since when.
+    alive: Mutex<Option<(Duration, Timestamp)>>,
 }
 
 impl Hook {
@@ -51,7 +59,7 @@ impl Hook {
         let client = builder.user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION"))).build()?;
         let host = reqwest::Url::parse(settings.url.expose_secret()).ok().and_then(|url| url.host_str().map(str::to_string));
         let shown = format!("webhook '{}' at {}", settings.name, host.unwrap_or_default());
-        Ok(Hook { settings, shown, client })
+        Ok(Hook { settings, shown, client, alive: Mutex::default() })
     }
 
     pub fn per_minute(&self) -> u32 {
@@ -84,6 +92,30 @@ impl Hook {
         let headers = self.headers(first, &id, &body)?;
         self.post(headers, body).await?;
         Ok(id)
+    }
+
+    /// Posts the alert that always fires, unless that was done less than the interval ago.
+    ///
+    /// # Errors
+    /// As [`Hook::send`]; it is tried again after the interval.
+    pub async fn say_alive(&self, uptime: Duration, now: Timestamp) -> Result<(), SendError> {
+        let every = self.settings.watchdog;
+        if every.is_zero() || self.settings.form != Form::Alertmanager {
+            return Ok(());
+        }
+        let since = {
+            let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+            if alive.is_some_and(|(last, _)| uptime.saturating_sub(last) < every) {
+                return Ok(());
+            }
+            let since = alive.map_or(now, |(_, since)| since);
+            *alive = Some((uptime, since));
+            since
+        };
+        let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+        let body = watchdog(&self.settings.application, every_ms, since, now);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        self.post(headers, body.to_string()).await
     }
 
     /// Whether people read it, not programs.

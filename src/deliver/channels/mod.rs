@@ -10,7 +10,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock;
 use crate::model::alert::Alert;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
@@ -68,9 +70,10 @@ impl Channels {
     pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, topic: &str) -> Result<String, SendError> {
         let answers = self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
         match letter.receiver {
-            Receiver::Mail(_) => {
+            Receiver::Mail(address) => {
                 let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
-                let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers };
+                let language = renderer.language_of(address);
+                let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers, language };
                 channel.send(letter, &renderer.render(letter.alert, &context)?).await
             }
             Receiver::Hook(name) => match self.hooks.get(name) {
@@ -113,6 +116,15 @@ impl Channels {
         }
     }
 
+    /// Tells each Alertmanager that asks for it that we are alive, at most once in its interval. `uptime`: now.
+    pub async fn say_alive(&self, uptime: Duration) {
+        for (name, hook) in &self.hooks {
+            if let Err(error) = hook.say_alive(uptime, clock::now()).await {
+                tracing::warn!(webhook = name, %error, "the watchdog was not told that we are alive");
+            }
+        }
+    }
+
     /// Closes connections that nobody has used for a while.
     pub async fn tidy(&self) {
         if let Some(Channel::Smtp(mailer)) = &self.mail {
@@ -146,29 +158,29 @@ impl Channel {
     /// # Errors
     /// As the mail server, or the folder, has it.
     pub async fn send(&self, letter: &Letter<'_>, rendered: &Rendered) -> Result<String, SendError> {
-        let message = compose(self.from(), letter, rendered)?;
+        let message = compose(self.sender(), letter, rendered)?;
         match self {
             Channel::Smtp(mailer) => mailer.send(&message).await?,
             Channel::Folder(folder) => folder.write(letter, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
-        Ok(compose::message_id(letter, self.from()))
+        Ok(compose::message_id(letter, &self.sender().from))
     }
 
     /// # Errors
     /// As [`Channel::send`].
     pub async fn send_digest(&self, letters: &[Letter<'_>], rendered: &Rendered) -> Result<String, SendError> {
-        let message = compose_digest(self.from(), letters, rendered)?;
+        let message = compose_digest(self.sender(), letters, rendered)?;
         match self {
             Channel::Smtp(mailer) => mailer.send(&message).await?,
             Channel::Folder(folder) => folder.write_digest(letters, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
-        Ok(compose::digest_message_id(letters, self.from()))
+        Ok(compose::digest_message_id(letters, &self.sender().from))
     }
 
-    fn from(&self) -> &lettre::message::Mailbox {
+    fn sender(&self) -> &compose::Sender {
         match self {
-            Channel::Smtp(mailer) => &mailer.from,
-            Channel::Folder(folder) => &folder.from,
+            Channel::Smtp(mailer) => &mailer.sender,
+            Channel::Folder(folder) => &folder.sender,
         }
     }
 }

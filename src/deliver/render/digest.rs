@@ -11,6 +11,7 @@ use crate::model::alert::{Alert, Severity};
 use crate::model::money::{Currency, Nanos};
 
 use super::amount::{brief, difference};
+use super::language::{self, Language, Words};
 use super::page::{Fact, link, tone};
 use super::{subject, when, words};
 
@@ -21,6 +22,9 @@ const MOST_ROWS: usize = 25;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct DigestPage {
+    /// Its code: `en`, `de`.
+    pub language: &'static str,
+    pub words: Words,
     pub subject: String,
     pub preheader: String,
     pub tone: &'static str,
@@ -55,42 +59,46 @@ pub struct Row {
 }
 
 /// `answers`: of each letter, in their order.
-pub fn page(letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>) -> DigestPage {
+pub fn page(letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>, language: Language) -> DigestPage {
     let alerts: Vec<&Alert> = letters.iter().map(|letter| letter.alert).collect();
     let worst = alerts.iter().copied().filter(|alert| !is_closed(alert)).max_by_key(|alert| alert.severity);
-    let badge = worst.map_or("resolved", |alert| alert.severity.as_str());
-    let title = title(&alerts);
+    let over = language.pick("resolved", "erledigt");
+    let badge = worst.map_or(over, |alert| subject::severity(alert.severity, language));
+    let title = title(&alerts, language);
     let none = Vec::new();
     let (first, others) = letters.split_at(letters.len().min(MOST_ROWS));
     let rows: Vec<Row> =
-        first.iter().enumerate().map(|(number, letter)| row(letter, answers.get(number).unwrap_or(&none), base_url)).collect();
+        first.iter().enumerate().map(|(number, letter)| row(letter, answers.get(number).unwrap_or(&none), base_url, language)).collect();
     DigestPage {
+        language: language.code(),
+        words: language::words(language),
         subject: format!("[{badge}] {title}"),
         preheader: rows.first().map(|row| row.title.clone()).unwrap_or_default(),
         tone: worst.map_or("good", tone),
         badge: badge.to_string(),
-        lead: lead(&alerts),
-        figures: figures(&alerts),
+        lead: lead(&alerts, language),
+        figures: figures(&alerts, language),
         title,
         rows,
-        others: others.iter().map(line).collect(),
+        others: others.iter().map(|letter| line(letter, language)).collect(),
     }
 }
 
 /// `search: 12 alerts, +4,312 USD`, `12 alerts of 5 teams, +4,312 USD and more`.
-pub fn title(alerts: &[&Alert]) -> String {
+pub fn title(alerts: &[&Alert], language: Language) -> String {
     let teams: BTreeSet<&str> = alerts.iter().map(|alert| alert.team.as_str()).collect();
-    let count = alerts.len();
-    let money = sums(alerts, |alert| alert.excess);
+    let count = format!("{} {}", alerts.len(), language.pick("alerts", "Meldungen"));
+    let money = sums(alerts, |alert| alert.excess, language);
     let money = if money.is_empty() { String::new() } else { format!(", {money}") };
-    match (teams.len(), alerts.first()) {
-        (1, Some(alert)) => format!("{}: {count} alerts{money}", subject::team(alert)),
-        (teams, _) => format!("{count} alerts of {teams} teams{money}"),
+    match (teams.len(), alerts.first(), language) {
+        (1, Some(alert), _) => format!("{}: {count}{money}", subject::team(alert)),
+        (teams, _, Language::English) => format!("{count} of {teams} teams{money}"),
+        (teams, _, Language::German) => format!("{count} von {teams} Teams{money}"),
     }
 }
 
 /// By currency, the largest first: amounts of different currencies are never added up.
-fn sums(alerts: &[&Alert], of: impl Fn(&Alert) -> Nanos) -> String {
+fn sums(alerts: &[&Alert], of: impl Fn(&Alert) -> Nanos, language: Language) -> String {
     let mut sums: BTreeMap<Currency, Nanos> = BTreeMap::new();
     for alert in alerts {
         let sum = sums.entry(alert.currency).or_default();
@@ -98,60 +106,71 @@ fn sums(alerts: &[&Alert], of: impl Fn(&Alert) -> Nanos) -> String {
     }
     let mut sums: Vec<(Currency, Nanos)> = sums.into_iter().filter(|(_, sum)| *sum != Nanos::ZERO).collect();
     sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
-    let shown = sums.iter().take(MOST_CURRENCIES).map(|(currency, sum)| difference(*sum, brief(*sum, *currency)));
-    let shown = shown.collect::<Vec<_>>().join(" and ");
-    if sums.len() > MOST_CURRENCIES { format!("{shown} and more") } else { shown }
+    let shown = sums.iter().take(MOST_CURRENCIES).map(|(currency, sum)| difference(*sum, brief(*sum, *currency, language)));
+    let shown = shown.collect::<Vec<_>>().join(language.pick(" and ", " und "));
+    if sums.len() > MOST_CURRENCIES { format!("{shown} {}", language.pick("and more", "und weitere")) } else { shown }
 }
 
-fn lead(alerts: &[&Alert]) -> String {
+fn lead(alerts: &[&Alert], language: Language) -> String {
     let open = |severity| alerts.iter().filter(|alert| !is_closed(alert) && alert.severity == severity).count();
     let over = alerts.iter().filter(|alert| is_closed(alert)).count();
-    let warnings = open(Severity::Warning);
+    let (warnings, notes) = (open(Severity::Warning), open(Severity::Info));
     let counts = [
-        (open(Severity::Critical), "critical"),
-        (warnings, if warnings == 1 { "warning" } else { "warnings" }),
-        (open(Severity::Info), "for information"),
-        (over, "over already"),
+        (open(Severity::Critical), language.pick("critical", "kritisch")),
+        (warnings, if warnings == 1 { language.pick("warning", "Warnung") } else { language.pick("warnings", "Warnungen") }),
+        (notes, language.pick("for information", if notes == 1 { "Hinweis" } else { "Hinweise" })),
+        (over, language.pick("over already", "schon erledigt")),
     ];
     let counts: Vec<String> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    format!(
-        "These alerts come as one letter, the worst first: {}. What follows on one of them is told in this conversation.",
-        counts.join(", ")
-    )
+    let counts = counts.join(", ");
+    match language {
+        Language::English => {
+            format!("These alerts come as one letter, the worst first: {counts}. What follows on one of them is told in this conversation.")
+        }
+        Language::German => format!(
+            "Diese Meldungen kommen als eine E-Mail, die schlimmste zuerst: {counts}. Was auf eine von ihnen folgt, steht in dieser \
+             Unterhaltung."
+        ),
+    }
 }
 
-fn figures(alerts: &[&Alert]) -> Vec<Fact> {
+fn figures(alerts: &[&Alert], language: Language) -> Vec<Fact> {
     let open: Vec<&Alert> = alerts.iter().copied().filter(|alert| !is_closed(alert)).collect();
     let figures = [
-        ("Extra in all", sums(alerts, |alert| alert.excess)),
-        ("Extra per hour, now", sums(&open, |alert| alert.burn_rate_per_hour)),
-        ("By month end, at this rate", sums(&open, |alert| alert.projected_month_end_excess)),
+        (language.pick("Extra in all", "Mehrkosten insgesamt"), sums(alerts, |alert| alert.excess, language)),
+        (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&open, |alert| alert.burn_rate_per_hour, language)),
+        (language.pick("By month end, at this rate", "So bis Monatsende"), sums(&open, |alert| alert.projected_month_end_excess, language)),
     ];
     figures.into_iter().filter(|(_, value)| !value.is_empty()).map(|(label, value)| Fact { label, value }).collect()
 }
 
-fn line(letter: &Letter<'_>) -> Line {
+fn line(letter: &Letter<'_>, language: Language) -> Line {
     let alert = letter.alert;
-    Line { badge: subject::badge(alert), title: headline(letter), id: super::clean::clean(&alert.id, super::page::LONGEST_ID) }
+    let id = super::clean::clean(&alert.id, super::page::LONGEST_ID);
+    Line { badge: subject::badge(alert, language), title: headline(letter, language), id }
 }
 
-fn headline(letter: &Letter<'_>) -> String {
-    format!("{}: {}", subject::team(letter.alert), subject::news(letter.alert, letter.earlier))
+fn headline(letter: &Letter<'_>, language: Language) -> String {
+    format!("{}: {}", subject::team(letter.alert), subject::news(letter.alert, letter.earlier, language))
 }
 
-fn row(letter: &Letter<'_>, answers: &[Link], base_url: Option<&str>) -> Row {
+fn row(letter: &Letter<'_>, answers: &[Link], base_url: Option<&str>, language: Language) -> Row {
     let alert = letter.alert;
     let zone = when::zone(&alert.time_zone);
-    let burn = difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency));
-    let since = when::moment(alert.onset, &zone);
+    let burn = difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency, language));
+    let since = when::moment(alert.onset, &zone, language);
+    let now = match language {
+        Language::English => format!("{since}; now {burn} per hour"),
+        Language::German => format!("{since}; derzeit {burn} pro Stunde"),
+    };
     Row {
         tone: tone(alert),
-        badge: subject::badge(alert),
-        title: headline(letter),
-        place: words::place(&alert.dimensions),
-        since: if is_closed(alert) { since } else { format!("{since}; now {burn} per hour") },
+        badge: subject::badge(alert, language),
+        title: headline(letter, language),
+        place: words::place(&alert.dimensions, language),
+        since: if is_closed(alert) { since } else { now },
         id: super::clean::clean(&alert.id, super::page::LONGEST_ID),
         link: base_url.and_then(|base| link(base, &alert.id)),
-        answers: answers.to_vec(),
+        answers: super::page::answers(answers, language),
     }
 }

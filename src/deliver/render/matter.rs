@@ -2,10 +2,11 @@
 
 use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertKind};
-use crate::model::money::Nanos;
+use crate::model::money::{Currency, Nanos};
 
 use super::amount::{brief, difference, exact};
 use super::clean::name;
+use super::language::Language;
 use super::page::Fact;
 use super::{subject, when};
 
@@ -14,35 +15,56 @@ const HOURS_PER_MONTH: i128 = 730;
 const LONGEST_NAME: usize = 48;
 
 /// `forgotten, 25,579 USD a month, 1,051 USD so far`.
-pub fn so_far(alert: &Alert) -> String {
-    let size = brief(size(alert.excess), alert.currency);
-    let span = when::span(alert.onset, subject::last_seen(alert));
-    let waste = |kind: &str| format!("{kind}, {} a month, {size} so far", brief(monthly(alert), alert.currency));
-    match alert.kind {
-        AlertKind::IdleResource => waste("idle"),
-        AlertKind::ForgottenResource => waste("forgotten"),
-        AlertKind::OrphanedResource => waste("orphaned"),
-        AlertKind::ProviderSilent => format!("silent for {span}, about {size} did not come"),
-        AlertKind::BillMismatch => {
-            let extra = difference(alert.excess, brief(alert.excess, alert.currency));
-            format!("{extra} on the bill of a day, {} were estimated", brief(alert.expected, alert.currency))
+pub fn so_far(alert: &Alert, language: Language) -> String {
+    let money = |amount| brief(amount, alert.currency, language);
+    let amount = money(size(alert.excess));
+    let within = when::within(alert.onset, subject::last_seen(alert), language);
+    let waste = |english: &str, german: &str| {
+        let month = money(monthly(alert));
+        match language {
+            Language::English => format!("{english}, {month} a month, {amount} so far"),
+            Language::German => format!("{german}, {month} im Monat, bisher {amount}"),
         }
-        AlertKind::UnseenSpend => format!("{size} billed, never seen as usage"),
-        AlertKind::UntaggedSpend => format!("{size} a day without a team"),
-        AlertKind::Budget => format!("{} used, {}", budget(alert), of_budget(alert, brief)),
-        _ => format!("not counted, about {size} in {span}"),
+    };
+    let extra = || difference(alert.excess, money(alert.excess));
+    match (alert.kind, language) {
+        (AlertKind::IdleResource, _) => waste("idle", "ungenutzt"),
+        (AlertKind::ForgottenResource, _) => waste("forgotten", "vergessen"),
+        (AlertKind::OrphanedResource, _) => waste("orphaned", "verwaist"),
+        (AlertKind::ProviderSilent, Language::English) => {
+            format!("silent for {}, about {amount} did not come", when::span(alert.onset, subject::last_seen(alert), language))
+        }
+        (AlertKind::ProviderSilent, Language::German) => format!("seit {within} still, etwa {amount} fehlen"),
+        (AlertKind::BillMismatch, Language::English) => {
+            format!("{} on the bill of a day, {} were estimated", extra(), money(alert.expected))
+        }
+        (AlertKind::BillMismatch, Language::German) => {
+            format!("{} auf der Rechnung eines Tages, geschätzt waren {}", extra(), money(alert.expected))
+        }
+        (AlertKind::UnseenSpend, Language::English) => format!("{amount} billed, never seen as usage"),
+        (AlertKind::UnseenSpend, Language::German) => format!("{amount} berechnet, nie als Nutzung gesehen"),
+        (AlertKind::UntaggedSpend, Language::English) => format!("{amount} a day without a team"),
+        (AlertKind::UntaggedSpend, Language::German) => format!("{amount} am Tag ohne Team"),
+        (AlertKind::Budget, Language::English) => format!("{} used, {}", budget(alert, language), of_budget(alert, brief, language)),
+        (AlertKind::Budget, Language::German) => format!("{} verbraucht, {}", budget(alert, language), of_budget(alert, brief, language)),
+        (_, Language::English) => format!("not counted, about {amount} in {within}"),
+        (_, Language::German) => format!("nicht erfasst, etwa {amount} in {within}"),
     }
 }
 
 /// `budget 'search' 80 %`.
-fn budget(alert: &Alert) -> String {
-    let of = alert.dimensions.get("budget").map(|budget| format!(" '{}'", name(budget, LONGEST_NAME))).unwrap_or_default();
+fn budget(alert: &Alert, language: Language) -> String {
+    let of = alert.dimensions.get("budget").map(|budget| name(budget, LONGEST_NAME));
     let share = alert.actual.0.checked_mul(100).and_then(|share| share.checked_div(alert.expected.0)).unwrap_or_default();
-    format!("budget{of} {share} %")
+    match language {
+        Language::English => format!("budget{} {share} %", of.map(|of| format!(" '{of}'")).unwrap_or_default()),
+        Language::German => format!("Budget{} zu {share} %", of.map(|of| format!(" „{of}“")).unwrap_or_default()),
+    }
 }
 
-fn of_budget(alert: &Alert, text: fn(Nanos, crate::model::money::Currency) -> String) -> String {
-    format!("{} of {}", text(alert.actual, alert.currency), text(alert.expected, alert.currency))
+fn of_budget(alert: &Alert, text: fn(Nanos, Currency, Language) -> String, language: Language) -> String {
+    let money = |amount| text(amount, alert.currency, language);
+    format!("{} {} {}", money(alert.actual), language.pick("of", "von"), money(alert.expected))
 }
 
 fn monthly(alert: &Alert) -> Nanos {
@@ -54,45 +76,52 @@ fn size(amount: Nanos) -> Nanos {
 }
 
 /// The two or three figures that matter most.
-pub fn figures(alert: &Alert) -> Vec<Fact> {
-    let money = |label, amount| Fact { label, value: exact(amount, alert.currency) };
+pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
+    let exact = |amount| exact(amount, alert.currency, language);
+    let brief = |amount| brief(amount, alert.currency, language);
+    let fact = |english, german, value| Fact { label: language.pick(english, german), value };
     let mut figures = match alert.kind {
-        kind if kind.is_waste() => vec![money("Cost unused", alert.excess)],
+        kind if kind.is_waste() => vec![fact("Cost unused", "Ungenutzt gekostet", exact(alert.excess))],
         AlertKind::BillMismatch | AlertKind::UnseenSpend => {
             return vec![
-                money("Billed", alert.actual),
-                money("Estimated", alert.expected),
-                Fact { label: "Difference", value: difference(alert.excess, exact(alert.excess, alert.currency)) },
+                fact("Billed", "Berechnet", exact(alert.actual)),
+                fact("Estimated", "Geschätzt", exact(alert.expected)),
+                fact("Difference", "Unterschied", difference(alert.excess, exact(alert.excess))),
             ];
         }
         AlertKind::Budget => {
             let left = alert.expected.saturating_sub(alert.actual);
-            let label = if left < Nanos::ZERO { "Over it" } else { "Left" };
-            return vec![money("Spent", alert.actual), money("Budget", alert.expected), money(label, size(left))];
+            let (english, german) = if left < Nanos::ZERO { ("Over it", "Darüber") } else { ("Left", "Übrig") };
+            return vec![
+                fact("Spent", "Ausgegeben", exact(alert.actual)),
+                fact("Budget", "Budget", exact(alert.expected)),
+                fact(english, german, exact(size(left))),
+            ];
         }
-        AlertKind::UntaggedSpend => vec![money("Without a team, in a day", alert.excess)],
-        _ => vec![money("Not counted, about", size(alert.excess))],
+        AlertKind::UntaggedSpend => vec![fact("Without a team, in a day", "Ohne Team, am Tag", exact(alert.excess))],
+        _ => vec![fact("Not counted, about", "Nicht erfasst, etwa", exact(size(alert.excess)))],
     };
     if is_closed(alert) {
-        figures.push(Fact { label: "Lasted", value: when::span(alert.onset, subject::last_seen(alert)) });
+        figures.push(fact("Lasted", "Dauer", when::span(alert.onset, subject::last_seen(alert), language)));
     } else if alert.kind.is_waste() {
-        figures.push(Fact { label: "A month", value: brief(monthly(alert), alert.currency) });
-        figures.push(Fact { label: "By month end, in all", value: brief(alert.projected_month_end_excess, alert.currency) });
+        figures.push(fact("A month", "Im Monat", brief(monthly(alert))));
+        figures.push(fact("By month end, in all", "Bis Monatsende insgesamt", brief(alert.projected_month_end_excess)));
     } else {
-        figures.push(Fact { label: "Per hour, now", value: brief(size(alert.burn_rate_per_hour), alert.currency) });
+        figures.push(fact("Per hour, now", "Derzeit pro Stunde", brief(size(alert.burn_rate_per_hour))));
     }
     figures
 }
 
 /// What was spent, where the words of a deviation ("normally") would be wrong.
-pub fn spent(alert: &Alert) -> Fact {
+pub fn spent(alert: &Alert, language: Language) -> Fact {
+    let money = |amount| exact(amount, alert.currency, language);
     let value = match alert.kind {
-        AlertKind::Budget => of_budget(alert, exact),
-        AlertKind::UntaggedSpend => exact(alert.actual, alert.currency),
-        kind if kind.is_waste() => format!("{}, for nothing", exact(alert.actual, alert.currency)),
-        _ => format!("{}, expected about {}", exact(alert.actual, alert.currency), exact(alert.expected, alert.currency)),
+        AlertKind::Budget => of_budget(alert, exact, language),
+        AlertKind::UntaggedSpend => money(alert.actual),
+        kind if kind.is_waste() => format!("{}, {}", money(alert.actual), language.pick("for nothing", "für nichts")),
+        _ => format!("{}, {} {}", money(alert.actual), language.pick("expected about", "erwartet etwa"), money(alert.expected)),
     };
-    Fact { label: "Spent", value }
+    Fact { label: language.pick("Spent", "Ausgegeben"), value }
 }
 
 #[cfg(test)]
@@ -153,7 +182,7 @@ mod tests {
         ];
         for (mut alert, expected) in cases {
             alert.causes.clear();
-            assert_eq!(subject::subject(&alert, None), expected);
+            assert_eq!(subject::subject(&alert, None, Language::English), expected);
         }
     }
 }

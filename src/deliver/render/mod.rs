@@ -20,6 +20,8 @@ use super::receipt::Told;
 pub mod amount;
 pub mod clean;
 pub mod digest;
+mod german;
+pub mod language;
 mod matter;
 pub mod page;
 #[cfg(test)]
@@ -30,13 +32,15 @@ mod tests;
 pub mod when;
 pub mod words;
 
+use language::{Language, Languages};
 use page::{ChartLink, page};
 
 const TEXT_WIDTH: usize = 76;
 const LONGEST_SUBJECT: usize = 200;
 
 /// Templates by the names under which a folder of the config may replace them.
-pub const TEMPLATES: [(&str, &str); 4] = [
+pub const TEMPLATES: [(&str, &str); 5] = [
+    ("base.html", include_str!("../templates/base.html")),
     ("alert.html", include_str!("../templates/alert.html")),
     ("alert.txt", include_str!("../templates/alert.txt")),
     ("digest.html", include_str!("../templates/digest.html")),
@@ -58,6 +62,7 @@ pub struct Context<'a> {
     pub earlier: Option<&'a Told>,
     /// By which he can answer.
     pub answers: &'a [Link],
+    pub language: Language,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +89,7 @@ pub enum RenderError {
     Template(#[from] minijinja::Error),
     #[error("chart: {0}")]
     Chart(#[from] chart::ChartError),
-    #[error("'{0}' is the name of no template: write alert.html, alert.txt, digest.html, digest.txt or subject.txt")]
+    #[error("'{0}' is the name of no template: write base.html, alert.html, alert.txt, digest.html, digest.txt or subject.txt")]
     UnknownTemplate(String),
     #[error("the alert that templates are tried with: {0}")]
     Sample(#[from] serde_json::Error),
@@ -95,6 +100,7 @@ pub struct Renderer {
     built_in: Environment<'static>,
     /// With those of the config, if there are any.
     own: Option<Environment<'static>>,
+    languages: Languages,
     fonts: Arc<Database>,
 }
 
@@ -117,7 +123,7 @@ impl Renderer {
     /// Names that are none, and templates that fail with an alert or a digest as they usually are.
     pub fn with(own: &BTreeMap<String, String>) -> Result<Renderer, RenderError> {
         let built_in = environment(&BTreeMap::new())?;
-        let mut renderer = Renderer { built_in, own: None, fonts: chart::fonts() };
+        let mut renderer = Renderer { built_in, own: None, languages: Languages::default(), fonts: chart::fonts() };
         if own.is_empty() {
             return Ok(renderer);
         }
@@ -129,14 +135,25 @@ impl Renderer {
         let receiver = super::rules::Receiver::Mail("you@example.com".to_string());
         let letter = Letter { alert: &alert, receiver: &receiver, earlier: None, date: alert.decided_at };
         let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), ..Context::default() };
-        write(&own, "alert", &page(&alert, &context, None), vec![&alert])?;
-        write(&own, "digest", &digest::page(&[letter, letter], &[], context.base_url), vec![&alert, &alert])?;
+        for (_, language) in language::LANGUAGES {
+            write(&own, "alert", &page(&alert, &Context { language, ..context }, None), vec![&alert])?;
+            write(&own, "digest", &digest::page(&[letter, letter], &[], context.base_url, language), vec![&alert, &alert])?;
+        }
         renderer.own = Some(own);
         Ok(renderer)
     }
 
+    /// Writes to whom in which language.
+    pub fn speaking(self, languages: Languages) -> Renderer {
+        Renderer { languages, ..self }
+    }
+
+    pub fn language_of(&self, address: &str) -> Language {
+        self.languages.of(address)
+    }
+
     pub fn render(&self, alert: &Alert, context: &Context) -> Result<Rendered, RenderError> {
-        let chart = self.picture(alert)?;
+        let chart = self.picture(alert, context.language)?;
         let link = chart.as_ref().map(|chart| ChartLink { content_id: chart.content_id.clone(), alt: chart.alt.clone() });
         let page = page(alert, context, link);
         let (subject, text, html) = self.write("alert", &page, &page.subject, &[alert])?;
@@ -145,7 +162,8 @@ impl Renderer {
 
     /// One letter about many alerts; `answers`: of each letter, in their order.
     pub fn digest(&self, letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str>) -> Result<Rendered, RenderError> {
-        let page = digest::page(letters, answers, base_url);
+        let language = letters.first().map_or(Language::default(), |letter| self.language_of(letter.receiver.address()));
+        let page = digest::page(letters, answers, base_url, language);
         let alerts: Vec<&Alert> = letters.iter().map(|letter| letter.alert).collect();
         let (subject, text, html) = self.write("digest", &page, &page.subject, &alerts)?;
         Ok(Rendered { subject, text, html, chart: None })
@@ -166,8 +184,8 @@ impl Renderer {
         Ok((own_subject.unwrap_or_else(|| subject.to_string()), text, html))
     }
 
-    fn picture(&self, alert: &Alert) -> Result<Option<Picture>, RenderError> {
-        let Some(chart) = chart::chart(alert) else { return Ok(None) };
+    fn picture(&self, alert: &Alert, language: Language) -> Result<Option<Picture>, RenderError> {
+        let Some(chart) = chart::chart(alert, language) else { return Ok(None) };
         let png = chart::png(&chart.svg, &self.fonts)?;
         // Of its own for each revision: some clients keep pictures by this name.
         let hash = hash128(&[alert.id.as_bytes(), &alert.revision.to_le_bytes()]);

@@ -1,5 +1,6 @@
 //! What a mail says, as plain data for the templates; HTML and text show the same.
 
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::deliver::answer::Link;
@@ -9,6 +10,7 @@ use crate::model::leaf::Measure;
 
 use super::amount::{brief, difference, exact, times};
 use super::clean::clean;
+use super::language::{self, Language, Words};
 use super::{Context, matter, subject, when, words};
 
 const MOST_CAUSES: usize = 5;
@@ -17,6 +19,9 @@ pub const LONGEST_ID: usize = 300;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Page {
+    /// Its code: `en`, `de`.
+    pub language: &'static str,
+    pub words: Words,
     pub subject: String,
     pub preheader: String,
     /// Chooses the colour: `critical`, `warning`, `info`, `good`, `calm`.
@@ -60,23 +65,37 @@ pub struct ChartLink {
 
 pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page {
     let zone = when::zone(&alert.time_zone);
+    let language = context.language;
     Page {
-        subject: subject::subject(alert, context.earlier),
-        preheader: words::preheader(alert, &zone),
+        language: language.code(),
+        words: language::words(language),
+        subject: subject::subject(alert, context.earlier, language),
+        preheader: words::preheader(alert, &zone, language),
         tone: tone(alert),
-        badge: badge(alert),
-        title: format!("{}: {}", subject::team(alert), subject::news(alert, context.earlier)),
-        lead: words::lead(alert, context.earlier, &zone),
-        figures: figures(alert),
+        badge: format!("{} {}", subject::badge(alert, language), subject::kind(alert, language)),
+        title: format!("{}: {}", subject::team(alert), subject::news(alert, context.earlier, language)),
+        lead: words::lead(alert, context.earlier, &zone, language),
+        figures: figures(alert, language),
         chart,
-        facts: facts(alert, &zone),
-        causes: causes(alert),
-        unexplained: unexplained(alert),
-        steps: steps(alert),
-        ids: ids(alert, context.topic),
+        facts: facts(alert, &zone, language),
+        causes: causes(alert, language),
+        unexplained: unexplained(alert, language),
+        steps: steps(alert, language),
+        ids: ids(alert, context.topic, language),
         link: context.base_url.and_then(|base| link(base, &alert.id)),
-        answers: context.answers.to_vec(),
+        answers: answers(context.answers, language),
     }
+}
+
+/// Links with what they are called in this language.
+pub fn answers(answers: &[Link], language: Language) -> Vec<Link> {
+    let german = |link: &Link| match link.name {
+        "ack" => "Ich kümmere mich",
+        "expected" => "Erwartet bis …",
+        "not_an_anomaly" => "Keine Anomalie",
+        _ => link.label,
+    };
+    answers.iter().map(|link| Link { label: language.pick(link.label, german(link)), ..link.clone() }).collect()
 }
 
 pub fn tone(alert: &Alert) -> &'static str {
@@ -89,89 +108,89 @@ pub fn tone(alert: &Alert) -> &'static str {
     }
 }
 
-fn badge(alert: &Alert) -> String {
-    let badge = subject::badge(alert);
-    let kind = subject::kind(alert);
-    format!("{badge} {kind}")
-}
-
-fn figures(alert: &Alert) -> Vec<Fact> {
+fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
+    let money = |amount| exact(amount, alert.currency, language);
+    let brief = |amount| brief(amount, alert.currency, language);
+    let fact = |english, german, value| Fact { label: language.pick(english, german), value };
     if alert.kind == AlertKind::PolicyViolation {
-        return vec![Fact { label: "Spent so far", value: exact(alert.actual, alert.currency) }];
+        return vec![fact("Spent so far", "Bisher ausgegeben", money(alert.actual))];
     }
-    let money = |amount| exact(amount, alert.currency);
-    let extra = |label, amount| Fact { label, value: difference(amount, money(amount)) };
     match alert.state {
         AlertState::Retracted => Vec::new(),
-        _ if alert.kind.is_matter() => matter::figures(alert),
+        _ if alert.kind.is_matter() => matter::figures(alert, language),
         _ if is_closed(alert) => vec![
-            extra("Extra in all", alert.excess),
-            Fact { label: "Spent in all", value: money(alert.actual) },
-            Fact { label: "Lasted", value: when::span(alert.onset, subject::last_seen(alert)) },
+            fact("Extra in all", "Mehrkosten insgesamt", difference(alert.excess, money(alert.excess))),
+            fact("Spent in all", "Ausgegeben insgesamt", money(alert.actual)),
+            fact("Lasted", "Dauer", when::span(alert.onset, subject::last_seen(alert), language)),
         ],
-        _ => vec![
-            extra("Extra so far", alert.excess),
-            Fact {
-                label: "Extra per hour, now",
-                value: difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency)),
-            },
-            Fact {
-                label: "By month end, at this rate",
-                value: difference(alert.projected_month_end_excess, brief(alert.projected_month_end_excess, alert.currency)),
-            },
-        ],
+        _ => {
+            let (burn, month) = (alert.burn_rate_per_hour, alert.projected_month_end_excess);
+            vec![
+                fact("Extra so far", "Mehrkosten bisher", difference(alert.excess, money(alert.excess))),
+                fact("Extra per hour, now", "Derzeit pro Stunde", difference(burn, brief(burn))),
+                fact("By month end, at this rate", "So bis Monatsende", difference(month, brief(month))),
+            ]
+        }
     }
 }
 
-fn facts(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
+fn facts(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
     if alert.kind == AlertKind::PolicyViolation {
-        return of_violation(alert, zone);
+        return of_violation(alert, zone, language);
     }
-    let money = |amount| exact(amount, alert.currency);
-    let multiple = times(alert.actual, alert.expected).map(|times| format!(" ({times}x)")).unwrap_or_default();
-    let since = when::moment(alert.onset, zone);
-    let noticed =
-        format!("{} after it began ({})", when::span(alert.onset, alert.detected_at), when::day_and_clock(alert.detected_at, zone));
+    let fact = |english, german, value| Fact { label: language.pick(english, german), value };
+    let since = when::moment(alert.onset, zone, language);
+    let after = when::span(alert.onset, alert.detected_at, language);
+    let at = when::day_and_clock(alert.detected_at, zone, language);
     // A retracted alert did not end, it never was.
     let closed = alert.closed_at.filter(|_| alert.state != AlertState::Retracted);
-    let closed = closed.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
     let measure = match alert.measure {
-        Measure::Estimated => "Estimated from usage and prices",
-        Measure::Billed => "As billed by the provider",
+        Measure::Estimated => language.pick("Estimated from usage and prices", "Geschätzt aus Nutzung und Preisen"),
+        Measure::Billed => language.pick("As billed by the provider", "Wie vom Anbieter berechnet"),
     };
-    let deviation = || Fact { label: "Spent", value: format!("{}, normally {}{multiple}", money(alert.actual), money(alert.expected)) };
-    let spent = if alert.kind.is_matter() { matter::spent(alert) } else { deviation() };
-    let mut facts = vec![Fact { label: "Where", value: words::place(&alert.dimensions) }, Fact { label: "Since", value: since }];
-    facts.extend(closed);
+    let mut facts = vec![fact("Where", "Wo", words::place(&alert.dimensions, language)), fact("Since", "Seit", since)];
+    facts.extend(closed.map(|closed| fact("Until", "Bis", when::moment(closed, zone, language))));
     facts.extend([
-        spent,
-        Fact { label: "Normal", value: capitalised(&words::sentence(&alert.normal)) },
-        Fact { label: "Noticed", value: noticed },
-        Fact { label: "Confidence", value: words::confidence(alert).to_string() },
-        Fact { label: "Status", value: words::finality(alert).to_string() },
-        Fact { label: "Money", value: measure.to_string() },
+        if alert.kind.is_matter() { matter::spent(alert, language) } else { deviation(alert, language) },
+        // A sentence of watch, in English; in German the line above has to do.
+        fact("Normal", "Üblich", language.pick(capitalised(&words::sentence(&alert.normal)), String::new())),
+        fact("Noticed", "Bemerkt", format!("{after} {} ({at})", language.pick("after it began", "nach Beginn"))),
+        fact("Confidence", "Gewissheit", words::confidence(alert, language).to_string()),
+        fact("Status", "Stand", words::finality(alert, language).to_string()),
+        fact("Money", "Geld", measure.to_string()),
     ]);
-    facts.extend(alert.feedback.last().map(|said| Fact { label: "Answered", value: words::answered(said, zone) }));
+    facts.extend(alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, zone, language))));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
 
-fn of_violation(alert: &Alert, zone: &jiff::tz::TimeZone) -> Vec<Fact> {
-    let until = alert.closed_at.map(|closed| Fact { label: "Until", value: when::moment(closed, zone) });
+fn deviation(alert: &Alert, language: Language) -> Fact {
+    let money = |amount| exact(amount, alert.currency, language);
+    let multiple = times(alert.actual, alert.expected, language).map(|times| match language {
+        Language::English => format!(" ({times}x)"),
+        Language::German => format!(" (das {times}-Fache)"),
+    });
+    let normally = language.pick("normally", "üblich");
+    let value = format!("{}, {normally} {}{}", money(alert.actual), money(alert.expected), multiple.unwrap_or_default());
+    Fact { label: language.pick("Spent", "Kosten"), value }
+}
+
+fn of_violation(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
+    let fact = |english, german, value| Fact { label: language.pick(english, german), value };
     let mut facts = vec![
-        Fact { label: "Where", value: words::place(&alert.dimensions) },
-        Fact { label: "Since", value: when::moment(alert.onset, zone) },
-        Fact { label: "Seen", value: capitalised(&words::sentence(&alert.normal)) },
+        fact("Where", "Wo", words::place(&alert.dimensions, language)),
+        fact("Since", "Seit", when::moment(alert.onset, zone, language)),
+        fact("Seen", "Gesehen", capitalised(&words::sentence(&alert.normal))),
     ];
-    facts.extend(until);
+    facts.extend(alert.closed_at.map(|closed| fact("Until", "Bis", when::moment(closed, zone, language))));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
 
-fn causes(alert: &Alert) -> Vec<CauseRow> {
-    let money = |amount| exact(amount, alert.currency);
+fn causes(alert: &Alert, language: Language) -> Vec<CauseRow> {
+    let money = |amount| exact(amount, alert.currency, language);
     let row = |cause: &Cause| CauseRow {
-        what: words::place(&cause.dimensions),
+        what: words::place(&cause.dimensions, language),
         actual: money(cause.actual),
         expected: money(cause.expected),
         share: words::percent(cause.share),
@@ -179,37 +198,51 @@ fn causes(alert: &Alert) -> Vec<CauseRow> {
     alert.causes.iter().take(MOST_CAUSES).map(row).collect()
 }
 
-fn unexplained(alert: &Alert) -> Option<String> {
+fn unexplained(alert: &Alert, language: Language) -> Option<String> {
     let percent = words::percent(alert.unexplained);
-    (percent > 0 && !alert.causes.is_empty()).then(|| format!("{percent} % of the extra is spread over others."))
+    let said = language.pick("of the extra is spread over others.", "der Mehrkosten verteilen sich auf andere.");
+    (percent > 0 && !alert.causes.is_empty()).then(|| format!("{percent} % {said}"))
 }
 
-fn steps(alert: &Alert) -> Vec<String> {
-    if matches!(alert.state, AlertState::Retracted | AlertState::Resolved) {
-        return Vec::new();
-    }
-    alert.next_steps.iter().take(MOST_STEPS).map(|step| words::sentence(step)).filter(|step| !step.is_empty()).collect()
+fn steps(alert: &Alert, language: Language) -> Vec<String> {
+    words::steps(alert, language).into_iter().take(MOST_STEPS).filter(|step| !step.is_empty()).collect()
 }
 
-fn ids(alert: &Alert, topic: &str) -> Vec<Fact> {
+fn ids(alert: &Alert, topic: &str, language: Language) -> Vec<Fact> {
+    let fact = |english, german, value| Fact { label: language.pick(english, german), value };
     let id = clean(&alert.id, LONGEST_ID);
+    let is_violation = alert.kind == AlertKind::PolicyViolation;
+    let topic = clean(topic, 249);
     let mut ids = vec![
-        Fact { label: if alert.kind == AlertKind::PolicyViolation { "Violation" } else { "Alert" }, value: id.clone() },
-        Fact { label: "Revision", value: format!("{} ({})", alert.revision, alert.state.as_str()) },
+        if is_violation { fact("Violation", "Verstoß", id) } else { fact("Alert", "Meldung", id) },
+        fact("Revision", "Revision", format!("{} ({})", alert.revision, state(alert.state, language))),
     ];
     if alert.incident_id != alert.id {
-        ids.push(Fact { label: "Incident", value: clean(&alert.incident_id, LONGEST_ID) });
+        ids.push(fact("Incident", "Vorfall", clean(&alert.incident_id, LONGEST_ID)));
     }
-    ids.push(Fact {
-        label: "On Kafka",
-        value: format!(
-            "topic {}, key = the {}'s id",
-            clean(topic, 249),
-            if alert.kind == AlertKind::PolicyViolation { "violation" } else { "alert" }
-        ),
-    });
-    ids.push(Fact { label: "Rules", value: format!("revision {}", alert.rules_revision) });
+    let what = if is_violation { language.pick("violation's", "des Verstoßes") } else { language.pick("alert's", "der Meldung") };
+    let on_kafka = match language {
+        Language::English => format!("topic {topic}, key = the {what} id"),
+        Language::German => format!("Topic {topic}, Schlüssel = id {what}"),
+    };
+    ids.push(fact("On Kafka", "In Kafka", on_kafka));
+    ids.push(fact("Rules", "Regeln", format!("{} {}", language.pick("revision", "Revision"), alert.rules_revision)));
     ids
+}
+
+fn state(state: AlertState, language: Language) -> &'static str {
+    let german = match state {
+        AlertState::Open => "offen",
+        AlertState::Updated => "fortgeschrieben",
+        AlertState::Acknowledged => "übernommen",
+        AlertState::Expected => "erwartet",
+        AlertState::Resolved => "erledigt",
+        AlertState::Reopened => "wieder geöffnet",
+        AlertState::Amended => "berichtigt",
+        AlertState::Retracted => "zurückgenommen",
+        AlertState::Escalated => "eskaliert",
+    };
+    language.pick(state.as_str(), german)
 }
 
 /// `<base>/alerts/<id>`, with everything but the slash of the id percent-encoded.

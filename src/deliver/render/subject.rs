@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::deliver::receipt::{Told, is_closed, repeat_number};
 use crate::deliver::violation;
-use crate::model::alert::{Alert, AlertKind, AlertState};
+use crate::model::alert::{Alert, AlertKind, AlertState, Severity};
 use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
 
 use super::amount::{brief, difference, times};
 use super::clean::name;
+use super::language::Language;
 use super::{matter, when};
 
 const LONGEST_TEAM: usize = 48;
@@ -18,21 +19,32 @@ const LONGEST_VALUE: usize = 40;
 const MOST: f64 = 0.6;
 
 /// `[critical] search: +312 USD in 14 min, 9x normal (ranker / gpt-4o)`.
-pub fn subject(alert: &Alert, earlier: Option<&Told>) -> String {
-    format!("[{}] {}: {}{}", badge(alert), team(alert), news(alert, earlier), place(alert))
+pub fn subject(alert: &Alert, earlier: Option<&Told>, language: Language) -> String {
+    format!("[{}] {}: {}{}", badge(alert, language), team(alert), news(alert, earlier, language), place(alert, language))
 }
 
 /// The word in brackets: how bad it is, or that it is over.
-pub fn badge(alert: &Alert) -> &'static str {
+pub fn badge(alert: &Alert, language: Language) -> &'static str {
     match alert.state {
-        AlertState::Resolved | AlertState::Retracted | AlertState::Amended => alert.state.as_str(),
+        AlertState::Resolved => language.pick(alert.state.as_str(), "erledigt"),
+        AlertState::Retracted => language.pick(alert.state.as_str(), "zurückgenommen"),
+        AlertState::Amended => language.pick(alert.state.as_str(), "berichtigt"),
         AlertState::Open
         | AlertState::Updated
         | AlertState::Acknowledged
         | AlertState::Expected
         | AlertState::Reopened
-        | AlertState::Escalated => alert.severity.as_str(),
+        | AlertState::Escalated => severity(alert.severity, language),
     }
+}
+
+pub fn severity(severity: Severity, language: Language) -> &'static str {
+    let german = match severity {
+        Severity::Info => "Hinweis",
+        Severity::Warning => "Warnung",
+        Severity::Critical => "kritisch",
+    };
+    language.pick(severity.as_str(), german)
 }
 
 pub fn team(alert: &Alert) -> String {
@@ -40,80 +52,100 @@ pub fn team(alert: &Alert) -> String {
 }
 
 /// What happened, in as few words as will do.
-pub fn news(alert: &Alert, earlier: Option<&Told>) -> String {
-    let extra = |amount: Nanos| difference(amount, brief(amount, alert.currency));
-    let so_far = so_far(alert);
+pub fn news(alert: &Alert, earlier: Option<&Told>, language: Language) -> String {
+    let money = |amount: Nanos| brief(amount, alert.currency, language);
+    let extra = |amount: Nanos| difference(amount, money(amount));
+    let so_far = so_far(alert, language);
+    let with = |english: &str, german: &str| format!("{}, {so_far}", language.pick(english, german));
     if !is_closed(alert) && repeat_number(earlier, alert) > 0 {
-        return format!("still open, {so_far}");
+        return with("still open", "weiterhin offen");
     }
     match (alert.state, earlier) {
         (AlertState::Open | AlertState::Acknowledged | AlertState::Expected, _) => so_far,
-        (AlertState::Updated, Some(told)) if told.excess < alert.excess => format!("still going, {so_far}"),
+        (AlertState::Updated, Some(told)) if told.excess < alert.excess => with("still going", "geht weiter"),
         (AlertState::Updated, _) => so_far,
-        (AlertState::Escalated, Some(told)) if told.severity < alert.severity => format!("now {}, {so_far}", alert.severity.as_str()),
+        (AlertState::Escalated, Some(told)) if told.severity < alert.severity => {
+            format!("{} {}, {so_far}", language.pick("now", "jetzt"), severity(alert.severity, language))
+        }
         // A matter escalates by what it is, not by who looks at it.
         (AlertState::Escalated, _) if alert.kind.is_matter() => so_far,
-        (AlertState::Escalated, _) => format!("nobody has taken it up, {so_far}"),
-        (AlertState::Reopened, _) => format!("back again, {so_far}"),
-        (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
-        (AlertState::Resolved, _) if alert.kind.is_matter() => format!("over, {}", brief(alert.excess, alert.currency)),
-        (AlertState::Resolved, _) => format!("back to normal, cost {} extra", brief(alert.excess, alert.currency)),
-        (AlertState::Retracted, _) => format!("false alarm, no {} after all", kind(alert)),
+        (AlertState::Escalated, _) => with("nobody has taken it up", "niemand kümmert sich darum"),
+        (AlertState::Reopened, _) => with("back again", "wieder da"),
+        (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
+        (AlertState::Resolved, _) if alert.kind.is_matter() => format!("{}, {}", language.pick("over", "vorbei"), money(alert.excess)),
+        (AlertState::Resolved, _) => match language {
+            Language::English => format!("back to normal, cost {} extra", money(alert.excess)),
+            Language::German => format!("wieder im üblichen Rahmen, Mehrkosten {}", money(alert.excess)),
+        },
+        (AlertState::Retracted, _) => match language {
+            Language::English => format!("false alarm, no {} after all", kind(alert, language)),
+            Language::German => format!("Fehlalarm, doch nicht: {}", kind(alert, language)),
+        },
         (AlertState::Amended, Some(told)) if told.excess != alert.excess => {
-            format!("{}, not {}", extra(alert.excess), extra(told.excess))
+            format!("{}, {} {}", extra(alert.excess), language.pick("not", "nicht"), extra(told.excess))
         }
-        (AlertState::Amended, _) => format!("figures corrected, {so_far}"),
+        (AlertState::Amended, _) => with("figures corrected", "Zahlen berichtigt"),
     }
 }
 
 /// `+312 USD in 14 min, 9x normal`.
-fn so_far(alert: &Alert) -> String {
+fn so_far(alert: &Alert, language: Language) -> String {
     if alert.kind == AlertKind::PolicyViolation {
-        return violation::so_far(alert);
+        return violation::so_far(alert, language);
     }
     if alert.kind.is_matter() {
-        return matter::so_far(alert);
+        return matter::so_far(alert, language);
     }
-    let extra = difference(alert.excess, brief(alert.excess, alert.currency));
+    let extra = difference(alert.excess, brief(alert.excess, alert.currency, language));
     let kind = match alert.kind {
-        AlertKind::Runaway => "runaway, ",
-        AlertKind::PriceChange => "dearer tokens, ",
-        AlertKind::ModelSwitch => "dearer model, ",
-        AlertKind::SpendMoved => "moved, ",
-        AlertKind::Sustained => "for hours, ",
-        AlertKind::LevelShift => "new level, ",
-        AlertKind::SpendDrop => "gone quiet, ",
+        AlertKind::Runaway => language.pick("runaway, ", "außer Kontrolle, "),
+        AlertKind::PriceChange => language.pick("dearer tokens, ", "teurere Token, "),
+        AlertKind::ModelSwitch => language.pick("dearer model, ", "teureres Modell, "),
+        AlertKind::SpendMoved => language.pick("moved, ", "verlagert, "),
+        AlertKind::Sustained => language.pick("for hours, ", "seit Stunden, "),
+        AlertKind::LevelShift => language.pick("new level, ", "neues Niveau, "),
+        AlertKind::SpendDrop => language.pick("gone quiet, ", "verstummt, "),
         _ => "",
     };
     let billed = match alert.measure {
-        Measure::Billed => " billed",
+        Measure::Billed => language.pick(" billed", " berechnet"),
         Measure::Estimated => "",
     };
-    let normal = times(alert.actual, alert.expected).map_or_else(|| "normally nothing".to_string(), |times| format!("{times}x normal"));
-    format!("{kind}{extra}{billed} in {}, {normal}", when::span(alert.onset, last_seen(alert)))
+    format!("{kind}{extra}{billed} in {}, {}", when::within(alert.onset, last_seen(alert), language), multiple(alert, language))
 }
 
-pub fn kind(alert: &Alert) -> &'static str {
-    match alert.kind {
-        AlertKind::SpendSpike => "spend spike",
-        AlertKind::Runaway => "runaway spend",
-        AlertKind::Sustained => "sustained overspend",
-        AlertKind::LevelShift => "level shift",
-        AlertKind::PriceChange => "price change",
-        AlertKind::ModelSwitch => "change of models",
-        AlertKind::SpendMoved => "move",
-        AlertKind::SpendDrop => "drop in spend",
-        AlertKind::PolicyViolation => "policy violation",
-        AlertKind::IdleResource => "idle resource",
-        AlertKind::ForgottenResource => "forgotten resource",
-        AlertKind::OrphanedResource => "orphaned resource",
-        AlertKind::MissingMoney => "missing money",
-        AlertKind::ProviderSilent => "silence of a provider",
-        AlertKind::BillMismatch => "difference to the bill",
-        AlertKind::UnseenSpend => "spend without usage",
-        AlertKind::UntaggedSpend => "spend without a team",
-        AlertKind::Budget => "budget",
+/// `9x normal`.
+fn multiple(alert: &Alert, language: Language) -> String {
+    match (times(alert.actual, alert.expected, language), language) {
+        (Some(times), Language::English) => format!("{times}x normal"),
+        (Some(times), Language::German) => format!("das {times}-Fache des Üblichen"),
+        (None, Language::English) => "normally nothing".to_string(),
+        (None, Language::German) => "üblich ist nichts".to_string(),
     }
+}
+
+pub fn kind(alert: &Alert, language: Language) -> &'static str {
+    let (english, german) = match alert.kind {
+        AlertKind::SpendSpike => ("spend spike", "Kostensprung"),
+        AlertKind::Runaway => ("runaway spend", "Kosten außer Kontrolle"),
+        AlertKind::Sustained => ("sustained overspend", "anhaltende Mehrkosten"),
+        AlertKind::LevelShift => ("level shift", "neues Kostenniveau"),
+        AlertKind::PriceChange => ("price change", "Preisänderung"),
+        AlertKind::ModelSwitch => ("change of models", "Modellwechsel"),
+        AlertKind::SpendMoved => ("move", "Verlagerung"),
+        AlertKind::SpendDrop => ("drop in spend", "Kostenrückgang"),
+        AlertKind::PolicyViolation => ("policy violation", "Richtlinienverstoß"),
+        AlertKind::IdleResource => ("idle resource", "ungenutzte Ressource"),
+        AlertKind::ForgottenResource => ("forgotten resource", "vergessene Ressource"),
+        AlertKind::OrphanedResource => ("orphaned resource", "verwaiste Ressource"),
+        AlertKind::MissingMoney => ("missing money", "fehlende Kosten"),
+        AlertKind::ProviderSilent => ("silence of a provider", "Anbieter verstummt"),
+        AlertKind::BillMismatch => ("difference to the bill", "Abweichung von der Rechnung"),
+        AlertKind::UnseenSpend => ("spend without usage", "Kosten ohne Nutzung"),
+        AlertKind::UntaggedSpend => ("spend without a team", "Kosten ohne Team"),
+        AlertKind::Budget => ("budget", "Budget"),
+    };
+    language.pick(english, german)
 }
 
 /// The end of what the revision speaks of.
@@ -122,13 +154,13 @@ pub fn last_seen(alert: &Alert) -> crate::model::time::Timestamp {
 }
 
 /// ` (ranker / gpt-4o)`: the node that fired, or, for a whole team, the cause that makes up most of it.
-fn place(alert: &Alert) -> String {
+fn place(alert: &Alert, language: Language) -> String {
     let own = values(&alert.dimensions);
     if !own.is_empty() {
         return format!(" ({own})");
     }
     let main = alert.causes.first().filter(|cause| cause.share >= MOST).map(|cause| values(&cause.dimensions)).unwrap_or_default();
-    if main.is_empty() { String::new() } else { format!(" (mostly {main})") }
+    if main.is_empty() { String::new() } else { format!(" ({} {main})", language.pick("mostly", "vor allem")) }
 }
 
 /// The two dimensions that people know their work by.
@@ -145,7 +177,6 @@ mod tests {
     use super::*;
     use crate::deliver::receipt::Receipt;
     use crate::deliver::rules::Receiver;
-    use crate::model::alert::Severity;
     use crate::model::time::Timestamp;
 
     fn told_of(alert: &Alert) -> Told {
@@ -185,7 +216,7 @@ mod tests {
             ),
         ];
         for (alert, earlier, expected) in cases {
-            assert_eq!(subject(&alert, earlier), expected);
+            assert_eq!(subject(&alert, earlier, Language::English), expected);
         }
     }
 }

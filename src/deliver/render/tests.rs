@@ -6,12 +6,13 @@ use crate::deliver::channels::Letter;
 use std::collections::BTreeMap;
 
 use crate::deliver::answer::{Link, Signer};
-use crate::deliver::channels::compose::{compose, compose_digest, header_text, mailbox};
+use crate::deliver::channels::compose::{Sender, compose, compose_digest, header_text};
 use crate::deliver::receipt::{Receipt, Told};
 use crate::deliver::rules::Receiver;
-use crate::model::alert::{Alert, Said};
+use crate::model::alert::{Alert, AlertKind, AlertState, Said};
 use crate::model::time::Timestamp;
 
+use super::language::{Language, Languages};
 use super::{Context, Rendered, Renderer, sample};
 
 fn told_of(alert: &Alert) -> Told {
@@ -22,14 +23,22 @@ fn told_of(alert: &Alert) -> Told {
 }
 
 fn render(alert: &Alert, earlier: Option<&Told>) -> Rendered {
-    let context = Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[] };
+    let context =
+        Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &[], language: Language::English };
     Renderer::new().unwrap().render(alert, &context).unwrap()
+}
+
+fn sender() -> Sender {
+    let unsubscribe =
+        ["mailto:off@example.com?subject=no%20alerts%20for%20{address}", "https://finops.example.com/tollgate/alerts/off?who={address}"];
+    let unsubscribe = unsubscribe.map(str::to_owned).to_vec();
+    Sender { unsubscribe, one_click: true, ..Sender::new("Tollgate <gate@example.com>").unwrap() }
 }
 
 fn mail(alert: &Alert, rendered: &Rendered, earlier: Option<&Told>) -> Vec<u8> {
     let receiver = Receiver::Mail("ada@example.com".into());
     let letter = Letter { alert, receiver: &receiver, earlier, date: alert.decided_at };
-    compose(&mailbox("Tollgate <gate@example.com>").unwrap(), &letter, rendered).unwrap().formatted()
+    compose(&sender(), &letter, rendered).unwrap().formatted()
 }
 
 /// Compares with a file of tests/data/mails; `TOLLGATE_BLESS=1` writes it.
@@ -58,6 +67,78 @@ fn mails_read_as_they_should() {
     }
 }
 
+fn german(alert: &Alert, earlier: Option<&Told>) -> Rendered {
+    let context = Context {
+        topic: "alerts",
+        base_url: Some("https://tollgate.example.com"),
+        earlier,
+        language: Language::German,
+        ..Context::default()
+    };
+    Renderer::new().unwrap().render(alert, &context).unwrap()
+}
+
+/// All that a German mail says is German, but for names, ids and what a policy says.
+#[test]
+fn german_mails_read_as_they_should() {
+    let told = told_of(&sample::spike());
+    let cases = [
+        ("spike", sample::spike(), None),
+        ("resolved", sample::resolved(), Some(&told)),
+        ("retracted", sample::retracted(), Some(&told)),
+        ("amended", sample::amended(), Some(&told)),
+    ];
+    for (name, alert, earlier) in cases {
+        let rendered = german(&alert, earlier);
+        golden(&format!("{name}.de"), &format!("Subject: {}\n\n{}\n\n{}", rendered.subject, rendered.text, visible(&rendered.html)));
+        assert!(rendered.html.contains("<html lang=\"de\""));
+    }
+    let english = [" the ", " of ", " and ", " is ", "normally", "Since", "per hour", "spend ", "expected"];
+    for kind in AlertKind::ALL {
+        for state in [AlertState::Open, AlertState::Escalated, AlertState::Reopened, AlertState::Resolved] {
+            let alert = Alert { kind, state, causes: Vec::new(), next_steps: Vec::new(), ..sample::spike() };
+            let rendered = german(&alert, None);
+            let said = format!("{} {} {}", rendered.subject, rendered.text, rendered.chart.map(|chart| chart.alt).unwrap_or_default());
+            for word in english {
+                assert!(!said.contains(word), "{}, {}: '{word}' in {said}", kind.as_str(), state.as_str());
+            }
+            assert!(said.contains("search") && said.contains("Nov. 2026"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn each_is_written_to_in_his_language() {
+    let languages = Languages { usual: Language::English, others: vec![("*@example.de".to_string(), Language::German)] };
+    let renderer = Renderer::new().unwrap().speaking(languages);
+    let alert = sample::spike();
+    let digest = |address: &str| {
+        let receiver = Receiver::Mail(address.into());
+        let letter = Letter { alert: &alert, receiver: &receiver, earlier: None, date: alert.decided_at };
+        let answers = vec![Signer::new(&[7; 32], "https://tollgate.example.com", 1_000).links(&letter); 2];
+        renderer.digest(&[letter, letter], &answers, None).unwrap()
+    };
+    let (english, german) = (digest("ada@example.com"), digest("ada@example.de"));
+    assert!(english.subject == "[critical] search: 2 alerts, +624 USD" && german.subject == "[kritisch] search: 2 Meldungen, +624 USD");
+    assert!(
+        german.text.contains("Mehrkosten insgesamt:") && german.html.contains("Erwartet bis …") && !german.text.contains("Acknowledge")
+    );
+    golden("digest.de", &format!("Subject: {}\n\n{}", german.subject, without_tokens(&german.text)));
+    // A template of one's own knows the language.
+    let own = BTreeMap::from([("alert.txt".to_string(), "{{ language }}: {{ words.since }}".to_string())]);
+    let own = Renderer::with(&own).unwrap();
+    let text = |language| own.render(&alert, &Context { topic: "alerts", language, ..Context::default() }).unwrap().text;
+    assert_eq!((text(Language::English), text(Language::German)), ("en: Since".to_string(), "de: Seit".to_string()));
+}
+
+/// What the key signs depends on nothing but the alert: still, nobody reads that.
+fn without_tokens(text: &str) -> String {
+    let mut parts = text.split("/answer/");
+    let first = parts.next().unwrap_or_default().to_string();
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    first + &parts.map(|part| format!("/answer/TOKEN{}", part.trim_start_matches(is_of_token))).collect::<String>()
+}
+
 fn digest_of(alerts: &[Alert]) -> (Rendered, Vec<u8>) {
     let receiver = Receiver::Mail("ada@example.com".into());
     let letters: Vec<Letter<'_>> =
@@ -65,29 +146,21 @@ fn digest_of(alerts: &[Alert]) -> (Rendered, Vec<u8>) {
     let answers = Signer::new(&[7; 32], "https://tollgate.example.com", 1_000);
     let answers: Vec<Vec<Link>> = letters.iter().map(|letter| answers.links(letter)).collect();
     let rendered = Renderer::new().unwrap().digest(&letters, &answers, Some("https://tollgate.example.com")).unwrap();
-    let mail = compose_digest(&mailbox("Tollgate <gate@example.com>").unwrap(), &letters, &rendered).unwrap().formatted();
+    let mail = compose_digest(&sender(), &letters, &rendered).unwrap().formatted();
     (rendered, mail)
 }
 
 #[test]
 fn a_digest_names_each_alert() {
     let (rendered, mail) = digest_of(&[sample::runaway(), sample::spike(), sample::resolved()]);
-    // What the key signs depends on nothing but the alert: still, nobody reads that.
-    let token = |text: &str| {
-        let mut parts = text.split("/answer/");
-        let first = parts.next().unwrap_or_default().to_string();
-        first
-            + &parts
-                .map(|part| format!("/answer/TOKEN{}", part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "-_".contains(c))))
-                .collect::<String>()
-    };
-    golden("digest", &format!("Subject: {}\n\n{}", rendered.subject, token(&rendered.text)));
+    golden("digest", &format!("Subject: {}\n\n{}", rendered.subject, without_tokens(&rendered.text)));
     for alert in [sample::runaway(), sample::spike(), sample::resolved()] {
         assert!(rendered.html.contains(&alert.id.replace('/', "&#x2f;")) && rendered.text.contains(&alert.id), "{}", alert.id);
     }
     let parsed = mailparse::parse_mail(&mail).unwrap();
     let header = |name: &str| parsed.headers.iter().find(|header| header.get_key() == name).map(|header| header.get_value());
     assert_eq!((header("X-Tollgate-Alerts").as_deref(), header("In-Reply-To")), (Some("3"), None));
+    assert!(header("List-Unsubscribe").unwrap().contains("off?who=ada%40example.com>"));
     let many: Vec<Alert> = (0..100).map(|number| Alert { id: format!("search/{number:032x}"), ..sample::spike() }).collect();
     let (many, _) = digest_of(&many);
     assert!(many.html.len() < 102_000, "{} bytes: Gmail would cut it off", many.html.len());
@@ -122,7 +195,7 @@ fn hostile_names_break_no_digest() {
 #[test]
 fn templates_of_the_config_replace_built_in_ones_and_never_a_letter() {
     let with = |name: &str, text: &str| Renderer::with(&BTreeMap::from([(name.to_string(), text.to_string())]));
-    let context = Context { topic: "alerts", base_url: None, earlier: None, answers: &[] };
+    let context = Context { topic: "alerts", base_url: None, earlier: None, answers: &[], language: Language::English };
     let spike = sample::spike();
     let german = with("alert.txt", "Mehrkosten {{ figures[0].value }} bei {{ alerts[0].team }}").unwrap();
     assert_eq!(german.render(&spike, &context).unwrap().text, "Mehrkosten +312.20 USD bei search");
@@ -208,7 +281,7 @@ fn text_and_html_say_the_same() {
         let text = rendered.text.split_whitespace().collect::<Vec<_>>().join(" ");
         let zone = super::when::zone(&alert.time_zone);
         let page = super::page::page(&alert, &Context { topic: "alerts", ..Context::default() }, None);
-        let mut said = vec![page.title, page.lead, super::when::moment(alert.onset, &zone), alert.id.clone()];
+        let mut said = vec![page.title, page.lead, super::when::moment(alert.onset, &zone, Language::English), alert.id.clone()];
         said.extend(page.facts.into_iter().chain(page.figures).chain(page.ids).map(|fact| fact.value));
         said.extend(page.steps);
         said.extend(page.causes.into_iter().flat_map(|cause| [cause.what, cause.actual, format!("{} %", cause.share)]));
@@ -235,6 +308,10 @@ fn the_mail_is_what_mail_clients_expect() {
     assert_eq!(header("Auto-Submitted").as_deref(), Some("auto-generated"));
     assert_eq!(header("List-Id").as_deref(), Some("Tollgate alerts <alerts.tollgate.example.com>"));
     assert_eq!(header("X-Tollgate-Alert-Id").as_deref(), Some(alert.id.as_str()));
+    let off = "<mailto:off@example.com?subject=no%20alerts%20for%20ada%40example.com>, \
+               <https://finops.example.com/tollgate/alerts/off?who=ada%40example.com>";
+    assert_eq!(header("List-Unsubscribe").as_deref(), Some(off));
+    assert_eq!(header("List-Unsubscribe-Post").as_deref(), Some("List-Unsubscribe=One-Click"));
     assert!(header("Message-ID").unwrap().ends_with(".4@example.com>"), "{:?}", header("Message-ID"));
     assert_eq!(parsed.ctype.mimetype, "multipart/alternative");
     let [text, related] = parsed.subparts.as_slice() else { panic!("{} parts", parsed.subparts.len()) };
@@ -282,20 +359,26 @@ fn hostile(text: &str, alert: Alert) -> Alert {
 /// Tags and headers of a mail with harmless names are the measure for one with hostile names.
 fn check_unbroken(text: &str, base: Alert) {
     let alert = hostile(text, base.clone());
-    let rendered = render(&alert, None);
-    let harmless = render(&hostile("harmless", base), None);
+    for write in [render, german] {
+        check_unbroken_by(text, &alert, &base, write);
+    }
+}
+
+fn check_unbroken_by(text: &str, alert: &Alert, base: &Alert, write: fn(&Alert, Option<&Told>) -> Rendered) {
+    let rendered = write(alert, None);
+    let harmless = write(&hostile("harmless", base.clone()), None);
     assert!(!rendered.subject.chars().any(char::is_control), "{:?}", rendered.subject);
     let tags = |html: &str| html.matches('<').count();
     assert_eq!(tags(&rendered.html) - absent_parts(&rendered), tags(&harmless.html) - absent_parts(&harmless), "{}", rendered.html);
-    let bytes = mail(&alert, &rendered, None);
+    let bytes = mail(alert, &rendered, None);
     let parsed = mailparse::parse_mail(&bytes).unwrap();
     let names: Vec<String> = parsed.headers.iter().map(|header| header.get_key()).collect();
-    let parsed_harmless = mail(&alert, &harmless, None);
+    let parsed_harmless = mail(alert, &harmless, None);
     let parsed_harmless = mailparse::parse_mail(&parsed_harmless).unwrap();
     let expected: Vec<String> = parsed_harmless.headers.iter().map(|header| header.get_key()).collect();
     assert_eq!(names, expected);
     let subject = parsed.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
-    assert_eq!(subject, header_text(&rendered.subject, 150));
+    assert_eq!(subject, header_text(&rendered.subject, 150), "{text}");
     for line in bytes.split(|byte| *byte == b'\n') {
         assert!(line.len() < 999, "{} bytes in a line", line.len());
     }

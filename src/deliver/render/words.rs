@@ -11,141 +11,221 @@ use crate::model::feedback::Verdict;
 
 use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
+use super::language::Language;
 use super::subject::{kind, last_seen, team};
-use super::when;
+use super::{german, when};
 
 const LONGEST_SENTENCE: usize = 400;
 const LONGEST_VALUE: usize = 80;
 
 /// What happened, in one sentence or two.
-pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
+pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: Language) -> String {
     // A matter says itself how it ended.
     if alert.kind.is_matter() && !alert.summary.is_empty() {
-        return clean(&alert.summary, LONGEST_SENTENCE);
+        return said(alert, zone, language);
     }
     match alert.state {
-        AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert),
-        AlertState::Resolved => resolved(alert, zone),
-        AlertState::Retracted => retracted(alert),
-        AlertState::Amended => amended(alert, earlier, zone),
+        AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
+        AlertState::Resolved => resolved(alert, zone, language),
+        AlertState::Retracted => retracted(alert, language),
+        AlertState::Amended => amended(alert, earlier, zone, language),
         AlertState::Open
         | AlertState::Updated
         | AlertState::Acknowledged
         | AlertState::Expected
         | AlertState::Reopened
-        | AlertState::Escalated => {
-            let summary = clean(&alert.summary, LONGEST_SENTENCE);
-            if summary.is_empty() { spent(alert) } else { summary }
-        }
+        | AlertState::Escalated => said(alert, zone, language),
     }
 }
 
-/// In numbers only, for alerts that bring no sentence of their own.
-fn spent(alert: &Alert) -> String {
-    format!(
-        "{} has spent {} in {}, where {} would be normal.",
-        team(alert),
-        exact(alert.actual, alert.currency),
-        when::span(alert.onset, last_seen(alert)),
-        exact(alert.expected, alert.currency)
-    )
+/// What the alert says itself, or, where it says nothing in this language, its numbers.
+fn said(alert: &Alert, zone: &TimeZone, language: Language) -> String {
+    match language {
+        Language::German => german::lead(alert, zone),
+        Language::English if clean(&alert.summary, LONGEST_SENTENCE).is_empty() => format!(
+            "{} has spent {} in {}, where {} would be normal.",
+            team(alert),
+            exact(alert.actual, alert.currency, language),
+            when::span(alert.onset, last_seen(alert), language),
+            exact(alert.expected, alert.currency, language)
+        ),
+        Language::English => clean(&alert.summary, LONGEST_SENTENCE),
+    }
 }
 
-fn resolved(alert: &Alert, zone: &TimeZone) -> String {
-    format!(
-        "Spend is back to normal since {}. From start to end, {}, the episode cost {}, where {} would have been normal.",
-        when::moment(last_seen(alert), zone),
-        when::span(alert.onset, last_seen(alert)),
-        exact(alert.actual, alert.currency),
-        exact(alert.expected, alert.currency)
-    )
+fn resolved(alert: &Alert, zone: &TimeZone, language: Language) -> String {
+    let (end, span) = (when::moment(last_seen(alert), zone, language), when::span(alert.onset, last_seen(alert), language));
+    let (actual, expected) = (exact(alert.actual, alert.currency, language), exact(alert.expected, alert.currency, language));
+    match language {
+        Language::English => format!(
+            "Spend is back to normal since {end}. From start to end, {span}, the episode cost {actual}, where {expected} would have been \
+             normal."
+        ),
+        Language::German => format!(
+            "Die Kosten sind seit {end} wieder im üblichen Rahmen. Von Anfang bis Ende, {span}, waren es {actual}; üblich gewesen wären \
+             {expected}."
+        ),
+    }
 }
 
-fn retracted(alert: &Alert) -> String {
-    format!(
-        "This was no {} after all: with corrected or late data {} was spent, where {} is normal. Please disregard the earlier mails of \
-         this conversation; there is nothing to do.",
-        kind(alert),
-        exact(alert.actual, alert.currency),
-        exact(alert.expected, alert.currency)
-    )
+fn retracted(alert: &Alert, language: Language) -> String {
+    let (actual, expected) = (exact(alert.actual, alert.currency, language), exact(alert.expected, alert.currency, language));
+    let kind = kind(alert, language);
+    match language {
+        Language::English => format!(
+            "This was no {kind} after all: with corrected or late data {actual} was spent, where {expected} is normal. Please disregard the \
+             earlier mails of this conversation; there is nothing to do."
+        ),
+        Language::German => format!(
+            "Das war ein Fehlalarm ({kind}): Mit berichtigten oder verspäteten Daten wurden {actual} ausgegeben, üblich sind {expected}. \
+             Bitte vergessen Sie die früheren E-Mails dieser Unterhaltung; es ist nichts zu tun."
+        ),
+    }
 }
 
-fn amended(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone) -> String {
-    let extra = exact(alert.excess, alert.currency);
-    let figure = match earlier {
-        Some(told) if told.excess != alert.excess => {
-            let was = exact(told.excess, alert.currency);
+fn amended(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: Language) -> String {
+    let extra = exact(alert.excess, alert.currency, language);
+    let before = earlier.filter(|told| told.excess != alert.excess);
+    let before = before.map(|told| (exact(told.excess, alert.currency, language), when::clock(told.at, zone)));
+    let figure = match (before, language) {
+        (Some((was, at)), Language::English) => {
+            format!("Corrected or late data changed the figure: {extra} above normal, not {was} as we said at {at}.")
+        }
+        (Some((was, at)), Language::German) => {
             format!(
-                "Corrected or late data changed the figure: {extra} above normal, not {was} as we said at {}.",
-                when::clock(told.at, zone)
+                "Berichtigte oder verspätete Daten haben die Zahl geändert: {extra} über dem Üblichen, nicht {was}, wie um {at} gemeldet."
             )
         }
-        _ => format!("Corrected or late data changed the figures: {extra} above normal."),
+        (None, Language::English) => format!("Corrected or late data changed the figures: {extra} above normal."),
+        (None, Language::German) => format!("Berichtigte oder verspätete Daten haben die Zahlen geändert: {extra} über dem Üblichen."),
     };
-    let state = if is_closed(alert) { "The matter stays closed." } else { "The alert stays open." };
+    let state = match is_closed(alert) {
+        true => language.pick("The matter stays closed.", "Die Sache bleibt erledigt."),
+        false => language.pick("The alert stays open.", "Die Meldung bleibt offen."),
+    };
     format!("{figure} {state}")
 }
 
 /// How far what is normal can be trusted.
-pub fn confidence(alert: &Alert) -> &'static str {
-    match alert.stage {
-        _ if alert.kind.is_matter() && alert.score >= 0.9 => "High: several independent signs agree.",
-        _ if alert.kind.is_matter() => "Medium: one sign says so.",
-        Stage::New => "Low: under 3 hours of history, so what is normal is not known yet.",
-        Stage::FirstDay => "Early: under a day of history; compared with the median of recent hours.",
-        Stage::FirstWeeks => "Fair: under two weeks of history; compared with the same hour of other days.",
-        Stage::Seasoned => "High: two weeks of history or more; compared with the same hour of the week.",
-    }
+pub fn confidence(alert: &Alert, language: Language) -> &'static str {
+    let (english, german) = match alert.stage {
+        _ if alert.kind.is_matter() && alert.score >= 0.9 => {
+            ("High: several independent signs agree.", "Hoch: mehrere unabhängige Anzeichen stimmen überein.")
+        }
+        _ if alert.kind.is_matter() => ("Medium: one sign says so.", "Mittel: ein Anzeichen spricht dafür."),
+        Stage::New => (
+            "Low: under 3 hours of history, so what is normal is not known yet.",
+            "Gering: weniger als 3 Stunden Vorgeschichte, was üblich ist, ist noch nicht bekannt.",
+        ),
+        Stage::FirstDay => (
+            "Early: under a day of history; compared with the median of recent hours.",
+            "Früh: weniger als ein Tag Vorgeschichte; verglichen mit dem Median der letzten Stunden.",
+        ),
+        Stage::FirstWeeks => (
+            "Fair: under two weeks of history; compared with the same hour of other days.",
+            "Mäßig: weniger als zwei Wochen Vorgeschichte; verglichen mit derselben Stunde anderer Tage.",
+        ),
+        Stage::Seasoned => (
+            "High: two weeks of history or more; compared with the same hour of the week.",
+            "Hoch: zwei Wochen Vorgeschichte oder mehr; verglichen mit derselben Stunde der Woche.",
+        ),
+    };
+    language.pick(english, german)
 }
 
 /// Whether the figure can still change by itself.
-pub fn finality(alert: &Alert) -> &'static str {
+pub fn finality(alert: &Alert, language: Language) -> &'static str {
     if alert.kind.is_matter() {
-        "Kept up to date in this conversation, which also says when it is over."
+        language.pick(
+            "Kept up to date in this conversation, which also says when it is over.",
+            "Wird in dieser Unterhaltung fortgeschrieben, bis es vorbei ist.",
+        )
     } else if alert.provisional {
-        "Provisional: the hour is still running. Its close confirms or corrects this, in this conversation."
+        language.pick(
+            "Provisional: the hour is still running. Its close confirms or corrects this, in this conversation.",
+            "Vorläufig: die Stunde läuft noch. Ihr Ende bestätigt oder berichtigt dies, in dieser Unterhaltung.",
+        )
     } else {
-        "Final: the hours it rests on are closed. Late data can still correct it, in this conversation."
+        language.pick(
+            "Final: the hours it rests on are closed. Late data can still correct it, in this conversation.",
+            "Endgültig: die Stunden, auf denen es beruht, sind abgeschlossen. Verspätete Daten können es noch berichtigen.",
+        )
     }
 }
 
 /// `project ranker, model gpt-4o`, or that it is the whole team.
-pub fn place(dimensions: &BTreeMap<String, String>) -> String {
+pub fn place(dimensions: &BTreeMap<String, String>, language: Language) -> String {
     let known = ["resource_id", "project", "model", "provider", "region", "environment", "user", "meter"];
     let rest = dimensions.keys().map(String::as_str).filter(|key| !known.contains(key));
     let present = known.into_iter().chain(rest).filter_map(|key| dimensions.get(key).map(|value| (key, value)));
-    let parts: Vec<String> = present.map(|(key, value)| format!("{} {}", clean(key, 24), name(value, LONGEST_VALUE))).take(8).collect();
-    if parts.is_empty() { "the whole team".to_string() } else { parts.join(", ") }
+    let part = |(key, value): (&str, &String)| format!("{} {}", dimension(key, language), name(value, LONGEST_VALUE));
+    let parts: Vec<String> = present.map(part).take(8).collect();
+    if parts.is_empty() { language.pick("the whole team", "das ganze Team").to_string() } else { parts.join(", ") }
+}
+
+fn dimension(key: &str, language: Language) -> String {
+    let german = match key {
+        "resource_id" => "Ressource",
+        "resource_type" => "Art",
+        "project" => "Projekt",
+        "model" => "Modell",
+        "provider" => "Anbieter",
+        "region" => "Region",
+        "environment" => "Umgebung",
+        "user" => "Nutzer",
+        "meter" => "Messgröße",
+        "budget" => "Budget",
+        "policy" => "Richtlinie",
+        _ => return clean(key, 24),
+    };
+    match language {
+        Language::English => clean(key, 24),
+        Language::German => german.to_string(),
+    }
 }
 
 /// The line that mail clients show beside the subject: what the subject has no room for.
-pub fn preheader(alert: &Alert, zone: &TimeZone) -> String {
-    let since = format!("Since {}", when::day_and_clock(alert.onset, zone));
+pub fn preheader(alert: &Alert, zone: &TimeZone, language: Language) -> String {
+    let since = format!("{} {}", language.pick("Since", "Seit"), when::day_and_clock(alert.onset, zone, language));
     if is_closed(alert) {
-        return format!("{since}. Nothing to do.");
+        return format!("{since}. {}", language.pick("Nothing to do.", "Nichts zu tun."));
     }
     if alert.kind == AlertKind::PolicyViolation {
         return format!("{since}.");
     }
-    let burn = brief(alert.burn_rate_per_hour, alert.currency);
-    let first_step = alert.next_steps.first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();
-    format!("{since}, now {} per hour.{first_step}", difference(alert.burn_rate_per_hour, burn))
+    let burn = difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency, language));
+    let first_step = steps(alert, language).first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();
+    match language {
+        Language::English => format!("{since}, now {burn} per hour.{first_step}"),
+        Language::German => format!("{since}, derzeit {burn} pro Stunde.{first_step}"),
+    }
+}
+
+/// What to do next; nothing once it is over.
+pub fn steps(alert: &Alert, language: Language) -> Vec<String> {
+    if matches!(alert.state, AlertState::Retracted | AlertState::Resolved) {
+        return Vec::new();
+    }
+    match language {
+        Language::English => alert.next_steps.iter().map(|step| sentence(step)).collect(),
+        Language::German => german::steps(alert),
+    }
 }
 
 /// `ada@example.com takes care of it, as of Tue 14:20 (looking into it)`.
-pub fn answered(said: &Said, zone: &TimeZone) -> String {
-    let what = match Verdict::named(&said.verdict) {
-        Some(Verdict::Ack) => "takes care of it",
-        Some(Verdict::Expected | Verdict::Planned) => "expects it",
-        Some(Verdict::NotAnAnomaly) => "says that it is no anomaly",
-        Some(Verdict::Reopen) => "has reopened it",
-        None => "has answered",
+pub fn answered(said: &Said, zone: &TimeZone, language: Language) -> String {
+    let (english, german) = match Verdict::named(&said.verdict) {
+        Some(Verdict::Ack) => ("takes care of it", "kümmert sich darum"),
+        Some(Verdict::Expected | Verdict::Planned) => ("expects it", "erwartet es so"),
+        Some(Verdict::NotAnAnomaly) => ("says that it is no anomaly", "sagt, dass es keine Anomalie ist"),
+        Some(Verdict::Reopen) => ("has reopened it", "hat es wieder geöffnet"),
+        None => ("has answered", "hat geantwortet"),
     };
-    let who = name(said.actor.as_deref().unwrap_or("somebody"), LONGEST_VALUE);
-    let until = said.until.map(|until| format!(", until {}", when::day_and_clock(until, zone))).unwrap_or_default();
+    let who = name(said.actor.as_deref().unwrap_or(language.pick("somebody", "jemand")), LONGEST_VALUE);
+    let moment = |at| when::day_and_clock(at, zone, language);
+    let until = said.until.map(|until| format!(", {} {}", language.pick("until", "bis"), moment(until))).unwrap_or_default();
     let note = said.note.as_deref().map(|note| format!(" ({})", name(note, 200))).unwrap_or_default();
-    format!("{who} {what}{until}, as of {}{note}", when::day_and_clock(said.said_at, zone))
+    format!("{who} {}{until}, {} {}{note}", language.pick(english, german), language.pick("as of", "Stand"), moment(said.said_at))
 }
 
 pub fn sentence(text: &str) -> String {

@@ -51,6 +51,10 @@ pub struct MailSettings {
     pub password: Option<SecretString>,
     /// `Tollgate <tollgate@example.com>` or the bare address.
     pub from: String,
+    /// `mailto:` and `https:` addresses by which a receiver has himself taken off; `{address}` stands for his.
+    pub unsubscribe: Vec<String>,
+    /// A POST to the https address is enough.
+    pub one_click: bool,
     /// For one mail, from connecting to the server's last word.
     pub timeout: Duration,
 }
@@ -380,7 +384,7 @@ fn receiver(written: &str) -> Receiver {
 }
 
 /// Whether the text is of the pattern, in which `*` stands for any run of characters.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, mut rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     // The earliest place for each middle part leaves the most to the parts after it.

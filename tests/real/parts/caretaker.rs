@@ -70,6 +70,14 @@ impl Guarded {
         &mut self.child
     }
 
+    /// Seconds of processor time that it has used (Linux; 0 elsewhere).
+    pub fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // proc(5): utime and stime are the 14th and 15th field, in hundredths; the name before them may hold spaces.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+    }
+
     /// Sends a signal by name: TERM, STOP, CONT, HUP.
     pub fn signal(&self, name: &str) {
         assert!(!self.reaped, "the process has ended");

@@ -1,9 +1,9 @@
 //! A mail server that is not ours: aiosmtpd, through tests/parts/smtpd.py.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::caretaker::{Guarded, tail, temp_folder};
@@ -35,6 +35,8 @@ pub struct Smtp {
     pub port: u16,
     folder: PathBuf,
     process: Guarded,
+    /// Bytes read of what it accepted under `--brief`, and what they say.
+    read: Mutex<(u64, Vec<Brief>)>,
 }
 
 /// A message as the server accepted it, with its envelope.
@@ -78,7 +80,7 @@ impl Smtp {
         let Ok(port) = line.trim().parse() else {
             panic!("the mail server did not start:\n{}", tail(&folder.join("smtpd.log")));
         };
-        Smtp { port, folder, process }
+        Smtp { port, folder, process, read: Mutex::default() }
     }
 
     /// What the server does with the next messages, a verdict each (see tests/parts/smtpd.py).
@@ -110,10 +112,27 @@ impl Smtp {
 
     /// The messages accepted so far under `--brief`, in order.
     pub fn brief(&self) -> Vec<Brief> {
-        let text = std::fs::read_to_string(self.folder.join("accepted.jsonl")).unwrap();
+        self.brief_from(0)
+    }
+
+    /// As [`Smtp::brief`], without the first so many. Each line is read once only: whoever waits for thousands of mails leaves the
+    /// processor to those who send and take them.
+    pub fn brief_from(&self, from: usize) -> Vec<Brief> {
+        let mut read = self.read.lock().unwrap();
+        let mut file = std::fs::File::open(self.folder.join("accepted.jsonl")).unwrap();
+        file.seek(SeekFrom::Start(read.0)).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
         // The last line may be half written.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        read.0 += whole.len() as u64;
+        read.1.extend(whole.lines().map(|line| serde_json::from_str::<Brief>(line).unwrap()));
+        read.1[from.min(read.1.len())..].to_vec()
+    }
+
+    /// Seconds of processor time that it has used.
+    pub fn cpu(&self) -> f64 {
+        self.process.cpu()
     }
 
     /// Ends the server: connections are refused from now on.

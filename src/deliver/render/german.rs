@@ -1,0 +1,97 @@
+//! What watch says in English sentences of its own, said in German: what happened, and what to do. From the alert's fields, since its
+//! sentences cannot be translated.
+
+use crate::deliver::receipt::is_closed;
+use crate::model::alert::{Alert, AlertKind};
+use crate::model::leaf::UNATTRIBUTED;
+
+use super::amount::exact;
+use super::clean::name;
+use super::language::Language;
+use super::subject::{last_seen, team};
+use super::{when, words};
+
+const LONGEST_NAME: usize = 80;
+const DE: Language = Language::German;
+
+/// One sentence on what is wrong, of an alert that is open.
+pub fn lead(alert: &Alert, zone: &jiff::tz::TimeZone) -> String {
+    let money = |amount| exact(amount, alert.currency, DE);
+    let (team, place) = (team(alert), words::place(&alert.dimensions, DE));
+    let since = when::moment(alert.onset, zone, DE);
+    if alert.kind == AlertKind::PolicyViolation {
+        return format!("{team} verstößt seit {since} gegen eine Richtlinie ({place}).");
+    }
+    if alert.kind.is_matter() {
+        return matter(alert, &team, &place, &since);
+    }
+    let span = when::within(alert.onset, last_seen(alert), DE);
+    let what = format!("{team} ({place}) hat in {span} {} ausgegeben, seit {since}", money(alert.actual));
+    if alert.kind == AlertKind::SpendDrop {
+        return format!(
+            "{team} ({place}) hat seit {since} nur {} ausgegeben; üblich wären {}.",
+            money(alert.actual),
+            money(alert.expected)
+        );
+    }
+    format!("{what}; üblich wären {}.", money(alert.expected))
+}
+
+fn matter(alert: &Alert, team: &str, place: &str, since: &str) -> String {
+    let money = |amount| exact(amount, alert.currency, DE);
+    let over = if is_closed(alert) { " Das ist vorbei." } else { "" };
+    let said = match alert.kind {
+        AlertKind::IdleResource => format!("Eine Ressource von {team} kostet Geld, und niemand nutzt sie: {place}, seit {since}."),
+        AlertKind::ForgottenResource => format!("Eine Ressource von {team} ist wohl vergessen worden: {place}, seit {since} ungenutzt."),
+        AlertKind::OrphanedResource => format!("Eine Ressource von {team} hat niemanden mehr, dem sie gehört: {place}, seit {since}."),
+        AlertKind::ProviderSilent => format!("Seit {since} kommt keine Nutzung mehr an, die bisher stetig kam ({place})."),
+        AlertKind::BillMismatch => {
+            format!("Die Rechnung weicht von der Schätzung ab ({place}): {} statt {}.", money(alert.actual), money(alert.expected))
+        }
+        AlertKind::UnseenSpend => format!("Berechnet wurden {}, ohne dass je eine Nutzung gemeldet wurde ({place}).", money(alert.actual)),
+        AlertKind::UntaggedSpend => format!("An einem Tag gehörten {} zu keinem Team ({place}).", money(alert.actual)),
+        AlertKind::Budget => format!("Vom Budget sind {} von {} verbraucht ({place}).", money(alert.actual), money(alert.expected)),
+        _ => format!("Es gibt Nutzung von {team}, die mit keinen Kosten erfasst ist ({place}), seit {since}."),
+    };
+    format!("{said}{over}")
+}
+
+/// What to do next, of an alert that is open. What a policy asks for stands in the policy, in its language.
+pub fn steps(alert: &Alert) -> Vec<String> {
+    let onset = when::moment(alert.onset, &when::zone(&alert.time_zone), DE);
+    let user = alert.causes.first().and_then(|cause| cause.dimensions.get("user")).map(|user| name(user, LONGEST_NAME));
+    let mut steps = match user {
+        _ if alert.kind.is_matter() || alert.kind == AlertKind::SpendDrop => Vec::new(),
+        Some(user) => vec![format!("Fragen Sie {user}, was seit {onset} läuft: Von dort kommt das meiste.")],
+        None => vec![format!("Sehen Sie nach, was sich seit {onset} geändert hat: Deployments, Batch-Läufe, Wiederholungen.")],
+    };
+    let step = match alert.kind {
+        AlertKind::PolicyViolation => return alert.next_steps.iter().map(|step| words::sentence(step)).collect(),
+        AlertKind::Runaway => "Wenn es niemand erklären kann: jetzt anhalten, den Schlüssel sperren oder am Gateway begrenzen.",
+        AlertKind::LevelShift => "Wenn das jetzt so bleiben soll, ist nichts zu tun: In einigen Tagen gilt es als üblich.",
+        AlertKind::PriceChange => {
+            "Prüfen Sie die Preisliste des Anbieters und Ihren Vertrag, oder wechseln Sie auf ein günstigeres Modell."
+        }
+        AlertKind::ModelSwitch => "Fragen Sie, wer das Modell gewechselt hat, und ob das teurere sich lohnt.",
+        AlertKind::SpendMoved => "Nichts zu tun, außer Budgets gelten je Projekt: Dann zieht auch das Budget um.",
+        AlertKind::SpendDrop => {
+            "Wenn es nicht abgeschaltet wurde: Was hat aufgehört (Läufe, Schlüssel, Kontingente), und wird Nutzung noch gemeldet?"
+        }
+        AlertKind::SpendSpike | AlertKind::Sustained => {
+            "Wenn es so gewollt ist, antworten Sie „Erwartet bis …“: Dann endet diese Meldung von selbst."
+        }
+        AlertKind::IdleResource | AlertKind::ForgottenResource => "Schalten Sie sie ab, oder antworten Sie, bis wann sie gebraucht wird.",
+        AlertKind::OrphanedResource => "Klären Sie, wem sie gehört, oder schalten Sie sie ab.",
+        AlertKind::MissingMoney => "Ergänzen Sie den Preis des Modells, oder lassen Sie die Quelle Token und Kosten melden.",
+        AlertKind::ProviderSilent => "Prüfen Sie, ob der Anbieter noch genutzt wird, und ob dessen Nutzung noch gemeldet wird.",
+        AlertKind::BillMismatch => "Vergleichen Sie Preise und Mengen der Rechnung mit der Schätzung dieses Tages.",
+        AlertKind::UnseenSpend => "Finden Sie heraus, welcher Schlüssel am Gateway vorbei genutzt wird.",
+        AlertKind::UntaggedSpend => "Ergänzen Sie Tags oder eine Regel [[attribution]], die diese Kosten einem Team gibt.",
+        AlertKind::Budget => "Stimmen Sie ab, ob das Budget erhöht oder weniger ausgegeben wird.",
+    };
+    steps.push(step.to_string());
+    if alert.team == UNATTRIBUTED {
+        steps.push("Niemandem gehört diese Nutzung: Ergänzen Sie eine Regel [[attribution]] für Quelle, Konto oder Tags.".to_string());
+    }
+    steps
+}
