@@ -70,7 +70,7 @@ pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRu
     match event {
         ShardEvent::Resource(sample) => judge_resource(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
-        ShardEvent::Feedback(_) | ShardEvent::Facts(_) => {}
+        ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
     }
 }
 
