@@ -45,10 +45,15 @@ fn separate(section: &mut Section) -> Vec<[Text; 2]> {
     let mut pairs = Vec::new();
     for (_, written) in section.texts("separate") {
         match written.split_once(" and ").map(|(first, second)| [first.trim(), second.trim()]) {
-            Some([first, second]) if !first.is_empty() && !second.is_empty() && first != second => pairs.push([first.into(), second.into()]),
+            Some([first, second]) if !first.is_empty() && !second.is_empty() && first != second => {
+                pairs.push([first.into(), second.into()])
+            }
             _ => section.complain(
                 "separate",
-                Complaint::new(format!("has '{written}', which is no pair of duties"), "write two actions or roles: \"approval and deployment\""),
+                Complaint::new(
+                    format!("has '{written}', which is no pair of duties"),
+                    "write two actions or roles: \"approval and deployment\"",
+                ),
             ),
         }
     }

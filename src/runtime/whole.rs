@@ -141,7 +141,9 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                     }
                 },
                 Taken::Accepted(Accepted { shard, lineage, all }) => {
-                    for (number, event) in all.into_iter().flat_map(|event| (0..self.setup.shard_count).map(move |number| (number, event.clone()))) {
+                    for (number, event) in
+                        all.into_iter().flat_map(|event| (0..self.setup.shard_count).map(move |number| (number, event.clone())))
+                    {
                         input.events.entry(number).or_default().push(event);
                     }
                     if let Some((shard, event)) = shard {

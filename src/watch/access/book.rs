@@ -32,7 +32,7 @@ pub enum AccessKey {
     Caller(Text, Text),
     /// Team, and a model (with its version) or a dataset.
     Duties(Text, Text),
-    /// The last hour at which everything was looked at.
+    /// When everything was last looked at.
     Looked,
     /// There were more grants than are kept.
     Full,
@@ -72,14 +72,14 @@ pub struct UseName {
 /// Uses without a grant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// They are judged then, in shard time.
-    pub due: Timestamp,
     pub principal_type: Option<Text>,
     pub uses: Vec<Use>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Use {
+    /// It is judged then, in shard time.
+    pub due: Timestamp,
     pub at: Timestamp,
     pub ingest: Timestamp,
     /// Of an event that came whole.
@@ -97,6 +97,14 @@ pub struct Caller {
 /// Who did which of the duties that are to be kept apart, and when last.
 pub type Duties = BTreeMap<Text, BTreeMap<Text, Timestamp>>;
 
+/// When all grants were last looked at, and when they are to be looked at again before the next hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    pub hour: Option<Hour>,
+    /// In shard time: a new grant has waited long enough.
+    pub again: Option<Timestamp>,
+}
+
 /// All that a shard keeps of access.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
@@ -106,7 +114,7 @@ pub struct Access {
     pub(super) waiting: BTreeMap<UseName, Waiting>,
     pub(super) callers: BTreeMap<(Text, Text), Caller>,
     pub(super) duties: BTreeMap<(Text, Text), Duties>,
-    pub(super) looked: Option<Hour>,
+    pub(super) looked: Looked,
     pub(super) is_full: bool,
     /// Waits to be written with the next transaction.
     changed: BTreeSet<AccessKey>,
@@ -226,8 +234,8 @@ impl Access {
         self.duties.insert((team.clone(), what.clone()), duties);
     }
 
-    pub fn look(&mut self, hour: Option<Hour>) {
-        self.looked = hour;
+    pub fn look(&mut self, looked: Looked) {
+        self.looked = looked;
         self.changed.insert(AccessKey::Looked);
     }
 
@@ -247,8 +255,7 @@ impl Access {
             self.callers.remove(&name);
             self.changed.insert(AccessKey::Caller(name.0, name.1));
         }
-        let duties =
-            self.duties.iter().filter(|(_, duties)| !is_recent(duties.values().flat_map(BTreeMap::values).max(), duties_ms));
+        let duties = self.duties.iter().filter(|(_, duties)| !is_recent(duties.values().flat_map(BTreeMap::values).max(), duties_ms));
         for name in duties.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.duties.remove(&name);
             self.changed.insert(AccessKey::Duties(name.0, name.1));
@@ -267,7 +274,7 @@ impl Access {
             AccessKey::Waiting(name) => self.waiting.get(name).map(encode),
             AccessKey::Caller(team, who) => self.callers.get(&(team.clone(), who.clone())).map(encode),
             AccessKey::Duties(team, what) => self.duties.get(&(team.clone(), what.clone())).map(encode),
-            AccessKey::Looked => self.looked.as_ref().map(encode),
+            AccessKey::Looked => Some(encode(&self.looked)),
             AccessKey::Full => self.is_full.then(|| encode(&true)),
         }
     }
@@ -284,7 +291,7 @@ impl Access {
             AccessKey::Waiting(name) => drop(self.waiting.insert(name, from_payload(payload)?)),
             AccessKey::Caller(team, who) => drop(self.callers.insert((team, who), from_payload(payload)?)),
             AccessKey::Duties(team, what) => drop(self.duties.insert((team, what), from_payload(payload)?)),
-            AccessKey::Looked => self.looked = Some(from_payload(payload)?),
+            AccessKey::Looked => self.looked = from_payload(payload)?,
             AccessKey::Full => self.is_full = from_payload(payload)?,
         }
         Ok(())
@@ -298,7 +305,7 @@ impl Access {
             AccessKey::Waiting(name) => drop(self.waiting.remove(name)),
             AccessKey::Caller(team, who) => drop(self.callers.remove(&(team.clone(), who.clone()))),
             AccessKey::Duties(team, what) => drop(self.duties.remove(&(team.clone(), what.clone()))),
-            AccessKey::Looked => self.looked = None,
+            AccessKey::Looked => self.looked = Looked::default(),
             AccessKey::Full => self.is_full = false,
         }
     }

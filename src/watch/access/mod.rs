@@ -16,6 +16,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use self::book::Looked;
 pub use self::book::{Access, AccessKey};
 use self::rules::{AccessRules, Kind, PREFIX};
 use super::rules::WatchRules;
@@ -128,10 +129,10 @@ fn end_those(
 
 /// Nobody looks at access any more.
 fn end_all(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    if shard.matters.access.looked.is_none() {
+    if shard.matters.access.looked == Looked::default() {
         return;
     }
-    shard.matters.access.look(None);
+    shard.matters.access.look(Looked::default());
     let now = shard.header.watermarks.shard_time();
     for key in shard.violations.open_of(PREFIX, |_, _| true) {
         end(shard, key, now, rules, effects);

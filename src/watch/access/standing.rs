@@ -1,9 +1,9 @@
-//! What is wrong although nothing comes: once an hour of event time all grants are looked at, and what nobody asks for any more is
-//! forgotten.
+//! What is wrong although nothing comes: once an hour of event time, and once new grants have waited for their uses, all grants are looked
+//! at, and what nobody asks for any more is forgotten.
 
 use std::collections::BTreeMap;
 
-use super::book::Grant;
+use super::book::{Grant, Looked};
 use super::keys::KEEP_DUTIES_MS;
 use super::rules::{AccessRules, Kind};
 use super::{Wrong, end, is_open, key, tell, words};
@@ -20,15 +20,17 @@ use crate::watch::shard::Shard;
 /// Who used it within this time has a hand on it.
 pub(super) const HANDS_MS: i64 = 30 * DAY_MS;
 
-/// When the watermark has come to another hour.
+/// When the watermark has come to another hour, or a new grant has waited long enough.
 pub(super) fn look(shard: &mut Shard, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(at) = shard.header.watermarks.watermark() else { return };
     let book = &mut shard.matters.access;
-    let is_idle = book.is_empty() && book.callers.is_empty() && book.duties.is_empty() && book.looked.is_none();
-    if is_idle || book.looked.is_some_and(|looked| at.hour() <= looked) {
+    let is_idle = book.is_empty() && book.callers.is_empty() && book.duties.is_empty() && book.looked.hour.is_none();
+    let is_due = book.looked.again.is_some_and(|again| again <= shard.header.watermarks.shard_time());
+    if is_idle || (!is_due && book.looked.hour.is_some_and(|looked| at.hour() <= looked)) {
         return;
     }
-    book.look(Some(at.hour()));
+    let again = book.looked.again.filter(|_| !is_due);
+    book.look(Looked { hour: Some(at.hour()), again });
     book.forget(at, KEEP_DUTIES_MS);
     look_for_unused(shard, at, access, rules, effects);
     look_for_hands(shard, at, access, rules, effects);

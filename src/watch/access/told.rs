@@ -1,5 +1,6 @@
 //! What is told of grants: given, revoked, used elsewhere; who has left, who owns what.
 
+use super::book::Looked;
 use super::rules::{AccessRules, Kind};
 use super::{end, end_those, key, uses, words};
 use crate::model::Text;
@@ -35,6 +36,9 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
             book.set_owner(object.clone(), who);
         }
         let name = GrantName { object, principal: who.clone(), role: event.role.clone() };
+        if !book.grants.contains_key(&name) {
+            book.look(Looked { again: Some(now.plus_ms(access.grace_ms)), ..book.looked });
+        }
         book.change_grant(&name, |grant| {
             if grant.team.is_none() {
                 grant.known_since = now;
@@ -53,9 +57,11 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
     }
     // What was used without it is granted now.
     let granted = Object::all_of(event);
-    let held = |object: &Object| shard.matters.access.grants_of(object, who).any(|(_, grant)| grant.holds(event.event_time, access.grace_ms));
+    let held =
+        |object: &Object| shard.matters.access.grants_of(object, who).any(|(_, grant)| grant.holds(event.event_time, access.grace_ms));
     let granted: Vec<&Object> = granted.iter().filter(|object| held(object)).collect();
-    let is_granted = |team: &Text, named: &_| words::may_be(named, who, team) && granted.iter().any(|object| words::is_about(named, object));
+    let is_granted =
+        |team: &Text, named: &_| words::may_be(named, who, team) && granted.iter().any(|object| words::is_about(named, object));
     end_those(shard, Kind::Ungranted, event.event_time, |key, named| is_granted(&key.team, named), rules, effects);
 }
 
@@ -89,7 +95,8 @@ fn offboard(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &Acces
     let left = event.event_time;
     let book = &mut shard.matters.access;
     let of_them = book.grants.iter().filter(|(name, _)| name.principal == *who);
-    if of_them.clone().any(|(_, grant)| grant.from.is_some_and(|from| from > left)) {
+    // Granted since: they are back.
+    if of_them.clone().any(|(_, grant)| grant.as_of > left && !grant.is_revoked) {
         return;
     }
     let before = book.gone.get(who).copied();

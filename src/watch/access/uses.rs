@@ -36,7 +36,7 @@ pub(super) struct Seen<'a> {
 impl<'a> Seen<'a> {
     /// A use of before, of which no more is known.
     pub fn late(team: &'a Text, who: &'a Text, object: &Object, at: Timestamp) -> Seen<'a> {
-        let used = Use { at, ingest: at, identity: None, events: 1 };
+        let used = Use { due: at, at, ingest: at, identity: None, events: 1 };
         Seen { team, who, who_type: None, objects: vec![object.clone()], what: "access", region: None, used }
     }
 }
@@ -50,6 +50,7 @@ pub(super) fn take_activity(shard: &mut Shard, event: &ActivityEvent, access: &A
     }
     let is_use = matches!(action, "access" | "transfer");
     let used = Use {
+        due: shard.header.watermarks.shard_time().plus_ms(access.grace_ms),
         at: event.event_time,
         ingest: event.event_time,
         identity: Some(hash128(&[event.source.as_bytes(), event.event_id.as_bytes()])),
@@ -70,6 +71,7 @@ pub(super) fn take_activity(shard: &mut Shard, event: &ActivityEvent, access: &A
 /// Users of a model, as far as usage names them.
 pub(super) fn take_partial(shard: &mut Shard, partial: &Partial, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let leaf = &partial.leaf;
+    let due = shard.header.watermarks.shard_time().plus_ms(access.grace_ms);
     let objects = Some(leaf.model.clone()).filter(|model| !model.is_empty()).map(Object::Model);
     for user in partial.users.iter().map(|user| &user.user).filter(|user| !user.is_empty() && ***user != *OTHER) {
         let seen = Seen {
@@ -79,7 +81,7 @@ pub(super) fn take_partial(shard: &mut Shard, partial: &Partial, access: &Access
             objects: objects.clone().into_iter().collect(),
             what: "usage",
             region: Some(&leaf.region).filter(|region| !region.is_empty()),
-            used: Use { at: partial.last_event_time, ingest: partial.last_ingest_time, identity: None, events: 1 },
+            used: Use { due, at: partial.last_event_time, ingest: partial.last_ingest_time, identity: None, events: 1 },
         };
         take(shard, &seen, access, rules, effects);
     }
@@ -143,14 +145,13 @@ fn mark_used(shard: &mut Shard, name: &GrantName, seen: &Seen<'_>, rules: &Watch
 
 fn wait(shard: &mut Shard, seen: &Seen<'_>, object: &Object, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let name = UseName { team: seen.team.clone(), principal: seen.who.clone(), object: object.clone() };
-    let due = shard.header.watermarks.shard_time().plus_ms(access.grace_ms);
     let book = &mut shard.matters.access;
     let known = book.waiting.get(&name).cloned();
     if book.is_full {
         return;
     }
     let waits = known.is_some() || (access.grace_ms > 0 && book.waiting.len() < MOST_WAITING);
-    let mut waiting = known.unwrap_or(Waiting { due, principal_type: None, uses: Vec::new() });
+    let mut waiting = known.unwrap_or(Waiting { principal_type: None, uses: Vec::new() });
     waiting.principal_type = seen.who_type.cloned().or(waiting.principal_type);
     match waiting.uses.last_mut().filter(|_| waits) {
         Some(last) if seen.used.identity.is_some() && last.identity == seen.used.identity => {}
@@ -171,6 +172,7 @@ fn waiting_is_full(book: &super::Access, name: &UseName) -> bool {
 
 impl Use {
     fn grow(&mut self, other: &Use) {
+        self.due = self.due.max(other.due);
         self.at = self.at.max(other.at);
         self.ingest = self.ingest.max(other.ingest);
         self.events = self.events.saturating_add(other.events);
@@ -184,11 +186,14 @@ pub(super) fn judge_waiting(shard: &mut Shard, access: &AccessRules, rules: &Wat
         return;
     }
     let now = shard.header.watermarks.shard_time();
-    let due = shard.matters.access.waiting.iter().filter(|(_, waiting)| waiting.due <= now);
+    let is_due = |used: &Use| used.due <= now;
+    let due = shard.matters.access.waiting.iter().filter(|(_, waiting)| waiting.uses.iter().any(is_due));
     let due: Vec<(UseName, Waiting)> = due.map(|(name, waiting)| (name.clone(), waiting.clone())).collect();
-    for (name, waiting) in due {
-        shard.matters.access.set_waiting(&name, None);
-        judge(shard, &name, &waiting, access, rules, effects);
+    for (name, mut waiting) in due {
+        let (now_due, later): (Vec<Use>, Vec<Use>) = std::mem::take(&mut waiting.uses).into_iter().partition(is_due);
+        let still = Some(Waiting { uses: later, ..waiting.clone() }).filter(|still| !still.uses.is_empty());
+        shard.matters.access.set_waiting(&name, still);
+        judge(shard, &name, &Waiting { uses: now_due, ..waiting }, access, rules, effects);
     }
 }
 
@@ -213,7 +218,14 @@ fn judge(shard: &mut Shard, name: &UseName, waiting: &Waiting, access: &AccessRu
     }
 }
 
-fn tell_ungranted(shard: &mut Shard, seen: &Seen<'_>, object: &Object, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
+fn tell_ungranted(
+    shard: &mut Shard,
+    seen: &Seen<'_>,
+    object: &Object,
+    access: &AccessRules,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
     let book = &shard.matters.access;
     let own = book.grants_of(object, seen.who).map(|(_, grant)| grant).max_by_key(|grant| grant.until).cloned();
     let givers = book.grants.range(GrantName { object: object.clone(), principal: "".into(), role: None }..);

@@ -201,7 +201,10 @@ pub(super) fn duties(who: &Text, object: &Object, what: &Text, pair: &[Text; 2],
     Finding {
         subject,
         dimensions,
-        evidence: evidence(vec![("first_duty", Some(format!("{first} at {first_at}"))), ("second_duty", Some(format!("{second} at {second_at}")))]),
+        evidence: evidence(vec![
+            ("first_duty", Some(format!("{first} at {first_at}"))),
+            ("second_duty", Some(format!("{second} at {second_at}"))),
+        ]),
         message: format!("{who} did both for {} {what}: {first} and {second}", object.kind()),
         remedy: Some(format!("Let somebody else do the {first}: that ends this")),
     }
