@@ -211,17 +211,16 @@ fn a_grant_that_comes_late_through_another_partition_leaves_nothing_to_tell() {
     fleet.event(0, OWNERS, "grant", |event| event.actor = Some("ann".into()));
     assert_eq!(fleet.access(10, USERS, "acme"), []);
     // Given before the use, heard of after it.
-    let late = ActivityEvent {
-        event_id: "late".into(),
-        event_time: at(9),
-        team: OWNERS.into(),
-        action: Some("grant".into()),
-        model: Some("risk".into()),
-        actor: Some("acme".into()),
-        ..ActivityEvent::default()
-    };
-    assert_eq!(fleet.send(10, late), []);
+    let late = ActivityEvent { event_id: "late".into(), event_time: at(9), team: OWNERS.into(), ..use_of_acme() };
+    assert_eq!(fleet.send(10, ActivityEvent { action: Some("grant".into()), ..late }), []);
     assert_eq!(fleet.pass(12), []);
+    // What was used long before is told, and settled by the grant.
+    assert_eq!(fleet.access(14, USERS, "dora"), []);
+    let told = fleet.event(14, OWNERS, "grant", |event| {
+        (event.actor, event.event_time) = (Some("dora".into()), at(17));
+    });
+    let subject = "principal=dora;model=risk";
+    assert_eq!(said(&told), [(UNGRANTED, USERS, subject, Open), (UNGRANTED, USERS, subject, Resolved)]);
     // Clocks differ by seconds: a use may be stamped before its grant.
     assert_eq!(fleet.access(20, USERS, "bob"), []);
     fleet.event(20, OWNERS, "grant", |event| {
@@ -279,15 +278,7 @@ fn a_team_may_be_granted_something_and_config_may_govern_what_nobody_granted() {
 fn an_event_that_comes_twice_counts_once() {
     let mut fleet = Fleet::new();
     fleet.event(0, OWNERS, "grant", |event| event.actor = Some("ann".into()));
-    let used = ActivityEvent {
-        event_id: "twice".into(),
-        event_time: at(1),
-        team: USERS.into(),
-        action: Some("access".into()),
-        model: Some("risk".into()),
-        actor: Some("acme".into()),
-        ..ActivityEvent::default()
-    };
+    let used = ActivityEvent { event_id: "twice".into(), event_time: at(1), ..use_of_acme() };
     fleet.send(1, used.clone());
     fleet.send(1, used.clone());
     let told = fleet.pass(3);

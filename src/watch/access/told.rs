@@ -1,6 +1,6 @@
 //! What is told of grants: given, revoked, used elsewhere; who has left, who owns what.
 
-use super::book::Looked;
+use super::book::{Looked, UseName};
 use super::rules::{AccessRules, Kind};
 use super::{end, end_those, key, uses, words};
 use crate::model::Text;
@@ -55,11 +55,14 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
         book.set_gone(who, None);
         end_those(shard, Kind::Offboarded, event.event_time, |_, named| words::is_of(named, who), rules, effects);
     }
-    // What was used without it is granted now.
-    let granted = Object::all_of(event);
+    // What was used without it is granted now; what still waits for one is told before it is over.
+    let objects = Object::all_of(event);
     let held =
         |object: &Object| shard.matters.access.grants_of(object, who).any(|(_, grant)| grant.holds(event.event_time, access.grace_ms));
-    let granted: Vec<&Object> = granted.iter().filter(|object| held(object)).collect();
+    let granted: Vec<Object> = objects.into_iter().filter(held).collect();
+    let concerns =
+        |name: &UseName| (name.principal == *who || **who == *words::team_principal(&name.team)) && granted.contains(&name.object);
+    uses::judge_those(shard, |name, _| concerns(name), access, rules, effects);
     let is_granted =
         |team: &Text, named: &_| words::may_be(named, who, team) && granted.iter().any(|object| words::is_about(named, object));
     end_those(shard, Kind::Ungranted, event.event_time, |key, named| is_granted(&key.team, named), rules, effects);

@@ -182,15 +182,24 @@ impl Use {
 
 /// Uses whose grant has not come.
 pub(super) fn judge_waiting(shard: &mut Shard, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    if shard.matters.access.waiting.is_empty() {
-        return;
+    if !shard.matters.access.waiting.is_empty() {
+        let now = shard.header.watermarks.shard_time();
+        judge_those(shard, |_, used| used.due <= now, access, rules, effects);
     }
-    let now = shard.header.watermarks.shard_time();
-    let is_due = |used: &Use| used.due <= now;
-    let due = shard.matters.access.waiting.iter().filter(|(_, waiting)| waiting.uses.iter().any(is_due));
+}
+
+/// Uses that wait no longer.
+pub(super) fn judge_those(
+    shard: &mut Shard,
+    is_due: impl Fn(&UseName, &Use) -> bool,
+    access: &AccessRules,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    let due = shard.matters.access.waiting.iter().filter(|(name, waiting)| waiting.uses.iter().any(|used| is_due(name, used)));
     let due: Vec<(UseName, Waiting)> = due.map(|(name, waiting)| (name.clone(), waiting.clone())).collect();
     for (name, mut waiting) in due {
-        let (now_due, later): (Vec<Use>, Vec<Use>) = std::mem::take(&mut waiting.uses).into_iter().partition(is_due);
+        let (now_due, later): (Vec<Use>, Vec<Use>) = std::mem::take(&mut waiting.uses).into_iter().partition(|used| is_due(&name, used));
         let still = Some(Waiting { uses: later, ..waiting.clone() }).filter(|still| !still.uses.is_empty());
         shard.matters.access.set_waiting(&name, still);
         judge(shard, &name, &Waiting { uses: now_due, ..waiting }, access, rules, effects);
