@@ -59,3 +59,34 @@ fn separate(section: &mut Section) -> Vec<[Text; 2]> {
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::load_text;
+    use crate::watch::access::rules::Kind;
+
+    fn load(text: &str) -> Result<crate::config::Loaded, Vec<crate::config::Problem>> {
+        load_text("t.toml", &format!("version = 1\n[access]\n{text}"), Path::new(""), std::iter::empty())
+    }
+
+    #[test]
+    fn access_is_read_and_mistakes_are_named() {
+        let rules =
+            load("off = ['unused-grant', 'access.shared-key']\nseparate = ['build and sign']\n").unwrap().watch.matters.access.unwrap();
+        assert_eq!((rules.off, rules.grace_ms), (vec![Kind::UnusedGrant, Kind::SharedKey], 60_000));
+        assert_eq!(rules.separate, [["build".into(), "sign".into()]]);
+        assert!(load("enabled = false\n").unwrap().watch.matters.access.is_none());
+        for (text, says) in [
+            ("off = ['unused']", "write some of ungranted, offboarded"),
+            ("off = ['unused-grants']", "did you mean 'unused-grant'?"),
+            ("separate = ['approval']", "two actions or roles"),
+            ("separate = ['approval and approval']", "no pair of duties"),
+            ("unused_after = '1h'", "from 1d to 365d"),
+        ] {
+            let problems: Vec<String> = load(text).err().unwrap_or_default().iter().map(ToString::to_string).collect();
+            assert!(problems.len() == 1 && problems[0].contains(says), "{text}: {problems:#?}");
+        }
+    }
+}
