@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(rules.separate, [["build".into(), "sign".into()]]);
         assert!(load("enabled = false\n").unwrap().watch.matters.access.is_none());
         for (text, says) in [
-            ("off = ['unused']", "write some of ungranted, offboarded"),
+            ("off = ['nonsense']", "write some of ungranted, offboarded"),
             ("off = ['unused-grants']", "did you mean 'unused-grant'?"),
             ("separate = ['approval']", "two actions or roles"),
             ("separate = ['approval and approval']", "no pair of duties"),
