@@ -314,11 +314,16 @@ fn who_has_left_and_goes_on_is_told_at_once_whatever_they_do() {
     // In usage of what nobody governs, and in another team.
     let told = fleet.usage(13, "hr", "gpt-4o", "ann");
     assert_eq!(said(&told), [(GONE, "hr", "principal=ann", Open)]);
+    let told = fleet.event(14, "ml", "approval", |event| event.actor = Some("ann".into()));
+    assert_eq!(said(&told), [(GONE, "ml", "principal=ann", Open)], "not only uses");
     // Hired again.
     let told = fleet.event(20, OWNERS, "grant", |event| event.actor = Some("ann".into()));
     let mut ended: Vec<_> = said(&told).into_iter().filter(|(policy, ..)| *policy == GONE).collect();
     ended.sort_by_key(|(_, team, ..)| *team);
-    assert_eq!(ended, [(GONE, "hr", "principal=ann", Resolved), (GONE, USERS, "principal=ann", Resolved)]);
+    assert_eq!(
+        ended,
+        [(GONE, "hr", "principal=ann", Resolved), (GONE, "ml", "principal=ann", Resolved), (GONE, USERS, "principal=ann", Resolved)]
+    );
     assert_eq!(fleet.access(21, USERS, "ann"), []);
     // The word of the departure again, late: they are back since.
     fleet.event(22, "hr", "offboarded", |event| (event.actor, event.event_time) = (Some("ann".into()), at(10)));
