@@ -153,11 +153,13 @@ fn events_are_taken_in() {
     let (feedback, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.contains("\"verdict\""));
     assert!(events.len() >= 2 && !feedback.is_empty(), "{events:#?}");
     let rules = load("", Vec::new()).intake;
-    for event in feedback {
+    let (activity, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.contains("\"action\""));
+    let activity = activity.into_iter().map(|event| (event, "activity-events", whole::Topic::Activity));
+    for (event, topic, read_as) in feedback.into_iter().map(|event| (event, "feedback", whole::Topic::Feedback)).chain(activity) {
         let later = THEN.plus_ms(30 * 86_400_000);
-        let (topic, value) = ("feedback", Some(event.as_bytes()));
+        let value = Some(event.as_bytes());
         let record = InputRecord { topic, partition: 0, offset: 0, timestamp: later, key: None, value, headers: &[] };
-        let outcome = whole::process(whole::Topic::Feedback, &record, later, &rules, &WriterSchemas::new(whole::Topic::Feedback.table()));
+        let outcome = whole::process(read_as, &record, later, &rules, &WriterSchemas::new(read_as.table()));
         assert!(matches!(outcome, whole::WholeOutcome::Accepted(_)), "{event}: {outcome:?}");
     }
     for event in events {

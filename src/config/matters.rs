@@ -13,7 +13,12 @@ pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules 
     for section in root.tables("budget") {
         budgets.push(budget(section, reporting_currency, &budgets));
     }
-    MatterRules { waste: waste(root.section("waste")), missing: missing(root.section("missing_money")), budgets }
+    MatterRules {
+        waste: waste(root.section("waste")),
+        missing: missing(root.section("missing_money")),
+        budgets,
+        access: super::access::access(root.section("access")),
+    }
 }
 
 /// Sections below [waste], and what has to be known of resources of that class.

@@ -3,6 +3,7 @@
 //! `config/tollgate.toml` is documentation and compiled-in defaults at once. `tree` keeps the place of every value, `read` takes typed
 //! values out of it and notes every problem, the other files know one group of sections each. Nothing here talks to the network.
 
+mod access;
 mod broker;
 mod duty;
 mod env;

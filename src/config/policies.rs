@@ -18,6 +18,7 @@ use crate::policy::domains::AiDomains;
 use crate::policy::fields::Subject;
 use crate::policy::regions::Regions;
 use crate::policy::{Condition, Domain, Exemption, Given, Message, Mode, Policies, Policy, Sample, Sets, text_set};
+use crate::watch::access::rules as access;
 
 /// Cloud regions and their countries.
 pub const REGIONS: &str = include_str!("../../config/regions.csv");
@@ -298,6 +299,10 @@ fn policy(
     let subjects = Subject::ALL.map(|subject| (subject.name(), Some(subject)));
     let subject = section.choice("applies_to", &subjects);
     let id = section.text("id");
+    if id.starts_with(access::PREFIX) {
+        let what = format!("is '{id}', and ids that begin with '{}' are those of [access] in the config", access::PREFIX);
+        section.complain("id", Complaint::new(what, "name it otherwise: with a - in place of the ."));
+    }
     let owner = section.text("owner");
     let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
     let modes = [("enforce", Mode::Enforce), ("warn", Mode::Warn), ("dry-run", Mode::DryRun)];

@@ -1,5 +1,6 @@
 //! The nouns: what an event, a leaf, a partial, an alert is. Everybody reads them; nothing here knows Kafka, a clock or a file.
 
+pub mod access;
 pub mod activity;
 pub mod alert;
 pub mod approval;

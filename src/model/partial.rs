@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Text;
+use super::access::{GrantUsed, concerns_all};
 use super::activity::ActivityEvent;
 use super::feedback::Feedback;
 use super::leaf::Leaf;
@@ -123,6 +124,10 @@ pub enum ShardEvent {
     Feedback(Box<Feedback>),
     /// What lineage knows of a model; every shard is told.
     Facts(Box<ModelFacts>),
+    /// Who may use what, who may not any more, who has left, who owns a model; every shard is told, besides that of its team.
+    Grant(Box<ActivityEvent>),
+    /// For the shard of who gave a grant.
+    GrantUsed(Box<GrantUsed>),
 }
 
 impl ShardEvent {
@@ -131,7 +136,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.source),
             ShardEvent::Activity(activity) => Some(&activity.source),
             ShardEvent::Feedback(feedback) => Some(&feedback.source),
-            ShardEvent::Facts(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
         }
     }
 
@@ -141,7 +146,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.event_id),
             ShardEvent::Activity(activity) => Some(&activity.event_id),
             ShardEvent::Feedback(feedback) => Some(&feedback.event_id),
-            ShardEvent::Facts(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
         }
     }
 
@@ -150,17 +155,25 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(sample.event_time),
             ShardEvent::Activity(activity) => Some(activity.event_time),
             ShardEvent::Feedback(feedback) => Some(feedback.event_time),
-            ShardEvent::Facts(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
         }
     }
 
-    /// Whose shard it goes to; facts go to every one.
+    /// What every shard is told of it.
+    pub fn for_all(&self) -> Option<ShardEvent> {
+        match self {
+            ShardEvent::Activity(activity) if concerns_all(activity) => Some(ShardEvent::Grant(activity.clone())),
+            _ => None,
+        }
+    }
+
+    /// Whose shard it goes to; facts and grants go to every one.
     pub fn team(&self) -> Option<&Text> {
         match self {
             ShardEvent::Resource(sample) => Some(&sample.team),
             ShardEvent::Activity(activity) => Some(&activity.team),
             ShardEvent::Feedback(feedback) => Some(&feedback.team),
-            ShardEvent::Facts(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
         }
     }
 }

@@ -43,6 +43,12 @@ impl Condition {
         Ok(Condition { source: source.to_string(), subject, tree, test, reads })
     }
 
+    /// Of a policy that code judges, and no condition: never true by itself.
+    pub fn by_code(subject: Subject) -> Condition {
+        let tree = Tree { node: Node::Bool(false), at: 0..0 };
+        Condition { source: String::new(), subject, tree, test: BoolNode::Const(false), reads: Vec::new() }
+    }
+
     /// Whether it asks if a field of the single event is there: then what is not known yet is no unknown.
     pub fn asks_whether_there(&self) -> bool {
         let is_of_event = |field: &FieldId| self.subject.fields().get(*field).is_some_and(|field| field.is_of_event);

@@ -84,6 +84,8 @@ const READS: [Reads; 4] =
 struct Accepted {
     shard: Option<(u32, ShardEvent)>,
     lineage: Option<LineageItem>,
+    /// For every shard: what one team grants another one uses.
+    all: Option<ShardEvent>,
 }
 
 enum Taken {
@@ -138,7 +140,12 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                         return Ok(false);
                     }
                 },
-                Taken::Accepted(Accepted { shard, lineage }) => {
+                Taken::Accepted(Accepted { shard, lineage, all }) => {
+                    for (number, event) in
+                        all.into_iter().flat_map(|event| (0..self.setup.shard_count).map(move |number| (number, event.clone())))
+                    {
+                        input.events.entry(number).or_default().push(event);
+                    }
                     if let Some((shard, event)) = shard {
                         input.events.entry(shard).or_default().push(event);
                     }
@@ -166,7 +173,7 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
     fn read(&self, record: &InputRecord<'_>, now: Timestamp) -> Taken {
         match Self::READS {
             Reads::OpenLineage => match lineage::read(record, now, &self.rules) {
-                Ok(event) => Taken::Accepted(Accepted { lineage: Some(LineageItem::Event(event)), shard: None }),
+                Ok(event) => Taken::Accepted(Accepted { lineage: Some(LineageItem::Event(event)), ..Accepted::default() }),
                 Err(reject) => Taken::Rejected(reject),
             },
             Reads::Whole(topic) => match whole::process(topic, record, now, &self.rules, &self.schemas) {
@@ -175,8 +182,9 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                         ShardEvent::Activity(activity) if concerns(activity) => Some(LineageItem::Activity(activity.clone())),
                         _ => None,
                     };
+                    let all = event.for_all();
                     let shard = event.team().map(|team| shard_of(team, self.setup.shard_count));
-                    Taken::Accepted(Accepted { shard: shard.map(|shard| (shard, event)), lineage })
+                    Taken::Accepted(Accepted { shard: shard.map(|shard| (shard, event)), lineage, all })
                 }
                 WholeOutcome::Rejected(reject) => Taken::Rejected(reject),
                 WholeOutcome::NeedsSchema(id) => Taken::NeedsSchema(id),

@@ -15,5 +15,7 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
         ShardEvent::Activity(activity) => waste::take_activity(shard, activity, rules),
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
         ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
+        // Once alerts and policies are done: see `access`.
+        ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
     }
 }

@@ -5,6 +5,7 @@
 //! same output however the records were fetched, committed, or restored in between. Reading order: `shard` (what is kept, `apply`), then
 //! `merge`, `early`, `close`, then `alert/` and `violation/`; `state` and `restore` are how a shard outlives its process.
 
+pub mod access;
 mod account;
 mod accounts;
 pub mod alert;

@@ -16,7 +16,7 @@ use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
 use super::violation::{self, Violations};
 use super::watermark::Watermarks;
-use super::{Moment, close, early, events};
+use super::{Moment, access, close, early, events};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -163,6 +163,7 @@ impl Shard {
         }
         let watermark = self.header.watermarks.advance();
         violation::judge(self, record, rules, &mut effects);
+        access::judge(self, record, rules, &mut effects);
         close::note_due_hours(self, watermark, rules);
         effects
     }

@@ -3,6 +3,7 @@
 #[allow(dead_code, unused_imports, reason = "helpers for the tests of every room")]
 pub mod parts;
 
+mod access;
 mod answers;
 mod billing;
 mod broker;

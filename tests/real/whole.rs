@@ -79,6 +79,7 @@ fn read_on(log: &BaseConsumer, arrived: &mut Arrived) {
                     "feedback"
                 }
                 ShardEvent::Facts(facts) => panic!("nobody told anything of lineage: {facts:?}"),
+                ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => panic!("nobody granted anything: {event:?}"),
             };
             *arrived.entry((kind, event.event_id().unwrap().to_string())).or_default() += 1;
         }

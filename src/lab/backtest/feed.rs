@@ -169,6 +169,7 @@ impl<'a> Feed<'a> {
             WholeOutcome::Accepted(event) if self.is_repeated(name, &event) => {}
             WholeOutcome::Accepted(event) => {
                 self.heard = self.heard.max(event.event_time());
+                self.events.extend(event.for_all());
                 self.events.push(event);
             }
             WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),

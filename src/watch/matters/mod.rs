@@ -19,6 +19,7 @@ use self::missing::gap::Gap;
 use self::missing::silence::Silence;
 use self::missing::untagged::Untagged;
 use self::waste::Resource;
+use super::access::{Access, AccessKey};
 use super::billed::{self, BilledHours};
 use super::rules::WatchRules;
 use super::shard::Shard;
@@ -42,6 +43,7 @@ pub enum MatterKey {
     Untagged(Account, Text),
     /// What is billed of a leaf's hour.
     Billed(Account, LeafDimensions, Hour),
+    Access(AccessKey),
 }
 
 /// All that a shard keeps of matters.
@@ -56,6 +58,8 @@ pub(crate) struct Matters {
     /// By account (of no team) and provider.
     pub untagged: BTreeMap<(Account, Text), Untagged>,
     pub billed: BilledHours,
+    /// Who may use what, and who does.
+    pub access: Access,
     /// Waits to be written with the next transaction.
     pub changed: BTreeSet<MatterKey>,
     /// Samples that were not looked at since their team has too many resources; since the start of the process.
@@ -64,6 +68,7 @@ pub(crate) struct Matters {
 
 impl Matters {
     pub fn take_changes(&mut self) -> Vec<(MatterKey, Option<Vec<u8>>)> {
+        self.changed.extend(self.access.take_changed().map(MatterKey::Access));
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|key| (key.clone(), self.value(&key))).collect()
     }
@@ -79,6 +84,7 @@ impl Matters {
             MatterKey::Billed(account, leaf, hour) => {
                 self.billed.get(&(account.clone(), leaf.clone())).and_then(|hours| hours.get(hour)).map(encode)
             }
+            MatterKey::Access(key) => self.access.value(key),
         }
     }
 
@@ -95,6 +101,7 @@ impl Matters {
             MatterKey::Billed(account, leaf, hour) => {
                 self.billed.entry((account, leaf)).or_default().insert(hour, from_payload(payload)?);
             }
+            MatterKey::Access(key) => self.access.put(key, payload)?,
         }
         Ok(())
     }
@@ -114,6 +121,7 @@ impl Matters {
                     self.billed.remove(&name);
                 }
             }
+            MatterKey::Access(key) => self.access.delete(key),
         }
     }
 
@@ -132,8 +140,8 @@ impl Matters {
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
-        (&self.resources, &self.gaps, &self.silences, &self.days, &self.budgets, &self.untagged, &self.billed)
-            == (&other.resources, &other.gaps, &other.silences, &other.days, &other.budgets, &other.untagged, &other.billed)
+        (&self.resources, &self.gaps, &self.silences, &self.days, &self.budgets, &self.untagged, &self.billed, &self.access)
+            == (&other.resources, &other.gaps, &other.silences, &other.days, &other.budgets, &other.untagged, &other.billed, &other.access)
     }
 }
 

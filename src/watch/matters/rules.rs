@@ -3,6 +3,7 @@
 use crate::model::Text;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
+use crate::watch::access::rules::AccessRules;
 
 /// `None` = not watched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +11,7 @@ pub struct MatterRules {
     pub waste: Option<WasteRules>,
     pub missing: Option<MissingRules>,
     pub budgets: Vec<BudgetRule>,
+    pub access: Option<AccessRules>,
 }
 
 /// Money that somebody may spend within a period.

@@ -122,7 +122,7 @@ pub(super) fn judge_again(shard: &mut Shard, team: &Text, model: &Text, rules: &
 /// Open violations that deployments of a model have led to.
 fn keys(shard: &Shard, team: &Text, known: &super::KnownModel) -> BTreeSet<Key> {
     let identities: Vec<u128> = known.deployments.iter().filter_map(|deployment| seen(&*deployment.event()?).identity).collect();
-    shard.violations.open_of(team, |tracked| tracked.lasts && tracked.latest.iter().any(|latest| identities.contains(latest)))
+    shard.violations.open_of_team(team, |_, tracked| tracked.lasts && tracked.latest.iter().any(|latest| identities.contains(latest)))
 }
 
 /// The same of all models that an activity event may be about.

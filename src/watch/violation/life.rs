@@ -18,6 +18,7 @@ use crate::model::violation::Violation;
 use crate::policy::Policy;
 use crate::policy::fields::Subject;
 use crate::policy::stream::Finding;
+use crate::watch::access::rules as access;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -74,7 +75,7 @@ pub struct Tracked {
 }
 
 /// Events that violate a policy.
-pub(super) struct Hit<'a> {
+pub(in crate::watch) struct Hit<'a> {
     /// In the policies of the rules.
     pub place: usize,
     pub policy: &'a Policy,
@@ -144,7 +145,7 @@ impl Tracked {
 }
 
 /// Counts events that violate a policy: opens its violation, or adds to it.
-pub(super) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let subject = hit.finding.subject.clone();
     let mut key = Key { team: hit.team.clone(), policy: hit.policy.id.clone(), subject, currency: hit.currency };
     let watermark = shard.header.watermarks.watermark();
@@ -325,6 +326,10 @@ pub(super) fn judge_again(shard: &mut Shard, model: Option<(&Text, &Text)>, rule
     };
     let open = shard.violations.known.iter().filter(|(key, tracked)| tracked.is_open() && is_asked(key, tracked));
     let is_allowed = |key: &Key, tracked: &Tracked| {
+        // What is no policy's is judged where it was found.
+        if rules.matters.access.is_some() && key.policy.starts_with(access::PREFIX) {
+            return false;
+        }
         let Some(place) = rules.policies.place_of(&key.policy) else { return true };
         let Some(policy) = rules.policies.policy(place) else { return true };
         // What was said of single events cannot be asked again; it ends when nothing of the kind comes any more.
@@ -363,7 +368,7 @@ pub(super) fn end_quiet_ones(shard: &mut Shard, rules: &WatchRules, effects: &mu
     shard.violations.oldest = open.map(|tracked| tracked.last_seen).min().map_or(Some(next_look), |oldest| Some(oldest.min(next_look)));
 }
 
-pub(super) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
+pub(in crate::watch) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     let Some(mut tracked) = shard.violations.known.get(&key).cloned() else { return };
     tracked.closed_at = Some(closed_at);
@@ -387,10 +392,16 @@ impl Violations {
     }
 
     /// Open ones of a team of which this holds.
-    pub(super) fn open_of(&self, team: &Text, is: impl Fn(&Tracked) -> bool) -> BTreeSet<Key> {
+    pub(super) fn open_of_team(&self, team: &Text, is: impl Fn(&Key, &Tracked) -> bool) -> BTreeSet<Key> {
         let first = Key { team: team.clone(), policy: "".into(), subject: String::new(), currency: None };
         let own = self.known.range(first..).take_while(|(known, _)| known.team == *team);
-        own.filter(|(_, tracked)| tracked.is_open() && is(tracked)).map(|(key, _)| key.clone()).collect()
+        own.filter(|(key, tracked)| tracked.is_open() && is(key, tracked)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Open ones that are told under ids with this beginning, whatever their team, and of which this holds.
+    pub(in crate::watch) fn open_of(&self, ids: &str, is: impl Fn(&Key, &BTreeMap<String, String>) -> bool) -> Vec<Key> {
+        let open = self.known.iter().filter(|(key, tracked)| tracked.is_open() && key.policy.starts_with(ids));
+        open.filter(|(key, tracked)| is(key, &tracked.dimensions)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Violations of this team and policy.

@@ -23,6 +23,7 @@ pub use self::facts::KnownData;
 pub(crate) use self::facts::take as take_facts;
 pub(crate) use self::judge::judge;
 pub use self::life::Tracked;
+pub(in crate::watch) use self::life::{Hit, end, hit};
 pub use self::whole::KnownModel;
 use crate::model::Text;
 use crate::model::approval::Approvals;
@@ -89,7 +90,7 @@ impl Violations {
         self.known.values().filter(|tracked| tracked.is_open()).count()
     }
 
-    fn count(&mut self, policy: &Text, said: Said, events: u64) {
+    pub(in crate::watch) fn count(&mut self, policy: &Text, said: Said, events: u64) {
         *self.verdicts.entry((policy.clone(), said)).or_default() += events;
     }
 

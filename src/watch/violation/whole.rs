@@ -22,6 +22,7 @@ use crate::model::time::Timestamp;
 use crate::policy::fields::Subject;
 use crate::policy::stream::{Origin, Told};
 use crate::policy::{Given, Sample};
+use crate::watch::access::rules as access;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -57,7 +58,7 @@ pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRu
     match event {
         ShardEvent::Resource(sample) => judge_resource(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
-        ShardEvent::Feedback(_) | ShardEvent::Facts(_) => {}
+        ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
     }
 }
 
@@ -243,12 +244,12 @@ fn end_what_it_undoes(shard: &mut Shard, activity: &ActivityEvent, rules: &Watch
         ("region", &activity.region),
         ("provider", &activity.provider),
     ];
-    let keys = shard.violations.open_of(&activity.team, |tracked| {
+    let keys = shard.violations.open_of_team(&activity.team, |key, tracked| {
         let of = |name: &str| tracked.dimensions.get(name).map(String::as_str);
         let is_another =
             |(name, stated): &(&str, &Option<Text>)| stated.as_deref().zip(of(name)).is_some_and(|(stated, known)| stated != known);
         let is_same = |(name, stated): &(&str, &Option<Text>)| stated.as_deref().is_some_and(|stated| of(name) == Some(stated));
-        tracked.lasts && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
+        tracked.lasts && !key.policy.starts_with(access::PREFIX) && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
     });
     // Whether an approval is enough for a deployment, its policies say.
     let asked = if activity.action.as_deref() == Some("approval") { deployments::keys_meant(shard, activity) } else { BTreeSet::new() };

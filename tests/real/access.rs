@@ -1,0 +1,107 @@
+//! Access on Kafka: a third party without a grant, a grant that nobody uses, somebody who has left and goes on; each is told once, across a
+//! kill -9, and ends when it is mended. Who may, and does, is never told of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::parts::{consume, produce, wait_for};
+use super::path::{Deployment, now_ms, rfc3339, usage};
+
+const LIMIT: Duration = Duration::from_secs(90);
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+fn event(id: &str, ago: i64, team: &str, action: &str, actor: &str) -> Value {
+    json!({"event_id": id, "source": "iam", "event_time": rfc3339(now_ms() - ago), "team": team, "action": action, "actor": actor,
+        "model": "risk-scorer"})
+}
+
+/// No order is kept among them: each has a key of its own.
+fn send(deployment: &Deployment, events: &[Value]) {
+    let topic = deployment.topic("activity-events");
+    let line = |event: &Value| json!({"topic": topic, "key": event["event_id"], "value_json": event});
+    produce(deployment.broker.bootstrap(), &events.iter().map(line).collect::<Vec<_>>());
+}
+
+/// State and count by policy, team and subject.
+fn told(deployment: &Deployment) -> BTreeMap<String, Value> {
+    let newest = deployment.newest("governance-violations").into_values();
+    let name = |one: &Value| ["policy", "team", "subject"].map(|field| one[field].as_str().unwrap().to_owned()).join(" ");
+    newest.map(|one| (name(&one), one)).collect()
+}
+
+const UNGRANTED: &str = "access.ungranted sales principal=acme;model=risk-scorer";
+const UNUSED: &str = "access.unused-grant risk principal=idle-co;model=risk-scorer;role=reader";
+const GONE: &str = "access.offboarded sales principal=carl";
+
+#[test]
+fn who_uses_what_without_a_grant_who_does_not_and_who_has_left_is_told_once() {
+    let deployment = Deployment::without_mail("access", "[access]\ngrace = '10s'\nunused_after = '30d'\n");
+    let mut idle = event("g-idle", 60 * DAY, "risk", "grant", "idle-co");
+    (idle["role"], idle["principal_type"]) = (json!("reader"), json!("third_party"));
+    let access = |id: &str, ago: i64, actor: &str| {
+        let mut event = event(id, ago, "sales", "access", actor);
+        event["principal_type"] = json!("third_party");
+        event
+    };
+    let mut left = event("left", 2 * DAY, "hr", "offboarded", "carl");
+    left["model"] = Value::Null;
+    let first = [
+        idle,
+        // Used in another team's shard only.
+        event("g-busy", 60 * DAY, "risk", "grant", "busy"),
+        access("u-busy", 5 * MINUTE, "busy"),
+        access("u-acme-1", 5 * MINUTE, "acme"),
+        left.clone(),
+    ];
+    send(&deployment, &first);
+    let mut process = deployment.start();
+    let taken = || deployment.metric("tollgate_forwarded_records_total{role=\"activity\",outcome=\"accepted\"}");
+    wait_for("the first events to be taken", LIMIT, || (taken() > 0).then_some(()));
+    process.kill9();
+    // Producers that got no answer send again; a grant comes after its use.
+    send(&deployment, &first);
+    send(
+        &deployment,
+        &[access("u-acme-2", 4 * MINUTE, "acme"), access("u-ann", 3 * MINUTE, "ann"), event("g-ann", DAY, "risk", "grant", "ann")],
+    );
+    let used = |id: &str, user: &str, model: &str| {
+        let mut event = usage(id, now_ms() - 2 * MINUTE, "sales", user, "0.10");
+        event["model"] = json!(model);
+        event
+    };
+    deployment.produce_usage(&[used("t-carl", "carl", "gpt-4o"), used("t-dora", "dora", "gpt-4o"), used("t-ann", "ann", "risk-scorer")]);
+    let _process = deployment.start();
+    let found = wait_for("what is wrong", LIMIT, || {
+        let told = told(&deployment);
+        [UNGRANTED, UNUSED, GONE].iter().all(|name| told.contains_key(*name)).then_some(told)
+    });
+    assert_eq!(found.len(), 3, "ann and busy may, dora uses what nobody governs: {found:#?}");
+    let acme = &found[UNGRANTED];
+    assert_eq!(
+        (&acme["severity"], &acme["evidence"]["granted_by"], &acme["action"]),
+        (&json!("critical"), &json!("risk"), &json!("block"))
+    );
+    assert_eq!(acme["message"], "acme (third party) of sales uses model risk-scorer: nobody has granted it to them");
+    assert!(found[GONE]["message"].as_str().unwrap().contains("is still active: usage of model gpt-4o in sales"), "{found:#?}");
+    assert!(found[UNUSED]["message"].as_str().unwrap().contains("may use model risk-scorer and never has, in "), "{found:#?}");
+
+    // It is mended: by a grant, by taking one back.
+    let mut revoked = event("r-idle", 0, "risk", "revoke", "idle-co");
+    revoked["role"] = json!("reader");
+    send(&deployment, &[event("g-acme", 0, "risk", "grant", "acme"), revoked]);
+    let ended = wait_for("what was mended to be over", LIMIT, || {
+        let told = told(&deployment);
+        [UNGRANTED, UNUSED].iter().all(|name| told[*name]["state"] == "resolved").then_some(told)
+    });
+    assert_eq!((&ended[UNGRANTED]["count"], &ended[GONE]["state"], ended.len()), (&json!(2), &json!("open"), 3), "{ended:#?}");
+    let mut lives: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for record in consume(deployment.broker.bootstrap(), &deployment.topic("governance-violations")) {
+        lives.entry(record.key.clone().unwrap()).or_default().push(record.json()["revision"].as_u64().unwrap());
+    }
+    for (id, revisions) in &lives {
+        assert_eq!(*revisions, (1..=revisions.len() as u64).collect::<Vec<_>>(), "{id}");
+    }
+}
