@@ -1,5 +1,6 @@
 //! [waste], [missing_money], [[budget]]: what is watched besides series.
 
+use super::drift::drift;
 use super::read::{Section, wrong_kind};
 use super::tree::{Item, Value};
 use super::units::Complaint;
@@ -13,7 +14,7 @@ pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules 
     for section in root.tables("budget") {
         budgets.push(budget(section, reporting_currency, &budgets));
     }
-    MatterRules { waste: waste(root.section("waste")), missing: missing(root.section("missing_money")), budgets }
+    MatterRules { waste: waste(root.section("waste")), missing: missing(root.section("missing_money")), budgets, drift: drift(root.section("drift")) }
 }
 
 /// Sections below [waste], and what has to be known of resources of that class.

@@ -4,6 +4,7 @@
 //! values out of it and notes every problem, the other files know one group of sections each. Nothing here talks to the network.
 
 mod broker;
+mod drift;
 mod duty;
 mod env;
 mod lineage;

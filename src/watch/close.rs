@@ -8,6 +8,7 @@ use super::alert::episode;
 use super::baseline::{Learn, LocalHour};
 use super::days;
 use super::detect::verdict;
+use super::drift;
 use super::feedback;
 use super::history::Point;
 use super::judge::{self, Judged};
@@ -44,6 +45,7 @@ pub(crate) fn close_slice(shard: &mut Shard, rules: &WatchRules, most_series: us
         let Some((account, number)) = shard.accounts.after(closing.done.as_ref()) else {
             shard.header.closed_through = Some(closing.hour);
             matters::close_hour(shard, closing.hour, rules, &mut effects);
+            drift::close_hour(shard, closing.hour, rules, &mut effects);
             let next = Closing { hour: closing.hour.next(), last: closing.last, done: None };
             shard.header.closing = Some(next).filter(|next| next.hour <= next.last);
             continue;

@@ -1,8 +1,9 @@
-//! What config says about matters: waste, missing money, budgets.
+//! What config says about matters: waste, missing money, budgets; and about model drift.
 
 use crate::model::Text;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
+use crate::watch::drift::rules::DriftRules;
 
 /// `None` = not watched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +11,7 @@ pub struct MatterRules {
     pub waste: Option<WasteRules>,
     pub missing: Option<MissingRules>,
     pub budgets: Vec<BudgetRule>,
+    pub drift: Option<DriftRules>,
 }
 
 /// Money that somebody may spend within a period.

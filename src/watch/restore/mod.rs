@@ -147,6 +147,7 @@ impl Restorer {
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(from_payload(payload)?)),
             StateKey::Data(model) => self.shard.violations.put_data(model, Some(from_payload(payload)?)),
             StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
+            StateKey::Drift(key) => self.shard.drift.put(key, payload)?,
         }
         Ok(())
     }
@@ -269,6 +270,7 @@ impl Restorer {
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), None),
             StateKey::Data(model) => self.shard.violations.put_data(model, None),
             StateKey::Matter(key) => self.shard.matters.delete(&key),
+            StateKey::Drift(key) => self.shard.drift.delete(&key),
         }
     }
 

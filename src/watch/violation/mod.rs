@@ -7,6 +7,7 @@
 mod facts;
 mod judge;
 mod life;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
 mod whole;

@@ -1,0 +1,144 @@
+//! One metric of one model version: the reference, which freezes, and the looks that are held against it.
+
+use serde::{Deserialize, Serialize};
+
+use super::rules::DriftRules;
+use super::sums::{Difference, Sums, compare};
+use crate::model::time::{DAY_MS, Timestamp};
+
+/// Identities of the latest values, which are known again when they come twice.
+const MOST_LATEST: usize = 32;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Event time of the first value, and of the latest.
+    pub since: Timestamp,
+    pub last: Timestamp,
+    /// What was measured before is of another time: somebody has accepted the model as it was from then on.
+    pub from: Option<Timestamp>,
+    pub reference: Sums,
+    pub frozen: Option<Timestamp>,
+    /// Values that are not enough for a look yet.
+    gathered: Sums,
+    /// Consecutive looks outside of the reference, in one direction; of an open drift all of them.
+    pub outside: Outside,
+    /// Consecutive looks within it.
+    within: u32,
+    pub is_open: bool,
+    latest: Vec<u128>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outside {
+    pub looks: u32,
+    /// Above the reference, not below.
+    is_above: bool,
+    /// Event time of the first of them.
+    pub since: Timestamp,
+    pub sums: Sums,
+}
+
+/// A value as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Value {
+    pub at: Timestamp,
+    pub value: f64,
+    pub samples: Option<u64>,
+    /// It may come twice.
+    pub identity: u128,
+}
+
+/// What a value has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is known already, or of another time: nothing has changed.
+    Ignored,
+    Taken,
+    /// It has drifted.
+    Opened,
+    /// It is still outside.
+    Grown,
+    /// It is as it was when it was accepted.
+    Back,
+}
+
+impl Series {
+    pub fn new(at: Timestamp, from: Option<Timestamp>) -> Series {
+        Series { since: at, last: at, from, ..Series::default() }
+    }
+
+    /// `is_accepted`: the reference need not wait for further days.
+    pub fn take(&mut self, value: Value, is_accepted: bool, rules: &DriftRules) -> Step {
+        if self.from.is_some_and(|from| value.at < from) || self.latest.contains(&value.identity) {
+            return Step::Ignored;
+        }
+        if self.latest.len() >= MOST_LATEST {
+            self.latest.remove(0);
+        }
+        self.latest.push(value.identity);
+        self.since = self.since.min(value.at);
+        self.last = self.last.max(value.at);
+        if self.frozen.is_none() {
+            // What comes after the days that freeze it is no part of it.
+            if !self.freeze(is_accepted, value.at, rules) {
+                self.reference.add(value.value, value.samples);
+                self.freeze(is_accepted, value.at, rules);
+                return Step::Taken;
+            }
+        }
+        self.gathered.add(value.value, value.samples);
+        if !self.gathered.is_look(rules) {
+            return Step::Taken;
+        }
+        let look = std::mem::take(&mut self.gathered);
+        self.look(&look, value.at, rules)
+    }
+
+    /// Freezes the reference if it is enough. Whether it is frozen.
+    pub fn freeze(&mut self, is_accepted: bool, at: Timestamp, rules: &DriftRules) -> bool {
+        let is_over = is_accepted || at.0 - self.since.0 >= rules.first_days * DAY_MS;
+        if self.frozen.is_none() && is_over && self.reference.is_reference(rules) {
+            self.frozen = Some(at);
+        }
+        self.frozen.is_some()
+    }
+
+    fn look(&mut self, look: &Sums, at: Timestamp, rules: &DriftRules) -> Step {
+        let difference = compare(&self.reference, look, rules);
+        let is_above = difference.now > difference.before;
+        if difference.is_out && self.outside.looks > 0 && is_above != self.outside.is_above {
+            self.outside = Outside::default();
+        }
+        if !difference.is_out {
+            self.within = self.within.saturating_add(1);
+            if !self.is_open {
+                self.outside = Outside::default();
+            } else if self.within >= rules.looks {
+                (self.is_open, self.outside) = (false, Outside::default());
+                return Step::Back;
+            }
+            return Step::Taken;
+        }
+        self.within = 0;
+        if self.outside.looks == 0 {
+            (self.outside.since, self.outside.is_above) = (at, is_above);
+        }
+        self.outside.looks = self.outside.looks.saturating_add(1);
+        self.outside.sums.join(look);
+        if self.is_open {
+            return Step::Grown;
+        }
+        self.is_open = self.outside.looks >= rules.looks;
+        if self.is_open { Step::Opened } else { Step::Taken }
+    }
+
+    /// Over, whatever its values say.
+    pub fn close(&mut self) {
+        (self.is_open, self.outside, self.within) = (false, Outside::default(), 0);
+    }
+
+    /// How far it has drifted, over all looks since it began to.
+    pub fn difference(&self, rules: &DriftRules) -> Difference {
+        compare(&self.reference, &self.outside.sums, rules)
+    }
+}
