@@ -27,6 +27,7 @@ pub fn drift(mut section: Section) -> Option<DriftRules> {
         first_days: section.integer("first_days", 0..=365),
         least_share_change: section.number("least_share_change", 0.0..=100.0).unwrap_or_default(),
         least_mean_change: section.number("least_mean_change", 0.0..=100.0).unwrap_or_default(),
+        least_usage_change: section.number("least_usage_change", 0.0..=100.0).unwrap_or_default(),
         least_requests: large(section.integer("least_requests", 1..=1_000_000_000)),
         usage_days: small(section.integer("usage_days", 3..=365)),
         psi: section.number("psi", 0.01..=100.0).unwrap_or_default(),

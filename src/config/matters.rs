@@ -14,7 +14,12 @@ pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules 
     for section in root.tables("budget") {
         budgets.push(budget(section, reporting_currency, &budgets));
     }
-    MatterRules { waste: waste(root.section("waste")), missing: missing(root.section("missing_money")), budgets, drift: drift(root.section("drift")) }
+    MatterRules {
+        waste: waste(root.section("waste")),
+        missing: missing(root.section("missing_money")),
+        budgets,
+        drift: drift(root.section("drift")),
+    }
 }
 
 /// Sections below [waste], and what has to be known of resources of that class.

@@ -75,6 +75,7 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
     let born = state.nodes().filter(|node| node.closed.born <= hour).map(|node| node.scope.clone());
     let scopes: Vec<Scope> = born.collect();
     let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, &account, scope, hour, local, rules)).collect();
+    drift::close_account_hour(shard, number, hour, rules);
     matters::missing::close_account_hour(shard, number, hour, &judged, rules, effects);
     let Some(state) = shard.accounts.get_mut(number) else { return };
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);

@@ -8,11 +8,14 @@
 mod model;
 pub mod rules;
 mod series;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod sums;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +26,9 @@ pub use self::model::{Accepted, Deployed, Model};
 use self::rules::DriftRules;
 pub use self::series::Series;
 use self::series::{Step, Value};
+use self::sums::Kind;
+use self::usage::Day;
+pub(crate) use self::usage::close_account_hour;
 use super::rules::WatchRules;
 use super::shard::Shard;
 use super::state::{StateError, encode, from_payload};
@@ -57,6 +63,7 @@ pub enum DriftKey {
     Series(SeriesName),
     /// Team and model.
     Model(Text, Text),
+    Day(usage::DayName),
 }
 
 /// All that a shard keeps of models' behaviour.
@@ -64,6 +71,8 @@ pub enum DriftKey {
 pub(crate) struct Drift {
     series: BTreeMap<SeriesName, Series>,
     models: BTreeMap<(Text, Text), Model>,
+    /// Usage of days that are not over.
+    days: BTreeMap<usage::DayName, Day>,
     /// Waits to be written with the next transaction. Not a part of the state.
     changed: BTreeSet<DriftKey>,
     /// Values that were not looked at, since there are too many series; since the start of the process.
@@ -73,7 +82,7 @@ pub(crate) struct Drift {
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Drift {
     fn eq(&self, other: &Drift) -> bool {
-        (&self.series, &self.models) == (&other.series, &other.models)
+        (&self.series, &self.models, &self.days) == (&other.series, &other.models, &other.days)
     }
 }
 
@@ -83,6 +92,7 @@ impl Drift {
         let value = |key: &DriftKey| match key {
             DriftKey::Series(name) => self.series.get(name).map(encode),
             DriftKey::Model(team, model) => self.models.get(&(team.clone(), model.clone())).map(encode),
+            DriftKey::Day(name) => self.days.get(name).map(encode),
         };
         changed.into_iter().map(|key| (key.clone(), value(&key))).collect()
     }
@@ -95,6 +105,7 @@ impl Drift {
         match key {
             DriftKey::Series(name) => drop(self.series.insert(name, from_payload(payload)?)),
             DriftKey::Model(team, model) => drop(self.models.insert((team, model), from_payload(payload)?)),
+            DriftKey::Day(name) => drop(self.days.insert(name, from_payload(payload)?)),
         }
         Ok(())
     }
@@ -104,6 +115,7 @@ impl Drift {
         match key {
             DriftKey::Series(name) => drop(self.series.remove(name)),
             DriftKey::Model(team, model) => drop(self.models.remove(&(team.clone(), model.clone()))),
+            DriftKey::Day(name) => drop(self.days.remove(name)),
         }
     }
 
@@ -158,7 +170,7 @@ pub(crate) fn take(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRul
             heed_config(shard, &activity.team, model, own, rules, effects);
             let version = shard.drift.version_of(&activity.team, model, version);
             let name = SeriesName { team: activity.team.clone(), model: model.clone(), version, metric: metric.clone() };
-            measure(shard, name, value, own, rules, effects);
+            measure(shard, name, Kind::Evaluation, value, own, rules, effects);
         }
         "approval" => model::accept(shard, &activity.team, model, Accepted::by(activity, version), own, rules, effects),
         "model_registered" if activity.approval.is_some() => {
@@ -189,7 +201,7 @@ fn heed_config(shard: &mut Shard, team: &Text, model: &Text, own: &DriftRules, r
 }
 
 /// A value of a series, and what follows of it.
-fn measure(shard: &mut Shard, name: SeriesName, value: Value, own: &DriftRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
+fn measure(shard: &mut Shard, name: SeriesName, kind: Kind, value: Value, own: &DriftRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     if !own.watches(&name.metric) || shard.drift.is_superseded(&name) {
         return;
     }
@@ -198,7 +210,7 @@ fn measure(shard: &mut Shard, name: SeriesName, value: Value, own: &DriftRules, 
         shard.drift.capped = shard.drift.capped.saturating_add(1);
         return;
     }
-    let mut series = known.cloned().unwrap_or_else(|| Series::new(value.at, None));
+    let mut series = known.cloned().unwrap_or_else(|| Series::new(kind, value.at, None));
     let is_accepted = shard.drift.model(&name.team, &name.model).is_some_and(|model| model.has_accepted(&name.version));
     let step = series.take(value, is_accepted, own);
     if step == Step::Ignored {
@@ -214,9 +226,8 @@ fn measure(shard: &mut Shard, name: SeriesName, value: Value, own: &DriftRules, 
 
 /// All teams are done with an hour.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    if rules.matters.drift.is_none() {
-        return tell::end_all(shard, hour.end(), rules, effects);
-    }
+    let Some(own) = &rules.matters.drift else { return tell::end_all(shard, hour.end(), rules, effects) };
+    usage::end_days(shard, hour, own, rules, effects);
     if hour.end().0 % DAY_MS != 0 {
         return;
     }

@@ -72,6 +72,10 @@ impl Model {
         self.accepted.values().max_by_key(|accepted| accepted.at)
     }
 
+    fn has_versions(&self) -> bool {
+        self.accepted.keys().any(|version| !version.is_empty())
+    }
+
     pub fn has_accepted(&self, version: &Text) -> bool {
         self.accepted.contains_key(version)
     }
@@ -90,7 +94,8 @@ impl Model {
 
     /// One that names no version or no region is of all of them.
     pub fn undeploy(&mut self, activity: &ActivityEvent) {
-        let is_other = |stated: &Option<Text>, known: Option<&Text>| stated.as_ref().zip(known).is_some_and(|(stated, known)| stated != known);
+        let is_other =
+            |stated: &Option<Text>, known: Option<&Text>| stated.as_ref().zip(known).is_some_and(|(stated, known)| stated != known);
         self.deployed.retain(|version, deployed| {
             deployed.at > activity.event_time
                 || is_other(&activity.model_version, Some(version))
@@ -136,6 +141,11 @@ pub(super) fn accept(
     effects: &mut Vec<Effect>,
 ) {
     let mut known = shard.drift.model(team, model).cloned().unwrap_or_default();
+    // An approval that names no version is about something else where versions are told: where the model may run, what data it may see.
+    if accepted.version.is_empty() && (known.has_versions() || shard.drift.of(team, model, None).any(|(name, _)| !name.version.is_empty()))
+    {
+        return;
+    }
     if known.accepted.get(&accepted.version).is_some_and(|known| known.at >= accepted.at) {
         return;
     }
@@ -143,13 +153,12 @@ pub(super) fn accept(
     forget_oldest(&mut known.accepted, |accepted| accepted.at);
     let is_current = known.current() == Some(&accepted);
     shard.drift.keep_model(team, model, known);
-    let all: Vec<(SeriesName, Series)> =
-        shard.drift.of(team, model, None).map(|(name, series)| (name.clone(), series.clone())).collect();
+    let all: Vec<(SeriesName, Series)> = shard.drift.of(team, model, None).map(|(name, series)| (name.clone(), series.clone())).collect();
     for (name, mut series) in all {
         if name.version == accepted.version {
             if series.is_open && series.outside.since <= accepted.at {
                 // It has been accepted as it is now: what was before is no reference any more.
-                series = Series::new(accepted.at, Some(accepted.at));
+                series = Series::new(series.kind, accepted.at, Some(accepted.at));
             } else {
                 series.freeze(true, accepted.at, own);
             }

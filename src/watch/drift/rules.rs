@@ -25,6 +25,8 @@ pub struct DriftRules {
     pub least_share_change: f64,
     /// Relative gate of means.
     pub least_mean_change: f64,
+    /// Relative gate of usage, which changes with its users, too.
+    pub least_usage_change: f64,
     /// Requests of a day that usage is looked at with.
     pub least_requests: u64,
     /// Days that make a reference of usage, working days and weekends apart.

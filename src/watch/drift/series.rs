@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::rules::DriftRules;
-use super::sums::{Difference, Sums, compare};
+use super::sums::{Against, Difference, Kind, Sums, compare};
 use crate::model::time::{DAY_MS, Timestamp};
 
 /// Identities of the latest values, which are known again when they come twice.
 const MOST_LATEST: usize = 32;
+/// Values, those of the reference included, that say how much values vary; it does not change with later ones.
+const MOST_SETTLED: u32 = 40;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
+    pub kind: Kind,
     /// Event time of the first value, and of the latest.
     pub since: Timestamp,
     pub last: Timestamp,
@@ -18,6 +21,8 @@ pub struct Series {
     pub from: Option<Timestamp>,
     pub reference: Sums,
     pub frozen: Option<Timestamp>,
+    /// Looks since then that were no drift, the first of them: how much values vary.
+    settled: Sums,
     /// Values that are not enough for a look yet.
     gathered: Sums,
     /// Consecutive looks outside of the reference, in one direction; of an open drift all of them.
@@ -63,8 +68,8 @@ pub enum Step {
 }
 
 impl Series {
-    pub fn new(at: Timestamp, from: Option<Timestamp>) -> Series {
-        Series { since: at, last: at, from, ..Series::default() }
+    pub fn new(kind: Kind, at: Timestamp, from: Option<Timestamp>) -> Series {
+        Series { kind, since: at, last: at, from, ..Series::default() }
     }
 
     /// `is_accepted`: the reference need not wait for further days.
@@ -96,23 +101,24 @@ impl Series {
 
     /// Freezes the reference if it is enough. Whether it is frozen.
     pub fn freeze(&mut self, is_accepted: bool, at: Timestamp, rules: &DriftRules) -> bool {
-        let is_over = is_accepted || at.0 - self.since.0 >= rules.first_days * DAY_MS;
-        if self.frozen.is_none() && is_over && self.reference.is_reference(rules) {
+        let is_over = is_accepted || self.kind == Kind::Usage || at.0 - self.since.0 >= rules.first_days * DAY_MS;
+        if self.frozen.is_none() && is_over && self.reference.is_reference(self.kind, rules) {
             self.frozen = Some(at);
         }
         self.frozen.is_some()
     }
 
     fn look(&mut self, look: &Sums, at: Timestamp, rules: &DriftRules) -> Step {
-        let difference = compare(&self.reference, look, rules);
+        let difference = compare(self.against(), look, rules);
         let is_above = difference.now > difference.before;
         if difference.is_out && self.outside.looks > 0 && is_above != self.outside.is_above {
-            self.outside = Outside::default();
+            self.settle_outside();
         }
         if !difference.is_out {
             self.within = self.within.saturating_add(1);
             if !self.is_open {
-                self.outside = Outside::default();
+                self.settle_outside();
+                self.settle(look);
             } else if self.within >= rules.looks {
                 (self.is_open, self.outside) = (false, Outside::default());
                 return Step::Back;
@@ -128,8 +134,27 @@ impl Series {
         if self.is_open {
             return Step::Grown;
         }
-        self.is_open = self.outside.looks >= rules.looks;
+        // All of them together as well: evaluations that vary much among each other are no evidence of anything.
+        self.is_open = self.outside.looks >= rules.looks && self.difference(rules).is_out;
         if self.is_open { Step::Opened } else { Step::Taken }
+    }
+
+    fn against(&self) -> Against<'_> {
+        Against { reference: &self.reference, settled: &self.settled, kind: self.kind }
+    }
+
+    fn settle(&mut self, look: &Sums) {
+        if self.reference.values.saturating_add(self.settled.values) < MOST_SETTLED {
+            self.settled.join(look);
+        }
+    }
+
+    /// What was outside for a moment was no drift.
+    fn settle_outside(&mut self) {
+        let outside = std::mem::take(&mut self.outside);
+        if !self.is_open {
+            self.settle(&outside.sums);
+        }
     }
 
     /// Over, whatever its values say.
@@ -139,6 +164,6 @@ impl Series {
 
     /// How far it has drifted, over all looks since it began to.
     pub fn difference(&self, rules: &DriftRules) -> Difference {
-        compare(&self.reference, &self.outside.sums, rules)
+        compare(self.against(), &self.outside.sums, rules)
     }
 }

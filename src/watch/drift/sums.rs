@@ -20,6 +20,15 @@ pub struct Sums {
     apart: f64,
 }
 
+/// Where values come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    #[default]
+    Evaluation,
+    /// A day's.
+    Usage,
+}
+
 /// How two sums differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
@@ -34,6 +43,8 @@ pub struct Difference {
 
 /// Below so many percentage points no share has changed.
 const LEAST_POINTS: f64 = 0.01;
+/// Evaluations differ by more than chance that would do so by chance so rarely.
+const DISPERSED: f64 = 0.05;
 /// Standard deviation of means, as a part of the mean, below which a reference cannot be taken at its word.
 const LEAST_DEVIATION: f64 = 0.01;
 
@@ -82,8 +93,12 @@ impl Sums {
     }
 
     /// Whether it is enough for a reference.
-    pub fn is_reference(&self, rules: &DriftRules) -> bool {
-        if self.is_share() { self.samples >= rules.reference_samples } else { self.values >= rules.reference_values.max(2) }
+    pub fn is_reference(&self, kind: Kind, rules: &DriftRules) -> bool {
+        match kind {
+            Kind::Usage => self.values >= rules.usage_days.max(2),
+            Kind::Evaluation if self.is_share() => self.samples >= rules.reference_samples,
+            Kind::Evaluation => self.values >= rules.reference_values.max(2),
+        }
     }
 
     /// Whether it is enough for a look.
@@ -92,37 +107,145 @@ impl Sums {
         self.values > 0 && (self.samples >= rules.least_samples || (self.samples == 0 && self.not_shares > 0))
     }
 
-    /// Pearson's chi-squared of the shares over its degrees of freedom: 1 where they differ by chance alone (McCullagh and Nelder 1989, 4.5.2).
-    fn dispersion(&self, share: f64) -> f64 {
-        if self.values < 2 {
-            return 1.0;
-        }
+    /// Pearson's chi-squared of the shares around their own, and its degrees of freedom.
+    fn spread(&self) -> (f64, f64) {
         let own = self.value();
         let spread = (self.squares - self.samples as f64 * own * own).max(0.0);
-        spread / (share * (1.0 - share)).max(f64::MIN_POSITIVE) / f64::from(self.values - 1)
+        let chance = own * (1.0 - own);
+        let degrees = f64::from(self.values.saturating_sub(1));
+        if chance > 0.0 { (spread / chance, degrees) } else { (0.0, degrees) }
     }
 }
 
+/// Where values come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    #[default]
+    Evaluation,
+    /// A day's.
+    Usage,
+}
+
+/// How two sums differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    pub before: f64,
+    pub now: f64,
+    pub is_share: bool,
+    /// Two-sided.
+    pub p: f64,
+    /// Both gates are passed: it is unlikely, and it is much.
+    pub is_out: bool,
+}
+
+/// Below so many percentage points no share has changed.
+const LEAST_POINTS: f64 = 0.01;
+/// Evaluations differ by more than chance that would do so by chance so rarely.
+const DISPERSED: f64 = 0.05;
+/// Standard deviation of means, as a part of the mean, below which a reference cannot be taken at its word.
+const LEAST_DEVIATION: f64 = 0.01;
+
+impl Sums {
+    pub fn add(&mut self, value: f64, samples: Option<u64>) {
+        self.values = self.values.saturating_add(1);
+        match samples.filter(|samples| *samples > 0 && (0.0..=1.0).contains(&value)) {
+            Some(samples) => {
+                self.samples = self.samples.saturating_add(samples);
+                self.weighted += samples as f64 * value;
+                self.squares += samples as f64 * value * value;
+            }
+            None => {
+                self.samples = self.samples.saturating_add(samples.unwrap_or_default());
+                self.not_shares = self.not_shares.saturating_add(1);
+            }
+        }
+        let distance = value - self.mean;
+        self.mean += distance / f64::from(self.values);
+        self.apart += distance * (value - self.mean);
+    }
+
+    /// As if `more`'s values had been added one by one (Chan, Golub, LeVeque 1979).
+    pub fn join(&mut self, more: &Sums) {
+        let (own, other) = (f64::from(self.values), f64::from(more.values));
+        if more.values == 0 {
+            return;
+        }
+        let distance = more.mean - self.mean;
+        self.mean += distance * other / (own + other);
+        self.apart += more.apart + distance * distance * own * other / (own + other);
+        self.values = self.values.saturating_add(more.values);
+        self.samples = self.samples.saturating_add(more.samples);
+        self.not_shares = self.not_shares.saturating_add(more.not_shares);
+        self.weighted += more.weighted;
+        self.squares += more.squares;
+    }
+
+    pub fn is_share(&self) -> bool {
+        self.values > 0 && self.not_shares == 0
+    }
+
+    /// Of shares the share of all samples, else the mean of the values.
+    pub fn value(&self) -> f64 {
+        if self.is_share() && self.samples > 0 { self.weighted / self.samples as f64 } else { self.mean }
+    }
+
+    /// Whether it is enough for a reference.
+    pub fn is_reference(&self, kind: Kind, rules: &DriftRules) -> bool {
+        match kind {
+            Kind::Usage => self.values >= rules.usage_days.max(2),
+            Kind::Evaluation if self.is_share() => self.samples >= rules.reference_samples,
+            Kind::Evaluation => self.values >= rules.reference_values.max(2),
+        }
+    }
+
+    /// Whether it is enough for a look.
+    pub fn is_look(&self, rules: &DriftRules) -> bool {
+        // Of a mean without a number of samples nothing is known but that somebody thought it worth telling.
+        self.values > 0 && (self.samples >= rules.least_samples || (self.samples == 0 && self.not_shares > 0))
+    }
+
+    /// Pearson's chi-squared of the shares around their own, and its degrees of freedom.
+    fn spread(&self, share: f64) -> (f64, f64) {
+        let own = self.value();
+        let spread = (self.squares - self.samples as f64 * own * own).max(0.0);
+        (spread / (share * (1.0 - share)).max(f64::MIN_POSITIVE), f64::from(self.values.saturating_sub(1)))
+    }
+}
+
+/// What a look is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    pub reference: &'a Sums,
+    /// Looks since it froze that were no drift: they say how much values vary, never what is normal.
+    pub settled: &'a Sums,
+    pub kind: Kind,
+}
+
 /// Holds what was seen lately against the reference.
-pub fn compare(reference: &Sums, now: &Sums, rules: &DriftRules) -> Difference {
-    if reference.is_share() && now.is_share() { compare_shares(reference, now, rules) } else { compare_means(reference, now, rules) }
+pub fn compare(against: Against<'_>, now: &Sums, rules: &DriftRules) -> Difference {
+    if against.reference.is_share() && now.is_share() { compare_shares(against, now, rules) } else { compare_means(against, now, rules) }
 }
 
 /// The two-proportion z test with pooled variance and continuity correction (Fleiss, Levin, Paik 2003, 3.2). Scores within 0 to 1 vary less
 /// than a share of their mean, so that for them it errs on the side of silence. Where evaluations differ among each other by more than
-/// chance, the variance is theirs (quasi-binomial), and the tail Student's.
-fn compare_shares(reference: &Sums, now: &Sums, rules: &DriftRules) -> Difference {
+/// chance, the variance is theirs (quasi-binomial; McCullagh and Nelder 1989, 4.5), and the tail Student's.
+fn compare_shares(against: Against<'_>, now: &Sums, rules: &DriftRules) -> Difference {
+    let reference = against.reference;
     let (before, share) = (reference.value(), now.value());
     let (first, second) = (reference.samples as f64, now.samples as f64);
     let pooled = (reference.weighted + now.weighted) / (first + second);
     let inverse = 1.0 / first + 1.0 / second;
-    let dispersion = reference.dispersion(pooled).max(1.0);
+    let mut all = vec![reference, now];
+    all.extend(Some(against.settled).filter(|settled| settled.is_share()));
+    let (spread, df) = all.iter().map(|sums| sums.spread()).fold((0.0, 0.0), |(a, b), (spread, df)| (a + spread, b + df));
+    let is_dispersed = df > 0.0 && stats::chi_squared(spread, df) < DISPERSED;
+    let dispersion = if is_dispersed { (spread / df).max(1.0) } else { 1.0 };
     let deviation = libm::sqrt(dispersion * pooled * (1.0 - pooled) * inverse);
     let distance = ((share - before).abs() - 0.5 * inverse).max(0.0);
     let p = match deviation {
         // All or none, in both.
         deviation if deviation <= 0.0 => 1.0,
-        deviation if dispersion > 1.0 => stats::student(distance / deviation, f64::from(reference.values - 1)),
+        deviation if is_dispersed => stats::student(distance / deviation, df),
         deviation => stats::normal(distance / deviation),
     };
     let rarer = before.min(1.0 - before);
@@ -130,23 +253,26 @@ fn compare_shares(reference: &Sums, now: &Sums, rules: &DriftRules) -> Differenc
     Difference { before, now: share, is_share: true, p, is_out: p < rules.alpha && is_much }
 }
 
-/// The t test with the reference's variance alone, exact for values of the same normal distribution: looks are of a few values, whose own
-/// variance says nothing (a prediction interval; Hahn and Meeker 1991, 4.7).
-fn compare_means(reference: &Sums, now: &Sums, rules: &DriftRules) -> Difference {
+/// The t test with the variance of the reference and of what has settled: looks are of a few values, whose own variance says nothing (a
+/// prediction interval; Hahn and Meeker 1991, 4.7). Exact for independent values of one normal distribution.
+fn compare_means(against: Against<'_>, now: &Sums, rules: &DriftRules) -> Difference {
+    let (reference, settled) = (against.reference, against.settled);
     let (before, mean) = (reference.mean, now.mean);
-    let df = f64::from(reference.values.max(2) - 1);
-    let deviation = libm::sqrt(reference.apart / df).max(LEAST_DEVIATION * before.abs());
+    let freedom = |sums: &Sums| f64::from(sums.values.saturating_sub(1));
+    let df = (freedom(reference) + freedom(settled)).max(1.0);
+    let deviation = libm::sqrt((reference.apart + settled.apart) / df).max(LEAST_DEVIATION * before.abs());
     let inverse = 1.0 / f64::from(reference.values.max(1)) + 1.0 / f64::from(now.values.max(1));
     let distance = (mean - before).abs();
     let scale = deviation * libm::sqrt(inverse);
-    let p = if scale > 0.0 {
-        stats::student(distance / scale, df)
-    } else if distance > 0.0 {
-        0.0
-    } else {
-        1.0
+    let p = match scale {
+        scale if scale > 0.0 => stats::student(distance / scale, df),
+        _ if distance > 0.0 => 0.0,
+        _ => 1.0,
     };
-    let is_much = distance >= rules.least_mean_change * before.abs() && distance > 0.0;
-    let has_reference = reference.values >= 2;
-    Difference { before, now: mean, is_share: false, p, is_out: has_reference && p < rules.alpha && is_much }
+    let least_change = match against.kind {
+        Kind::Evaluation => rules.least_mean_change,
+        Kind::Usage => rules.least_usage_change,
+    };
+    let is_much = distance >= least_change * before.abs() && distance > 0.0;
+    Difference { before, now: mean, is_share: false, p, is_out: reference.values >= 2 && p < rules.alpha && is_much }
 }

@@ -10,8 +10,8 @@ use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
-use crate::watch::violation::standing::{self, Standing};
 use crate::watch::violation::Key;
+use crate::watch::violation::standing::{self, Standing};
 
 /// A metric of a version has drifted, is still outside, or is back. `is_news`: more or fewer metrics than before.
 pub(super) fn tell(
@@ -32,10 +32,8 @@ pub(super) fn tell(
     let known = shard.drift.model(team, model);
     let accepted = known.and_then(|known| known.accepted.get(version));
     let deployed = known.and_then(|known| known.deployment(version));
-    let mut metrics: Vec<words::Metric<'_>> = open
-        .iter()
-        .map(|(name, series)| words::Metric { name: &name.metric, series, difference: series.difference(own) })
-        .collect();
+    let mut metrics: Vec<words::Metric<'_>> =
+        open.iter().map(|(name, series)| words::Metric { name: &name.metric, series, difference: series.difference(own) }).collect();
     // What has moved most, for its size, is said first.
     metrics.sort_by(|a, b| b.moved().total_cmp(&a.moved()));
     let since = metrics.iter().map(|metric| metric.series.outside.since).min().unwrap_or(at);
@@ -75,14 +73,7 @@ fn dimensions(model: &Text, version: &Text, deployed: Option<&super::Deployed>) 
 }
 
 /// A version was accepted: ends what that makes an end of.
-pub(super) fn tell_model(
-    shard: &mut Shard,
-    team: &Text,
-    model: &Text,
-    accepted: &Accepted,
-    rules: &WatchRules,
-    effects: &mut Vec<Effect>,
-) {
+pub(super) fn tell_model(shard: &mut Shard, team: &Text, model: &Text, accepted: &Accepted, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let mut versions: BTreeMap<Text, (SeriesName, bool)> = BTreeMap::new();
     for (name, series) in shard.drift.of(team, model, None) {
         versions.entry(name.version.clone()).or_insert((name.clone(), false)).1 |= series.is_open;

@@ -8,11 +8,11 @@ use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::alert::Severity;
 use crate::model::effect::Effect;
 use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
-use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
+use crate::model::time::{DAY_MS, HOUR_MS, Minute, Timestamp};
 use crate::model::violation::Violation;
 use crate::policy::stream::tests::{policy, stream};
 use crate::watch::rules::WatchRules;
-use crate::watch::tests::{START, rules};
+use crate::watch::tests::{START, partial, rules};
 use crate::watch::{Restorer, Shard};
 
 pub fn drift_rules() -> DriftRules {
@@ -27,6 +27,7 @@ pub fn drift_rules() -> DriftRules {
         first_days: 7,
         least_share_change: 0.25,
         least_mean_change: 0.1,
+        least_usage_change: 0.3,
         least_requests: 200,
         usage_days: 10,
         psi: 0.25,
@@ -173,7 +174,9 @@ fn a_silent_change_is_told_with_its_evidence_and_a_new_accepted_version_ends_it(
     let ended = bench.accept(16, "2024-11");
     assert_eq!((states(&ended), &ended[0].id), (vec![(Resolved, 2)], &opened[0].id));
     assert_eq!(ended[0].closed_at, Some(at(16)));
-    assert!(ended[0].message.contains("version 2024-11 was accepted in its place") && ended[0].message.ends_with("by mara, approval RV-12"));
+    assert!(
+        ended[0].message.contains("version 2024-11 was accepted in its place") && ended[0].message.ends_with("by mara, approval RV-12")
+    );
     for hour in 17..25 {
         assert_eq!(bench.evaluation(hour, "refusal_rate", 0.2, Some(400)), [], "nobody asks for the old version any more");
     }
@@ -242,7 +245,10 @@ fn all_that_drifts_of_a_version_is_one_violation() {
     };
     let (both, told) = states_of(10, 0.09, 3.0);
     assert_eq!(both, [(Open, 1), (Updated, 2)]);
-    assert!(told[1].message.contains("refusal rate 9 % over 1,200 samples, 2 % when it was accepted; helpfulness 3 over 3 values, 4.05"), "{told:?}");
+    assert!(
+        told[1].message.contains("refusal rate 9 % over 1,200 samples, 2 % when it was accepted; helpfulness 3 over 3 values, 4.05"),
+        "{told:?}"
+    );
     let (one, told) = states_of(20, 0.02, 3.0);
     assert_eq!(one, [(Updated, 3)]);
     assert!(told[0].message.contains("helpfulness") && !told[0].message.contains("refusal"), "{told:?}");
@@ -301,13 +307,24 @@ fn what_is_no_drift_is_silent() {
             });
         }
     });
-    silent("evaluations that differ among each other by more than chance", &|bench| {
-        for hour in 10..20 {
+    silent("evaluations that differ among each other by more than chance, and one of them is the reference", &|bench| {
+        for hour in 10..40 {
             bench.evaluation(hour, "accuracy", 0.8 + 0.05 * (hour % 5) as f64, Some(1000));
         }
-        bench.accept(20, "2024-08");
-        for hour in 21..24 {
-            bench.evaluation(hour, "accuracy", 0.99, Some(1000));
+    });
+    silent("evaluations that differ so much before they are accepted", &|bench| {
+        let evaluation = |bench: &mut Bench, hour, value| {
+            bench.activity(hour, "evaluation", |activity| {
+                activity.model_version = Some("2024-11".into());
+                (activity.metric, activity.value, activity.samples) = (Some("accuracy".into()), Some(value), Some(1000));
+            })
+        };
+        for hour in 10..20 {
+            evaluation(bench, hour, 0.8 + 0.05 * (hour % 5) as f64);
+        }
+        bench.accept(20, "2024-11");
+        for hour in 21..30 {
+            evaluation(bench, hour, 0.99);
         }
     });
     silent("it says nothing", &|bench| {
@@ -358,7 +375,10 @@ fn config_accepts_versions_too() {
     bench.own().accepted = vec![AcceptedRule { team: Some("ads".into()), at: at(20), ..rule.clone() }, rule];
     let told = bench.evaluation(14, "refusal_rate", 0.09, Some(400));
     assert_eq!(states(&told), [(Resolved, 2)]);
-    assert!(told[0].message.contains("version 2024-11 was accepted in its place") && told[0].message.ends_with("in the config"), "{told:?}");
+    assert!(
+        told[0].message.contains("version 2024-11 was accepted in its place") && told[0].message.ends_with("in the config"),
+        "{told:?}"
+    );
     assert_eq!(bench.evaluation(15, "refusal_rate", 0.09, Some(400)), [], "said once");
     bench.restart();
 }
@@ -385,4 +405,42 @@ fn a_restart_anywhere_changes_nothing() {
     for step in 10..60 {
         assert_eq!(run(Some(step)), expected, "restarted at {step}");
     }
+}
+
+/// Days of usage: each of a project's requests has so many tokens of output. Days begin on a Monday; what is told.
+fn used(bench: &mut Bench, days: std::ops::Range<i64>, by_project: &[(&str, u64)], weekend: u64) -> Vec<Violation> {
+    let monday = 4 - START.0.div_euclid(1440).rem_euclid(7);
+    let mut told = Vec::new();
+    for day in days {
+        let is_weekend = day.rem_euclid(7) >= 5;
+        for hour in 0..24 {
+            let minute = Minute(START.0 + (monday + 7 + day) * 1440 + hour * 60);
+            let of = |(project, output): &(&str, u64)| {
+                let mut partial = partial(minute, "search", project, "ann", 1.0);
+                let output = (if is_weekend { weekend } else { *output }) + u64::try_from((day * 7 + hour) % 5).unwrap();
+                (partial.requests, partial.events, partial.tokens_output, partial.tokens_input) = (100, 100, 100 * output, 100_000);
+                partial
+            };
+            told.extend(bench.record(minute.start(), by_project.iter().map(of).collect(), Vec::new()));
+        }
+    }
+    told
+}
+
+#[test]
+fn another_length_of_answers_is_told_and_another_mix_of_traffic_is_not() {
+    let mut bench = Bench::new();
+    // Short answers at weekends; a small project with long ones.
+    let told = used(&mut bench, 0..28, &[("ranker", 200), ("writer", 1000)], 50);
+    assert_eq!(told, [], "a week has its shape");
+    bench.restart();
+    assert_eq!(used(&mut bench, 28..42, &[("writer", 1000)], 50), [], "one project has stopped: other answers, the same model");
+    assert_eq!(used(&mut bench, 42..49, &[("writer", 1000), ("ranker", 200), ("new", 5)], 50), [], "a new one is like nothing before");
+    let told = used(&mut bench, 49..54, &[("ranker", 320), ("writer", 1000)], 50);
+    bench.restart();
+    assert_eq!(states(&told), [(Open, 1), (Updated, 2)], "{told:#?}");
+    let message = &told[0].message;
+    assert!(message.contains("output tokens per request (ranker, working days) 322 over 3 values, 202 at first"), "{message}");
+    let told = used(&mut bench, 56..60, &[("ranker", 200), ("writer", 1000)], 50);
+    assert_eq!(states(&told), [(Updated, 3), (Resolved, 4)], "the last day of before, and then three days as it was: {told:#?}");
 }

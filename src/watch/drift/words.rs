@@ -132,7 +132,11 @@ pub fn evidence(
     let stated = if version.is_empty() { "not stated" } else { version };
     evidence.insert("model_version".to_string(), stated.to_string());
     let deployment = match deployed {
-        Some(deployed) => format!("{}, since {}", Some(place(deployed)).filter(|place| !place.is_empty()).unwrap_or("not stated where".to_string()), deployed.at),
+        Some(deployed) => format!(
+            "{}, since {}",
+            Some(place(deployed)).filter(|place| !place.is_empty()).unwrap_or("not stated where".to_string()),
+            deployed.at
+        ),
         None => "none is known".to_string(),
     };
     evidence.insert("deployment".to_string(), deployment);
