@@ -8,8 +8,9 @@ use crate::model::time::{DAY_MS, Timestamp};
 
 /// Identities of the latest values, which are known again when they come twice.
 const MOST_LATEST: usize = 32;
-/// Values, those of the reference included, that say how much values vary; it does not change with later ones.
-const MOST_SETTLED: u32 = 40;
+/// Values, those of the reference included, that say how much values vary: so few that a drift which comes later is not among them. Days of
+/// usage resemble the day before, and need more.
+const MOST_SETTLED: [(Kind, u32); 2] = [(Kind::Evaluation, 16), (Kind::Usage, 40)];
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
@@ -144,7 +145,8 @@ impl Series {
     }
 
     fn settle(&mut self, look: &Sums) {
-        if self.reference.values.saturating_add(self.settled.values) < MOST_SETTLED {
+        let most = MOST_SETTLED.iter().find(|(kind, _)| *kind == self.kind).map_or(0, |(_, most)| *most);
+        if self.reference.values.saturating_add(self.settled.values) < most {
             self.settled.join(look);
         }
     }

@@ -44,7 +44,7 @@ pub struct Difference {
 /// Below so many percentage points no share has changed.
 const LEAST_POINTS: f64 = 0.01;
 /// Evaluations differ by more than chance that would do so by chance so rarely.
-const DISPERSED: f64 = 0.05;
+const DISPERSED: f64 = 0.01;
 /// Standard deviation of means, as a part of the mean, below which a reference cannot be taken at its word.
 const LEAST_DEVIATION: f64 = 0.01;
 
@@ -114,101 +114,6 @@ impl Sums {
         let chance = own * (1.0 - own);
         let degrees = f64::from(self.values.saturating_sub(1));
         if chance > 0.0 { (spread / chance, degrees) } else { (0.0, degrees) }
-    }
-}
-
-/// Where values come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    #[default]
-    Evaluation,
-    /// A day's.
-    Usage,
-}
-
-/// How two sums differ.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Difference {
-    pub before: f64,
-    pub now: f64,
-    pub is_share: bool,
-    /// Two-sided.
-    pub p: f64,
-    /// Both gates are passed: it is unlikely, and it is much.
-    pub is_out: bool,
-}
-
-/// Below so many percentage points no share has changed.
-const LEAST_POINTS: f64 = 0.01;
-/// Evaluations differ by more than chance that would do so by chance so rarely.
-const DISPERSED: f64 = 0.05;
-/// Standard deviation of means, as a part of the mean, below which a reference cannot be taken at its word.
-const LEAST_DEVIATION: f64 = 0.01;
-
-impl Sums {
-    pub fn add(&mut self, value: f64, samples: Option<u64>) {
-        self.values = self.values.saturating_add(1);
-        match samples.filter(|samples| *samples > 0 && (0.0..=1.0).contains(&value)) {
-            Some(samples) => {
-                self.samples = self.samples.saturating_add(samples);
-                self.weighted += samples as f64 * value;
-                self.squares += samples as f64 * value * value;
-            }
-            None => {
-                self.samples = self.samples.saturating_add(samples.unwrap_or_default());
-                self.not_shares = self.not_shares.saturating_add(1);
-            }
-        }
-        let distance = value - self.mean;
-        self.mean += distance / f64::from(self.values);
-        self.apart += distance * (value - self.mean);
-    }
-
-    /// As if `more`'s values had been added one by one (Chan, Golub, LeVeque 1979).
-    pub fn join(&mut self, more: &Sums) {
-        let (own, other) = (f64::from(self.values), f64::from(more.values));
-        if more.values == 0 {
-            return;
-        }
-        let distance = more.mean - self.mean;
-        self.mean += distance * other / (own + other);
-        self.apart += more.apart + distance * distance * own * other / (own + other);
-        self.values = self.values.saturating_add(more.values);
-        self.samples = self.samples.saturating_add(more.samples);
-        self.not_shares = self.not_shares.saturating_add(more.not_shares);
-        self.weighted += more.weighted;
-        self.squares += more.squares;
-    }
-
-    pub fn is_share(&self) -> bool {
-        self.values > 0 && self.not_shares == 0
-    }
-
-    /// Of shares the share of all samples, else the mean of the values.
-    pub fn value(&self) -> f64 {
-        if self.is_share() && self.samples > 0 { self.weighted / self.samples as f64 } else { self.mean }
-    }
-
-    /// Whether it is enough for a reference.
-    pub fn is_reference(&self, kind: Kind, rules: &DriftRules) -> bool {
-        match kind {
-            Kind::Usage => self.values >= rules.usage_days.max(2),
-            Kind::Evaluation if self.is_share() => self.samples >= rules.reference_samples,
-            Kind::Evaluation => self.values >= rules.reference_values.max(2),
-        }
-    }
-
-    /// Whether it is enough for a look.
-    pub fn is_look(&self, rules: &DriftRules) -> bool {
-        // Of a mean without a number of samples nothing is known but that somebody thought it worth telling.
-        self.values > 0 && (self.samples >= rules.least_samples || (self.samples == 0 && self.not_shares > 0))
-    }
-
-    /// Pearson's chi-squared of the shares around their own, and its degrees of freedom.
-    fn spread(&self, share: f64) -> (f64, f64) {
-        let own = self.value();
-        let spread = (self.squares - self.samples as f64 * own * own).max(0.0);
-        (spread / (share * (1.0 - share)).max(f64::MIN_POSITIVE), f64::from(self.values.saturating_sub(1)))
     }
 }
 
