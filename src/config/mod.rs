@@ -66,6 +66,13 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
+impl Loaded {
+    /// Whether there may be violations that people are to be told of.
+    pub fn tells_violations(&self) -> bool {
+        self.policies.is_some() || self.watch.matters.drift.is_some()
+    }
+}
+
 /// Reads the file (none = the defaults alone) and the environment. The same at start and at a reload: all or nothing.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ impl Dice {
 
     /// Box and Muller.
     fn normal(&mut self) -> f64 {
-        (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+        libm::sqrt(-2.0 * libm::log(self.unit())) * libm::cos(std::f64::consts::TAU * self.unit())
     }
 
     /// The share of hits among `n` tries: by inversion where hits are few, else by the normal.
@@ -31,7 +31,7 @@ impl Dice {
             (tries * p + self.normal() * (tries * p * (1.0 - p)).sqrt()).round().clamp(0.0, tries)
         } else {
             let (mut left, mut hits) = (self.unit(), 0.0);
-            let mut chance = (1.0 - p).powf(tries);
+            let mut chance = libm::pow(1.0 - p, tries);
             while left > chance && hits < tries {
                 left -= chance;
                 chance *= (tries - hits) / (hits + 1.0) * p / (1.0 - p);
@@ -63,23 +63,16 @@ fn run(dice: &mut Dice, kind: Kind, [first, calm, most]: [usize; 3], before: Dra
     None
 }
 
-/// Of `series` with a look a day for a year: how many told a drift that there was not.
-fn false_alarms(name: &str, series: usize, kind: Kind, first: usize, draw: Draw, rules: &DriftRules) -> usize {
+/// Of 1,000 series with a look a day for a year: how many told a drift that there was not.
+fn false_alarms(kind: Kind, first: usize, draw: Draw, rules: &DriftRules) -> usize {
     let mut dice = Dice(20_260_301);
-    let told = (0..series).filter(|_| run(&mut dice, kind, [first, 0, 365], draw, draw, rules).is_some()).count();
-    println!("false alarms, {name}: {told} in {series} series of a year");
-    told
+    (0..1000).filter(|_| run(&mut dice, kind, [first, 0, 365], draw, draw, rules).is_some()).count()
 }
 
-/// Part of the series in which a shift is told within so many looks, and the median of the looks it takes.
-fn power(name: &str, kind: Kind, [first, calm, within]: [usize; 3], before: Draw, after: Draw) -> f64 {
+/// Of 400 series: in how many a shift is told in time.
+fn found(kind: Kind, numbers: [usize; 3], before: Draw, after: Draw) -> usize {
     let (rules, mut dice) = (drift_rules(), Dice(7));
-    let mut looks: Vec<usize> = (0..400).filter_map(|_| run(&mut dice, kind, [first, calm, within], before, after, &rules)).collect();
-    looks.sort_unstable();
-    let median = looks.get(looks.len() / 2).copied().unwrap_or_default();
-    let part = looks.len() as f64 / 400.0;
-    println!("power, {name}, after {calm}: {:.1} % within {within} looks, median {median}", 100.0 * part);
-    part
+    (0..400).filter(|_| run(&mut dice, kind, numbers, before, after, &rules).is_some()).count()
 }
 
 fn share(n: u64, p: f64) -> impl Fn(&mut Dice, &mut f64) -> (f64, Option<u64>) {
@@ -102,46 +95,29 @@ fn mean(mean: f64, deviation: f64, memory: f64) -> impl Fn(&mut Dice, &mut f64) 
     }
 }
 
+/// The figures of README.
 #[test]
 fn a_stationary_series_is_silent() {
+    use Kind::{Evaluation, Usage};
     let rules = drift_rules();
-    let shares = [
-        (
-            "2 % of 400, reference of 800",
-            false_alarms("2 % of 400, reference of 800", 1000, Kind::Evaluation, 2, &share(400, 0.02), &rules),
-        ),
-        (
-            "10 % of 400, reference of 400",
-            false_alarms("10 % of 400, reference of 400", 1000, Kind::Evaluation, 1, &share(400, 0.1), &rules),
-        ),
-        ("50 % of 2,000, reference of 2,000", false_alarms("50 % of 2,000", 1000, Kind::Evaluation, 1, &share(2000, 0.5), &rules)),
-        (
-            "80 % +- 3 points of 1,000",
-            false_alarms("80 % +- 3 points, 5 evaluations", 1000, Kind::Evaluation, 5, &dispersed(1000, 0.8, 0.03), &rules),
-        ),
-        ("scores", false_alarms("scores 4 +- 0.4, 8 values", 1000, Kind::Evaluation, 8, &mean(4.0, 0.4, 0.0), &rules)),
-        ("usage", false_alarms("lengths 300 +- 60, 10 days", 1000, Kind::Usage, 10, &mean(300.0, 60.0, 0.0), &rules)),
-        ("usage with memory", false_alarms("the same, correlated by 0.5", 1000, Kind::Usage, 10, &mean(300.0, 60.0, 0.5), &rules)),
-    ];
-    for (name, told) in shares {
-        let most = if name == "usage with memory" { 30 } else { 10 };
-        assert!(told <= most, "{name}: {told} of 1,000");
-    }
-    // What the guard is for: one look instead of three.
-    let single = false_alarms("10 % of 400, one look", 1000, Kind::Evaluation, 1, &share(400, 0.1), &DriftRules { looks: 1, ..rules });
-    assert!(single >= 10, "{single}");
+    let rates = [(2, 400, 0.02), (1, 400, 0.1), (1, 2000, 0.5)];
+    assert_eq!(rates.map(|(first, n, p)| false_alarms(Evaluation, first, &share(n, p), &rules)), [0, 0, 0]);
+    assert_eq!(false_alarms(Evaluation, 5, &dispersed(1000, 0.8, 0.03), &rules), 7, "they differ by more than chance");
+    assert_eq!(false_alarms(Evaluation, 8, &mean(4.0, 0.4, 0.0), &rules), 0, "scores");
+    let lengths = [0.0, 0.5].map(|memory| false_alarms(Usage, 10, &mean(300.0, 60.0, memory), &rules));
+    assert_eq!(lengths, [0, 20], "lengths; of which each resembles the one before");
+    // What three looks in a row are for.
+    assert_eq!(false_alarms(Evaluation, 1, &share(400, 0.1), &DriftRules { looks: 1, ..rules }), 112);
 }
 
+/// The figures of README, of 400.
 #[test]
 fn shifts_are_found_soon() {
-    let shifts = [
-        (power("2 % to 9 %, 400 each", Kind::Evaluation, [2, 20, 5], &share(400, 0.02), &share(400, 0.09)), 0.85),
-        (power("2 % to 5 %, 400 each", Kind::Evaluation, [2, 20, 30], &share(400, 0.02), &share(400, 0.05)), 0.2),
-        (power("95 % to 90 %, 1,000 each", Kind::Evaluation, [2, 20, 10], &share(1000, 0.95), &share(1000, 0.90)), 0.85),
-        (power("score 4 +- 0.2 to 3, 8 values", Kind::Evaluation, [8, 20, 10], &mean(4.0, 0.2, 0.0), &mean(3.0, 0.2, 0.0)), 0.5),
-        (power("length 300 +- 20 to 450, 10 days", Kind::Usage, [10, 20, 10], &mean(300.0, 20.0, 0.0), &mean(450.0, 20.0, 0.0)), 0.9),
-    ];
-    for (number, (found, least)) in shifts.into_iter().enumerate() {
-        assert!(found >= least, "shift {number}: {found}");
-    }
+    use Kind::{Evaluation, Usage};
+    let rates = [(400, 0.02, 0.09, 5), (400, 0.02, 0.05, 30), (1000, 0.95, 0.90, 10)];
+    let told = rates.map(|(n, before, after, within)| found(Evaluation, [2, 20, within], &share(n, before), &share(n, after)));
+    assert_eq!(told, [391, 177, 393]);
+    let scores = found(Evaluation, [8, 20, 10], &mean(4.0, 0.2, 0.0), &mean(3.0, 0.2, 0.0));
+    let lengths = found(Usage, [10, 20, 10], &mean(300.0, 20.0, 0.0), &mean(450.0, 20.0, 0.0));
+    assert_eq!((scores, lengths), (309, 400));
 }

@@ -30,7 +30,6 @@ pub fn drift_rules() -> DriftRules {
         least_usage_change: 0.3,
         least_requests: 200,
         usage_days: 10,
-        psi: 0.25,
         ignore: vec!["smoke_*".into()],
         accepted: Vec::new(),
     }
@@ -255,26 +254,27 @@ fn all_that_drifts_of_a_version_is_one_violation() {
     assert_eq!(states_of(30, 0.02, 4.0).0, [(Resolved, 4)]);
 }
 
+fn silent(what: &str, feed: impl Fn(&mut Bench)) {
+    let mut bench = Bench::accepted();
+    feed(&mut bench);
+    bench.restart();
+    assert_eq!(bench.told, [], "{what}");
+}
+
 #[test]
 fn what_is_no_drift_is_silent() {
-    let silent = |what: &str, feed: &dyn Fn(&mut Bench)| {
-        let mut bench = Bench::accepted();
-        feed(&mut bench);
-        bench.restart();
-        assert_eq!(bench.told, [], "{what}");
-    };
-    silent("one bad evaluation, however large", &|bench| {
+    silent("one bad evaluation, however large", |bench| {
         for hour in 10..40 {
             let (value, samples) = if hour % 10 == 5 { (0.5, 100_000) } else { (0.02, 400) };
             bench.evaluation(hour, "refusal_rate", value, Some(samples));
         }
     });
-    silent("few samples: three refusals of 30", &|bench| {
+    silent("few samples: three refusals of 30", |bench| {
         for hour in 10..13 {
             bench.evaluation(hour, "refusal_rate", 0.1, Some(30));
         }
     });
-    silent("the same event, come again and again", &|bench| {
+    silent("the same event, come again and again", |bench| {
         let again = |bench: &mut Bench| {
             bench.activity(10, "evaluation", |activity| {
                 (activity.event_id, activity.model_version) = ("e-1".into(), Some("2024-08".into()));
@@ -285,17 +285,17 @@ fn what_is_no_drift_is_silent() {
             again(bench);
         }
     });
-    silent("much significance, little change", &|bench| {
+    silent("much significance, little change", |bench| {
         for hour in 10..30 {
             bench.evaluation(hour, "refusal_rate", 0.024, Some(1_000_000));
         }
     });
-    silent("a metric that is not watched", &|bench| {
+    silent("a metric that is not watched", |bench| {
         for hour in 10..40 {
             bench.evaluation(hour, "smoke_test", if hour < 20 { 0.01 } else { 0.9 }, Some(400));
         }
     });
-    silent("another team's, and another version's, whatever they are like", &|bench| {
+    silent("another team's, and another version's, whatever they are like", |bench| {
         for hour in 10..20 {
             bench.activity(hour, "evaluation", |activity| {
                 (activity.team, activity.model_version) = ("ads".into(), Some("2024-08".into()));
@@ -307,12 +307,16 @@ fn what_is_no_drift_is_silent() {
             });
         }
     });
-    silent("evaluations that differ among each other by more than chance, and one of them is the reference", &|bench| {
+}
+
+#[test]
+fn evaluations_that_always_differed_are_no_drift() {
+    silent("evaluations that differ among each other by more than chance, and one of them is the reference", |bench| {
         for hour in 10..40 {
             bench.evaluation(hour, "accuracy", 0.8 + 0.05 * (hour % 5) as f64, Some(1000));
         }
     });
-    silent("evaluations that differ so much before they are accepted", &|bench| {
+    silent("evaluations that differ so much before they are accepted", |bench| {
         let evaluation = |bench: &mut Bench, hour, value| {
             bench.activity(hour, "evaluation", |activity| {
                 activity.model_version = Some("2024-11".into());
@@ -327,7 +331,7 @@ fn what_is_no_drift_is_silent() {
             evaluation(bench, hour, 0.99);
         }
     });
-    silent("it says nothing", &|bench| {
+    silent("it says nothing", |bench| {
         for hour in 10..20 {
             bench.activity(hour, "evaluation", |activity| activity.metric = Some("refusal_rate".into()));
             bench.activity(hour, "evaluation", |activity| activity.value = Some(0.5));
