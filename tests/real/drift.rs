@@ -103,8 +103,6 @@ fn drift_after_a_silent_model_change_and_its_reset_by_a_new_accepted_version() {
     let text = String::from_utf8_lossy(&mail.raw);
     assert!(text.contains("refusal rate 9") && text.contains("model-drift"), "{text}");
 
-    process.kill9();
-    let mut process = deployment.start();
     send(&deployment, &[accepted(30, "gpt-4o", "2024-11", "RV-20")]);
     let ended = wait_until(&deployment, subject, "resolved");
     assert_eq!((&ended["id"], &ended["revision"]), (&told["id"], &json!(2)));
