@@ -30,6 +30,7 @@ pub fn drift(mut section: Section) -> Option<DriftRules> {
         least_usage_change: section.number("least_usage_change", 0.0..=100.0).unwrap_or_default(),
         least_requests: large(section.integer("least_requests", 1..=1_000_000_000)),
         usage_days: small(section.integer("usage_days", 3..=365)),
+        psi: section.number("psi", 0.01..=100.0).unwrap_or_default(),
         ignore: section.texts("ignore").into_iter().map(|(_, name)| Text::from(name)).collect(),
         accepted: section.tables("accepted").into_iter().filter_map(accepted).collect(),
     };

@@ -5,6 +5,7 @@
 //! version is one violation; it ends when the values return, or when a new version is accepted. Reading order: `sums`, `series`, `model`,
 //! then `tell`.
 
+mod mix;
 mod model;
 pub mod rules;
 mod series;
@@ -36,7 +37,7 @@ use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
-use crate::model::time::{DAY_MS, Hour};
+use crate::model::time::{DAY_MS, Hour, Timestamp};
 
 /// Stands where violations of policies have the id of theirs.
 pub const POLICY: &str = "model-drift";
@@ -160,17 +161,20 @@ pub(crate) fn take(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRul
     let version = activity.model_version.clone().unwrap_or_else(|| Text::from(""));
     match activity.action.as_deref().unwrap_or_default() {
         "evaluation" => {
-            let (Some(metric), Some(value)) = (&activity.metric, activity.value) else { return };
-            let value = Value {
-                at: activity.event_time,
-                value,
-                samples: activity.samples,
-                identity: hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()]),
+            let Some(metric) = &activity.metric else { return };
+            let (at, identity) = (activity.event_time, hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()]));
+            let measured = match activity.value {
+                Some(value) => Measured::Number(Value { at, value, samples: activity.samples, identity }),
+                None => Measured::Mix { at, identity, counts: mix::counts(&activity.tags) },
             };
+            if matches!(&measured, Measured::Mix { counts, .. } if counts.is_empty()) {
+                return;
+            }
+            let kind = if let Measured::Mix { .. } = measured { Kind::Mix } else { Kind::Evaluation };
             heed_config(shard, &activity.team, model, own, rules, effects);
             let version = shard.drift.version_of(&activity.team, model, version);
             let name = SeriesName { team: activity.team.clone(), model: model.clone(), version, metric: metric.clone() };
-            measure(shard, name, Kind::Evaluation, value, own, rules, effects);
+            measure(shard, name, kind, &measured, own, rules, effects);
         }
         "approval" => model::accept(shard, &activity.team, model, Accepted::by(activity, version), own, rules, effects),
         "model_registered" if activity.approval.is_some() => {
@@ -200,26 +204,52 @@ fn heed_config(shard: &mut Shard, team: &Text, model: &Text, own: &DriftRules, r
     }
 }
 
+/// What is told of a metric.
+enum Measured {
+    Number(Value),
+    /// How often each category came.
+    Mix {
+        at: Timestamp,
+        identity: u128,
+        counts: mix::Counts,
+    },
+}
+
 /// A value of a series, and what follows of it.
-fn measure(shard: &mut Shard, name: SeriesName, kind: Kind, value: Value, own: &DriftRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
+fn measure(
+    shard: &mut Shard,
+    name: SeriesName,
+    kind: Kind,
+    measured: &Measured,
+    own: &DriftRules,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
     if !own.watches(&name.metric) || shard.drift.is_superseded(&name) {
         return;
     }
+    let at = match measured {
+        Measured::Number(value) => value.at,
+        Measured::Mix { at, .. } => *at,
+    };
     let known = shard.drift.series.get(&name);
     if known.is_none() && shard.drift.series.len() >= MOST_SERIES {
         shard.drift.capped = shard.drift.capped.saturating_add(1);
         return;
     }
-    let mut series = known.cloned().unwrap_or_else(|| Series::new(kind, value.at, None));
+    let mut series = known.cloned().unwrap_or_else(|| Series::new(kind, at, None));
     let is_accepted = shard.drift.model(&name.team, &name.model).is_some_and(|model| model.has_accepted(&name.version));
-    let step = series.take(value, is_accepted, own);
+    let step = match measured {
+        Measured::Number(value) => series.take(*value, is_accepted, own),
+        Measured::Mix { at, identity, counts } => series.take_mix(*at, *identity, counts, is_accepted, own),
+    };
     if step == Step::Ignored {
         return;
     }
     shard.drift.keep(name.clone(), series);
     match step {
-        Step::Opened | Step::Grown => tell::tell(shard, &name, value.at, step == Step::Opened, own, rules, effects),
-        Step::Back => tell::tell(shard, &name, value.at, true, own, rules, effects),
+        Step::Opened | Step::Grown => tell::tell(shard, &name, at, step == Step::Opened, own, rules, effects),
+        Step::Back => tell::tell(shard, &name, at, true, own, rules, effects),
         Step::Ignored | Step::Taken => {}
     }
 }

@@ -31,6 +31,8 @@ pub struct DriftRules {
     pub least_requests: u64,
     /// Days that make a reference of usage, working days and weekends apart.
     pub usage_days: u32,
+    /// Population stability index from which on a mix has changed.
+    pub psi: f64,
     /// Metrics (patterns) that are not watched.
     pub ignore: Vec<Text>,
     pub accepted: Vec<AcceptedRule>,

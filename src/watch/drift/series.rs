@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mix::{self, Counts, Shift};
 use super::rules::DriftRules;
 use super::sums::{Against, Difference, Kind, Sums, compare};
 use crate::model::time::{DAY_MS, Timestamp};
@@ -31,6 +32,8 @@ pub struct Series {
     /// Consecutive looks within it.
     within: u32,
     pub is_open: bool,
+    /// Of a mix the same three: the reference, what is gathered, what was outside.
+    mixes: [Counts; 3],
     latest: Vec<u128>,
 }
 
@@ -75,15 +78,9 @@ impl Series {
 
     /// `is_accepted`: the reference need not wait for further days.
     pub fn take(&mut self, value: Value, is_accepted: bool, rules: &DriftRules) -> Step {
-        if self.from.is_some_and(|from| value.at < from) || self.latest.contains(&value.identity) {
+        if self.kind == Kind::Mix || !self.is_new(value.at, value.identity) {
             return Step::Ignored;
         }
-        if self.latest.len() >= MOST_LATEST {
-            self.latest.remove(0);
-        }
-        self.latest.push(value.identity);
-        self.since = self.since.min(value.at);
-        self.last = self.last.max(value.at);
         if self.frozen.is_none() {
             // What comes after the days that freeze it is no part of it.
             if !self.freeze(is_accepted, value.at, rules) {
@@ -100,6 +97,53 @@ impl Series {
         self.look(&look, value.at, rules)
     }
 
+    /// The same with counts of categories.
+    pub fn take_mix(&mut self, at: Timestamp, identity: u128, counts: &Counts, is_accepted: bool, rules: &DriftRules) -> Step {
+        if self.kind != Kind::Mix || !self.is_new(at, identity) {
+            return Step::Ignored;
+        }
+        let [reference, gathered, outside] = &mut self.mixes;
+        if self.frozen.is_none() {
+            let is_over = is_accepted || at.0 - self.since.0 >= rules.first_days * DAY_MS;
+            if !(is_over && self.reference.is_reference(self.kind, rules)) {
+                mix::join(reference, counts, None);
+                self.reference.count(mix::total(counts));
+                self.freeze(is_accepted, at, rules);
+                return Step::Taken;
+            }
+            self.frozen = Some(at);
+        }
+        mix::join(gathered, counts, Some(reference));
+        self.gathered.count(mix::total(counts));
+        if !self.gathered.is_look(rules) {
+            return Step::Taken;
+        }
+        let (look, sums) = (std::mem::take(gathered), std::mem::take(&mut self.gathered));
+        let is_out = mix::compare(reference, &look, rules).is_out;
+        if is_out {
+            mix::join(outside, &look, None);
+        }
+        let step = self.advance(is_out, true, &sums, at, rules);
+        if self.outside.looks == 0 {
+            self.mixes[2].clear();
+        }
+        step
+    }
+
+    /// Whether a value is neither of another time nor known already; then it is known from now on.
+    fn is_new(&mut self, at: Timestamp, identity: u128) -> bool {
+        if self.from.is_some_and(|from| at < from) || self.latest.contains(&identity) {
+            return false;
+        }
+        if self.latest.len() >= MOST_LATEST {
+            self.latest.remove(0);
+        }
+        self.latest.push(identity);
+        self.since = self.since.min(at);
+        self.last = self.last.max(at);
+        true
+    }
+
     /// Freezes the reference if it is enough. Whether it is frozen.
     pub fn freeze(&mut self, is_accepted: bool, at: Timestamp, rules: &DriftRules) -> bool {
         let is_over = is_accepted || self.kind == Kind::Usage || at.0 - self.since.0 >= rules.first_days * DAY_MS;
@@ -111,11 +155,15 @@ impl Series {
 
     fn look(&mut self, look: &Sums, at: Timestamp, rules: &DriftRules) -> Step {
         let difference = compare(self.against(), look, rules);
-        let is_above = difference.now > difference.before;
-        if difference.is_out && self.outside.looks > 0 && is_above != self.outside.is_above {
+        self.advance(difference.is_out, difference.now > difference.before, look, at, rules)
+    }
+
+    /// What a look means after those before it.
+    fn advance(&mut self, is_out: bool, is_above: bool, look: &Sums, at: Timestamp, rules: &DriftRules) -> Step {
+        if is_out && self.outside.looks > 0 && is_above != self.outside.is_above {
             self.settle_outside();
         }
-        if !difference.is_out {
+        if !is_out {
             self.within = self.within.saturating_add(1);
             if !self.is_open {
                 self.settle_outside();
@@ -136,7 +184,7 @@ impl Series {
             return Step::Grown;
         }
         // All of them together as well: evaluations that vary much among each other are no evidence of anything.
-        self.is_open = self.outside.looks >= rules.looks && self.difference(rules).is_out;
+        self.is_open = self.outside.looks >= rules.looks && (self.kind == Kind::Mix || self.difference(rules).is_out);
         if self.is_open { Step::Opened } else { Step::Taken }
     }
 
@@ -162,6 +210,13 @@ impl Series {
     /// Over, whatever its values say.
     pub fn close(&mut self) {
         (self.is_open, self.outside, self.within) = (false, Outside::default(), 0);
+        self.mixes[2].clear();
+    }
+
+    /// Of a mix: how far it has drifted, over all looks since it began to.
+    pub fn shift(&self, rules: &DriftRules) -> Option<Shift> {
+        let [reference, _, outside] = &self.mixes;
+        (self.kind == Kind::Mix).then(|| mix::compare(reference, outside, rules))
     }
 
     /// How far it has drifted, over all looks since it began to.

@@ -27,6 +27,8 @@ pub enum Kind {
     Evaluation,
     /// A day's.
     Usage,
+    /// Counts of categories.
+    Mix,
 }
 
 /// How two sums differ.
@@ -67,6 +69,13 @@ impl Sums {
         self.apart += distance * (value - self.mean);
     }
 
+    /// So many samples that are no number.
+    pub fn count(&mut self, samples: u64) {
+        self.values = self.values.saturating_add(1);
+        self.samples = self.samples.saturating_add(samples);
+        self.not_shares = self.not_shares.saturating_add(1);
+    }
+
     /// As if `more`'s values had been added one by one (Chan, Golub, LeVeque 1979).
     pub fn join(&mut self, more: &Sums) {
         let (own, other) = (f64::from(self.values), f64::from(more.values));
@@ -96,6 +105,7 @@ impl Sums {
     pub fn is_reference(&self, kind: Kind, rules: &DriftRules) -> bool {
         match kind {
             Kind::Usage => self.values >= rules.usage_days.max(2),
+            Kind::Mix => self.samples >= rules.reference_samples,
             Kind::Evaluation if self.is_share() => self.samples >= rules.reference_samples,
             Kind::Evaluation => self.values >= rules.reference_values.max(2),
         }
@@ -175,7 +185,7 @@ fn compare_means(against: Against<'_>, now: &Sums, rules: &DriftRules) -> Differ
         _ => 1.0,
     };
     let least_change = match against.kind {
-        Kind::Evaluation => rules.least_mean_change,
+        Kind::Evaluation | Kind::Mix => rules.least_mean_change,
         Kind::Usage => rules.least_usage_change,
     };
     let is_much = distance >= least_change * before.abs() && distance > 0.0;

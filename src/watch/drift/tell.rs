@@ -32,8 +32,10 @@ pub(super) fn tell(
     let known = shard.drift.model(team, model);
     let accepted = known.and_then(|known| known.accepted.get(version));
     let deployed = known.and_then(|known| known.deployment(version));
-    let mut metrics: Vec<words::Metric<'_>> =
-        open.iter().map(|(name, series)| words::Metric { name: &name.metric, series, difference: series.difference(own) }).collect();
+    let mut metrics: Vec<words::Metric<'_>> = open
+        .iter()
+        .map(|(name, series)| words::Metric { name: &name.metric, series, difference: series.difference(own), shift: series.shift(own) })
+        .collect();
     // What has moved most, for its size, is said first.
     metrics.sort_by(|a, b| b.moved().total_cmp(&a.moved()));
     let since = metrics.iter().map(|metric| metric.series.outside.since).min().unwrap_or(at);

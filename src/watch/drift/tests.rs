@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::rules::{AcceptedRule, DriftRules};
+use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::alert::Severity;
@@ -30,6 +31,7 @@ pub fn drift_rules() -> DriftRules {
         least_usage_change: 0.3,
         least_requests: 200,
         usage_days: 10,
+        psi: 0.25,
         ignore: vec!["smoke_*".into()],
         accepted: Vec::new(),
     }
@@ -447,4 +449,30 @@ fn another_length_of_answers_is_told_and_another_mix_of_traffic_is_not() {
     assert!(message.contains("output tokens per request (ranker, working days) 322 over 3 values, 202 at first"), "{message}");
     let told = used(&mut bench, 56..60, &[("ranker", 200), ("writer", 1000)], 50);
     assert_eq!(states(&told), [(Updated, 3), (Resolved, 4)], "the last day of before, and then three days as it was: {told:#?}");
+}
+
+#[test]
+fn another_mix_of_inputs_is_told_by_its_index_and_largest_shift() {
+    let mut bench = Bench::accepted();
+    let mut mixed = |hour: i64, refunds: u64, all: u64| {
+        let told = bench.activity(hour, "evaluation", |activity| {
+            (activity.model_version, activity.metric) = (Some("2024-08".into()), Some("input_topics".into()));
+            let counts = [("refunds", refunds.to_string()), ("orders", (all - refunds).to_string()), ("note", "nightly".to_string())];
+            activity.tags = counts.iter().map(|(name, count)| (Text::from(*name), Text::from(count.as_str()))).collect();
+        });
+        bench.restart();
+        told
+    };
+    let told: Vec<_> = (10..16).flat_map(|hour| mixed(hour, 80 + u64::try_from(hour % 3).unwrap() * 10, 400)).collect();
+    assert_eq!(told, [], "as it was");
+    assert_eq!((16..19).flat_map(|hour| mixed(hour, 20, 30)).collect::<Vec<_>>(), [], "few samples");
+    assert_eq!(mixed(20, 300, 400), [], "one may be a bad one");
+    assert_eq!((21..24).flat_map(|hour| mixed(hour, 80, 400)).collect::<Vec<_>>(), []);
+    let told: Vec<_> = (30..33).flat_map(|hour| mixed(hour, 240, 400)).collect();
+    assert_eq!(states(&told), [(Open, 1)]);
+    let message = &told[0].message;
+    assert!(message.contains("another mix of input topics over 1,200 samples: refunds 60 %, "), "{message}");
+    assert!(told[0].evidence["input_topics"].starts_with("PSI "), "{told:?}");
+    let told: Vec<_> = (33..36).flat_map(|hour| mixed(hour, 88, 400)).collect();
+    assert_eq!(states(&told), [(Resolved, 2)]);
 }

@@ -8,7 +8,7 @@ use super::model::Accepted;
 use super::rules::DriftRules;
 use super::series::Value;
 use super::sums::Kind;
-use super::{DriftKey, SeriesName, heed_config, measure};
+use super::{DriftKey, Measured, SeriesName, heed_config, measure};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -119,8 +119,8 @@ fn look(shard: &mut Shard, name: &DayName, day: &Day, hour: Hour, own: &DriftRul
     for (metric, value) in day.metrics(*currency) {
         let metric = Text::from(format!("{metric} ({stratum})"));
         let identity = hash128(&[&hour.0.to_be_bytes(), project.as_bytes(), currency.as_str().as_bytes()]);
-        let value = Value { at: hour.end(), value, samples: None, identity };
+        let value = Measured::Number(Value { at: hour.end(), value, samples: None, identity });
         let name = SeriesName { team: team.clone(), model: model.clone(), version: version.clone(), metric };
-        measure(shard, name, Kind::Usage, value, own, rules, effects);
+        measure(shard, name, Kind::Usage, &value, own, rules, effects);
     }
 }

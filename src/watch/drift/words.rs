@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::mix::Shift;
 use super::model::{Accepted, Deployed};
 use super::rules::DriftRules;
 use super::series::Series;
@@ -15,11 +16,15 @@ pub struct Metric<'a> {
     pub name: &'a str,
     pub series: &'a Series,
     pub difference: Difference,
+    pub shift: Option<Shift>,
 }
 
 impl Metric<'_> {
     /// As a part of what it was; of a share, of the rarer outcome.
     pub fn moved(&self) -> f64 {
+        if let Some(shift) = &self.shift {
+            return shift.psi;
+        }
         let Difference { before, now, is_share, .. } = self.difference;
         let base = if is_share { before.min(1.0 - before).max(0.001) } else { before.abs().max(f64::MIN_POSITIVE) };
         (now - before).abs() / base
@@ -51,6 +56,9 @@ pub fn message(
     let one = |metric: &Metric<'_>| {
         let Difference { before, now, is_share, .. } = metric.difference;
         let over = amount(&metric.series.outside.sums);
+        if let Some(shift) = &metric.shift {
+            return format!("another mix of {} over {over}{} (PSI {})", spoken(metric.name), most(shift, when), number(shift.psi, false));
+        }
         format!("{} {} over {over}, {} {when}", spoken(metric.name), number(now, is_share), number(before, is_share))
     };
     let named: Vec<String> = metrics.iter().take(MOST_NAMED).map(one).collect();
@@ -110,6 +118,20 @@ pub fn evidence(
         let Difference { before, now, is_share, p, .. } = metric.difference;
         let outside = &metric.series.outside;
         let reference = format!("{} over {}", number(before, is_share), amount(&metric.series.reference));
+        if let Some(shift) = &metric.shift {
+            let told = format!(
+                "PSI {} over {} since {} ({} looks), reference of {}{}, p {}",
+                number(shift.psi, false),
+                amount(&outside.sums),
+                outside.since,
+                outside.looks,
+                amount(&metric.series.reference),
+                most(shift, "in the reference"),
+                likely(shift.p)
+            );
+            evidence.insert(metric.name.to_string(), told);
+            continue;
+        }
         let told = format!(
             "{} over {} since {} ({} looks), reference {reference}, p {}",
             number(now, is_share),
@@ -160,6 +182,14 @@ pub fn remedy(model: &str, version: &str, deployed: Option<&Deployed>) -> String
          accept a new version. If this is how it is to behave, send an approval of model {model}{of_version}: it begins a new reference.",
         name(model, version)
     )
+}
+
+/// `: refunds 60 %, 20 % when it was accepted`.
+fn most(shift: &Shift, when: &str) -> String {
+    shift
+        .most
+        .as_ref()
+        .map_or(String::new(), |(name, before, now)| format!(": {name} {}, {} {when}", number(*now, true), number(*before, true)))
 }
 
 fn spoken(metric: &str) -> String {
