@@ -46,7 +46,7 @@ pub fn setup(loaded: &Loaded, metrics: Arc<Metrics>, health: Arc<HealthBoard>) -
         intake_rules: ArcSwap::from_pointee(loaded.intake.clone()),
         watch_rules: ArcSwap::from_pointee(loaded.watch.clone()),
         lineage_rules: ArcSwap::from_pointee(loaded.lineage.clone()),
-        output: output(settings, &source, loaded.policies.is_some())?,
+        output: output(settings, &source, loaded.tells_violations())?,
         copies: copies(settings),
         schemas: source,
         dead_letter_ratio: settings.intake.dead_letter_ratio,
@@ -141,7 +141,7 @@ pub fn schema_source(settings: &Settings) -> schemas::Source {
 }
 
 /// With Avro our schemas are registered, or found in the table of ids.
-fn output(settings: &Settings, source: &schemas::Source, has_policies: bool) -> Result<encode::Output> {
+fn output(settings: &Settings, source: &schemas::Source, tells_violations: bool) -> Result<encode::Output> {
     let form = match settings.alerts.form {
         settings::Form::Json => OutputForm::Json,
         settings::Form::Avro => OutputForm::Avro,
@@ -165,9 +165,9 @@ fn output(settings: &Settings, source: &schemas::Source, has_policies: bool) -> 
         source: settings.alerts.source.clone(),
         alert_schema: id(SchemaName::Alert, &settings.topics.alerts)?,
         rollup_schema: id(SchemaName::SpendRollup, &settings.topics.spend_rollups)?,
-        // Without policies there are no violations, and nobody needs to list their schema.
+        // Without policies and model drift there are no violations, and nobody needs to list their schema.
         violation_schema: match id(SchemaName::Violation, &settings.topics.governance_violations) {
-            Err(error) if has_policies => return Err(error),
+            Err(error) if tells_violations => return Err(error),
             found => found.unwrap_or_default(),
         },
         largest_record: settings.intake.largest_record,

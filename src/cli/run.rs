@@ -115,7 +115,7 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
         let (for_alerts, delivery_of_alerts) = (setup.clone(), delivery.clone());
         let run = move |stop: &Stop| deliver::worker::run::<false>(&for_alerts, &delivery_of_alerts, 0, stop);
         roles.push(Role { name: "deliver", thread: 0, run: Box::new(run) });
-        if loaded.policies.is_some() {
+        if loaded.tells_violations() {
             let (setup, delivery) = (setup.clone(), delivery.clone());
             let run = move |stop: &Stop| deliver::worker::run::<true>(&setup, &delivery, 0, stop);
             roles.push(Role { name: "deliver-violations", thread: 0, run: Box::new(run) });

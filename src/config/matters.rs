@@ -1,5 +1,6 @@
 //! [waste], [missing_money], [[budget]]: what is watched besides series.
 
+use super::drift::drift;
 use super::read::{Section, wrong_kind};
 use super::tree::{Item, Value};
 use super::units::Complaint;
@@ -18,6 +19,7 @@ pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules 
         missing: missing(root.section("missing_money")),
         budgets,
         access: super::access::access(root.section("access")),
+        drift: drift(root.section("drift")),
     }
 }
 

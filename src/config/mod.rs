@@ -5,6 +5,7 @@
 
 mod access;
 mod broker;
+mod drift;
 mod duty;
 mod env;
 mod lineage;
@@ -64,6 +65,13 @@ pub struct Loaded {
     pub policies: Option<Arc<PolicyFolder>>,
     /// Probably not meant, but usable.
     pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Whether there may be violations that people are to be told of.
+    pub fn tells_violations(&self) -> bool {
+        self.policies.is_some() || self.watch.matters.drift.is_some()
+    }
 }
 
 /// Reads the file (none = the defaults alone) and the environment. The same at start and at a reload: all or nothing.

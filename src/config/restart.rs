@@ -36,6 +36,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("answers", a.answers != b.answers);
     note("deliver.first_retry, longest_retry and attempts", retries(a) != retries(b));
     note("http", a.http != b.http);
+    note("drift.enabled", !old.tells_violations() && new.tells_violations() && new.policies.is_none());
     note("log.format", a.log.format != b.log.format);
     changed
 }
@@ -43,8 +44,10 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
 /// Why the new rules must not be taken over; `None` = they may. Shards refuse an older revision, so a reload must too.
 pub fn refused(old: &Loaded, new: &Loaded) -> Option<String> {
     let (before, after) = (old.watch.revision, new.watch.revision);
-    if old.policies.is_none() && new.policies.is_some() && new.settings.alerts.form == Form::Avro {
-        return Some("policies.dir is new, and the schema of violations is registered at the start: start again".to_string());
+    if !old.tells_violations() && new.tells_violations() && new.settings.alerts.form == Form::Avro {
+        return Some(
+            "policies.dir or drift.enabled is new, and the schema of violations is registered at the start: start again".to_string(),
+        );
     }
     (after < before).then(|| format!("rules_revision is {after}, but {before} is in use: set it to {} or more", before + 1))
 }

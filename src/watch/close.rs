@@ -8,6 +8,7 @@ use super::alert::episode;
 use super::baseline::{Learn, LocalHour};
 use super::days;
 use super::detect::verdict;
+use super::drift;
 use super::feedback;
 use super::history::Point;
 use super::judge::{self, Judged};
@@ -44,6 +45,7 @@ pub(crate) fn close_slice(shard: &mut Shard, rules: &WatchRules, most_series: us
         let Some((account, number)) = shard.accounts.after(closing.done.as_ref()) else {
             shard.header.closed_through = Some(closing.hour);
             matters::close_hour(shard, closing.hour, rules, &mut effects);
+            drift::close_hour(shard, closing.hour, rules, &mut effects);
             let next = Closing { hour: closing.hour.next(), last: closing.last, done: None };
             shard.header.closing = Some(next).filter(|next| next.hour <= next.last);
             continue;
@@ -73,6 +75,7 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
     let born = state.nodes().filter(|node| node.closed.born <= hour).map(|node| node.scope.clone());
     let scopes: Vec<Scope> = born.collect();
     let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, &account, scope, hour, local, rules)).collect();
+    drift::close_account_hour(shard, number, hour, rules);
     matters::missing::close_account_hour(shard, number, hour, &judged, rules, effects);
     let Some(state) = shard.accounts.get_mut(number) else { return };
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);

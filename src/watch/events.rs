@@ -1,5 +1,6 @@
 //! Events that come whole, not summed: each goes to what judges it.
 
+use super::drift;
 use super::feedback;
 use super::matters::waste;
 use super::rules::WatchRules;
@@ -12,7 +13,10 @@ use crate::model::partial::ShardEvent;
 pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     match event {
         ShardEvent::Resource(sample) => waste::take(shard, sample, rules, effects),
-        ShardEvent::Activity(activity) => waste::take_activity(shard, activity, rules),
+        ShardEvent::Activity(activity) => {
+            waste::take_activity(shard, activity, rules);
+            drift::take(shard, activity, rules, effects);
+        }
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
         ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
         // Once alerts and policies are done: see `access`.

@@ -16,6 +16,7 @@ mod close;
 mod counts;
 mod days;
 pub mod detect;
+pub mod drift;
 mod early;
 mod events;
 pub mod explain;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::NodeId;
 use super::accounts::Accounts;
+use super::drift::Drift;
 use super::feedback::Books;
 use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
@@ -41,6 +42,7 @@ pub struct Shard {
     pub(super) series: usize,
     pub(super) open_alerts: usize,
     pub(super) violations: Violations,
+    pub(super) drift: Drift,
 }
 
 /// What is true of the shard as a whole: one changelog key.
@@ -134,6 +136,7 @@ impl Shard {
             series: 0,
             open_alerts: 0,
             violations: Violations::default(),
+            drift: Drift::default(),
         }
     }
 
@@ -465,5 +468,6 @@ impl PartialEq for Shard {
             && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())
             && self.violations == other.violations
+            && self.drift == other.drift
     }
 }

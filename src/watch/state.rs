@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::drift::DriftKey;
 use super::matters::MatterKey;
 use super::series::{Grain, Node};
 use super::shard::{Place, Shard};
@@ -50,6 +51,7 @@ pub enum StateKey {
     Gap(ModelName),
     /// Of a team.
     Approvals(Text),
+    Drift(DriftKey),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +125,9 @@ impl Shard {
         }
         for (key, value) in self.matters.take_changes() {
             changes.push(StateChange { key: encode_key(&StateKey::Matter(key)), value });
+        }
+        for (key, value) in self.drift.take_changes() {
+            changes.push(StateChange { key: encode_key(&StateKey::Drift(key)), value });
         }
         self.sweep(&mut changes);
         self.header.replay_from = self.replay_from();

@@ -11,6 +11,7 @@ mod bulk;
 mod chaos;
 mod copy;
 mod deliver;
+mod drift;
 mod gather;
 mod hooks;
 mod inputs;

@@ -1,9 +1,10 @@
-//! What config says about matters: waste, missing money, budgets.
+//! What config says about matters: waste, missing money, budgets; and about model drift.
 
 use crate::model::Text;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
 use crate::watch::access::rules::AccessRules;
+use crate::watch::drift::rules::DriftRules;
 
 /// `None` = not watched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +13,7 @@ pub struct MatterRules {
     pub missing: Option<MissingRules>,
     pub budgets: Vec<BudgetRule>,
     pub access: Option<AccessRules>,
+    pub drift: Option<DriftRules>,
 }
 
 /// Money that somebody may spend within a period.

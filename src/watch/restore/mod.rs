@@ -149,6 +149,7 @@ impl Restorer {
             StateKey::Gap(model) => self.shard.violations.put_gap(model, Some(from_payload(payload)?)),
             StateKey::Approvals(team) => self.shard.violations.put_approvals(team, Some(from_payload(payload)?)),
             StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
+            StateKey::Drift(key) => self.shard.drift.put(key, payload)?,
         }
         Ok(())
     }
@@ -273,6 +274,7 @@ impl Restorer {
             StateKey::Gap(model) => self.shard.violations.put_gap(model, None),
             StateKey::Approvals(team) => self.shard.violations.put_approvals(team, None),
             StateKey::Matter(key) => self.shard.matters.delete(&key),
+            StateKey::Drift(key) => self.shard.drift.delete(&key),
         }
     }
 

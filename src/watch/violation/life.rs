@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::judge::violates;
+use super::standing::is_built_in;
 use super::{Key, Violations};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Severity};
@@ -105,7 +106,7 @@ impl Tracked {
     }
 
     /// Over for so long that what comes now is another violation; whether it is still kept makes no difference.
-    fn is_forgotten(&self, watermark: Option<Timestamp>) -> bool {
+    pub(super) fn is_forgotten(&self, watermark: Option<Timestamp>) -> bool {
         self.closed_at.zip(watermark).is_some_and(|(closed, watermark)| watermark.0 - closed.0 > KEEP_MS)
     }
 
@@ -160,9 +161,13 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
         return;
     }
     let is_new = known.as_ref().is_none_or(|known| !known.is_open());
-    let mut tracked = known.unwrap_or_else(|| fresh(&key, &hit, now));
+    let mut tracked = known.unwrap_or_else(|| fresh(&key, hit.policy.severity, hit.event_time, hit.ingest_time, hit.lasts, now));
     if is_new {
-        tracked.begin(&hit, rules);
+        tracked.begin(hit.team, hit.event_time, rules);
+        if hit.lasts {
+            // The same deployment may violate again; a late double of it is told by its time.
+            tracked.latest.clear();
+        }
     }
     if !tracked.add(&hit) {
         return;
@@ -192,8 +197,7 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     shard.violations.keep(key, tracked);
 }
 
-fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
-    let seen = hit.event_time;
+pub(super) fn fresh(key: &Key, severity: Severity, seen: Timestamp, ingest_time: Timestamp, lasts: bool, now: Timestamp) -> Tracked {
     let currency = key.currency.map_or(String::new(), |currency| currency.as_str().to_string());
     // With its begin: one that comes again long after the last was forgotten is another one.
     let parts = [key.team.as_bytes(), key.policy.as_bytes(), key.subject.as_bytes(), currency.as_bytes(), &seen.0.to_be_bytes()];
@@ -203,7 +207,7 @@ fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
         id,
         revision: 0,
         state: AlertState::Open,
-        severity: hit.policy.severity,
+        severity,
         policy_hash: "".into(),
         policy_version: None,
         pack: None,
@@ -215,7 +219,7 @@ fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
         leaf: None,
         first_seen: seen,
         last_seen: seen,
-        last_ingest: hit.ingest_time,
+        last_ingest: ingest_time,
         detected_at: now,
         closed_at: None,
         count: 0,
@@ -224,25 +228,26 @@ fn fresh(key: &Key, hit: &Hit<'_>, now: Timestamp) -> Tracked {
         told_amount: Nanos::ZERO,
         notify: false,
         users: BTreeSet::new(),
-        lasts: hit.lasts,
+        lasts,
         latest: Vec::new(),
     }
 }
 
 impl Tracked {
     /// Opens, or opens again: what happened is new, the id and its revisions are not.
-    fn begin(&mut self, hit: &Hit<'_>, rules: &WatchRules) {
+    pub(super) fn begin(&mut self, team: &Text, seen: Timestamp, rules: &WatchRules) {
         self.closed_at = None;
         (self.count, self.amount) = (0, Nanos::ZERO);
         self.users.clear();
-        if hit.lasts {
-            // The same deployment may violate again; a late double of it is told by its time.
-            self.latest.clear();
-        }
-        self.first_seen = hit.event_time;
+        self.first_seen = seen;
         self.last_seen = self.last_seen.max(self.first_seen);
         self.incident_id = self.id.clone();
-        self.notify = !rules.team(hit.team).is_some_and(|rule| rule.observe);
+        self.notify = !rules.team(team).is_some_and(|rule| rule.observe);
+    }
+
+    /// So much later than it was last told that it is told again.
+    pub(super) fn has_stood_for_a_day(&self) -> bool {
+        self.last_seen.0 - self.told_seen.0 >= DAY_MS
     }
 
     /// False: it is an event that was here before.
@@ -294,7 +299,7 @@ impl Tracked {
     }
 
     /// The next revision.
-    fn next(&mut self, state: AlertState, key: &Key, rules: &WatchRules, now: Timestamp) -> Effect {
+    pub(super) fn next(&mut self, state: AlertState, key: &Key, rules: &WatchRules, now: Timestamp) -> Effect {
         self.revision = self.revision.saturating_add(1);
         self.state = state;
         (self.told_seen, self.told_amount) = (self.last_seen, self.amount);
@@ -327,8 +332,8 @@ pub(super) fn judge_again(shard: &mut Shard, model: Option<(&Text, &Text)>, rule
     let open = shard.violations.known.iter().filter(|(key, tracked)| tracked.is_open() && is_asked(key, tracked));
     let is_allowed = |key: &Key, tracked: &Tracked| {
         // What is no policy's is judged where it was found.
-        if rules.matters.access.is_some() && key.policy.starts_with(access::PREFIX) {
-            return false;
+        if is_built_in(&key.policy) {
+            return rules.matters.access.is_none() && key.policy.starts_with(access::PREFIX);
         }
         let Some(place) = rules.policies.place_of(&key.policy) else { return true };
         let Some(policy) = rules.policies.policy(place) else { return true };
@@ -377,7 +382,7 @@ pub(in crate::watch) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, r
 }
 
 impl Violations {
-    fn keep(&mut self, key: Key, tracked: Tracked) {
+    pub(super) fn keep(&mut self, key: Key, tracked: Tracked) {
         if tracked.is_open() {
             self.oldest = self.oldest.map(|oldest| oldest.min(tracked.last_seen));
         }

@@ -11,6 +11,7 @@ mod deployments_tests;
 mod facts;
 mod judge;
 mod life;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
 mod whole;

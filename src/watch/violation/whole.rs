@@ -10,6 +10,7 @@ use super::Key;
 use super::deployments::{self, Deployment};
 use super::facts::gravest;
 use super::life::{self, Hit};
+use super::standing::is_built_in;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::approval::{About, Approval};
@@ -22,7 +23,6 @@ use crate::model::time::Timestamp;
 use crate::policy::fields::Subject;
 use crate::policy::stream::{Origin, Told};
 use crate::policy::{Given, Sample};
-use crate::watch::access::rules as access;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -249,7 +249,7 @@ fn end_what_it_undoes(shard: &mut Shard, activity: &ActivityEvent, rules: &Watch
         let is_another =
             |(name, stated): &(&str, &Option<Text>)| stated.as_deref().zip(of(name)).is_some_and(|(stated, known)| stated != known);
         let is_same = |(name, stated): &(&str, &Option<Text>)| stated.as_deref().is_some_and(|stated| of(name) == Some(stated));
-        tracked.lasts && !key.policy.starts_with(access::PREFIX) && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
+        tracked.lasts && !is_built_in(&key.policy) && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
     });
     // Whether an approval is enough for a deployment, its policies say.
     let asked = if activity.action.as_deref() == Some("approval") { deployments::keys_meant(shard, activity) } else { BTreeSet::new() };
