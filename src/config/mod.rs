@@ -70,7 +70,7 @@ pub struct Loaded {
 impl Loaded {
     /// Whether there may be violations that people are to be told of.
     pub fn tells_violations(&self) -> bool {
-        self.policies.is_some() || self.watch.matters.drift.is_some()
+        self.policies.is_some() || self.watch.matters.drift.is_some() || self.watch.matters.access.is_some()
     }
 }
 

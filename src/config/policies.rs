@@ -19,6 +19,7 @@ use crate::policy::fields::Subject;
 use crate::policy::regions::Regions;
 use crate::policy::{Condition, Domain, Exemption, Given, Message, Mode, Policies, Policy, Sample, Sets, text_set};
 use crate::watch::access::rules as access;
+use crate::watch::drift;
 
 /// Cloud regions and their countries.
 pub const REGIONS: &str = include_str!("../../config/regions.csv");
@@ -302,6 +303,9 @@ fn policy(
     if id.starts_with(access::PREFIX) {
         let what = format!("is '{id}', and ids that begin with '{}' are those of [access] in the config", access::PREFIX);
         section.complain("id", Complaint::new(what, "name it otherwise: with a - in place of the ."));
+    }
+    if id == drift::POLICY {
+        section.complain("id", Complaint::new(format!("is '{id}', which is told by [drift] in the config"), "name it otherwise"));
     }
     let owner = section.text("owner");
     let severities = [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];

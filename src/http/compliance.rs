@@ -1,4 +1,5 @@
-//! Ask before you act: a plan in JSON, the answer of the policies in JSON. The same for the API and for `tollgate ask`.
+//! Ask before you act: a plan in JSON, the answer of the policies in JSON. The same for the API and for `tollgate ask`, but that the API also
+//! asks lineage where a model's data comes from.
 
 use serde_json::{Map, Value, json};
 

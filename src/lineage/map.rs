@@ -136,9 +136,7 @@ impl Lineage {
         // A model as a whole says nothing beside its versions, unless somebody uses it without naming one.
         let says_something = |id: &NodeId| match of(*id) {
             Some(What::Model(name @ ModelName { model, version: None })) => {
-                self.registered.contains(name)
-                    || self.deployments.keys().any(|place| place.model == *name)
-                    || self.answering(model).next().is_some()
+                self.registered.contains(name) || self.deployed(name).next().is_some() || self.answering(model).next().is_some()
             }
             what => what.is_some(),
         };
@@ -147,7 +145,7 @@ impl Lineage {
         let owns = |id: &NodeId| match of(*id) {
             Some(What::Flow(job)) => self.owners.get(job).is_some_and(|owner| **owner == *team),
             Some(What::Model(name)) => {
-                self.deployments.keys().any(|place| place.model == *name && *place.team == *team)
+                self.deployed(name).any(|place| *place.team == *team)
                     || (name.version.is_none() && self.answering(&name.model).any(|(_, answers)| answers.teams.contains(team)))
             }
             _ => false,
@@ -157,6 +155,12 @@ impl Lineage {
         let jobs = own.iter().filter(|id| matches!(of(**id), Some(What::Flow(_))));
         let written = jobs.filter_map(|id| self.graph.node(*id)).flat_map(|node| node.outs.iter().copied());
         self.graph.before(own.iter().copied().chain(written)).into_iter().filter(says_something).collect()
+    }
+
+    /// Where a model, or a version of one, is deployed.
+    fn deployed<'a>(&'a self, name: &'a ModelName) -> impl Iterator<Item = &'a Place> {
+        let first = Place { model: name.clone(), region: None, environment: None, resource_id: None, team: "".into() };
+        self.deployments.range(first..).map(|(place, _)| place).take_while(move |place| place.model == *name)
     }
 
     /// Regions in which a model answers.
@@ -299,11 +303,11 @@ impl Lineage {
         let is_known = |name: &ModelName| {
             let written =
                 self.graph.find(&What::Model(name.clone())).and_then(|id| self.graph.node(id)).is_some_and(|node| !node.ins.is_empty());
-            written
-                || self
-                    .registered
-                    .iter()
-                    .any(|known| known.model == name.model && (name.version.is_none() || known.version == name.version))
+            let any_version = || {
+                let first = ModelName { model: name.model.clone(), version: None };
+                self.registered.range(first..).next().is_some_and(|known| known.model == name.model)
+            };
+            written || self.registered.contains(name) || (name.version.is_none() && any_version())
         };
         all.into_iter().filter(|name| !is_known(name)).collect()
     }

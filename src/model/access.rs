@@ -62,6 +62,8 @@ pub fn principal(event: &ActivityEvent) -> Option<&Text> {
 /// Whether every shard has to know of it, since what one team grants another one uses.
 pub fn concerns_all(event: &ActivityEvent) -> bool {
     match event.action.as_deref() {
+        // With an approval it takes that back, and nobody's grant.
+        Some("revoke") if event.approval.is_some() => false,
         Some("grant" | "revoke" | "offboarded") => principal(event).is_some(),
         Some("model_registered") => event.model.is_some() && owner(event).is_some(),
         _ => false,

@@ -13,7 +13,8 @@ use super::time::{DAY_MS, Timestamp};
 pub const BASIS_TAG: &str = "basis";
 
 /// Of a team. What is more takes the place of what has ended first.
-const MOST: usize = 2_000;
+/// A value of the state holds all of them, and a record of Kafka that.
+const MOST: usize = 1_000;
 /// One that has ended is kept for so long: late events are judged as of their own time, and who names it is told that it has ended.
 const KEPT_MS: i64 = 35 * DAY_MS;
 
@@ -29,6 +30,8 @@ pub struct Approval {
     pub basis: Option<Text>,
     /// `None`: until it is taken back.
     pub until: Option<Timestamp>,
+    /// Event time of the last word on it: what comes later and is older says nothing.
+    pub as_of: Timestamp,
 }
 
 /// All of a team, in the order in which they were sent.
@@ -79,17 +82,20 @@ impl Approvals {
     pub fn take(&mut self, activity: &ActivityEvent, now: Timestamp) -> bool {
         let Some(id) = activity.approval.clone().filter(|_| concerns(activity)) else { return false };
         let before = self.named(&id);
-        let now_is = match (activity.action.as_deref(), before) {
-            (Some("revoke"), Some(before)) => {
-                let until = before.until.map_or(activity.event_time, |until| until.min(activity.event_time));
-                Approval { until: Some(until), ..before.clone() }
-            }
-            (Some("revoke"), None) => return false,
-            _ => {
-                let (model, version, dataset) = (activity.model.clone(), activity.model_version.clone(), activity.dataset.clone());
-                let basis = activity.tags.get(BASIS_TAG).cloned();
-                Approval { id, model, version, dataset, region: activity.region.clone(), basis, until: activity.expires_at }
-            }
+        let as_of = activity.event_time;
+        if before.is_some_and(|before| as_of < before.as_of) {
+            return false;
+        }
+        let (model, version, dataset) = (activity.model.clone(), activity.model_version.clone(), activity.dataset.clone());
+        let (basis, region, until) = (activity.tags.get(BASIS_TAG).cloned(), activity.region.clone(), activity.expires_at);
+        let stated = Approval { id, model, version, dataset, region, basis, until, as_of };
+        let now_is = if activity.action.as_deref() == Some("revoke") {
+            // One that is taken back before it came will come.
+            let taken_back = before.cloned().unwrap_or(stated);
+            let until = taken_back.until.map_or(as_of, |until| until.min(as_of));
+            Approval { until: Some(until), as_of, ..taken_back }
+        } else {
+            stated
         };
         if before == Some(&now_is) {
             return false;

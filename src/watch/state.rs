@@ -52,6 +52,8 @@ pub enum StateKey {
     /// Of a team.
     Approvals(Text),
     Drift(DriftKey),
+    /// Up to when it was seen to what ends by itself.
+    Looked,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +120,9 @@ impl Shard {
         }
         for (team, approvals) in self.violations.take_changed_approvals() {
             changes.push(StateChange { key: encode_key(&StateKey::Approvals(team)), value: Some(encode(&approvals)) });
+        }
+        if let Some(looked) = self.violations.take_looked() {
+            changes.push(StateChange { key: encode_key(&StateKey::Looked), value: Some(encode(&looked)) });
         }
         if is_judged_by_changed {
             let value = Some(encode(&self.violations.judged_by()));

@@ -286,7 +286,7 @@ fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
 /// An alert that always fires, as Prometheus' Watchdog does: when it ends, nobody is there who would tell of any other. It is told every
 /// `every_ms`, since `since`.
 pub fn watchdog(application: &str, every_ms: i64, since: Timestamp, now: Timestamp) -> Value {
-    let description = "Always fires while Tollgate watches and can tell. When it is gone, Tollgate, or the way from it to here, is down: \
+    let description = "Always fires while the process that tells people is well. When it is gone, Tollgate, or the way from it to here, is down: \
                        route it to whatever notices silence.";
     json!([{
         "labels": {"alertname": "TollgateWatchdog", "severity": "none", "application": clean(application, LONGEST_VALUE)},

@@ -1,7 +1,6 @@
 //! The same map of what runs: the graph as the changelog of LINEAGE has it, and where models answered by the roll-ups of the last days.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -30,60 +29,84 @@ pub struct Live {
     connection: Connection,
     names: TopicNames,
     rules: RulesNow,
-    /// With the time at which it was read.
+    /// The graph alone, and with where models answered.
+    graph: Cache,
+    answers: Cache,
+}
+
+/// What was read last, and when.
+#[derive(Default)]
+struct Cache {
     last: Mutex<Option<(Timestamp, Arc<Lineage>)>>,
-    is_reading: AtomicBool,
+    /// Held by who reads.
+    reading: Mutex<()>,
 }
 
 impl Live {
     /// `rules`: those that hold now, as a reload may change them.
     pub fn new(connection: Connection, names: TopicNames, rules: RulesNow) -> Live {
-        Live { connection, names, rules, last: Mutex::default(), is_reading: AtomicBool::new(false) }
+        Live { connection, names, rules, graph: Cache::default(), answers: Cache::default() }
     }
 
     /// # Errors
     /// No broker, no such topics, or a changelog of another version.
     pub fn map(&self, policies: Option<&PolicyFolder>, team: Option<&str>, now: Timestamp) -> Result<Found> {
-        Ok(found(&*self.graph(now)?, policies, team, now))
+        let graph = self.answers.get(now, || {
+            let mut graph = self.read()?;
+            take_answers(&mut graph, &self.connection, &self.names, now)?;
+            Ok(graph)
+        })?;
+        Ok(found(&graph, policies, team, now))
     }
 
     /// # Errors
     /// As [`Live::map`].
     pub fn known(&self, model: &str, version: Option<&str>, now: Timestamp) -> Result<Option<ModelFacts>> {
-        Ok(self.graph(now)?.known(model, version))
+        Ok(self.graph.get(now, || self.read())?.known(model, version))
     }
 
-    /// Who comes while somebody else reads is shown what was read before.
-    fn graph(&self, now: Timestamp) -> Result<Arc<Lineage>> {
-        let last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        if let Some((read_at, graph)) = &last
-            && (now.0 - read_at.0 < FRESH_MS || self.is_reading.swap(true, Ordering::AcqRel))
-        {
-            return Ok(graph.clone());
+    fn read(&self) -> Result<Lineage> {
+        let mut graph = Lineage::default();
+        graph.follow(&(self.rules)());
+        if !partition_counts(&self.connection)?.contains_key(&self.names.lineage_changelog) {
+            bail!("topic '{}' does not exist; `tollgate topics create` creates all topics", self.names.lineage_changelog);
         }
-        let read = read(&self.connection, &self.names, &(self.rules)(), now).map(Arc::new);
-        self.is_reading.store(false, Ordering::Release);
-        let graph = read?;
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((now, graph.clone()));
+        let live = Reader::new(&self.connection)?.live_keys(&self.names.lineage_changelog, 0)?;
+        graph.restore_all(live).with_context(|| format!("topic {}", self.names.lineage_changelog))?;
+        graph.take_facts();
         Ok(graph)
     }
 }
 
-/// The graph as it is, and where models answered.
-///
-/// # Errors
-/// As [`Live::map`].
-pub fn read(connection: &Connection, names: &TopicNames, rules: &LineageRules, now: Timestamp) -> Result<Lineage> {
-    let mut graph = Lineage::default();
-    graph.follow(rules);
-    let counts = partition_counts(connection)?;
-    if !counts.contains_key(&names.lineage_changelog) {
-        bail!("topic '{}' does not exist; `tollgate topics create` creates all topics", names.lineage_changelog);
+impl Cache {
+    /// Who comes while somebody else reads is shown what was read before; where nothing was, they wait for it.
+    fn get(&self, now: Timestamp, read: impl FnOnce() -> Result<Lineage>) -> Result<Arc<Lineage>> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = last();
+        if let Some((_, graph)) = before.as_ref().filter(|(read_at, _)| now.0 - read_at.0 < FRESH_MS) {
+            return Ok(graph.clone());
+        }
+        let _reading = match (self.reading.try_lock(), &before) {
+            (Ok(guard), _) => guard,
+            (Err(TryLockError::Poisoned(guard)), _) => guard.into_inner(),
+            (Err(TryLockError::WouldBlock), Some((_, graph))) => return Ok(graph.clone()),
+            (Err(TryLockError::WouldBlock), None) => {
+                let guard = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((_, graph)) = last() {
+                    return Ok(graph);
+                }
+                guard
+            }
+        };
+        let graph = Arc::new(read()?);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, graph.clone()));
+        Ok(graph)
     }
-    let live = Reader::new(connection)?.live_keys(&names.lineage_changelog, 0)?;
-    graph.restore_all(live).with_context(|| format!("topic {}", names.lineage_changelog))?;
-    graph.take_facts();
-    let partitions = 0..counts.get(&names.spend_rollups).copied().unwrap_or_default();
+}
+
+/// Where models answered, by the roll-ups.
+fn take_answers(graph: &mut Lineage, connection: &Connection, names: &TopicNames, now: Timestamp) -> Result<()> {
+    let partitions = 0..partition_counts(connection)?.get(&names.spend_rollups).copied().unwrap_or_default();
     let partitions: Vec<Partition> = partitions.map(|partition| Partition { topic: names.spend_rollups.clone(), partition }).collect();
     let scanner = Scanner::new(connection)?;
     let starts = scanner.offsets_at(&partitions, now.0.saturating_sub(ANSWERED_WITHIN_MS))?;
@@ -99,5 +122,5 @@ pub fn read(connection: &Connection, names: &TopicNames, rules: &LineageRules, n
             Ok(true)
         })?;
     }
-    Ok(graph)
+    Ok(())
 }

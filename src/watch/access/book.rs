@@ -185,10 +185,11 @@ impl Access {
         self.grants.range(first..).take_while(move |(name, _)| name.object == is_same.0 && name.principal == is_same.1)
     }
 
-    /// Somebody may use it, or might once.
+    /// Somebody may use it, or might once. What was only ever revoked was granted to nobody.
     pub fn is_granted(&self, object: &Object) -> bool {
         let first = GrantName { object: object.clone(), principal: "".into(), role: None };
-        self.grants.range(first..).next().is_some_and(|(name, _)| name.object == *object)
+        let mut own = self.grants.range(first..).take_while(|(name, _)| name.object == *object);
+        own.any(|(_, grant)| grant.from.is_some())
     }
 
     pub fn set_gone(&mut self, who: &Text, at: Option<Timestamp>) {

@@ -50,6 +50,11 @@ fn take_key(shard: &mut Shard, event: &ActivityEvent, access: &AccessRules, rule
     let mut caller = known.unwrap_or_default();
     let Caller { regions, users } = &mut caller;
     for (names, name) in [(&mut *regions, event.region.as_ref()), (&mut *users, event.tags.get(&access.user_tag))] {
+        // A late event says nothing about what was done an hour after it, and takes nothing away of that.
+        let newest = names.values().max().copied().unwrap_or(at);
+        if newest.0 - at.0 >= HOUR_MS {
+            continue;
+        }
         names.retain(|_, last| at.0 - last.0 < HOUR_MS);
         if let Some(name) = name.filter(|name| names.contains_key(*name) || names.len() < MOST_NAMES) {
             let last = names.entry(name.clone()).or_insert(at);
@@ -109,6 +114,10 @@ fn take_duties(
         return;
     }
     let mut duties = known.unwrap_or_default();
+    for own in duties.values_mut() {
+        own.retain(|_, last| event.event_time.0 - last.0 < KEEP_DUTIES_MS);
+    }
+    duties.retain(|_, own| !own.is_empty());
     for (who, duty) in &found {
         if duties.contains_key(*who) || duties.len() < MOST_PEOPLE {
             let last = duties.entry(Text::clone(who)).or_default().entry(Text::clone(duty)).or_insert(event.event_time);

@@ -5,6 +5,8 @@
 //! nothing. Reading order: `book` (what is kept), `told` (what is known of grants), `uses`, then `standing` (what nobody did).
 
 mod book;
+#[cfg(test)]
+mod fleet;
 mod keys;
 pub mod rules;
 mod standing;

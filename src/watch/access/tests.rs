@@ -1,164 +1,12 @@
-//! Access as a fleet of shards lives through it: what is told of grants and uses, by whom, and what stays silent. After each record every
-//! shard is restored from its changelog and has to be what was running.
+//! Access as a fleet of shards lives through it: what is told of grants and uses, by whom, and what stays silent.
 
+use super::fleet::{DAY, Fleet, HOUR, SHARDS, access, at};
 use super::rules::{AccessRules, Kind};
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{self, Open, Reopened, Resolved, Updated};
 use crate::model::alert::Severity;
-use crate::model::effect::{Effect, StateChange};
 use crate::model::hash::shard_of;
-use crate::model::leaf::Leaf;
-use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
-use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
 use crate::model::violation::Violation;
-use crate::model::wire::{decode_shard_record, encode_shard_record};
-use crate::watch::matters::rules::MatterRules;
-use crate::watch::rules::WatchRules;
-use crate::watch::tests::{START, partial, rules};
-use crate::watch::{Restorer, Shard};
-
-const SHARDS: u32 = 4;
-const HOUR: i64 = 60;
-const DAY: i64 = 24 * HOUR;
-
-struct Fleet {
-    shards: Vec<Shard>,
-    logs: Vec<Vec<ShardRecord>>,
-    changelogs: Vec<Vec<StateChange>>,
-    rules: WatchRules,
-    restores: usize,
-    /// Sent from one shard to another.
-    passed_on: usize,
-    events: usize,
-}
-
-fn at(minute: i64) -> Timestamp {
-    Minute(START.0 + minute).start()
-}
-
-fn access() -> AccessRules {
-    AccessRules {
-        off: Vec::new(),
-        governed: vec!["payroll*".into()],
-        grace_ms: MINUTE_MS,
-        unused_after_ms: 30 * DAY_MS,
-        regions_per_key: 3,
-        users_per_key: 4,
-        user_tag: "user".into(),
-        hands: 3,
-        separate: vec![["approval".into(), "deployment".into()], ["auditor".into(), "admin".into()]],
-    }
-}
-
-impl Fleet {
-    fn new() -> Fleet {
-        Fleet::with(access())
-    }
-
-    fn with(access: AccessRules) -> Fleet {
-        let rules = WatchRules { matters: MatterRules { access: Some(access), ..MatterRules::default() }, ..rules() };
-        Fleet {
-            shards: (0..SHARDS).map(|shard| Shard::starting_at(shard, SHARDS, 0, &rules)).collect(),
-            logs: vec![Vec::new(); SHARDS as usize],
-            changelogs: vec![Vec::new(); SHARDS as usize],
-            rules,
-            restores: 0,
-            passed_on: 0,
-            events: 0,
-        }
-    }
-
-    fn record(&mut self, shard: u32, minute: i64, partials: Vec<Partial>, events: Vec<ShardEvent>) -> Vec<Violation> {
-        let source = Source { topic: "usage-events".into(), partition: 0 };
-        let marker = Marker { source, watermark: Some(at(minute)), idle: false, partitions_of_topic: 1 };
-        self.apply(shard, minute, ShardRecord { partials, markers: vec![marker], events })
-    }
-
-    fn apply(&mut self, shard: u32, minute: i64, record: ShardRecord) -> Vec<Violation> {
-        let record = decode_shard_record(&encode_shard_record(&record).unwrap()).unwrap();
-        let place = shard as usize;
-        let offset = i64::try_from(self.logs[place].len()).unwrap();
-        let effects = self.shards[place].apply_whole(&record, offset, at(minute).plus_ms(MINUTE_MS), &self.rules);
-        self.logs[place].push(record);
-        let changes = self.shards[place].take_changes();
-        self.changelogs[place].extend(changes);
-        self.restore(place);
-        let mut told = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Violation(violation) => told.push(*violation),
-                Effect::Shard { shard: other, record } => {
-                    self.passed_on += 1;
-                    assert_ne!(other, shard);
-                    told.extend(self.apply(other, minute, record));
-                }
-                Effect::Rollup(_) | Effect::Alert(_) | Effect::RollupSupplement { .. } | Effect::DeadLetter(_) => {}
-            }
-        }
-        told
-    }
-
-    fn restore(&mut self, place: usize) {
-        let mut restorer = Restorer::new(SHARDS);
-        for change in &self.changelogs[place] {
-            restorer.put(&change.key, change.value.as_deref()).unwrap();
-        }
-        let replay = restorer.changelog_read(&self.rules).unwrap().unwrap();
-        for (offset, record) in (0..).zip(&self.logs[place]).filter(|(offset, _)| (replay.from..replay.to).contains(offset)) {
-            restorer.replay(record, offset);
-        }
-        let restored = restorer.finish().unwrap();
-        assert!(restored == self.shards[place], "restored is not what was running");
-        // What is restored goes on.
-        self.shards[place] = restored;
-        self.restores += 1;
-    }
-
-    /// An event as intake sends it on.
-    fn event(&mut self, minute: i64, team: &str, action: &str, change: impl FnOnce(&mut ActivityEvent)) -> Vec<Violation> {
-        self.events += 1;
-        let mut event = ActivityEvent {
-            event_id: format!("e{}", self.events).as_str().into(),
-            event_time: at(minute),
-            team: team.into(),
-            action: Some(action.into()),
-            model: Some("risk".into()),
-            actor: Some("acme".into()),
-            ..ActivityEvent::default()
-        };
-        change(&mut event);
-        self.send(minute, event)
-    }
-
-    fn send(&mut self, minute: i64, event: ActivityEvent) -> Vec<Violation> {
-        let home = shard_of(&event.team, SHARDS);
-        let event = ShardEvent::Activity(Box::new(event));
-        let mut told = Vec::new();
-        for shard in 0..SHARDS {
-            let own = Some(event.clone()).filter(|_| shard == home);
-            let events: Vec<ShardEvent> = event.for_all().into_iter().chain(own).collect();
-            if !events.is_empty() {
-                told.extend(self.record(shard, minute, Vec::new(), events));
-            }
-        }
-        told
-    }
-
-    fn usage(&mut self, minute: i64, team: &str, model: &str, user: &str) -> Vec<Violation> {
-        let used = partial(Minute(START.0 + minute), team, "p", user, 0.01);
-        let used = Partial { leaf: Leaf { model: model.into(), ..used.leaf.clone() }, ..used };
-        self.record(shard_of(team, SHARDS), minute, vec![used], Vec::new())
-    }
-
-    fn access(&mut self, minute: i64, team: &str, who: &str) -> Vec<Violation> {
-        self.event(minute, team, "access", |event| event.actor = Some(who.into()))
-    }
-
-    /// Nothing comes but time.
-    fn pass(&mut self, minute: i64) -> Vec<Violation> {
-        (0..SHARDS).flat_map(|shard| self.record(shard, minute, Vec::new(), Vec::new())).collect()
-    }
-}
 
 fn said(told: &[Violation]) -> Vec<(&str, &str, &str, AlertState)> {
     told.iter().map(|one| (one.policy.as_str(), one.team.as_str(), one.subject.as_str(), one.state)).collect()
@@ -494,4 +342,25 @@ fn what_is_switched_off_is_not_told_and_what_was_told_ends() {
     assert_eq!(said(&fleet.pass(41 * DAY + 1)), [(UNUSED, OWNERS, ACME, Resolved)]);
     assert_eq!(fleet.access(41 * DAY + 2, USERS, "acme"), []);
     assert!(fleet.restores > 20);
+}
+
+/// An agent in a loop is never quiet for as long as a grant may be on its way.
+#[test]
+fn who_uses_it_all_the_time_without_a_grant_is_told() {
+    let mut fleet = Fleet::new();
+    fleet.event(0, OWNERS, "grant", |event| event.actor = Some("ben".into()));
+    let told: Vec<Violation> = (10..15).flat_map(|minute| fleet.usage(minute, USERS, "risk", "acme")).collect();
+    assert_eq!(said(&told), [(UNGRANTED, USERS, ACME, Open)]);
+}
+
+/// `revoke` takes back an approval, too, and then it is nobody's grant that ends.
+#[test]
+fn an_approval_that_is_taken_back_is_no_grant_that_is() {
+    let mut fleet = Fleet::new();
+    fleet.event(0, OWNERS, "revoke", |event| event.approval = Some("RV-1".into()));
+    assert_eq!(fleet.access(1, USERS, "acme"), [], "nobody governs it");
+    fleet.event(2, OWNERS, "grant", |_| {});
+    fleet.event(3, OWNERS, "revoke", |event| (event.approval, event.model) = (Some("RV-1".into()), None));
+    assert_eq!(fleet.access(10, USERS, "acme"), []);
+    assert_eq!(fleet.pass(20), []);
 }

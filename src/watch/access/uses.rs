@@ -172,7 +172,8 @@ fn waiting_is_full(book: &super::Access, name: &UseName) -> bool {
 
 impl Use {
     fn grow(&mut self, other: &Use) {
-        self.due = self.due.max(other.due);
+        // Who never pauses is judged by the first of them, too.
+        self.due = self.due.min(other.due);
         self.at = self.at.max(other.at);
         self.ingest = self.ingest.max(other.ingest);
         self.events = self.events.saturating_add(other.events);

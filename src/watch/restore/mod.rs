@@ -14,6 +14,7 @@ use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
 use super::shard::{Header, Place, Shard};
 use super::state::{StateError, StateKey, decode_key, from_payload, unseal};
+use super::violation::{KnownModel, Looked};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::partial::ShardRecord;
 use crate::model::time::Hour;
@@ -144,9 +145,10 @@ impl Restorer {
             }
             StateKey::Violation(key) => self.shard.violations.put(key, Some(from_payload(payload)?)),
             StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
-            StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(from_payload(payload)?)),
+            StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(KnownModel::restored(payload)?)),
             StateKey::Data(model) => self.shard.violations.put_data(model, Some(from_payload(payload)?)),
             StateKey::Gap(model) => self.shard.violations.put_gap(model, Some(from_payload(payload)?)),
+            StateKey::Looked => self.shard.violations.put_looked(from_payload(payload)?),
             StateKey::Approvals(team) => self.shard.violations.put_approvals(team, Some(from_payload(payload)?)),
             StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
             StateKey::Drift(key) => self.shard.drift.put(key, payload)?,
@@ -272,6 +274,7 @@ impl Restorer {
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), None),
             StateKey::Data(model) => self.shard.violations.put_data(model, None),
             StateKey::Gap(model) => self.shard.violations.put_gap(model, None),
+            StateKey::Looked => self.shard.violations.put_looked(Looked::default()),
             StateKey::Approvals(team) => self.shard.violations.put_approvals(team, None),
             StateKey::Matter(key) => self.shard.matters.delete(&key),
             StateKey::Drift(key) => self.shard.drift.delete(&key),

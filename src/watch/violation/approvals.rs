@@ -3,12 +3,15 @@
 use super::Violations;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
-use crate::model::approval::{About, Approval, Approvals};
+use crate::model::approval::{self, About, Approval, Approvals};
 use crate::model::time::Timestamp;
 
 impl Violations {
     /// Takes what an activity event says of approvals. Whether that is news.
     pub(super) fn learn_approval(&mut self, activity: &ActivityEvent, now: Timestamp) -> bool {
+        if !approval::concerns(activity) {
+            return false;
+        }
         let team = &activity.team;
         let mut own = self.approvals.get(team).cloned().unwrap_or_default();
         if !own.take(activity, now) {

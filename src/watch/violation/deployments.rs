@@ -6,10 +6,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::whole::{Seen, hits, seen, told_of};
-use super::{Key, Violations, life};
+use super::{Key, KnownModel, Violations, life};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
-use crate::model::approval::Approval;
 use crate::model::effect::Effect;
 use crate::model::leaf::OTHER;
 use crate::model::partial::{Said, ShardEvent, ShardRecord};
@@ -24,6 +23,8 @@ use crate::watch::shard::Shard;
 pub(super) const MOST_MODELS: usize = 20_000;
 /// Deployments of a team's model that are held against what becomes known later; of more the oldest are not.
 const MOST: usize = 64;
+/// Of these, together.
+const MOST_BYTES: usize = 1 << 20;
 
 /// A deployment that goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,37 +37,71 @@ pub struct Deployment {
 
 impl Deployment {
     fn event(&self) -> Option<Box<ActivityEvent>> {
-        match decode_shard_record(&self.event).ok()?.events.pop()? {
-            ShardEvent::Activity(activity) => Some(activity),
-            _ => None,
-        }
-    }
-
-    /// An undeployment ends all that it does not say to be another: without a region those of all regions.
-    pub fn is_undone_by(&self, undeployment: &ActivityEvent) -> bool {
-        let Some(event) = self.event() else { return true };
-        let pairs = [
-            (&undeployment.region, &event.region),
-            (&undeployment.model_version, &event.model_version),
-            (&undeployment.environment, &event.environment),
-            (&undeployment.resource_id, &event.resource_id),
-        ];
-        pairs.iter().all(|(named, own)| named.is_none() || named == own)
+        read(&self.event)
     }
 }
 
-/// Remembers a deployment; the same again takes the place of the first.
+impl KnownModel {
+    /// What ran there runs no more, and what is told of it later and began before does not either.
+    pub fn undeploy(&mut self, undeployment: &ActivityEvent) {
+        let is_over = |deployment: &Deployment| deployment.event().is_none_or(|event| is_undone(&event, undeployment));
+        self.deployments.retain(|deployment| !is_over(deployment));
+        if let Some(event) = written(undeployment).filter(|event| !self.undeployments.contains(event)) {
+            self.undeployments.push(event);
+            bound(&mut self.undeployments, Vec::len);
+        }
+    }
+
+    fn is_over(&self, deployment: &ActivityEvent) -> bool {
+        self.undeployments.iter().filter_map(|event| read(event)).any(|undeployment| is_undone(deployment, &undeployment))
+    }
+}
+
+/// An undeployment ends all before it that it does not say to be another: without a region those of all regions.
+fn is_undone(deployment: &ActivityEvent, undeployment: &ActivityEvent) -> bool {
+    let places = [place(undeployment), place(deployment)];
+    let [named, own] = &places;
+    deployment.event_time <= undeployment.event_time && named.iter().zip(own).all(|(named, own)| named.is_none() || named == own)
+}
+
+/// What tells deployments of a model apart.
+fn place(event: &ActivityEvent) -> [Option<&Text>; 4] {
+    [event.model_version.as_ref(), event.region.as_ref(), event.environment.as_ref(), event.resource_id.as_ref()]
+}
+
+/// As a record of the shard log; it has come in this form.
+fn written(event: &ActivityEvent) -> Option<Vec<u8>> {
+    let record = ShardRecord { events: vec![ShardEvent::Activity(Box::new(event.clone()))], ..ShardRecord::default() };
+    encode_shard_record(&record).ok()
+}
+
+fn read(event: &[u8]) -> Option<Box<ActivityEvent>> {
+    match decode_shard_record(event).ok()?.events.pop()? {
+        ShardEvent::Activity(activity) => Some(activity),
+        _ => None,
+    }
+}
+
+/// The last ones, so that a value of the state stays far below what a record of Kafka may hold.
+fn bound<T>(events: &mut Vec<T>, bytes: impl Fn(&T) -> usize) {
+    while events.len() > MOST || events.iter().map(&bytes).sum::<usize>() > MOST_BYTES {
+        events.remove(0);
+    }
+}
+
+/// Remembers a deployment; it takes the place of one in the same place, unless that is the later one.
 pub(super) fn keep(shard: &mut Shard, deployment: &ActivityEvent, model: &Text, told: &[Told], rules: &WatchRules) {
     let Some(mut known) = shard.violations.model_to_change(&deployment.team, model, MOST_MODELS) else { return };
-    let record = ShardRecord { events: vec![ShardEvent::Activity(Box::new(deployment.clone()))], ..ShardRecord::default() };
-    // It has come in this form.
-    let Ok(event) = encode_shard_record(&record) else { return };
-    known.deployments.retain(|known| known.event != event);
-    if known.deployments.len() >= MOST {
-        known.deployments.remove(0);
+    let Some(event) = written(deployment).filter(|_| !known.is_over(deployment)) else { return };
+    let is_same_place = |known: &Deployment| known.event().is_none_or(|event| place(&event) == place(deployment));
+    let mut there = known.deployments.iter().filter(|known| is_same_place(known)).filter_map(Deployment::event);
+    if there.any(|event| event.event_time > deployment.event_time) {
+        return;
     }
+    known.deployments.retain(|known| !is_same_place(known));
     known.deployments.push(Deployment { event, undecided: undecided(told, rules) });
-    shard.violations.keep_model(&deployment.team, model, known);
+    bound(&mut known.deployments, |deployment| deployment.event.len());
+    shard.violations.keep_deployments(&deployment.team, model, known);
 }
 
 fn undecided(told: &[Told], rules: &WatchRules) -> Vec<Text> {
@@ -74,9 +109,20 @@ fn undecided(told: &[Told], rules: &WatchRules) -> Vec<Text> {
     open.filter_map(|told| rules.policies.policy(told.policy)).map(|policy| policy.id.clone()).collect()
 }
 
-/// Holds all deployments of a team's model against what is known now: opens what violates now, ends what does so no more.
-pub(super) fn judge_again(shard: &mut Shard, team: &Text, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let Some(known) = shard.violations.model(team, model).filter(|known| !known.deployments.is_empty()).cloned() else { return };
+/// Holds all deployments of a team's model against what is known now: opens what violates now, ends what does so no more. `before`:
+/// violations of deployments that are not there any more, or that others have taken the place of.
+pub(super) fn judge_again(
+    shard: &mut Shard,
+    team: &Text,
+    model: &Text,
+    before: &BTreeSet<Key>,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    let Some(known) = shard.violations.model(team, model).filter(|known| !known.deployments.is_empty() || !before.is_empty()) else {
+        return;
+    };
+    let known = known.clone();
     let now = shard.header.watermarks.shard_time();
     let mut violated = BTreeSet::new();
     let mut deployments = known.deployments.clone();
@@ -91,7 +137,7 @@ pub(super) fn judge_again(shard: &mut Shard, team: &Text, model: &Text, rules: &
             };
             let key = |sample: &Sample| key_of(team, sample, told.policy, rules);
             // One that is open goes on, though another origin would do as well.
-            let open = samples.iter().filter(violates).filter_map(key).find(|key| shard.violations.is_open(key));
+            let open = samples.iter().filter(violates).filter_map(key).find_map(|key| shard.violations.open_as(key));
             if let Some(key) = open {
                 violated.insert(key);
                 continue;
@@ -111,16 +157,19 @@ pub(super) fn judge_again(shard: &mut Shard, team: &Text, model: &Text, rules: &
         }
         deployment.undecided = undecided;
     }
-    for key in keys(shard, team, &known).difference(&violated) {
-        life::end(shard, key.clone(), now, rules, effects);
+    let is_open = |key: &&Key| shard.violations.get(key).is_some_and(|tracked| tracked.is_open());
+    let told = keys(shard, team, &known);
+    let over: Vec<Key> = told.union(before).filter(is_open).filter(|key| !violated.contains(*key)).cloned().collect();
+    for key in over {
+        life::end(shard, key, now, rules, effects);
     }
     if deployments != known.deployments {
-        shard.violations.keep_model(team, model, super::KnownModel { deployments, ..known });
+        shard.violations.keep_deployments(team, model, KnownModel { deployments, ..known });
     }
 }
 
 /// Open violations that deployments of a model have led to.
-fn keys(shard: &Shard, team: &Text, known: &super::KnownModel) -> BTreeSet<Key> {
+fn keys(shard: &Shard, team: &Text, known: &KnownModel) -> BTreeSet<Key> {
     let identities: Vec<u128> = known.deployments.iter().filter_map(|deployment| seen(&*deployment.event()?).identity).collect();
     shard.violations.open_of_team(team, |_, tracked| tracked.lasts && tracked.latest.iter().any(|latest| identities.contains(latest)))
 }
@@ -138,50 +187,80 @@ fn key_of(team: &Text, sample: &Sample, place: usize, rules: &WatchRules) -> Opt
     Some(Key { team: team.clone(), policy: policy.id.clone(), subject, currency: None })
 }
 
-/// Approvals end, and the time in which a gap may still be filled; what runs is judged again then, whatever comes.
+/// Up to when it was seen to what ends by itself, and with which grace for gaps. A part of the state: what is late is not judged by what
+/// holds after it, whether there was a restart in between or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    pub at: Timestamp,
+    pub grace_ms: i64,
+}
+
+/// All deployments of all models: rules have changed.
+pub(super) fn judge_all_again(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let running = shard.violations.models.iter().filter(|(_, known)| !known.deployments.is_empty());
+    let running: Vec<(Text, Text)> = running.map(|(name, _)| name.clone()).collect();
+    for (team, model) in running {
+        judge_again(shard, &team, &model, &BTreeSet::new(), rules, effects);
+    }
+}
+
+/// Approvals end, exemptions, and the time in which a gap may still be filled; what runs is judged again then, whatever comes.
 pub(super) fn look(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
-    if rules.policies.is_empty() || shard.violations.next_look.is_some_and(|next| now < next) {
+    let violations = &mut shard.violations;
+    if rules.policies.is_empty() {
         return;
     }
-    let looked = std::mem::replace(&mut shard.violations.looked, now);
+    let before = violations.looked;
+    if before.grace_ms != rules.lineage_grace_ms {
+        violations.next_look = None;
+        violations.looked = Looked { at: Timestamp(0), grace_ms: rules.lineage_grace_ms };
+    }
+    if violations.next_look.is_some_and(|next| now < next) {
+        return;
+    }
+    let looked = std::mem::replace(&mut violations.looked.at, now);
+    violations.has_looked |= violations.looked != before;
+    // A policy begins or ends to hold, or an exemption ends.
+    let (since, mut next) = rules.policies.window(now);
+    if looked < since {
+        judge_all_again(shard, rules, effects);
+    }
     let mut due: BTreeSet<(Text, Text)> = BTreeSet::new();
-    let mut next = Timestamp(i64::MAX);
-    for (end, names) in shard.violations.ends(rules.lineage_grace_ms) {
+    let mut ends = |end: Timestamp| {
         if end > now {
             next = next.min(end);
-        } else if end > looked {
-            due.extend(names);
         }
+        end > looked && end <= now
+    };
+    for (team, approvals) in &shard.violations.approvals {
+        let over = approvals.iter().filter(|approval| approval.until.is_some_and(&mut ends));
+        due.extend(over.filter_map(|approval| Some((team.clone(), approval.model.clone()?))));
+    }
+    let old = shard.violations.models.iter().filter(|(_, known)| known.old_approval_ends().is_some_and(&mut ends));
+    due.extend(old.map(|(name, _)| name.clone()));
+    for (name, _) in shard.violations.gaps.iter().filter(|(_, since)| ends(since.plus_ms(rules.lineage_grace_ms))) {
+        due.extend(shard.violations.teams_of(&name.model).into_iter().map(|team| (team, name.model.clone())));
     }
     shard.violations.next_look = Some(next);
     for (team, model) in due {
-        judge_again(shard, &team, &model, rules, effects);
-        life::judge_again(shard, Some((&team, &model)), rules, effects);
+        judge_again(shard, &team, &model, &BTreeSet::new(), rules, effects);
+        life::judge_again(shard, (Some(&team), Some(&model)), rules, effects);
     }
 }
 
 impl Violations {
-    /// Whether it is open, under its own name or together with others.
-    fn is_open(&self, key: &Key) -> bool {
+    /// The one that is open of it, under its own name or together with others.
+    fn open_as(&self, key: Key) -> Option<Key> {
         let other = Key { subject: OTHER.to_string(), ..key.clone() };
-        [key, &other].iter().any(|key| self.get(key).is_some_and(|tracked| tracked.is_open()))
+        [key, other].into_iter().find(|key| self.get(key).is_some_and(|tracked| tracked.is_open()))
     }
 
-    /// When something ends by itself, and which models of which teams that concerns.
-    fn ends(&self, grace_ms: i64) -> Vec<(Timestamp, Vec<(Text, Text)>)> {
-        let named = |team: &Text, approval: &Approval| match &approval.model {
-            Some(model) => vec![(team.clone(), model.clone())],
-            None => Vec::new(),
-        };
-        let approvals = self.approvals.iter().flat_map(|(team, approvals)| approvals.iter().map(move |approval| (team, approval)));
-        let approvals = approvals.filter_map(|(team, approval)| Some((approval.until?, named(team, approval))));
-        let old = self.models.iter().filter_map(|(name, known)| Some((known.old_approval_ends()?, vec![name.clone()])));
-        let gaps = self.gaps.iter().map(|(name, since)| {
-            let teams = self.teams_of(&name.model);
-            (since.plus_ms(grace_ms), teams.into_iter().map(|team| (team, name.model.clone())).collect())
-        });
-        approvals.chain(old).chain(gaps).collect()
+    /// What is known of where a model runs; that says nothing of what it answers.
+    pub(super) fn keep_deployments(&mut self, team: &Text, model: &Text, known: KnownModel) {
+        let name = (team.clone(), model.clone());
+        self.models_changed.insert(name.clone());
+        self.models.insert(name, known);
     }
 
     /// Models of the team that an activity event may be about: the one that it names, or the one that its approval does.

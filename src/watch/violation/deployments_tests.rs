@@ -8,9 +8,9 @@ use crate::model::lineage::OriginRule;
 use crate::model::partial::Partial;
 use crate::model::time::Minute;
 use crate::model::violation::Violation;
-use crate::policy::Policy;
 use crate::policy::fields::Subject;
-use crate::policy::stream::tests::policy_over;
+use crate::policy::stream::tests::{policy_over, stream};
+use crate::policy::{Exemption, Policy};
 use crate::watch::Restorer;
 use crate::watch::tests::START;
 
@@ -76,6 +76,87 @@ fn who_rests_on_an_approval_that_has_ended_has_none() {
     assert_eq!(states(&bench.minute(60, vec![])), [(Open, 1)], "and that has ended");
     assert_eq!(states(&deploy(&mut bench, 70, TOKYO, Some("RV-1"))), [(Open, 1)]);
     assert_eq!(deploy(&mut bench, 71, "ap-southeast-1", Some("RV-77")), [], "of one that nobody has sent nothing else is known");
+}
+
+/// Topics keep no order among partitions, and producers send again.
+#[test]
+fn what_comes_late_or_again_says_nothing_new() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    assert_eq!(states(&deploy(&mut bench, 1, TOKYO, None)), [(Open, 1)]);
+    let back = |bench: &mut Bench, minute| bench.activity(minute, "revoke", |activity| activity.approval = Some("RV-1".into()));
+    // Taken back before it came.
+    assert_eq!(back(&mut bench, 20), []);
+    let late = |bench: &mut Bench, minute: i64, of: i64| {
+        bench.activity(minute, "approval", |activity| {
+            (activity.approval, activity.event_time) = (Some("RV-1".into()), Minute(START.0 + of).start());
+        })
+    };
+    assert_eq!(late(&mut bench, 21, 10), [], "it was taken back since");
+    assert_eq!(states(&approve(&mut bench, 30, "RV-1", None, None, None)), [(Resolved, 2)], "given anew");
+    assert_eq!(states(&back(&mut bench, 40)), [(Reopened, 3)]);
+    assert_eq!(late(&mut bench, 41, 30), [], "the same again");
+    // An undeployment, and then the deployment once more, or one that began before it.
+    assert_eq!(states(&bench.activity(50, "undeployment", |activity| activity.region = Some(TOKYO.into()))), [(Resolved, 4)]);
+    let before = bench.activity(51, "deployment", |activity| {
+        (activity.region, activity.event_time) = (Some(TOKYO.into()), Minute(START.0 + 1).start());
+    });
+    assert_eq!(before, []);
+    bench.activity(52, "model_registered", |activity| activity.origin_region = Some("eu-west-1".into()));
+    assert_eq!(bench.minute(53, vec![]), [], "it runs no more, whatever is known of it");
+}
+
+/// The second of two deployments in one place is what runs there.
+#[test]
+fn a_deployment_takes_the_place_of_the_one_before() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    assert_eq!(states(&deploy(&mut bench, 1, MUMBAI, None)), [(Open, 1)]);
+    assert_eq!(states(&deploy(&mut bench, 2, TOKYO, None)), [(Open, 1)]);
+    let reviewed =
+        bench.activity(3, "deployment", |activity| (activity.region, activity.approval) = (Some(TOKYO.into()), Some("RV-1".into())));
+    assert_eq!(of(&reviewed), [(Resolved, "model=m-7;region=ap-northeast-1")]);
+    for minute in 10..90 {
+        bench.activity(minute, "deployment", |activity| (activity.region, activity.approval) = (Some(TOKYO.into()), Some("RV-1".into())));
+    }
+    let wrong = bench.activity(100, "model_registered", |activity| activity.origin_region = Some("us-east-1".into()));
+    assert_eq!(of(&wrong), [(Resolved, "model=m-7;region=ap-south-1")], "and pushes no other out");
+}
+
+/// A grant that somebody loses is no matter of where a model runs.
+#[test]
+fn a_revoked_grant_ends_no_deployment() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    deploy(&mut bench, 1, TOKYO, None);
+    for (minute, action) in [(2, "revoke"), (3, "offboarded")] {
+        assert_eq!(bench.activity(minute, action, |activity| activity.actor = Some("ann".into())), [], "{action}");
+    }
+    assert_eq!(bench.shard.open_violations(), 1);
+}
+
+#[test]
+fn other_rules_and_an_exemption_that_ends_reach_what_runs() {
+    let exemption = Exemption {
+        policy: "asia".into(),
+        only: Vec::new(),
+        reason: "moving".into(),
+        approved_by: "legal".into(),
+        until: Minute(START.0 + 60).start(),
+    };
+    let mut bench = Bench::new(vec![]);
+    bench.rules.policies = stream(vec![per_region(in_asia())], vec![exemption]);
+    bench.activity(0, "model_registered", european);
+    assert_eq!(deploy(&mut bench, 1, TOKYO, None), [], "exempt");
+    assert_eq!(bench.minute(58, vec![]), []);
+    assert_eq!(states(&bench.minute(60, vec![])), [(Open, 1)], "no more");
+    bench.rules.revision = 2;
+    let relaxed = policy_over(Subject::Activity, "asia", "action == 'deployment' && 'CN' in origin_blocs", None);
+    bench.rules.policies = stream(vec![per_region(relaxed)], vec![]);
+    assert_eq!(states(&bench.minute(61, vec![])), [(Resolved, 2)], "the rule allows it now");
+    bench.rules.revision = 3;
+    bench.rules.policies = stream(vec![per_region(in_asia())], vec![]);
+    assert_eq!(states(&bench.minute(62, vec![])), [(Reopened, 3)], "and now it does not");
 }
 
 /// The law wants more than that somebody has looked at it.

@@ -1,6 +1,8 @@
 //! What lineage has told of the data that models were made of, and what follows when that changes. A model may have data from many places:
 //! policies are asked once for each, and of what they say the gravest counts.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Violations, deployments, life};
@@ -39,9 +41,9 @@ pub(crate) fn take(shard: &mut Shard, facts: &ModelFacts, rules: &WatchRules, ef
         return;
     }
     for team in shard.violations.teams_of(&facts.model.model) {
-        deployments::judge_again(shard, &team, &facts.model.model, rules, effects);
+        deployments::judge_again(shard, &team, &facts.model.model, &BTreeSet::new(), rules, effects);
     }
-    life::judge_again(shard, None, rules, effects);
+    life::judge_again(shard, (None, Some(&facts.model.model)), rules, effects);
 }
 
 impl Violations {

@@ -17,7 +17,8 @@ use crate::watch::shard::Shard;
 pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let policies = &*rules.policies;
     if shard.violations.judged_by != policies.hash() {
-        life::judge_again(shard, None, rules, effects);
+        life::judge_again(shard, (None, None), rules, effects);
+        deployments::judge_all_again(shard, rules, effects);
         shard.violations.judged_by = policies.hash();
         shard.violations.is_judged_by_changed = true;
     }

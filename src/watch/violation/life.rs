@@ -322,12 +322,13 @@ fn explained(shard: &Shard, leaf: &Leaf) -> Option<String> {
     open.next().map(|episode| episode.id.clone())
 }
 
-/// Rules have changed, or what is known of a model: what is allowed now is over now. `model`: of this team, and only this one.
-pub(super) fn judge_again(shard: &mut Shard, model: Option<(&Text, &Text)>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+/// Rules have changed, or what is known of a model: what is allowed now is over now. `of`: only what is of this team, and of this model.
+pub(super) fn judge_again(shard: &mut Shard, of: (Option<&Text>, Option<&Text>), rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
+    let (team, model) = of;
     let is_asked = |key: &Key, tracked: &Tracked| {
         let leaf = tracked.leaf.as_ref();
-        model.is_none_or(|(team, model)| key.team == *team && leaf.is_some_and(|leaf| leaf.model == *model))
+        team.is_none_or(|team| key.team == *team) && model.is_none_or(|model| leaf.is_some_and(|leaf| leaf.model == *model))
     };
     let open = shard.violations.known.iter().filter(|(key, tracked)| tracked.is_open() && is_asked(key, tracked));
     let is_allowed = |key: &Key, tracked: &Tracked| {

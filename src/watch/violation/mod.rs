@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::deployments::Looked;
 pub use self::facts::KnownData;
 pub(crate) use self::facts::take as take_facts;
 pub(crate) use self::judge::judge;
@@ -69,9 +70,10 @@ pub(crate) struct Violations {
     is_judged_by_changed: bool,
     /// No open one was last seen before this.
     oldest: Option<Timestamp>,
-    /// Nothing that holds for a model ends by itself before this; what ended before `looked` has been seen to.
+    /// Nothing that holds for a model ends by itself before this.
     next_look: Option<Timestamp>,
-    looked: Timestamp,
+    looked: Looked,
+    has_looked: bool,
     /// Events that policies did not just let pass, since they were last asked for.
     verdicts: BTreeMap<(Text, Said), u64>,
 }
@@ -148,6 +150,16 @@ impl Violations {
             Some(tracked) => self.known.insert(key, tracked),
             None => self.known.remove(&key),
         };
+    }
+
+    /// If it has changed.
+    pub fn take_looked(&mut self) -> Option<Looked> {
+        std::mem::take(&mut self.has_looked).then_some(self.looked)
+    }
+
+    /// On restore.
+    pub fn put_looked(&mut self, looked: Looked) {
+        self.looked = looked;
     }
 
     /// On restore.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Key;
-use super::deployments::{self, Deployment};
+use super::deployments::{self, Deployment, MOST_MODELS};
 use super::facts::gravest;
 use super::life::{self, Hit};
 use super::standing::is_built_in;
@@ -25,9 +25,7 @@ use crate::policy::stream::{Origin, Told};
 use crate::policy::{Given, Sample};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
-
-/// Models that are remembered; of more nothing is known but what the event itself says, and what is not known is no pass.
-const MOST_MODELS: usize = 20_000;
+use crate::watch::state::{StateError, from_payload};
 
 /// What earlier events of the team said of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,9 +36,30 @@ pub struct KnownModel {
     pub(super) approved_until: Option<Timestamp>,
     /// Where it runs.
     pub deployments: Vec<Deployment>,
+    /// The last undeployments, as records of the shard log: a deployment that comes late may be over already.
+    pub undeployments: Vec<Vec<u8>>,
+}
+
+/// As it was before undeployments were remembered.
+#[derive(Deserialize)]
+struct KnownModel1 {
+    origin_region: Option<Text>,
+    approval: Option<Text>,
+    approved_until: Option<Timestamp>,
+    deployments: Vec<Deployment>,
 }
 
 impl KnownModel {
+    /// # Errors
+    /// Bytes of neither form.
+    pub fn restored(payload: &[u8]) -> Result<KnownModel, StateError> {
+        let older = || {
+            let KnownModel1 { origin_region, approval, approved_until, deployments } = from_payload(payload)?;
+            Ok(KnownModel { origin_region, approval, approved_until, deployments, undeployments: Vec::new() })
+        };
+        from_payload(payload).or_else(|_: StateError| older())
+    }
+
     pub fn old_approval(&self, at: Timestamp) -> Option<&str> {
         self.approval.as_deref().filter(|_| self.approved_until.is_none_or(|until| at < until))
     }
@@ -106,10 +125,15 @@ fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &S
 
 fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let action = activity.action.as_deref().unwrap_or_default();
+    // Whether these go on, what runs says and nothing else.
+    let of_deployments = match action {
+        "deployment" | "undeployment" | "approval" | "revoke" | "offboarded" => deployments::keys_meant(shard, activity),
+        _ => BTreeSet::new(),
+    };
     let is_approval = shard.violations.learn_approval(activity, shard.header.watermarks.shard_time());
     let has_learnt = learn(shard, activity, action) || is_approval;
     if matches!(action, "undeployment" | "approval" | "revoke" | "offboarded") {
-        end_what_it_undoes(shard, activity, rules, effects);
+        end_what_it_undoes(shard, activity, &of_deployments, rules, effects);
     }
     let told = judge_samples(shard, activity, rules, effects);
     if let Some(model) = &activity.model
@@ -117,10 +141,13 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
     {
         deployments::keep(shard, activity, model, &told, rules);
     }
-    if has_learnt {
+    // As of now, which the event may be older than: what a restart asks again is answered already.
+    if has_learnt || action == "deployment" || !of_deployments.is_empty() {
         for model in shard.violations.models_meant(activity) {
-            deployments::judge_again(shard, &activity.team, &model, rules, effects);
-            life::judge_again(shard, Some((&activity.team, &model)), rules, effects);
+            deployments::judge_again(shard, &activity.team, &model, &of_deployments, rules, effects);
+            if has_learnt {
+                life::judge_again(shard, (Some(&activity.team), Some(&model)), rules, effects);
+            }
         }
     }
 }
@@ -194,18 +221,22 @@ fn put(facts: &mut Sample, name: &str, text: &str) {
 /// Where a model's data comes from, and where it runs no longer. Whether that is news.
 fn learn(shard: &mut Shard, activity: &ActivityEvent, action: &str) -> bool {
     let Some(model) = &activity.model else { return false };
-    let Some(before) = shard.violations.model_to_change(&activity.team, model, MOST_MODELS) else { return false };
-    let mut known = before.clone();
-    match action {
-        "model_registered" if activity.origin_region.is_some() => known.origin_region = activity.origin_region.clone(),
-        "undeployment" => known.deployments.retain(|deployment| !deployment.is_undone_by(activity)),
-        _ => {}
+    let is_registration = action == "model_registered" && activity.origin_region.is_some();
+    if !is_registration && action != "undeployment" {
+        return false;
     }
-    let is_news = known != before;
-    if is_news {
-        shard.violations.keep_model(&activity.team, model, known);
+    let Some(mut known) = shard.violations.model_to_change(&activity.team, model, MOST_MODELS) else { return false };
+    if !is_registration {
+        known.undeploy(activity);
+        shard.violations.keep_deployments(&activity.team, model, known);
+        return false;
     }
-    is_news
+    if known.origin_region == activity.origin_region {
+        return false;
+    }
+    known.origin_region = activity.origin_region.clone();
+    shard.violations.keep_model(&activity.team, model, known);
+    true
 }
 
 pub(super) fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
@@ -236,7 +267,13 @@ pub(super) fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen
 }
 
 /// An undeployment ends what a deployment began, a revocation what a grant did, an approval both: as far as they name the same.
-fn end_what_it_undoes(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
+fn end_what_it_undoes(
+    shard: &mut Shard,
+    activity: &ActivityEvent,
+    of_deployments: &BTreeSet<Key>,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
     let named = [
         ("model", &activity.model),
         ("dataset", &activity.dataset),
@@ -251,9 +288,7 @@ fn end_what_it_undoes(shard: &mut Shard, activity: &ActivityEvent, rules: &Watch
         let is_same = |(name, stated): &(&str, &Option<Text>)| stated.as_deref().is_some_and(|stated| of(name) == Some(stated));
         tracked.lasts && !is_built_in(&key.policy) && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
     });
-    // Whether an approval is enough for a deployment, its policies say.
-    let asked = if activity.action.as_deref() == Some("approval") { deployments::keys_meant(shard, activity) } else { BTreeSet::new() };
-    for key in keys.into_iter().filter(|key| !asked.contains(key)) {
+    for key in keys.into_iter().filter(|key| !of_deployments.contains(key)) {
         life::end(shard, key, activity.event_time, rules, effects);
     }
 }

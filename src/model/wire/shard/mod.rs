@@ -12,7 +12,8 @@ use crate::model::time::{Minute, Timestamp};
 
 /// The newest version: events may be of grants. Version 3 has the same form without them, its partials end with what policies said; version 2
 /// knew no policies and had events behind the markers, version 1 had no events. A record is written in the lowest version that holds it, which
-/// a program that is a release older reads as well, so that a rolling upgrade is one.
+/// a program that is a release older reads as well, so that a rolling upgrade is one as long as nobody sends grants: upgrade who reads the
+/// shard log before who reads activity.
 pub const SHARD_FORMAT_VERSION: u8 = 4;
 const WITHOUT_GRANTS: u8 = 3;
 const WITHOUT_HITS: u8 = 2;
