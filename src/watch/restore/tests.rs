@@ -10,9 +10,9 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Marker, Partial, ShardEvent, Source, UserCost};
 use crate::model::resource::ResourceSample;
 use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
-use crate::policy::Policy;
 use crate::policy::fields::Subject;
 use crate::policy::stream::tests::{policy, policy_over, stream};
+use crate::policy::{Exemption, Policy};
 use crate::watch::tests::{START, partial, rules};
 
 const RECORDS: u64 = 200;
@@ -96,9 +96,9 @@ fn happened(dice: &mut Dice, now: Timestamp) -> ShardEvent {
             ResourceSample { event_id, event_time, team, region, owner, hourly_cost, currency, resource_id, ..ResourceSample::default() };
         return ShardEvent::Resource(Box::new(sample));
     }
-    let action = *dice.of(&["deployment", "deployment", "undeployment", "model_registered", "approval", "egress"]);
+    let action = *dice.of(&["deployment", "deployment", "undeployment", "model_registered", "approval", "revoke", "egress"]);
     let origin_region = (action == "model_registered").then(|| (*dice.of(&["eu-west-1", "us-east-1"])).into());
-    let approval = (action == "approval").then(|| "RV-1".into());
+    let approval = matches!(action, "approval" | "revoke").then(|| "RV-1".into());
     let expires_at = dice.one_in(2).then(|| now.plus_ms(200 * MINUTE_MS));
     let (action, model) = (Some(action.into()), Some((*dice.of(&["small", "large"])).into()));
     let activity = ActivityEvent {
@@ -175,8 +175,15 @@ fn rules_of(seed: u64) -> WatchRules {
             Some("has(activity.approval)"),
         ),
     ];
+    let exemption = Exemption {
+        policy: "asia".into(),
+        only: Vec::new(),
+        reason: String::new(),
+        approved_by: "legal".into(),
+        until: START.start().plus_ms(9 * 60 * MINUTE_MS),
+    };
     let series_per_team = if seed.is_multiple_of(2) { 14 } else { 1_000 };
-    WatchRules { series_per_team, policies: stream(all, Vec::new()), ..rules() }
+    WatchRules { series_per_team, policies: stream(all, vec![exemption]), ..rules() }
 }
 
 /// Without commits, crashes or slices.
