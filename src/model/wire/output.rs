@@ -85,6 +85,16 @@ pub fn from_json<T: DeserializeOwned>(which: SchemaName, text: &[u8]) -> Result<
     serde_json::from_slice(text).map_err(|error| json_error(which, &error))
 }
 
+/// By the header `content-type` JSON as it is, or Avro behind the five bytes of Confluent's framing.
+fn of_record<T: DeserializeOwned>(which: SchemaName, content_type: Option<&[u8]>, value: &[u8]) -> Result<T, WireError> {
+    if content_type.is_some_and(|form| form == b"application/json") {
+        return from_json(which, value);
+    }
+    let framing = || WireError::Avro { schema: schema(which).name, detail: "neither JSON nor Avro in Confluent framing".to_owned() };
+    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
+    from_avro(which, payload, None)
+}
+
 fn json_error(which: SchemaName, error: &serde_json::Error) -> WireError {
     WireError::Json { schema: schema(which).name, detail: error.to_string() }
 }
@@ -111,12 +121,7 @@ pub fn alert_from_json(text: &[u8]) -> Result<Alert, WireError> {
 /// # Errors
 /// Neither of both, or of a later version.
 pub fn rollup_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<SpendRollup, WireError> {
-    if content_type.is_some_and(|form| form == b"application/json") {
-        return rollup_from_json(value);
-    }
-    let framing = || WireError::Avro { schema: "spend_rollup", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
-    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
-    rollup_from_avro(payload, None)
+    of_record(SchemaName::SpendRollup, content_type, value)
 }
 
 /// An alert as it stands on its topic: by the header `content-type` JSON as it is, or Avro behind the five bytes of Confluent's framing.
@@ -124,12 +129,7 @@ pub fn rollup_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<Spe
 /// # Errors
 /// Neither of both, or of a later version.
 pub fn alert_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<Alert, WireError> {
-    if content_type.is_some_and(|form| form == b"application/json") {
-        return alert_from_json(value);
-    }
-    let framing = || WireError::Avro { schema: "alert", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
-    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
-    alert_from_avro(payload, None)
+    of_record(SchemaName::Alert, content_type, value)
 }
 
 pub fn violation_to_avro(violation: &Violation) -> Result<Vec<u8>, WireError> {
@@ -154,12 +154,7 @@ pub fn violation_from_json(text: &[u8]) -> Result<Violation, WireError> {
 /// # Errors
 /// Neither JSON nor Avro, or of a later version.
 pub fn violation_of_record(content_type: Option<&[u8]>, value: &[u8]) -> Result<Violation, WireError> {
-    if content_type.is_some_and(|form| form == b"application/json") {
-        return violation_from_json(value);
-    }
-    let framing = || WireError::Avro { schema: "violation", detail: "neither JSON nor Avro in Confluent framing".to_owned() };
-    let (_, payload) = confluent_unframe(value).ok_or_else(framing)?;
-    violation_from_avro(payload, None)
+    of_record(SchemaName::Violation, content_type, value)
 }
 
 pub fn rollup_to_avro(rollup: &SpendRollup) -> Result<Vec<u8>, WireError> {

@@ -14,6 +14,7 @@ use crate::model::hash::{hash128, shard_of};
 use crate::model::leaf::OTHER;
 use crate::model::partial::{Partial, ShardEvent, ShardRecord};
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
+use crate::policy::stream::Finding;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -38,6 +39,11 @@ impl<'a> Seen<'a> {
     pub fn late(team: &'a Text, who: &'a Text, object: &Object, at: Timestamp) -> Seen<'a> {
         let used = Use { due: at, at, ingest: at, identity: None, events: 1 };
         Seen { team, who, who_type: None, objects: vec![object.clone()], what: "access", region: None, used }
+    }
+
+    fn wrong(&self, kind: Kind, severity: Severity, finding: Finding) -> Wrong<'a> {
+        let Use { at, ingest, identity, events, .. } = self.used;
+        Wrong { kind, severity, team: self.team, finding, at, ingest, identity, events, users: vec![self.who], lasts: false }
     }
 }
 
@@ -246,19 +252,9 @@ fn tell_ungranted(
     let who_type = seen.who_type.cloned().or_else(|| own.as_ref().and_then(|grant| grant.principal_type.clone()));
     let owner = book.owners.get(object).cloned();
     let is_outside = matches!(who_type.as_deref(), Some("third_party" | "contractor"));
-    let wrong = Wrong {
-        kind: Kind::Ungranted,
-        severity: if is_outside { Severity::Critical } else { Severity::Warning },
-        team: seen.team,
-        finding: words::ungranted(seen, object, who_type.as_ref(), own.as_ref(), &givers, owner.as_ref()),
-        at: seen.used.at,
-        ingest: seen.used.ingest,
-        identity: seen.used.identity,
-        events: seen.used.events,
-        users: vec![seen.who],
-        lasts: false,
-    };
-    tell(shard, wrong, access, rules, effects);
+    let severity = if is_outside { Severity::Critical } else { Severity::Warning };
+    let finding = words::ungranted(seen, object, who_type.as_ref(), own.as_ref(), &givers, owner.as_ref());
+    tell(shard, seen.wrong(Kind::Ungranted, severity, finding), access, rules, effects);
 }
 
 /// Somebody who left at `left` did something.
@@ -272,19 +268,8 @@ pub(super) fn tell_gone(
 ) {
     let holds = |object: &&Object| shard.matters.access.grants_of(object, seen.who).any(|(_, grant)| grant.holds(seen.used.at, 0));
     let standing: Vec<Text> = seen.objects.iter().filter(holds).map(|object| object.name().clone()).collect();
-    let wrong = Wrong {
-        kind: Kind::Offboarded,
-        severity: Severity::Critical,
-        team: seen.team,
-        finding: words::gone(seen, left, &standing),
-        at: seen.used.at,
-        ingest: seen.used.ingest,
-        identity: seen.used.identity,
-        events: seen.used.events,
-        users: vec![seen.who],
-        lasts: false,
-    };
-    tell(shard, wrong, access, rules, effects);
+    let finding = words::gone(seen, left, &standing);
+    tell(shard, seen.wrong(Kind::Offboarded, Severity::Critical, finding), access, rules, effects);
 }
 
 /// Why somebody has no grant, for people.

@@ -187,12 +187,7 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     if is_news {
         tracked.policy_hash = hash;
         tracked.say(hit.policy, hit.finding);
-        let next = match (tracked.revision, is_new) {
-            (0, _) => AlertState::Open,
-            (_, true) => AlertState::Reopened,
-            (_, false) => AlertState::Updated,
-        };
-        effects.push(tracked.next(next, &key, rules, now));
+        effects.push(tracked.told(is_new, &key, rules, now));
     }
     shard.violations.keep(key, tracked);
 }
@@ -296,6 +291,16 @@ impl Tracked {
         self.evidence.extend(policy.source.iter().map(|source| ("rule_source".to_string(), source.to_string())));
         self.message = finding.message;
         self.remedy = finding.remedy;
+    }
+
+    /// The next revision of one that is open: whether it has just begun, or begun again.
+    pub(super) fn told(&mut self, is_new: bool, key: &Key, rules: &WatchRules, now: Timestamp) -> Effect {
+        let state = match (self.revision, is_new) {
+            (0, _) => AlertState::Open,
+            (_, true) => AlertState::Reopened,
+            (_, false) => AlertState::Updated,
+        };
+        self.next(state, key, rules, now)
     }
 
     /// The next revision.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Key;
 use super::life::{self, Tracked};
 use crate::model::Text;
-use crate::model::alert::{AlertState, Severity};
+use crate::model::alert::Severity;
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::watch::access::rules as access;
@@ -42,12 +42,7 @@ pub(crate) fn stand(shard: &mut Shard, key: Key, standing: Standing, is_news: bo
     }
     tracked.stand(standing);
     if is_new || is_news || tracked.has_stood_for_a_day() {
-        let next = match (tracked.revision, is_new) {
-            (0, _) => AlertState::Open,
-            (_, true) => AlertState::Reopened,
-            (_, false) => AlertState::Updated,
-        };
-        effects.push(tracked.next(next, &key, rules, now));
+        effects.push(tracked.told(is_new, &key, rules, now));
     }
     shard.violations.keep(key, tracked);
 }
