@@ -26,6 +26,8 @@ pub struct Faults {
     pub step: usize,
     /// Nothing to be had now: offsets, bounds, records.
     pub absent: usize,
+    /// Milliseconds that every commit takes.
+    pub commit_ms: i64,
 }
 
 /// What all workers of a process share with whoever runs them.
@@ -434,6 +436,8 @@ impl Link for SimLink {
     }
 
     fn commit(&mut self) -> Step {
+        let took_ms = self.process.faults.get().commit_ms;
+        self.broker.borrow_mut().advance(took_ms);
         self.end("commit", true)
     }
 

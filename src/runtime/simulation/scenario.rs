@@ -120,6 +120,8 @@ struct Run {
 pub enum Weather {
     Fair,
     Foul,
+    /// Every commit takes longer than the time between two ticks.
+    Slow,
 }
 
 pub fn run(seed: u64, setups: &'static [Setup], weather: Weather, is_traced: bool) -> Report {
@@ -144,9 +146,19 @@ pub fn two_under_one_name(setups: &'static [Setup]) -> Report {
     Report { counts: broker.counts.clone(), complaints: Vec::new(), trace: broker.trace() }
 }
 
+/// A broker that is too busy for its clients, all the time.
+pub fn on_a_slow_broker(setups: &'static [Setup]) -> Report {
+    let mut run = Run::begin(3, setups, Weather::Slow, true);
+    run.input.feed(&mut run.world.broker.borrow_mut(), 500);
+    run.world.add(0);
+    run.until("everything is taken", |run| run.is_drained());
+    let broker = run.world.broker.borrow();
+    Report { counts: broker.counts.clone(), complaints: run.complaints.clone(), trace: broker.trace() }
+}
+
 fn foul(broker: &mut Broker) -> Faults {
     let dice = &mut broker.dice;
-    Faults { crash: 1 + dice.roll(4), freeze: dice.roll(5), step: dice.roll(120), absent: dice.roll(120) }
+    Faults { crash: 1 + dice.roll(4), freeze: dice.roll(5), step: dice.roll(120), absent: dice.roll(120), commit_ms: 0 }
 }
 
 impl Run {
@@ -174,6 +186,7 @@ impl Run {
         let faults = match weather {
             Weather::Fair => Faults::default(),
             Weather::Foul => foul(&mut broker),
+            Weather::Slow => Faults { commit_ms: 1_500, ..Faults::default() },
         };
         Run { world: World::new(broker, setups, faults, is_static), input, complaints: Vec::new() }
     }

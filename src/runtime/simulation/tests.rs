@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::scenario::{Report, Weather, run, setups, two_under_one_name};
+use super::scenario::{Report, Weather, on_a_slow_broker, run, setups, two_under_one_name};
 
 /// What has to happen in the runs together, else they prove nothing.
 const MUST_HAPPEN: [&str; 12] = [
@@ -83,4 +83,11 @@ fn two_under_one_name_end_with_an_error() {
     let report = two_under_one_name(setups());
     assert!(report.counts.contains_key("failed"), "{}", report.trace);
     assert!(report.trace.contains("another process runs under the same instance id"), "{}", report.trace);
+}
+
+/// A tick is due whenever a commit has ended. It must not be all that is ever committed.
+#[test]
+fn commits_that_take_longer_than_a_tick_starve_nobody() {
+    let report = on_a_slow_broker(setups());
+    assert!(report.complaints.is_empty(), "{:?}", report.complaints);
 }

@@ -400,7 +400,8 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
 
     // ---- records
 
-    /// A batch of each running partition; whether there was any.
+    /// A batch of each running partition, whatever is due already: where commits take longer than the time between two that are due, nothing
+    /// would ever be taken otherwise. How much is too much is the role's to say, by taking less than it is offered. Whether there was any.
     fn take(&mut self) -> Result<bool> {
         let running: Vec<i32> = self.assignment.in_phase(Phase::Running).collect();
         // The one after the last that began begins, so that a full batch does not always favour the same.
@@ -408,9 +409,6 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         let (later, first) = running.split_at(split);
         let mut took = false;
         for partition in first.iter().chain(later) {
-            if self.role.demand(self.moment()) == Demand::Now {
-                break;
-            }
             took |= self.take_of(*partition)?;
             self.turn = *partition;
         }
