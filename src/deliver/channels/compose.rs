@@ -178,5 +178,5 @@ fn part(kind: MultiPartKind, id: &str) -> lettre::message::MultiPartBuilder {
 
 fn inline(picture: &Picture) -> Result<SinglePart, ComposeError> {
     let png = ContentType::parse("image/png").map_err(|error| ComposeError::Header(error.to_string()))?;
-    Ok(Attachment::new_inline_with_name(picture.content_id.clone(), "spend.png".to_string()).body(picture.png.clone(), png))
+    Ok(Attachment::new_inline_with_name(picture.content_id.clone(), "spend.png".to_string()).body(picture.png.to_vec(), png))
 }

@@ -20,6 +20,7 @@ use super::receipt::Told;
 pub mod amount;
 pub mod clean;
 pub mod digest;
+mod drawn;
 mod german;
 pub mod language;
 mod matter;
@@ -32,6 +33,7 @@ mod tests;
 pub mod when;
 pub mod words;
 
+use drawn::Drawn;
 use language::{Language, Languages};
 use page::{ChartLink, page};
 
@@ -80,7 +82,7 @@ pub struct Rendered {
 pub struct Picture {
     pub content_id: String,
     pub alt: String,
-    pub png: Vec<u8>,
+    pub png: Arc<Vec<u8>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,7 @@ pub struct Renderer {
     own: Option<Environment<'static>>,
     languages: Languages,
     fonts: Arc<Database>,
+    drawn: Drawn,
 }
 
 /// What templates are given: what is told, made fit for people, and the alerts as they stand on their topic.
@@ -123,7 +126,7 @@ impl Renderer {
     /// Names that are none, and templates that fail with an alert or a digest as they usually are.
     pub fn with(own: &BTreeMap<String, String>) -> Result<Renderer, RenderError> {
         let built_in = environment(&BTreeMap::new())?;
-        let mut renderer = Renderer { built_in, own: None, languages: Languages::default(), fonts: chart::fonts() };
+        let mut renderer = Renderer { built_in, own: None, languages: Languages::default(), fonts: chart::fonts(), drawn: Drawn::default() };
         if own.is_empty() {
             return Ok(renderer);
         }
@@ -186,7 +189,7 @@ impl Renderer {
 
     fn picture(&self, alert: &Alert, language: Language) -> Result<Option<Picture>, RenderError> {
         let Some(chart) = chart::chart(alert, language) else { return Ok(None) };
-        let png = chart::png(&chart.svg, &self.fonts)?;
+        let png = self.drawn.png(&chart.svg, |svg| chart::png(svg, &self.fonts))?;
         // Of its own for each revision: some clients keep pictures by this name.
         let hash = hash128(&[alert.id.as_bytes(), &alert.revision.to_le_bytes()]);
         Ok(Some(Picture { content_id: format!("{hash:032x}@chart.tollgate"), alt: chart.alt, png }))

@@ -319,7 +319,7 @@ fn the_mail_is_what_mail_clients_expect() {
     let [html, png] = related.subparts.as_slice() else { panic!("{} parts", related.subparts.len()) };
     let picture = rendered.chart.unwrap();
     assert!(html.get_body().unwrap().contains(&format!("cid:{}", picture.content_id)));
-    assert_eq!(png.get_body_raw().unwrap(), picture.png);
+    assert_eq!(png.get_body_raw().unwrap(), *picture.png);
     assert!(png.headers.iter().any(|header| header.get_value() == format!("<{}>", picture.content_id)));
     for line in bytes.split(|byte| *byte == b'\n') {
         assert!(line.len() < 999 && line.is_ascii(), "{}", String::from_utf8_lossy(line));

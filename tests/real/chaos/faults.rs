@@ -9,8 +9,9 @@ use super::observer::{Sampler, marks};
 use super::table::Cell;
 use crate::real::parts::{Admin, Cluster, NODES, Way};
 
-/// After a fault both groups have to pass everything that was written until its end.
-const RECOVERY: Duration = Duration::from_secs(300);
+/// After a fault both groups have to pass everything that was written until its end. What it takes is in the table; this is for telling slow
+/// from never, on a machine that does other things too.
+const RECOVERY: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
