@@ -13,10 +13,13 @@ use crate::model::money::{Currency, Nanos};
 use super::amount::{brief, difference};
 use super::language::{self, Language, Words};
 use super::page::{Fact, link, tone};
-use super::{subject, when, words};
+use super::{matter, subject, when, words};
 
 /// Currencies that a subject has room for.
 const MOST_CURRENCIES: usize = 2;
+/// From so many alerts on those that matter most are named before them, and how many.
+const MOVERS_FROM: usize = 4;
+const MOST_MOVERS: usize = 3;
 /// Alerts that are shown with all that belongs to them: Gmail cuts a mail off after 102 kB, and one of these takes three.
 const MOST_ROWS: usize = 25;
 
@@ -32,6 +35,8 @@ pub struct DigestPage {
     pub title: String,
     pub lead: String,
     pub figures: Vec<Fact>,
+    /// Where most of it comes from; empty where the alerts are few enough to see.
+    pub movers: Vec<Mover>,
     pub rows: Vec<Row>,
     /// Those that there is no more room for, in a line each.
     pub others: Vec<Line>,
@@ -42,6 +47,13 @@ pub struct Line {
     pub badge: &'static str,
     pub title: String,
     pub id: String,
+}
+
+/// A team or a place, and what it took in all.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mover {
+    pub label: String,
+    pub value: String,
 }
 
 /// One alert.
@@ -78,6 +90,7 @@ pub fn page(letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str
         badge: badge.to_string(),
         lead: lead(&alerts, language),
         figures: figures(&alerts, language),
+        movers: movers(&alerts, language),
         title,
         rows,
         others: others.iter().map(|letter| line(letter, language)).collect(),
@@ -136,12 +149,42 @@ fn lead(alerts: &[&Alert], language: Language) -> String {
 
 fn figures(alerts: &[&Alert], language: Language) -> Vec<Fact> {
     let open: Vec<&Alert> = alerts.iter().copied().filter(|alert| !is_closed(alert)).collect();
+    let waste: Vec<&Alert> = open.iter().copied().filter(|alert| alert.kind.is_waste()).collect();
     let figures = [
         (language.pick("Extra in all", "Mehrkosten insgesamt"), sums(alerts, |alert| alert.excess, language)),
+        (language.pick("Could be saved a month", "Im Monat zu sparen"), sums(&waste, matter::monthly, language).replace('+', "")),
         (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&open, |alert| alert.burn_rate_per_hour, language)),
         (language.pick("By month end, at this rate", "So bis Monatsende"), sums(&open, |alert| alert.projected_month_end_excess, language)),
     ];
     figures.into_iter().filter(|(_, value)| !value.is_empty()).map(|(label, value)| Fact { label, value }).collect()
+}
+
+/// The teams, or of a single team the places, with the largest extra or missing cost.
+fn movers(alerts: &[&Alert], language: Language) -> Vec<Mover> {
+    if alerts.len() < MOVERS_FROM {
+        return Vec::new();
+    }
+    let is_one_team = alerts.iter().all(|alert| alert.team == alerts[0].team);
+    let mut moved: BTreeMap<(String, Currency), (Nanos, usize)> = BTreeMap::new();
+    for alert in alerts {
+        let label = if is_one_team { words::place(&alert.dimensions, language) } else { subject::team(alert) };
+        let (sum, count) = moved.entry((label, alert.currency)).or_default();
+        (*sum, *count) = (sum.saturating_add(alert.excess), *count + 1);
+    }
+    if moved.len() < 2 {
+        return Vec::new();
+    }
+    let mut moved: Vec<_> = moved.into_iter().filter(|(_, (sum, _))| *sum != Nanos::ZERO).collect();
+    moved.sort_by_key(|(_, (sum, _))| std::cmp::Reverse(matter::size(*sum)));
+    let mover = |((label, currency), (sum, count)): ((String, Currency), (Nanos, usize))| {
+        let alerts = match (count, language) {
+            (1, Language::English) => "1 alert".to_string(),
+            (1, Language::German) => "1 Meldung".to_string(),
+            (count, _) => format!("{count} {}", language.pick("alerts", "Meldungen")),
+        };
+        Mover { label, value: format!("{} ({alerts})", difference(sum, brief(sum, currency, language))) }
+    };
+    moved.into_iter().take(MOST_MOVERS).map(mover).collect()
 }
 
 fn line(letter: &Letter<'_>, language: Language) -> Line {

@@ -67,11 +67,12 @@ fn of_budget(alert: &Alert, text: fn(Nanos, Currency, Language) -> String, langu
     format!("{} {} {}", money(alert.actual), language.pick("of", "von"), money(alert.expected))
 }
 
-fn monthly(alert: &Alert) -> Nanos {
+/// What it costs in a month as it costs now.
+pub fn monthly(alert: &Alert) -> Nanos {
     alert.burn_rate_per_hour.checked_mul_div(HOURS_PER_MONTH, 1).unwrap_or_default()
 }
 
-fn size(amount: Nanos) -> Nanos {
+pub fn size(amount: Nanos) -> Nanos {
     if amount < Nanos::ZERO { Nanos::ZERO.saturating_sub(amount) } else { amount }
 }
 

@@ -10,6 +10,7 @@ use crate::deliver::channels::compose::{Sender, compose, compose_digest, header_
 use crate::deliver::receipt::{Receipt, Told};
 use crate::deliver::rules::Receiver;
 use crate::model::alert::{Alert, AlertKind, AlertState, Said};
+use crate::model::money::Nanos;
 use crate::model::time::Timestamp;
 
 use super::language::{Language, Languages};
@@ -174,6 +175,36 @@ fn a_digest_names_each_alert() {
 }
 
 #[test]
+fn a_long_digest_says_first_what_matters_most() {
+    let of = |team: &str, number: usize, excess: i64| Alert {
+        id: format!("{team}/{number:032x}"),
+        team: team.to_string(),
+        excess: Nanos::from_units(excess),
+        ..sample::spike()
+    };
+    let idle = Alert {
+        kind: AlertKind::IdleResource,
+        burn_rate_per_hour: Nanos::from_units(10),
+        dimensions: BTreeMap::from([("resource_id".to_string(), "gpu-07".to_string())]),
+        ..of("ads", 4, 80)
+    };
+    let over = Alert { kind: AlertKind::IdleResource, team: "ads".to_string(), excess: Nanos::from_units(5), ..sample::resolved() };
+    let alerts = [of("search", 1, 300), of("search", 2, 12), of("ml", 3, -900), idle, over, of("support", 5, 7)];
+    let (rendered, _) = digest_of(&alerts);
+    golden("digest.week", &format!("Subject: {}\n\n{}", rendered.subject, without_tokens(&rendered.text)));
+    assert!(rendered.text.contains("Could be saved a month:     7,300 USD"), "of what still stands idle alone: {}", rendered.text);
+    let places = ["Top movers", "ml:", "-900 USD (1 alert)", "search:", "+312 USD (2 alerts)", "ads:", "+85.00 USD (2 alerts)"].map(|said| rendered.text.find(said));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {}", rendered.text);
+    assert!(!rendered.text.contains("support:  ") && rendered.html.contains("Top movers"), "three are enough");
+    assert!(!digest_of(&alerts[..3]).0.text.contains("Top movers"), "few enough to see");
+    let (one_team, _) = digest_of(&[1, 2, 3, 4].map(|number| Alert {
+        dimensions: BTreeMap::from([("project".to_string(), format!("p{}", number % 2))]),
+        ..of("search", number, 100)
+    }));
+    assert!(one_team.text.contains("+200 USD (2 alerts)"), "by place: {}", one_team.text);
+}
+
+#[test]
 fn hostile_names_break_no_digest() {
     for text in [
         "a\r\nBcc: eve@example.com",
@@ -183,8 +214,13 @@ fn hostile_names_break_no_digest() {
         "\u{202e}gpj",
         "=?utf-8?q?=42?=",
     ] {
-        let (evil, mail) = digest_of(&[hostile(text, sample::spike()), hostile(text, sample::runaway())]);
-        let (harmless, _) = digest_of(&[hostile("harmless", sample::spike()), hostile("harmless", sample::runaway())]);
+        // Enough of them for those that matter most to be named first, of two teams.
+        let four = |text: &str| {
+            let of_another = |alert: Alert| Alert { team: format!("{}-too", alert.team), ..alert };
+            let (spike, runaway) = (hostile(text, sample::spike()), hostile(text, sample::runaway()));
+            digest_of(&[spike.clone(), runaway.clone(), of_another(spike), of_another(runaway)])
+        };
+        let ((evil, mail), (harmless, _)) = (four(text), four("harmless"));
         assert_eq!(evil.html.matches('<').count(), harmless.html.matches('<').count(), "{text}");
         assert!(!evil.subject.chars().any(char::is_control) && !evil.html.contains('\u{202e}') && !evil.text.contains('\u{202e}'));
         let parsed = mailparse::parse_mail(&mail).unwrap();

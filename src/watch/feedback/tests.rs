@@ -256,3 +256,66 @@ fn words_about_nothing_known_are_counted_and_words_are_bounded() {
     assert_eq!(life.standing(), MOST_STANDING);
     life.restart();
 }
+
+/// Each state that an alert may be in, each thing that may happen to it, and whatever people have said of it meanwhile.
+#[test]
+fn every_state_and_every_event() {
+    use AlertState::*;
+    const STATES: [AlertState; 9] = [Open, Updated, Acknowledged, Expected, Resolved, Reopened, Amended, Retracted, Escalated];
+    const EVENTS: [AlertState; 7] = [Open, Updated, Resolved, Reopened, Amended, Retracted, Escalated];
+    let mut life = Life::new();
+    life.usual_with(SPIKE + 60, SPIKE, 3);
+    let known = life.last().id.clone();
+    let episode = life.shard.accounts.of_team(&Text::from("search")).find_map(|(_, state)| state.episodes.get(&known).cloned()).unwrap();
+    let hour = Minute(START.0 + life.now).hour();
+    let standing = |verdict: Verdict, severity: Severity, from: Hour| Standing {
+        verdict,
+        alert: Some(known.clone()),
+        dimensions: episode.scope.dimensions().into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        from: from.start(),
+        until: from.end(),
+        limit: 0.0,
+        severity,
+        said: said_by_nobody(),
+    };
+    let ack = || standing(Verdict::Ack, Severity::Critical, hour);
+    let expected = || standing(Verdict::Expected, Severity::Critical, hour);
+    let last_week = Hour(hour.0 - 168);
+    // What stands, and what then becomes of an open alert by each event; of one that somebody had taken on or expected, in the last column,
+    // by going on (`updated`).
+    let plain = "open updated resolved reopened amended retracted escalated";
+    let table = [
+        ("nothing", vec![], plain, "reopened"),
+        ("an acknowledgement", vec![ack()], &with(plain, "acknowledged"), "acknowledged"),
+        ("an acknowledgement of something less bad", vec![standing(Verdict::Ack, Severity::Info, hour)], plain, "reopened"),
+        ("that it is expected", vec![expected()], &with(plain, "expected"), "expected"),
+        ("a planned change", vec![standing(Verdict::Planned, Severity::Info, hour)], &with(plain, "expected"), "expected"),
+        ("both", vec![ack(), expected()], &with(plain, "expected"), "expected"),
+        ("what was expected last week", vec![standing(Verdict::Expected, Severity::Critical, last_week)], plain, "reopened"),
+        ("that it was no anomaly", vec![standing(Verdict::NotAnAnomaly, Severity::Critical, hour)], plain, "reopened"),
+    ];
+    for (what, standing, becomes, goes_on) in table {
+        let book = Book { standing, said: BTreeMap::new() };
+        for was in STATES {
+            let open = Episode { state: was, closed_at: None, severity: Severity::Critical, ..episode.clone() };
+            let over = Episode { closed_at: Some(hour.start()), ..open.clone() };
+            for (event, then) in EVENTS.into_iter().zip(becomes.split(' ')) {
+                let waited = matches!(was, Acknowledged | Expected) && event == Updated;
+                let wanted = if waited { goes_on } else { then };
+                assert_eq!(book.state_of(&open, event, hour).as_str(), wanted, "{what} stands, it was {was:?}, then: {event:?}");
+                assert_eq!(book.state_of(&over, event, hour), event, "{what} stands, it is over, it was {was:?}");
+            }
+        }
+    }
+}
+
+/// What stands takes the place of all but an end.
+fn with(plain: &str, state: &str) -> String {
+    let is_end = |event: &str| ["resolved", "retracted"].contains(&event);
+    plain.split(' ').map(|event| if is_end(event) { event } else { state }).collect::<Vec<_>>().join(" ")
+}
+
+fn said_by_nobody() -> Said {
+    let at = Minute(START.0).start();
+    Said { verdict: String::new(), actor: None, source: String::new(), said_at: at, from: None, until: None, note: None }
+}
