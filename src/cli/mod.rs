@@ -1,5 +1,6 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
+mod access;
 mod alerts;
 mod answers;
 mod ask;
@@ -83,6 +84,7 @@ enum Command {
     Policy(policy::Arguments),
     Ask(ask::Arguments),
     DataFlow(data_flow::Arguments),
+    Access(access::Arguments),
     Config(config::Arguments),
     Demo(demo::Arguments),
     Score(score::Arguments),
@@ -169,6 +171,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Policy(arguments) => policy::run(arguments)?,
         Command::Ask(arguments) => ask::run(arguments)?,
         Command::DataFlow(arguments) => data_flow::run(arguments, &logging)?,
+        Command::Access(arguments) => access::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,
         Command::Demo(arguments) => demo::run(arguments, &logging)?,
         Command::Score(arguments) => score::run(arguments)?,

@@ -173,6 +173,31 @@ mod tests {
         assert!(regions.len() >= 170);
     }
 
+    /// As recorded, with source and date, in tests/data/regions.
+    #[test]
+    fn every_region_that_aws_names_is_known_sovereign_partitions_included() {
+        let (regions, listed) = (shipped(), include_str!("../../tests/data/regions/aws.csv"));
+        let mut partitions: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in listed.lines().skip(2) {
+            let [partition, region, description] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            *partitions.entry(partition).or_default() += 1;
+            assert!(
+                regions.names.iter().any(|(cloud, name)| cloud == "aws" && name == region),
+                "{region} ({description}) is not in the table"
+            );
+            let country = match partition {
+                _ if region.ends_with("-global") => None,
+                "aws-cn" => Some("CN"),
+                "aws-eusc" => Some("DE"),
+                "aws-us-gov" | "aws-iso" | "aws-iso-b" | "aws-iso-f" => Some("US"),
+                "aws-iso-e" => Some("GB"),
+                _ => Some(regions.land(region).unwrap_or_else(|| panic!("{region} lies nowhere")).country.as_str()),
+            };
+            assert_eq!(regions.land(region).map(|land| land.country.as_str()), country, "{region}");
+        }
+        assert_eq!((partitions.len(), partitions.values().sum::<usize>()), (8, 55));
+    }
+
     #[test]
     fn the_nearest_other_region_comes_first() {
         let regions = shipped();

@@ -62,7 +62,10 @@ mod tests {
                 if svg == "bad" { Err(()) } else { Ok(svg.as_bytes().to_vec()) }
             })
         };
-        assert_eq!((draw("a").unwrap().as_slice(), draw("b").unwrap().as_slice(), draw("a").unwrap().as_slice()), (&b"a"[..], &b"b"[..], &b"a"[..]));
+        assert_eq!(
+            (draw("a").unwrap().as_slice(), draw("b").unwrap().as_slice(), draw("a").unwrap().as_slice()),
+            (&b"a"[..], &b"b"[..], &b"a"[..])
+        );
         assert_eq!(times.get(), 2);
         assert_eq!((draw("bad"), draw("bad"), times.get()), (Err(()), Err(()), 4), "what failed is tried again");
         (0..KEPT).for_each(|number| drop(draw(&number.to_string())));

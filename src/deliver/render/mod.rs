@@ -126,7 +126,8 @@ impl Renderer {
     /// Names that are none, and templates that fail with an alert or a digest as they usually are.
     pub fn with(own: &BTreeMap<String, String>) -> Result<Renderer, RenderError> {
         let built_in = environment(&BTreeMap::new())?;
-        let mut renderer = Renderer { built_in, own: None, languages: Languages::default(), fonts: chart::fonts(), drawn: Drawn::default() };
+        let mut renderer =
+            Renderer { built_in, own: None, languages: Languages::default(), fonts: chart::fonts(), drawn: Drawn::default() };
         if own.is_empty() {
             return Ok(renderer);
         }

@@ -7,6 +7,7 @@
 mod book;
 #[cfg(test)]
 mod fleet;
+pub mod held;
 mod keys;
 pub mod rules;
 mod standing;

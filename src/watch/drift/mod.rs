@@ -185,11 +185,7 @@ pub(crate) fn take(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRul
             known.deploy(version, Deployed::by(activity));
             shard.drift.keep_model(&activity.team, model, known);
         }
-        "undeployment" => {
-            let Some(mut known) = shard.drift.model(&activity.team, model).cloned() else { return };
-            known.undeploy(activity);
-            shard.drift.keep_model(&activity.team, model, known);
-        }
+        "undeployment" => model::undeploy(shard, activity, model, rules, effects),
         _ => {}
     }
 }

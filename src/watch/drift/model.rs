@@ -1,6 +1,6 @@
 //! What is known of a team's model besides its metrics: which version is accepted, by whom, and where each is deployed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
+use crate::watch::violation;
 
 /// Versions of a model that are remembered, the latest.
 const MOST_VERSIONS: usize = 16;
@@ -127,6 +128,30 @@ impl Drift {
             return false;
         };
         self.series.get(name).is_some_and(|series| series.since < current.at)
+    }
+}
+
+/// Where it was the last place that a version ran in, what has drifted of it is nobody's trouble any more.
+pub(super) fn undeploy(shard: &mut Shard, activity: &ActivityEvent, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let (before, after) = violation::versions_around(shard, activity, model);
+    let runs = |versions: &BTreeSet<Text>, version: &Text| versions.contains(version) || versions.contains("");
+    let open: Vec<(SeriesName, Series)> = shard
+        .drift
+        .of(&activity.team, model, None)
+        .filter(|(name, series)| series.is_open && runs(&before, &name.version) && !runs(&after, &name.version))
+        .map(|(name, series)| (name.clone(), series.clone()))
+        .collect();
+    if let Some(mut known) = shard.drift.model(&activity.team, model).cloned() {
+        known.undeploy(activity);
+        shard.drift.keep_model(&activity.team, model, known);
+    }
+    let versions: BTreeMap<Text, SeriesName> = open.iter().map(|(name, _)| (name.version.clone(), name.clone())).collect();
+    for (name, mut series) in open {
+        series.close();
+        shard.drift.keep(name, series);
+    }
+    for name in versions.values() {
+        tell::tell_gone(shard, name, activity.event_time, rules, effects);
     }
 }
 

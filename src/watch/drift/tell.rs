@@ -88,6 +88,12 @@ pub(super) fn tell_model(shard: &mut Shard, team: &Text, model: &Text, accepted:
     }
 }
 
+/// The last deployment of a version has ended.
+pub(super) fn tell_gone(shard: &mut Shard, name: &SeriesName, at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let over = words::over(&name.model, &name.version, "it no longer runs anywhere");
+    standing::end(shard, key(name), at, &over, rules, effects);
+}
+
 /// Drift is no longer watched.
 pub(super) fn end_all(shard: &mut Shard, at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let open = shard.drift.series.iter().filter(|(_, series)| series.is_open);

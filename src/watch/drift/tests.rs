@@ -373,6 +373,26 @@ fn nothing_else_ends_it_until_it_is_switched_off() {
 }
 
 #[test]
+fn what_no_longer_runs_anywhere_is_over() {
+    let place = |region: &'static str| {
+        move |activity: &mut ActivityEvent| {
+            (activity.model_version, activity.region) = (Some("2024-08".into()), Some(region.into()));
+        }
+    };
+    let mut bench = Bench::accepted();
+    bench.activity(4, "deployment", place("us-east-1"));
+    let told: Vec<_> = (10..13).flat_map(|hour| bench.evaluation(hour, "refusal_rate", 0.09, Some(400))).collect();
+    assert_eq!(states(&told), [(Open, 1)]);
+    assert_eq!(bench.activity(13, "undeployment", place("us-east-1")), [], "it runs in another region still");
+    assert_eq!(bench.activity(14, "undeployment", |activity| activity.model_version = Some("2024-05".into())), [], "of another version");
+    let over = bench.activity(15, "undeployment", place("eu-central-1"));
+    assert_eq!(states(&over), [(Resolved, 2)]);
+    assert!(over[0].message.contains("it no longer runs anywhere"), "{}", over[0].message);
+    bench.restart();
+    assert_eq!(bench.activity(16, "undeployment", place("eu-central-1")), [], "told twice");
+}
+
+#[test]
 fn config_accepts_versions_too() {
     let mut bench = Bench::accepted();
     let told: Vec<_> = (10..13).flat_map(|hour| bench.evaluation(hour, "refusal_rate", 0.09, Some(400))).collect();

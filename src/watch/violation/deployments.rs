@@ -64,6 +64,18 @@ fn is_undone(deployment: &ActivityEvent, undeployment: &ActivityEvent) -> bool {
     deployment.event_time <= undeployment.event_time && named.iter().zip(own).all(|(named, own)| named.is_none() || named == own)
 }
 
+/// Versions of a model that run before an undeployment, and those of them that still run after it; an empty one: of a deployment that names
+/// none.
+pub(in crate::watch) fn versions_around(shard: &Shard, undeployment: &ActivityEvent, model: &Text) -> (BTreeSet<Text>, BTreeSet<Text>) {
+    let known = shard.violations.model(&undeployment.team, model);
+    let running: Vec<_> = known.iter().flat_map(|known| &known.deployments).filter_map(Deployment::event).collect();
+    let versions = |left: bool| {
+        let kept = running.iter().filter(move |event| !(left && is_undone(event, undeployment)));
+        kept.map(|event| event.model_version.clone().unwrap_or_else(|| Text::from(""))).collect()
+    };
+    (versions(false), versions(true))
+}
+
 /// What tells deployments of a model apart.
 fn place(event: &ActivityEvent) -> [Option<&Text>; 4] {
     [event.model_version.as_ref(), event.region.as_ref(), event.environment.as_ref(), event.resource_id.as_ref()]

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use self::deployments::Looked;
+pub(in crate::watch) use self::deployments::versions_around;
 pub use self::facts::KnownData;
 pub(crate) use self::facts::take as take_facts;
 pub(crate) use self::judge::judge;

@@ -69,15 +69,13 @@ impl KnownModel {
     }
 }
 
-/// An event that is not summed, held against the policies for its kind.
+/// An event that is not summed, held against the policies for its kind. Where models run is remembered without any, too: for drift, and for
+/// policies that come later.
 pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    if rules.policies.is_empty() {
-        return;
-    }
     match event {
-        ShardEvent::Resource(sample) => judge_resource(shard, sample, rules, effects),
+        ShardEvent::Resource(sample) if !rules.policies.is_empty() => judge_resource(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
-        ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
+        ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
     }
 }
 
