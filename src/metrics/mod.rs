@@ -57,6 +57,7 @@ pub struct Metrics {
     resources: Family<Labels, Gauge>,
     undetermined: Family<Labels, Gauge>,
     capped_resources: Counter,
+    capped_governance: Counter,
     watermark_lag: Gauge,
     restored_from: Family<Labels, Counter>,
     copies: Family<Labels, Gauge>,
@@ -132,6 +133,7 @@ impl Metrics {
             resources: gauges(r, "watch_resources", "Resources whose use is watched, by thread"),
             undetermined: gauges(r, "watch_undetermined_resources", "Of those, of how many nobody can tell whether they are used"),
             capped_resources: counter(r, "watch_capped_resources", "Samples not looked at: the team has too many resources"),
+            capped_governance: counter(r, "watch_capped_governance", "Grants, models and evaluations not kept: the shard has too many"),
             watermark_lag: gauge(
                 r,
                 "watch_watermark_lag_milliseconds",
@@ -268,6 +270,11 @@ impl Metrics {
     /// Samples of resources that found no room.
     pub fn capped_resources(&self, samples: u64) {
         self.capped_resources.inc_by(samples);
+    }
+
+    /// Grants, models and evaluations that found no room.
+    pub fn capped_governance(&self, words: u64) {
+        self.capped_governance.inc_by(words);
     }
 
     /// Of all shards of this process.

@@ -111,10 +111,12 @@ impl<'a> Watch<'a> {
         let place = || format!("{}[{}] at offset {}", record.topic, record.partition, record.offset);
         let decoded = decode_shard_record(record.value.unwrap_or_default()).with_context(place)?;
         let append_time = Timestamp(record.timestamp.0.max(0));
-        let (capped, capped_resources) = (watched.shard.capped_leaves(), watched.shard.capped_resources());
+        let capped = [Shard::capped_leaves, Shard::capped_resources, Shard::capped_governance].map(|count| count(&watched.shard));
         let effects = watched.shard.apply(&decoded, record.offset, append_time, &self.rules);
-        self.setup.metrics.capped(watched.shard.capped_leaves() - capped);
-        self.setup.metrics.capped_resources(watched.shard.capped_resources() - capped_resources);
+        let [leaves, resources, governance] = capped;
+        self.setup.metrics.capped(watched.shard.capped_leaves() - leaves);
+        self.setup.metrics.capped_resources(watched.shard.capped_resources() - resources);
+        self.setup.metrics.capped_governance(watched.shard.capped_governance() - governance);
         self.setup.metrics.shard_record(decoded.partials.len());
         for ((policy, said), events) in watched.shard.take_verdicts() {
             self.setup.metrics.verdict(&policy, said.as_str(), events);

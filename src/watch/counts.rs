@@ -29,6 +29,11 @@ impl Shard {
         self.matters.capped
     }
 
+    /// Grants, models and what is measured of them that found no room; since the start of the process.
+    pub fn capped_governance(&self) -> u64 {
+        self.matters.access.refused.saturating_add(self.drift.capped)
+    }
+
     /// Violations of policies that are open now.
     pub fn open_violations(&self) -> usize {
         self.violations.open()

@@ -97,7 +97,18 @@ fn who_uses_what_without_a_grant_who_does_not_and_who_has_left_is_told_once() {
         [UNGRANTED, UNUSED].iter().all(|name| told[*name]["state"] == "resolved").then_some(told)
     });
     assert_eq!((&ended[UNGRANTED]["count"], &ended[GONE]["state"], ended.len()), (&json!(2), &json!("open"), 3), "{ended:#?}");
-    // Who may use it now, and who might once.
+    who_may(&deployment);
+    let mut lives: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for record in consume(deployment.broker.bootstrap(), &deployment.topic("governance-violations")) {
+        lives.entry(record.key.clone().unwrap()).or_default().push(record.json()["revision"].as_u64().unwrap());
+    }
+    for (id, revisions) in &lives {
+        assert_eq!(*revisions, (1..=revisions.len() as u64).collect::<Vec<_>>(), "{id}");
+    }
+}
+
+/// Who may use it now, and who might once.
+fn who_may(deployment: &Deployment) {
     let listed = |options: &[&str]| deployment.command(&[&["access", "--object", "risk-scorer"], options].concat());
     let held: Vec<Value> = serde_json::from_str(&listed(&["--all", "--format", "json"])).unwrap();
     let shown =
@@ -106,11 +117,4 @@ fn who_uses_what_without_a_grant_who_does_not_and_who_has_left_is_told_once() {
     assert_eq!(shown, ["acme risk - holds", "ann risk sales holds", "busy risk sales holds", "idle-co risk - revoked"], "{held:#?}");
     let text = listed(&[]);
     assert!(text.starts_with("what") && text.contains("busy") && text.contains(" by sales") && !text.contains("idle-co"), "{text}");
-    let mut lives: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for record in consume(deployment.broker.bootstrap(), &deployment.topic("governance-violations")) {
-        lives.entry(record.key.clone().unwrap()).or_default().push(record.json()["revision"].as_u64().unwrap());
-    }
-    for (id, revisions) in &lives {
-        assert_eq!(*revisions, (1..=revisions.len() as u64).collect::<Vec<_>>(), "{id}");
-    }
 }

@@ -116,6 +116,8 @@ pub struct Access {
     pub(super) duties: BTreeMap<(Text, Text), Duties>,
     pub(super) looked: Looked,
     pub(super) is_full: bool,
+    /// Grants that found no room; since the start of the process. Not a part of the state.
+    pub refused: u64,
     /// Waits to be written with the next transaction.
     changed: BTreeSet<AccessKey>,
 }
@@ -167,6 +169,7 @@ impl Access {
     pub fn change_grant(&mut self, name: &GrantName, change: impl FnOnce(&mut Grant)) {
         if !self.grants.contains_key(name) && self.grants.len() >= MOST_GRANTS {
             self.is_full = true;
+            self.refused = self.refused.saturating_add(1);
             self.changed.insert(AccessKey::Full);
             return;
         }

@@ -76,7 +76,7 @@ pub(crate) struct Drift {
     days: BTreeMap<usage::DayName, Day>,
     /// Waits to be written with the next transaction. Not a part of the state.
     changed: BTreeSet<DriftKey>,
-    /// Values that were not looked at, since there are too many series; since the start of the process.
+    /// Values that were not looked at and models that are not remembered, since there are too many; since the start of the process.
     pub capped: u64,
 }
 
@@ -126,7 +126,11 @@ impl Drift {
 
     fn keep_model(&mut self, team: &Text, model: &Text, known: Model) {
         let name = (team.clone(), model.clone());
-        if self.models.get(&name) == Some(&known) || (!self.models.contains_key(&name) && self.models.len() >= MOST_MODELS) {
+        if self.models.get(&name) == Some(&known) {
+            return;
+        }
+        if !self.models.contains_key(&name) && self.models.len() >= MOST_MODELS {
+            self.capped = self.capped.saturating_add(1);
             return;
         }
         self.changed.insert(DriftKey::Model(team.clone(), model.clone()));
