@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{ConfigFile, Ended, Format, moment};
+use super::telemetry::{self, Logging};
+use super::{ConfigFile, Ended, Format, data_flow, moment};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::http::compliance::{self, Answer};
@@ -19,7 +20,7 @@ use crate::policy::Decision;
 /// denied, 3 if somebody has to review it, 2 if the plan or the policies cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tollgate ask plan.toml --policies policies\n  echo '{\"team\":\"search\",\"provider\":\"openai\",\"model\":\"gpt-4o\"}' | tollgate ask - --policies policies"
+    after_help = "Examples:\n  tollgate ask plan.toml --policies policies\n  tollgate ask plan.toml --lineage --config tollgate.toml\n  echo '{\"team\":\"search\",\"provider\":\"openai\",\"model\":\"gpt-4o\"}' | tollgate ask - --policies policies"
 )]
 pub struct Arguments {
     /// File with the plan, .toml or .json; - reads JSON from stdin
@@ -33,6 +34,10 @@ pub struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
 
+    /// Take the origins of the plan's model from the lineage of the running Tollgate, whose topics are read
+    #[arg(long)]
+    lineage: bool,
+
     /// Answer as of then [default: now]
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     at: Option<moment::Moment>,
@@ -42,7 +47,7 @@ pub struct Arguments {
     format: Format,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Ended> {
+pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
     let own: Option<PolicyFolder> = match arguments.policies.as_deref().map(policies::load) {
         Some(Err(problems)) => {
@@ -64,7 +69,15 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
         }
     };
     let now = clock::now();
-    let answer = compliance::answer(plan, folder, &loaded.intake.prices, None, arguments.at.map_or(now, |moment| moment.at(now)));
+    let known = match plan.model().filter(|_| arguments.lineage) {
+        Some((model, version)) => {
+            telemetry::start(logging, &loaded.settings.log)?;
+            data_flow::of_config(&loaded).known(model, version, now)?
+        }
+        None => None,
+    };
+    let at = arguments.at.map_or(now, |moment| moment.at(now));
+    let answer = compliance::answer(plan, folder, &loaded.intake.prices, known.as_ref(), at);
     match arguments.format {
         Format::Json => println!("{:#}", answer.json()),
         Format::Text => println!("{}", text(&answer)),

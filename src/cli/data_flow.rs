@@ -10,6 +10,7 @@ use super::explain::print;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble};
 use crate::clock;
+use crate::config::Loaded;
 use crate::config::policies::{self, PolicyFolder};
 use crate::http::flow::{Drawn, Lineages};
 use crate::lab::data_flow::live::Live;
@@ -70,9 +71,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let folder = own.as_ref().or(loaded.policies.as_deref());
     let found = if arguments.files.is_empty() {
         telemetry::start(logging, &loaded.settings.log)?;
-        let (connection, names) = (assemble::connection(&loaded.settings), assemble::topic_names(&loaded.settings));
-        let lineage = Arc::new(loaded.lineage.clone());
-        Live::new(connection, names, Box::new(move || lineage.clone())).map(folder, arguments.team.as_deref(), clock::now())?
+        of_config(&loaded).map(folder, arguments.team.as_deref(), clock::now())?
     } else {
         let rules = Rules { intake: &loaded.intake, lineage: &loaded.lineage, policies: folder, now: clock::now() };
         match data_flow::run(&arguments.files, &rules, arguments.team.as_deref()) {
@@ -90,6 +89,13 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     })?;
     let breaks = found.map.edges.iter().any(|edge| edge.state == EdgeState::Breaks);
     Ok(if breaks { Ended::No } else { Ended::Well })
+}
+
+/// What lineage knows where this config leads to.
+pub fn of_config(loaded: &Loaded) -> Live {
+    let (connection, names) = (assemble::connection(&loaded.settings), assemble::topic_names(&loaded.settings));
+    let lineage = Arc::new(loaded.lineage.clone());
+    Live::new(connection, names, Box::new(move || lineage.clone()))
 }
 
 /// For the pages: what lineage knows, read when somebody asks.

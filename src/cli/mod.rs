@@ -169,7 +169,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Alerts(arguments) => alerts::run(arguments, &logging)?,
         Command::Route(arguments) => route::run(arguments)?,
         Command::Policy(arguments) => policy::run(arguments)?,
-        Command::Ask(arguments) => ask::run(arguments)?,
+        Command::Ask(arguments) => ask::run(arguments, &logging)?,
         Command::DataFlow(arguments) => data_flow::run(arguments, &logging)?,
         Command::Access(arguments) => access::run(arguments, &logging)?,
         Command::Config(arguments) => config::run(arguments)?,

@@ -142,6 +142,15 @@ fn what_runs_is_shown_and_asked_for(deployment: &Deployment) {
     let region = offered["values"][0].as_str().unwrap();
     let there = check(region);
     assert!(there["decision"] != "deny" && !says(&there).contains(&"eu-trained-model-in-asia".to_string()), "{there:#}");
+
+    // In a pipeline, without the pages.
+    let plan = temp_folder("plan").join("plan.json");
+    std::fs::write(&plan, r#"{"kind":"deployment","team":"risk","model":"risk-scorer","model_version":"3","region":"ap-southeast-1"}"#)
+        .unwrap();
+    let asked = |options: &[&str]| deployment.attempt(&[&["ask", plan.to_str().unwrap(), "--format", "json"], options].concat());
+    let (code, said) = asked(&["--lineage"]);
+    assert!(code == Some(1) && said.contains("eu-trained-model-in-asia"), "{code:?} {said}");
+    assert_ne!(asked(&[]), (code, said), "nobody was asked where its data comes from");
 }
 
 /// Sends what somebody did.
