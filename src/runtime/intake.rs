@@ -70,7 +70,8 @@ pub struct Input {
     begin: i64,
     next: i64,
     caught_up: bool,
-    quiet_since: Duration,
+    /// Nothing yet: it has just been taken over, and what has come meanwhile was not fetched yet.
+    quiet_since: Option<Duration>,
     /// Waits for a schema since then.
     held_since: Option<Duration>,
     topic_id: String,
@@ -196,7 +197,7 @@ impl<'a> Intake<'a> {
     }
 
     fn marker(&self, input: &Input, moment: Moment) -> Marker {
-        let quiet = moment.uptime.saturating_sub(input.quiet_since) >= IDLE_AFTER;
+        let quiet = input.quiet_since.is_some_and(|since| moment.uptime.saturating_sub(since) >= IDLE_AFTER);
         Marker {
             source: Source { topic: self.setup.topics.usage_events.as_str().into(), partition: input.number },
             watermark: input.state.watermark(),
@@ -306,7 +307,7 @@ impl Role for Intake<'_> {
             begin: next,
             next: self.start(opening.committed.as_ref(), low, high),
             caught_up: next == high,
-            quiet_since: Duration::ZERO,
+            quiet_since: None,
             held_since: None,
             topic_id: self.topics.input_id.clone().or(stored.map(|stored| stored.topic_id)).unwrap_or_default(),
         })
@@ -330,7 +331,7 @@ impl Role for Intake<'_> {
             if self.is_full() {
                 return Ok(index);
             }
-            input.quiet_since = moment.uptime;
+            input.quiet_since = Some(moment.uptime);
             input.caught_up = false;
             if !self.take_record(input, &record, moment)? {
                 input.held_since = Some(moment.uptime);
@@ -354,6 +355,9 @@ impl Role for Intake<'_> {
         let tick = self.is_tick(moment);
         if inputs.is_empty() || (self.since.is_none() && !tick) {
             return Ok(Staged::default());
+        }
+        for input in inputs.values_mut() {
+            input.quiet_since.get_or_insert(moment.uptime);
         }
         let counts = self.sums.take_counts();
         assert!(counts.balance(), "records in = combined + duplicates + rejected: {counts:?}");

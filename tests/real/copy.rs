@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 
 use super::parts::{Guarded, run_tool, wait_for};
@@ -13,6 +16,7 @@ use super::path::{Deployment, history, now_ms, rfc3339, usage};
 const LIMIT: Duration = Duration::from_secs(60);
 const HOUR_MS: i64 = 3_600_000;
 const SHARDS: u64 = 4;
+const PARTITIONS: usize = 2;
 const TEAMS: [&str; 5] = ["search", "ads", "support", "billing", "ml"];
 
 fn labelled(deployment: &Deployment, sample: &str) -> u64 {
@@ -65,17 +69,50 @@ fn alerts(deployment: &Deployment, until: i64) -> BTreeMap<String, (Value, Value
     found.map(|alert| (alert["team"].as_str().unwrap().to_string(), what(&alert))).collect()
 }
 
+/// Sends each partition the same event over and over, so that none falls idle while parts are on their way: with all of them idle the clock
+/// moves on, hours close with what they have, and what comes then is late. All but the first of each are duplicates.
+struct Trickle {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Trickle {
+    /// Returns once each partition has its first.
+    fn start(deployment: &Deployment, until: i64) -> Trickle {
+        let producer: BaseProducer = deployment.broker.client().create().unwrap();
+        let topic = deployment.topic("usage-events");
+        let (stop, stopped) = channel();
+        let send = move || {
+            for partition in 0..PARTITIONS {
+                let event = usage(&format!("trickle-{partition}"), until - 40 * HOUR_MS, "trickle", "ann", "0.01").to_string();
+                producer.send(BaseRecord::<(), str>::to(&topic).partition(i32::try_from(partition).unwrap()).payload(&event)).unwrap();
+            }
+            producer.flush(LIMIT).unwrap();
+        };
+        send();
+        let again = move || {
+            while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                send();
+            }
+        };
+        Trickle { stop, thread: std::thread::spawn(again) }
+    }
+
+    fn end(self) {
+        drop(self.stop);
+        self.thread.join().unwrap();
+    }
+}
+
 #[test]
 fn killed_again_and_again_it_goes_on_as_it_would_without_a_copy() {
-    // The first partition that is read again after a quiet time moves the clock of its shards: more than a part's ten hours of patience, so
-    // that no hour closes without what the other partitions have for it.
-    let patience = "[intake]\nout_of_orderness = \"12h\"";
-    let copied = Deployment::without_mail("copied", &format!("[state]\ndir = \"copies\"\n{patience}"));
-    let plain = Deployment::without_mail("plain", patience);
+    let copied = Deployment::without_mail("copied", "[state]\ndir = \"copies\"");
+    let plain = Deployment::without_mail("plain", "");
     // All of it younger than what may still be amended: what comes late on a busy machine then changes its hour, and adds no record of its own.
     let until = now_ms() - 2 * HOUR_MS;
     let events = history(&TEAMS, 40, until);
     let parts: Vec<_> = events.chunks(events.len().div_ceil(4)).collect();
+    let (trickle, all) = (Trickle::start(&copied, until), events.len() + PARTITIONS);
     let mut process = copied.start();
     assert_eq!(restored(&copied), (0, SHARDS), "there was no copy yet");
     copies_are_current(&copied);
@@ -87,16 +124,18 @@ fn killed_again_and_again_it_goes_on_as_it_would_without_a_copy() {
         assert_eq!(restored(&copied), (SHARDS, 0), "{}", copied.log());
     }
     copied.produce_usage(parts[3]);
+    trickle.end();
     for part in &parts {
         plain.produce_usage(part);
     }
+    Trickle::start(&plain, until).end();
     let _plain = plain.start();
     let wild = |deployment: &Deployment| {
         let event = |n: i64| usage(&format!("wild-{n}"), now_ms() - 60_000 + n * 1000, "search", "eve", "2.5");
         deployment.produce_usage(&(0..40).map(event).collect::<Vec<_>>());
         wait_for("the alert", LIMIT, || Some(alerts(deployment, until)).filter(|alerts| alerts.contains_key("search")))
     };
-    assert_eq!(totals(&copied, events.len()), totals(&plain, events.len()));
+    assert_eq!(totals(&copied, all), totals(&plain, all));
     end(&copied, &mut process);
     let mut process = copied.start();
     assert_eq!(restored(&copied), (SHARDS, 0), "{}", copied.log());
