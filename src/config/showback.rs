@@ -78,3 +78,40 @@ fn parts(section: Section) -> BTreeMap<Text, Nanos> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn load(rules: &str) -> Result<Vec<SharedCost>, String> {
+        let text = format!("version = 1\n{rules}");
+        let loaded = crate::config::load_text("t.toml", &text, Path::new(""), std::iter::empty());
+        loaded.map(|loaded| loaded.settings.showback).map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect())
+    }
+
+    #[test]
+    fn rules_are_read_and_what_cannot_be_meant_is_named() {
+        let rules = load("[[showback]]\nname = 'a'\nteam = 'platform'\nsplit = 'fixed'\nshares = { search = '2', ads = '1' }").unwrap();
+        let parts = rules[0].split(Nanos(90), &BTreeMap::new()).unwrap();
+        assert_eq!(parts, BTreeMap::from([("search".into(), Nanos(60)), ("ads".into(), Nanos(30))]));
+        let wrong = [
+            ("name = 'a'\nsplit = 'even'\nteams = ['x']", "names no cost"),
+            ("name = 'a'\nteam = 'p'\nsplit = 'even'", "among nobody"),
+            ("name = 'a'\nteam = 'p'\nsplit = 'fixed'", "without shares"),
+            ("name = 'a'\nteam = 'p'\nsplit = 'fixed'\nshares = { x = '0' }", "is no part"),
+            ("name = 'a'\nteam = 'p'\nsplit = 'proportional'\nshares = { x = '1' }", "is for another split"),
+            ("name = 'a'\nteam = 'p'\nsplit = 'fixed'\nteams = ['y']\nshares = { x = '1' }", "is for other splits"),
+            ("name = 'a'\nteam = 'p'\nsplit = 'evenly'\nteams = ['y']", "is 'evenly'"),
+            (
+                "name = 'a'\nteam = 'p'\nsplit = 'proportional'\n[[showback]]\nname = 'a'\nteam = 'q'\nsplit = 'proportional'",
+                "another showback has",
+            ),
+        ];
+        for (rule, said) in wrong {
+            let problems = load(&format!("[[showback]]\n{rule}")).unwrap_err();
+            assert!(problems.contains(said), "{rule}: {problems}");
+        }
+    }
+}

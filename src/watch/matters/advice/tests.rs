@@ -27,7 +27,7 @@ fn prices() -> PriceBook {
             currency: Currency::USD,
             effective_from: Timestamp(0),
             effective_to: None,
-            batch: has_batch.then(|| Nanos(amount.0 / 2)),
+            batch: has_batch.then_some(Nanos(amount.0 / 2)),
             family: Some(family.into()),
         }
     };

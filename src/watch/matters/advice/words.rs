@@ -40,7 +40,7 @@ fn why_offline(advice: &Advice, leaf: &LeafDimensions, rules: &AdviceRules) -> S
 }
 
 fn percent(per_mille: u32) -> String {
-    if per_mille % 10 == 0 { format!("{} %", per_mille / 10) } else { format!("{}.{} %", per_mille / 10, per_mille % 10) }
+    if per_mille.is_multiple_of(10) { format!("{} %", per_mille / 10) } else { format!("{}.{} %", per_mille / 10, per_mille % 10) }
 }
 
 fn confidence(advice: &Advice) -> &'static str {
