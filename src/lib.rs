@@ -33,7 +33,7 @@
 //! | [`state`] | a local copy of the changelog, which makes restarts faster |
 //! | [`runtime`] | the loop that all roles share, what each of them does, the commit routine, who starts them again |
 //! | [`deliver`] | who is told of what; mails in text, HTML and a picture, webhooks; receipts and retries |
-//! | [`lab`] | the engine on files: score, backtest, explain, tune, data-flow |
+//! | [`lab`] | the engine on files: score, backtest, explain, tune, data-flow, showback |
 //! | [`http`] | health, metrics, the compliance check |
 //! | [`demo`] | everything in one process, on recorded and invented usage and a broker of its own |
 //! | [`cli`] | one file per command; `assemble` puts settings into roles |

@@ -24,6 +24,7 @@ mod reset;
 mod route;
 pub mod run;
 mod score;
+mod showback;
 mod telemetry;
 pub mod topics;
 mod tune;
@@ -77,6 +78,7 @@ enum Command {
     Topics(TopicsArguments),
     Import(import::Arguments),
     Price(price::Arguments),
+    Showback(showback::Arguments),
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
     Alerts(alerts::Arguments),
@@ -164,6 +166,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Topics(arguments) => topics(&arguments.action, &logging)?,
         Command::Import(arguments) => import::run(arguments, &logging)?,
         Command::Price(arguments) => price::run(arguments)?,
+        Command::Showback(arguments) => showback::run(arguments, &logging)?,
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Alerts(arguments) => alerts::run(arguments, &logging)?,

@@ -1,4 +1,4 @@
-//! [waste], [missing_money], [[budget]]: what is watched besides series.
+//! [waste], [missing_money], [advice], [[budget]]: what is watched besides series.
 
 use super::drift::drift;
 use super::read::{Section, wrong_kind};
@@ -7,7 +7,12 @@ use super::units::Complaint;
 use crate::model::Text;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
-use crate::watch::matters::rules::{BudgetRule, MatterRules, MissingRules, Period, Sign, WasteClass, WasteRules};
+use crate::model::price::PriceBook;
+use crate::model::time::DAY_MS;
+use crate::watch::matters::rules::{
+    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, MatterRules, MissingRules, OversizedRules, Period, Sign,
+    WasteClass, WasteRules,
+};
 
 pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules {
     let mut budgets: Vec<BudgetRule> = Vec::new();
@@ -18,6 +23,7 @@ pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules 
         waste: waste(root.section("waste")),
         missing: missing(root.section("missing_money")),
         budgets,
+        advice: advice(root.section("advice")),
         access: super::access::access(root.section("access")),
         drift: drift(root.section("drift")),
     }
@@ -44,6 +50,19 @@ fn waste(mut section: Section) -> Option<WasteRules> {
         silent_after_ms: section.duration("silent_after", "1h", "30d"),
         most_unknown: section.number("most_unknown", 0.0..=1.0).unwrap_or_default(),
         classes: CLASSES.into_iter().map(|(name, sign)| class(section.section(name), sign)).collect(),
+        oversized: oversized(section.section("oversized")),
+    };
+    section.finish();
+    is_on.then_some(rules)
+}
+
+fn oversized(mut section: Section) -> Option<OversizedRules> {
+    let is_on = section.boolean("enabled").unwrap_or_default();
+    let rules = OversizedRules {
+        window_days: section.duration("window", "1d", "90d") / DAY_MS,
+        most_peak: section.number("most_peak", 0.01..=1.0).unwrap_or_default(),
+        most_mean: section.number("most_mean", 0.01..=1.0).unwrap_or_default(),
+        target: section.number("target", 0.1..=1.0).unwrap_or_default(),
     };
     section.finish();
     is_on.then_some(rules)
@@ -72,6 +91,68 @@ fn missing(mut section: Section) -> Option<MissingRules> {
     };
     section.finish();
     is_on.then_some(rules)
+}
+
+/// Prices follow once they are read.
+fn advice(mut section: Section) -> Option<AdviceRules> {
+    let is_on = section.boolean("enabled").unwrap_or_default();
+    let rules = AdviceRules {
+        prices: PriceBook::default(),
+        least_per_month: section.money("least_per_month").unwrap_or_default(),
+        least_requests_per_day: count(&mut section, "least_requests_per_day"),
+        least_days: u32::try_from(section.integer("least_days", 1..=90)).unwrap_or_default(),
+        grace_ms: section.duration("grace", "0s", "365d"),
+        caching: caching(section.section("caching")),
+        batch: batch(section.section("batch")),
+        model: cheaper_model(section.section("model")),
+    };
+    section.finish();
+    is_on.then_some(rules)
+}
+
+fn count(section: &mut Section, key: &'static str) -> u64 {
+    u64::try_from(section.integer(key, 0..=1_000_000_000)).unwrap_or_default()
+}
+
+fn per_mille(section: &mut Section, key: &'static str, range: std::ops::RangeInclusive<f64>) -> u32 {
+    (section.number(key, range).unwrap_or_default() * 1000.0).round() as u32
+}
+
+fn caching(mut section: Section) -> CachingRules {
+    let rules = CachingRules {
+        least_input_per_request: count(&mut section, "least_input_per_request"),
+        repeated_per_mille: per_mille(&mut section, "repeated_share", 0.01..=1.0),
+    };
+    section.finish();
+    rules
+}
+
+fn batch(mut section: Section) -> BatchRules {
+    let mut hour = |key| u8::try_from(section.integer(key, 0..=24)).unwrap_or_default();
+    let (day_from, day_to) = (hour("day_from"), hour("day_to"));
+    if day_from > day_to {
+        section
+            .complain("day_to", Complaint::new("is before 'day_from'", "write the hours in which people work: day_from = 6, day_to = 20"));
+    }
+    let small = |(_, name): (_, String)| Text::from(name.trim().to_lowercase());
+    let rules = BatchRules {
+        names: section.texts("names").into_iter().map(small).collect(),
+        day_from,
+        day_to,
+        off_hours_per_mille: per_mille(&mut section, "off_hours_share", 0.5..=1.0),
+    };
+    section.finish();
+    rules
+}
+
+fn cheaper_model(mut section: Section) -> CheaperModelRules {
+    let rules = CheaperModelRules {
+        most_input_per_request: count(&mut section, "most_input_per_request"),
+        most_output_per_request: count(&mut section, "most_output_per_request"),
+        least_saving_per_mille: per_mille(&mut section, "least_saving", 0.01..=0.99),
+    };
+    section.finish();
+    rules
 }
 
 /// What bills call a provider = what usage calls it.

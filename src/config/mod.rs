@@ -19,6 +19,7 @@ pub mod restart;
 mod rules;
 pub mod settings;
 mod shell;
+mod showback;
 mod timing;
 mod together;
 mod tree;
@@ -151,8 +152,12 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let watch_threads = usize::try_from(watch_section.integer("threads", 1..=1024)).unwrap_or(1);
     watch_section.finish();
     let (book, price_files) = with(&mut root, "prices", prices::prices);
+    if let Some(advice) = &mut watch.matters.advice {
+        advice.prices = book.clone();
+    }
     let (intake, intake_settings) = rules::intake(&mut root, &common, book);
     let lineage = with(&mut root, "lineage", |section| lineage::lineage(section, &mut watch));
+    let showback = showback::showback(root.tables("showback"));
     let kafka = with(&mut root, "kafka", |section| broker::kafka(section, host_name));
     let topics = with(&mut root, "topics", |section| broker::topics(section, &kafka.topic_prefix));
     let schemas = with(&mut root, "schemas", shell::schemas);
@@ -177,6 +182,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
         kafka,
         topics,
         shard_count,
+        showback,
         schemas,
         intake: intake_settings,
         watch_threads,

@@ -26,6 +26,8 @@ const FORMAT_VERSION: i64 = 1;
 /// LLM prices are quoted per million tokens.
 const PER_TOKENS: i64 = 1_000_000;
 pub const TOKENS: &str = "llm.tokens";
+/// All of a price.
+const WHOLE: Nanos = Nanos(1_000_000_000);
 
 /// What was read of one file, for reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +133,7 @@ fn read(name: &str, shown: &str, text: &str, notes: &Notes) -> (PriceFile, Vec<P
     let head = Head {
         providers: root.texts("providers").into_iter().map(|(_, provider)| provider.into()).collect(),
         currency: root.currency("currency"),
+        batch_discount: root.optional("batch_discount", part).flatten(),
     };
     // For people; nothing depends on them.
     root.optional_text("source");
@@ -151,6 +154,7 @@ fn read(name: &str, shown: &str, text: &str, notes: &Notes) -> (PriceFile, Vec<P
 struct Head {
     providers: Vec<Text>,
     currency: Option<Currency>,
+    batch_discount: Option<Nanos>,
 }
 
 /// What `[[model]]` and `[[meter]]` have in common.
@@ -162,6 +166,9 @@ struct Entry {
     from: Timestamp,
     to: Option<Timestamp>,
     per: u64,
+    family: Option<Text>,
+    /// The part that is not paid where an answer may wait.
+    batch_discount: Option<Nanos>,
 }
 
 fn entry(section: &mut Section, head: &Head, default_per: i64) -> Entry {
@@ -195,6 +202,8 @@ fn entry(section: &mut Section, head: &Head, default_per: i64) -> Entry {
         from,
         to,
         per: u64::try_from(per).unwrap_or(1),
+        family: None,
+        batch_discount: None,
     }
 }
 
@@ -213,13 +222,17 @@ impl Entry {
             currency: self.currency,
             effective_from: self.from,
             effective_to: self.to,
+            batch: self.batch_discount.and_then(|part| amount.checked_mul_div(WHOLE.0.checked_sub(part.0)?, WHOLE.0)),
+            family: self.family.clone(),
         };
         pairs.map(|pair| Placed { price: price(pair), place: place.clone() }).collect()
     }
 }
 
 fn model(mut section: Section, head: &Head) -> Vec<Placed> {
-    let entry = entry(&mut section, head, PER_TOKENS);
+    let mut entry = entry(&mut section, head, PER_TOKENS);
+    entry.family = section.optional_text("family").map(Text::from);
+    entry.batch_discount = section.optional("batch_discount", part).flatten().or(head.batch_discount).filter(|part| *part > Nanos::ZERO);
     if entry.models.is_empty() {
         section.notes().problem(
             Problem::new(&section.place, "this price names no model")
@@ -254,6 +267,13 @@ fn meter(mut section: Section, head: &Head) -> Vec<Placed> {
     let prices = entry.prices(&meter, None, amount, &section.place_of("price"));
     section.finish();
     prices
+}
+
+/// A part of a price, "0" to below "1".
+fn part(item: &Item) -> Result<Option<Nanos>, Complaint> {
+    let part = money(item)?;
+    let is_part = Nanos::ZERO <= part && part < WHOLE;
+    if is_part { Ok(Some(part)) } else { Err(Complaint::new("is no part of a price", "write what is not paid: \"0.5\" for half")) }
 }
 
 /// A day, as midnight UTC, or an instant; and as it was written.

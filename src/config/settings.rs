@@ -17,6 +17,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     pub topics: TopicSettings,
     pub shard_count: u32,
+    /// Cost that teams share, and how it is split.
+    pub showback: Vec<crate::model::allocation::SharedCost>,
     pub schemas: SchemaSettings,
     pub intake: IntakeSettings,
     pub watch_threads: usize,

@@ -57,7 +57,7 @@ fn the_default_file_names_every_option() {
     keys(&table, "", &mut named);
     let asked = notes.asked.borrow().clone();
     // Price files have options of their own; an override's thresholds are those of [watch.thresholds].
-    let of_price_files = [".as_of", ".currency", ".meter", ".model", ".note", ".providers", ".source"];
+    let of_price_files = [".as_of", ".batch_discount", ".currency", ".meter", ".model", ".note", ".providers", ".source"];
     let elsewhere = |key: &str| {
         of_price_files.contains(&key) || ["[model].", "[meter].", "[override].thresholds."].iter().any(|start| key.starts_with(start))
     };

@@ -161,6 +161,8 @@ pub fn price_book() -> PriceBook {
                 currency: Currency::USD,
                 effective_from: Timestamp(0),
                 effective_to: None,
+                batch: None,
+                family: None,
             });
         }
     }

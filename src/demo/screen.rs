@@ -71,6 +71,7 @@ impl Screen {
                     AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource => "WASTE",
                     AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::UntaggedSpend | AlertKind::BillMismatch => "MISSING",
                     AlertKind::ProviderSilent => "SILENT",
+                    AlertKind::NoPromptCaching | AlertKind::NoBatch | AlertKind::DearModel | AlertKind::OversizedResource => "SAVING",
                     AlertKind::Budget => "BUDGET",
                 };
                 self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));

@@ -102,7 +102,7 @@ pub struct PerToken {
 impl PerToken {
     /// `None` where a price is none of these, or where they have two currencies.
     pub fn of(tariff: &Tariff) -> Option<PerToken> {
-        let rates = TokenKind::ALL.map(|kind| tariff.rate(Some(kind)).or_else(|| tariff.rate(Some(instead_of(kind)?))));
+        let rates = TokenKind::ALL.map(|kind| tariff.rate(Some(kind)).or_else(|| tariff.rate(Some(kind.instead()?))));
         let currency = rates.iter().flatten().next()?.currency;
         let mut prices = [None; TokenKind::ALL.len()];
         for (price, rate) in prices.iter_mut().zip(rates) {
@@ -125,15 +125,6 @@ impl PerToken {
             }
         }
         Some(Amount { cost: Nanos(i128::from(cost?)), currency: self.currency })
-    }
-}
-
-/// The kind whose price holds where one has none of its own.
-pub fn instead_of(kind: TokenKind) -> Option<TokenKind> {
-    match kind {
-        TokenKind::Input | TokenKind::Output => None,
-        TokenKind::CachedInput | TokenKind::CacheWrite => Some(TokenKind::Input),
-        TokenKind::Reasoning => Some(TokenKind::Output),
     }
 }
 
@@ -202,7 +193,7 @@ fn price_of_tokens(
     let find = |kind| find(Some(kind));
     let mut sum: Option<Amount> = None;
     for (kind, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        let rate = find(kind).or_else(|| find(instead_of(kind)?))?;
+        let rate = find(kind).or_else(|| find(kind.instead()?))?;
         let part = times(rate, i128::from(count), 1)?;
         sum = Some(match sum {
             None => Amount { cost: part, currency: rate.currency },

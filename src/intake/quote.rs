@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::price::{Counted, instead_of, times};
+use super::price::{Counted, times};
 use super::rules::{Price, PriceBook, PriceQuery, TokenKind};
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::Timestamp;
@@ -59,7 +59,7 @@ pub fn quote<'b>(book: &'b PriceBook, asked: &Asked<'_>) -> Quote<'b> {
     let Tokens { input, output, cached_input, cache_write, reasoning } = tokens;
     for (kind, count) in TokenKind::ALL.into_iter().zip([input, output, cached_input, cache_write, reasoning]) {
         if count > 0 {
-            let price = find(Some(kind)).or_else(|| find(Some(instead_of(kind)?)));
+            let price = find(Some(kind)).or_else(|| find(Some(kind.instead()?)));
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             add(kind.as_str(), Nanos::from_units(count), price);
         }
@@ -86,6 +86,8 @@ mod tests {
             currency: Currency::USD,
             effective_from: Timestamp(from),
             effective_to: None,
+            batch: None,
+            family: None,
         }
     }
 

@@ -6,5 +6,6 @@ pub mod csv;
 pub mod data_flow;
 pub mod explain;
 pub mod score;
+pub mod showback;
 mod spacing;
 pub mod tune;

@@ -77,10 +77,18 @@ pub enum AlertKind {
     UntaggedSpend,
     /// A budget is used up to one of its thresholds, or will be before its time.
     Budget,
+    /// Long prompts, none of which is read from the cache, at a model that has a price for it.
+    NoPromptCaching,
+    /// Work that can wait is not sent in batches, which cost less.
+    NoBatch,
+    /// Small questions to a dear model, where a cheaper one of its family may do.
+    DearModel,
+    /// A resource of which a smaller size would do.
+    OversizedResource,
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 18] = [
+    pub const ALL: [AlertKind; 22] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -99,6 +107,10 @@ impl AlertKind {
         AlertKind::UnseenSpend,
         AlertKind::UntaggedSpend,
         AlertKind::Budget,
+        AlertKind::NoPromptCaching,
+        AlertKind::NoBatch,
+        AlertKind::DearModel,
+        AlertKind::OversizedResource,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -121,6 +133,10 @@ impl AlertKind {
             AlertKind::UnseenSpend => "unseen_spend",
             AlertKind::UntaggedSpend => "untagged_spend",
             AlertKind::Budget => "budget",
+            AlertKind::NoPromptCaching => "no_prompt_caching",
+            AlertKind::NoBatch => "no_batch",
+            AlertKind::DearModel => "dear_model",
+            AlertKind::OversizedResource => "oversized_resource",
         }
     }
 
@@ -130,13 +146,19 @@ impl AlertKind {
         match self {
             SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved | SpendDrop | PolicyViolation => false,
             IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend
-            | UntaggedSpend | Budget => true,
+            | UntaggedSpend | Budget | NoPromptCaching | NoBatch | DearModel | OversizedResource => true,
         }
     }
 
     /// Money for something that nobody uses.
     pub fn is_waste(self) -> bool {
         matches!(self, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource)
+    }
+
+    /// Money for what could be had for less.
+    pub fn is_saving(self) -> bool {
+        use AlertKind::*;
+        matches!(self, NoPromptCaching | NoBatch | DearModel | OversizedResource)
     }
 
     pub fn parse(text: &str) -> Option<AlertKind> {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod activity;
 pub mod alert;
+pub mod allocation;
 pub mod approval;
 pub mod billing;
 pub mod effect;
@@ -15,6 +16,7 @@ pub mod money;
 pub mod near;
 pub mod partial;
 pub mod pattern;
+pub mod price;
 pub mod record;
 pub mod resource;
 pub mod rollup;

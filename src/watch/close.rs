@@ -104,6 +104,7 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
         days::add(state, hour);
         shard.pending.days.insert(number);
     }
+    matters::advice::close_account_hour(shard, number, hour, rules, effects);
     for id in changed {
         shard.changed(number, id);
     }
@@ -116,6 +117,10 @@ fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>) {
         return;
     }
     for node in leaves {
+        let gone = shard.accounts.get(account).and_then(|state| Some((state.account.clone(), state.node(node)?.scope.clone())));
+        if let Some((account, Scope::Leaf(dimensions))) = gone {
+            matters::advice::forget(&mut shard.matters, &account, &dimensions);
+        }
         shard.remove_leaf(Place { account, node });
     }
     if let Some(state) = shard.accounts.get_mut(account) {

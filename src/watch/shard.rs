@@ -149,11 +149,15 @@ impl Shard {
     pub fn apply(&mut self, record: &ShardRecord, offset: i64, append_time: Timestamp, rules: &WatchRules) -> Vec<Effect> {
         assert!(!self.is_closing(), "a close in progress is finished before the next record");
         let mut effects = Vec::new();
+        let has_new_rules = self.header.rules_revision != rules.revision;
         self.header.rules_revision = rules.revision;
         self.header.watermarks.pass_time(append_time);
         self.header.marks.pass(self.header.watermarks.shard_time(), offset);
         self.header.position = offset.saturating_add(1);
 
+        if has_new_rules {
+            matters::budget::end_removed(self, rules, &mut effects);
+        }
         let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
         early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
         matters::missing::take_partials(self, &record.partials, rules, &mut effects);

@@ -111,3 +111,62 @@ fn a_budget_and_tokens_at_cost_zero_lead_to_alerts() {
     assert_eq!((&alert["team"], &alert["dimensions"]["project"]), (&json!("search"), &json!("ranker")), "{alert}");
     assert!(alert["summary"].as_str().unwrap().contains("at cost zero"), "{alert}");
 }
+
+#[test]
+fn prompts_without_a_cache_lead_to_advice_and_shared_cost_is_split_to_the_nano() {
+    let showback = "[[showback]]\nname = 'gateway'\nteam = 'platform'\nsplit = 'proportional'\n";
+    let deployment = Deployment::without_mail("advice", showback);
+    // Four whole days and the hours since, up to two hours ago.
+    let end = now_ms() / HOUR_MS * HOUR_MS - 2 * HOUR_MS;
+    let start = end.div_euclid(24 * HOUR_MS) * 24 * HOUR_MS - 4 * 24 * HOUR_MS;
+    let hours = (end - start) / HOUR_MS;
+    let event = |team: &str, hour: i64, more: Value| {
+        let mut event = super::path::usage(&format!("{team}-{hour}"), start + hour * HOUR_MS + 1000, team, "ann", "3.00");
+        more.as_object().unwrap().iter().for_each(|(name, value)| event[name] = value.clone());
+        event
+    };
+    // 600 requests an hour of 8,000 tokens; the price book says 12.60 USD an hour, and 9.60 for who reads half of it from the cache.
+    let long = json!({"cost": null, "requests": 600, "input_tokens": 4_800_000, "output_tokens": 60_000});
+    let mut cached = long.clone();
+    cached["cached_input_tokens"] = json!(2_400_000);
+    let events: Vec<Value> = (0..hours)
+        .flat_map(|hour| [event("search", hour, long.clone()), event("ads", hour, cached.clone()), event("platform", hour, json!({}))])
+        .collect();
+    let (first, rest) = events.split_at(events.len() / 2);
+    deployment.produce_usage(first);
+    let mut process = deployment.start();
+    wait_for("the first roll-ups", LIMIT, || (!deployment.newest("spend-rollups").is_empty()).then_some(()));
+    process.kill9();
+    deployment.produce_usage(rest);
+    let _process = deployment.start();
+
+    let alert = wait_for("the advice", LIMIT, || alerts(&deployment, "no_prompt_caching").into_iter().next());
+    assert_eq!((&alert["team"], &alert["dimensions"]["model"], &alert["severity"]), (&json!("search"), &json!("gpt-4o"), &json!("info")));
+    // Half of the input at 1.25 instead of 2.50 USD a million, 730 hours.
+    assert_eq!((&alert["burn_rate_per_hour"], &alert["excess"]), (&json!("3"), &json!("216")), "{alert}");
+    let summary = alert["summary"].as_str().unwrap();
+    assert!(summary.contains("if 50 % of the input repeats, caching saves about 2190 USD a month"), "{summary}");
+
+    // Every hour closes once nothing more comes; then the months add up, and what is shared is split.
+    let month = |at: i64| rfc3339(at)[..7].to_string();
+    let months: std::collections::BTreeSet<String> = [month(start), month(end - 1)].into();
+    let shown = |month: &String| -> Value {
+        let out = deployment.command(&["showback", "--month", month, "--format", "json", "--log-level", "error"]);
+        serde_json::from_str(&out).unwrap()
+    };
+    let totals =
+        |shown: &[Value]| super::path::sum(shown.iter().map(|shown| shown["showback"][0]["total"].as_str().unwrap_or("0").to_string()));
+    let whole = i128::from(hours) * 25_200_000_000;
+    let shown = wait_for("all hours to be rolled up", LIMIT, || {
+        Some(months.iter().map(shown).collect::<Vec<_>>()).filter(|shown| totals(shown) == whole)
+    });
+    for shown in shown.iter().map(|shown| &shown["showback"][0]) {
+        let text = |value: &Value| value.as_str().unwrap().to_string();
+        let teams: Vec<&str> = shown["teams"].as_array().unwrap().iter().map(|team| team["team"].as_str().unwrap()).collect();
+        assert_eq!(teams, ["ads", "search"], "what the platform spends is all shared: {shown}");
+        let shares = shown["teams"].as_array().unwrap().iter().map(|team| text(&team["shared"][0]["cost"]));
+        assert_eq!(super::path::sum(shares), super::path::sum([text(&shown["shared"][0]["cost"])].into_iter()), "{shown}");
+        assert_eq!(shown["shared"][0]["split"], "proportional");
+    }
+    assert_eq!(alerts(&deployment, "no_prompt_caching").len(), 1, "ads reads from the cache");
+}

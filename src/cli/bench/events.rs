@@ -249,6 +249,8 @@ fn prices() -> Vec<Price> {
                     currency: Currency::USD,
                     effective_from: Timestamp(0),
                     effective_to: None,
+                    batch: None,
+                    family: None,
                 });
             }
         }

@@ -51,6 +51,14 @@ fn matter(alert: &Alert, team: &str, place: &str, since: &str) -> String {
         AlertKind::UnseenSpend => format!("Berechnet wurden {}, ohne dass je eine Nutzung gemeldet wurde ({place}).", money(alert.actual)),
         AlertKind::UntaggedSpend => format!("An einem Tag gehörten {} zu keinem Team ({place}).", money(alert.actual)),
         AlertKind::Budget => format!("Vom Budget sind {} von {} verbraucht ({place}).", money(alert.actual), money(alert.expected)),
+        AlertKind::NoPromptCaching => {
+            format!("{team} schickt lange Prompts, von denen keiner aus dem Cache gelesen wird ({place}), seit {since}.")
+        }
+        AlertKind::NoBatch => {
+            format!("{team} hat Arbeit, auf die wohl niemand wartet und die nicht in Batches geschickt wird ({place}), seit {since}.")
+        }
+        AlertKind::DearModel => format!("{team} stellt einem teuren Modell kleine Fragen ({place}), seit {since}."),
+        AlertKind::OversizedResource => format!("Eine Ressource von {team} ist größer, als sie sein müsste: {place}, seit {since}."),
         _ => format!("Es gibt Nutzung von {team}, die mit keinen Kosten erfasst ist ({place}), seit {since}."),
     };
     format!("{said}{over}")
@@ -87,6 +95,14 @@ pub fn steps(alert: &Alert) -> Vec<String> {
         AlertKind::BillMismatch => "Vergleichen Sie Preise und Mengen der Rechnung mit der Schätzung dieses Tages.",
         AlertKind::UnseenSpend => "Finden Sie heraus, welcher Schlüssel am Gateway vorbei genutzt wird.",
         AlertKind::UntaggedSpend => "Ergänzen Sie Tags oder eine Regel [[attribution]], die diese Kosten einem Team gibt.",
+        AlertKind::NoPromptCaching => {
+            "Stellen Sie an den Anfang der Prompts, was in allen gleich ist, und lassen Sie es vom Anbieter zwischenspeichern."
+        }
+        AlertKind::NoBatch => {
+            "Prüfen Sie, ob jemand auf die Antworten wartet. Wenn nicht: über die Batch-Schnittstelle des Anbieters schicken."
+        }
+        AlertKind::DearModel => "Vergleichen Sie an einer Stichprobe, ob ein günstigeres Modell derselben Familie genügt.",
+        AlertKind::OversizedResource => "Prüfen Sie, ob eine kleinere Größe genügt.",
         AlertKind::Budget => "Stimmen Sie ab, ob das Budget erhöht oder weniger ausgegeben wird.",
     };
     steps.push(step.to_string());

@@ -26,11 +26,22 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
             Language::German => format!("{german}, {month} im Monat, bisher {amount}"),
         }
     };
+    let saving = |english: &str, german: &str| {
+        let month = money(monthly(alert));
+        match language {
+            Language::English => format!("{english}, could save {month} a month"),
+            Language::German => format!("{german}, {month} im Monat zu sparen"),
+        }
+    };
     let extra = || difference(alert.excess, money(alert.excess));
     match (alert.kind, language) {
         (AlertKind::IdleResource, _) => waste("idle", "ungenutzt"),
         (AlertKind::ForgottenResource, _) => waste("forgotten", "vergessen"),
         (AlertKind::OrphanedResource, _) => waste("orphaned", "verwaist"),
+        (AlertKind::NoPromptCaching, _) => saving("no prompt caching", "Prompts ohne Cache"),
+        (AlertKind::NoBatch, _) => saving("not sent in batches", "nicht in Batches"),
+        (AlertKind::DearModel, _) => saving("dear model for small questions", "teures Modell für kleine Fragen"),
+        (AlertKind::OversizedResource, _) => saving("oversized", "zu groß"),
         (AlertKind::ProviderSilent, Language::English) => {
             format!("silent for {}, about {amount} did not come", when::span(alert.onset, subject::last_seen(alert), language))
         }
@@ -99,6 +110,7 @@ pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
                 fact(english, german, exact(size(left))),
             ];
         }
+        kind if kind.is_saving() => vec![fact("Could be saved so far", "Bisher zu sparen", exact(alert.excess))],
         AlertKind::UntaggedSpend => vec![fact("Without a team, in a day", "Ohne Team, am Tag", exact(alert.excess))],
         _ => vec![fact("Not counted, about", "Nicht erfasst, etwa", exact(size(alert.excess)))],
     };
@@ -107,6 +119,8 @@ pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
     } else if alert.kind.is_waste() {
         figures.push(fact("A month", "Im Monat", brief(monthly(alert))));
         figures.push(fact("By month end, in all", "Bis Monatsende insgesamt", brief(alert.projected_month_end_excess)));
+    } else if alert.kind.is_saving() {
+        figures.push(fact("A month", "Im Monat", brief(monthly(alert))));
     } else {
         figures.push(fact("Per hour, now", "Derzeit pro Stunde", brief(size(alert.burn_rate_per_hour))));
     }
@@ -120,6 +134,9 @@ pub fn spent(alert: &Alert, language: Language) -> Fact {
         AlertKind::Budget => of_budget(alert, exact, language),
         AlertKind::UntaggedSpend => money(alert.actual),
         kind if kind.is_waste() => format!("{}, {}", money(alert.actual), language.pick("for nothing", "für nichts")),
+        kind if kind.is_saving() => {
+            format!("{}, {} {}", money(alert.actual), language.pick("could be", "möglich wären"), money(alert.expected))
+        }
         _ => format!("{}, {} {}", money(alert.actual), language.pick("expected about", "erwartet etwa"), money(alert.expected)),
     };
     Fact { label: language.pick("Spent", "Ausgegeben"), value }

@@ -144,6 +144,10 @@ pub fn kind(alert: &Alert, language: Language) -> &'static str {
         AlertKind::UnseenSpend => ("spend without usage", "Kosten ohne Nutzung"),
         AlertKind::UntaggedSpend => ("spend without a team", "Kosten ohne Team"),
         AlertKind::Budget => ("budget", "Budget"),
+        AlertKind::NoPromptCaching => ("prompts without a cache", "Prompts ohne Cache"),
+        AlertKind::NoBatch => ("work that could be sent in batches", "Arbeit, die in Batches ginge"),
+        AlertKind::DearModel => ("dear model for small questions", "teures Modell für kleine Fragen"),
+        AlertKind::OversizedResource => ("oversized resource", "zu große Ressource"),
     };
     language.pick(english, german)
 }

@@ -241,6 +241,8 @@ fn price(kind: TokenKind, amount: &str) -> Price {
         currency: Currency::USD,
         effective_from: Timestamp(0),
         effective_to: None,
+        batch: None,
+        family: None,
     }
 }
 

@@ -60,6 +60,8 @@ fn prices(at: Timestamp) -> Vec<Price> {
         currency: Currency::USD,
         effective_from: at.plus_ms(from),
         effective_to: to.map(|to| at.plus_ms(to)),
+        batch: None,
+        family: None,
     };
     let minutes = |minutes: i64| minutes * 60_000;
     let mut prices = vec![

@@ -25,6 +25,8 @@ fn tokens(model: &str, kind: TokenKind, text: &str) -> Price {
         currency: Currency::USD,
         effective_from: Timestamp(0),
         effective_to: None,
+        batch: None,
+        family: None,
     }
 }
 

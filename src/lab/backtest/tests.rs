@@ -280,3 +280,44 @@ fn bills_are_held_against_the_estimate_and_budgets_against_both() {
     assert_eq!(matters(&budget("5000.00"), steady()), ["budget all"]);
     assert_eq!(matters(&budget("50000.00"), steady()), [""; 0]);
 }
+
+/// From usage events to advice, with the prices that are built in; beside each kind the twin that must stay silent.
+#[test]
+fn usage_that_is_bought_too_dear_is_told_and_its_twin_is_not() {
+    let json = |value: serde_json::Value| value;
+    // 600 requests an hour; no cost of its own, so that the price book says what it is.
+    let of = |hours, project: &str, model: &str, input: i64, output: i64, more: serde_json::Value| {
+        usage(hours, project, |_| {
+            let mut event = serde_json::json!({ "model": model, "input_tokens": input * 100, "output_tokens": output * 100, "cost": null });
+            more.as_object().unwrap().iter().for_each(|(name, value)| event[name] = value.clone());
+            event
+        })
+    };
+    let none = || serde_json::json!({});
+    let by_night = |mut events: Vec<(i64, String)>, from: i64, to: i64| {
+        events.retain(|(at, _)| (from..to).contains(&((at - START).div_euclid(HOUR) % 24)));
+        events
+    };
+    assert_eq!(START % (24 * HOUR), 0, "hours are those of the day");
+    let told = [
+        of(0..80, "assistant", "gpt-4o", 8000, 500, none()),
+        by_night(of(0..80, "summaries", "gpt-4o", 3000, 1000, none()), 1, 4),
+        of(0..80, "router", "gpt-4o", 800, 20, none()),
+    ];
+    let twins = [
+        of(0..80, "caching", "gpt-4o", 8000, 500, serde_json::json!({ "cached_input_tokens": 300_000 })),
+        of(0..80, "short", "gpt-4o", 1500, 500, none()),
+        by_night(of(0..80, "office", "gpt-4o", 3000, 1000, none()), 9, 12),
+        // The source says what it paid: half.
+        by_night(of(0..80, "batched", "gpt-4o", 3000, 1000, serde_json::json!({ "cost": "0.875" })), 1, 4),
+        of(0..80, "mini", "gpt-4o-mini", 800, 20, none()),
+        of(0..80, "thinking", "o3", 800, 80, serde_json::json!({ "reasoning_tokens": 4000 })),
+    ];
+    let mut found = matters("", told.concat());
+    found.sort();
+    assert_eq!(found, ["dear_model router", "no_batch summaries", "no_prompt_caching assistant"]);
+    assert_eq!(matters("", twins.concat()), [""; 0]);
+    // Two days are no habit; and it can be switched off.
+    assert_eq!(matters("", of(0..50, "assistant", "gpt-4o", 8000, 500, json(none()))), [""; 0]);
+    assert_eq!(matters("[advice]\nenabled = false\n", of(0..80, "assistant", "gpt-4o", 8000, 500, none())), [""; 0]);
+}

@@ -12,6 +12,9 @@ use crate::model::time::{HOUR_MS, Timestamp};
 use crate::watch::series::to_units;
 use crate::watch::{Moment, alert, judge};
 
+/// Teams that use a provider less often are seen to be silent from an earlier or later hour on.
+const INCIDENT_MS: i64 = 6 * HOUR_MS;
+
 /// What is kept of a matter; all that it is about stands in its room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Matter {
@@ -158,6 +161,13 @@ pub(crate) fn amend(slot: &mut Option<Matter>, team: &str, story: Story, moment:
     true
 }
 
+/// Silences of one provider that begin within hours of each other are one incident, whatever teams and shards they are seen in: a gateway
+/// or a provider is down, not ten teams.
+fn silence_of(provider: &str, onset: Timestamp) -> String {
+    let window = onset.0.div_euclid(INCIDENT_MS);
+    alert::id(provider, &[b"silence", &window.to_be_bytes()])
+}
+
 fn emit(matter: &mut Matter, team: &str, state: AlertState, story: Story, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     matter.revision = matter.revision.saturating_add(1);
     matter.state = state;
@@ -165,9 +175,10 @@ fn emit(matter: &mut Matter, team: &str, state: AlertState, story: Story, moment
     let zone = judge::zone_of(moment.rules, team);
     let left_ms = alert::month_end(story.event_time, &zone).map_or(0, |end| end.0.saturating_sub(story.event_time.0).max(0));
     let more = story.burn_rate.checked_mul_div(i128::from(left_ms), i128::from(HOUR_MS)).unwrap_or(Nanos::ZERO);
+    let common = story.dimensions.get("provider").filter(|_| matter.kind == AlertKind::ProviderSilent);
     effects.push(Effect::Alert(Box::new(Alert {
         id: matter.id.clone(),
-        incident_id: matter.id.clone(),
+        incident_id: common.map_or_else(|| matter.id.clone(), |provider| silence_of(provider, matter.onset)),
         revision: matter.revision,
         state,
         kind: matter.kind,

@@ -1,8 +1,10 @@
-//! Matters: what is wrong without being a deviation of a series. Money for nothing (waste), money that is missing, budgets.
+//! Matters: what is wrong without being a deviation of a series. Money for nothing (waste), money that is missing, budgets, usage that is
+//! bought dearer than it has to be (advice).
 //!
 //! Each is kept under a name of its own and written whole whenever it changes, so that a restore has nothing to replay for it. `matter`
 //! is the life of their alerts, which all have in common.
 
+pub mod advice;
 pub mod budget;
 pub mod matter;
 pub mod missing;
@@ -13,12 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use self::budget::Budget;
+use self::advice::{Advice, Advised};
+use self::budget::{Budget, Subject};
 use self::missing::bill::{Day, DayName};
 use self::missing::gap::Gap;
 use self::missing::silence::Silence;
 use self::missing::untagged::Untagged;
-use self::waste::Resource;
+use self::waste::{Resource, Size, Sizes};
 use super::access::{Access, AccessKey};
 use super::billed::{self, BilledHours};
 use super::rules::WatchRules;
@@ -44,22 +47,31 @@ pub enum MatterKey {
     /// What is billed of a leaf's hour.
     Billed(Account, LeafDimensions, Hour),
     Access(AccessKey),
+    Advice(Account, LeafDimensions, Advised),
+    /// What an open budget is about, by its name.
+    BudgetSubject(Text),
+    /// Team and the resource's own id.
+    Size(Text, Text),
 }
 
 /// All that a shard keeps of matters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Matters {
     pub resources: BTreeMap<(Text, Text), Resource>,
+    pub sizes: Sizes,
     pub gaps: BTreeMap<(Account, LeafDimensions), Gap>,
     /// By account and provider.
     pub silences: BTreeMap<(Account, Text), Silence>,
     pub days: BTreeMap<DayName, Day>,
     pub budgets: BTreeMap<Text, Budget>,
+    /// Of budgets whose alert was opened.
+    pub subjects: BTreeMap<Text, Subject>,
     /// By account (of no team) and provider.
     pub untagged: BTreeMap<(Account, Text), Untagged>,
     pub billed: BilledHours,
     /// Who may use what, and who does.
     pub access: Access,
+    pub advice: BTreeMap<(Account, LeafDimensions, Advised), Advice>,
     /// Waits to be written with the next transaction.
     pub changed: BTreeSet<MatterKey>,
     /// Samples that were not looked at since their team has too many resources; since the start of the process.
@@ -85,6 +97,9 @@ impl Matters {
                 self.billed.get(&(account.clone(), leaf.clone())).and_then(|hours| hours.get(hour)).map(encode)
             }
             MatterKey::Access(key) => self.access.value(key),
+            MatterKey::BudgetSubject(name) => self.subjects.get(name).map(encode),
+            MatterKey::Size(team, id) => self.sizes.get(&(team.clone(), id.clone())).map(encode),
+            MatterKey::Advice(account, leaf, advised) => self.advice.get(&(account.clone(), leaf.clone(), *advised)).map(encode),
         }
     }
 
@@ -102,6 +117,9 @@ impl Matters {
                 self.billed.entry((account, leaf)).or_default().insert(hour, from_payload(payload)?);
             }
             MatterKey::Access(key) => self.access.put(key, payload)?,
+            MatterKey::Size(team, id) => drop(self.sizes.insert((team, id), from_payload::<Size>(payload)?)),
+            MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, from_payload(payload)?)),
+            MatterKey::Advice(account, leaf, advised) => drop(self.advice.insert((account, leaf, advised), from_payload(payload)?)),
         }
         Ok(())
     }
@@ -122,6 +140,9 @@ impl Matters {
                 }
             }
             MatterKey::Access(key) => self.access.delete(key),
+            MatterKey::Size(team, id) => drop(self.sizes.remove(&(team.clone(), id.clone()))),
+            MatterKey::BudgetSubject(name) => drop(self.subjects.remove(name)),
+            MatterKey::Advice(account, leaf, advised) => drop(self.advice.remove(&(account.clone(), leaf.clone(), *advised))),
         }
     }
 
@@ -133,15 +154,20 @@ impl Matters {
         let days = self.days.values().map(|day| &day.matter);
         let budgets = self.budgets.values().map(|budget| &budget.matter);
         let untagged = self.untagged.values().map(|untagged| &untagged.matter);
-        resources.chain(gaps).chain(silences).chain(days).chain(budgets).chain(untagged).flatten().filter(|matter| matter.is_open()).count()
+        let sizes = self.sizes.values().map(|size| &size.matter);
+        let advice = self.advice.values().map(|advice| &advice.matter);
+        let all = resources.chain(gaps).chain(silences).chain(days).chain(budgets).chain(untagged).chain(advice).chain(sizes);
+        all.flatten().filter(|matter| matter.is_open()).count()
     }
 }
 
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
-        (&self.resources, &self.gaps, &self.silences, &self.days, &self.budgets, &self.untagged, &self.billed, &self.access)
-            == (&other.resources, &other.gaps, &other.silences, &other.days, &other.budgets, &other.untagged, &other.billed, &other.access)
+        let bill = (&self.days, &self.budgets, &self.subjects, &self.untagged, &self.billed);
+        let other_bill = (&other.days, &other.budgets, &other.subjects, &other.untagged, &other.billed);
+        (&self.resources, &self.sizes, &self.gaps, &self.silences, &self.access, &self.advice, bill)
+            == (&other.resources, &other.sizes, &other.gaps, &other.silences, &other.access, &other.advice, other_bill)
     }
 }
 

@@ -1,8 +1,9 @@
-//! What config says about matters: waste, missing money, budgets; and about model drift.
+//! What config says about matters: waste, missing money, budgets, advice; and about model drift.
 
 use crate::model::Text;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
+use crate::model::price::PriceBook;
 use crate::watch::access::rules::AccessRules;
 use crate::watch::drift::rules::DriftRules;
 
@@ -12,6 +13,7 @@ pub struct MatterRules {
     pub waste: Option<WasteRules>,
     pub missing: Option<MissingRules>,
     pub budgets: Vec<BudgetRule>,
+    pub advice: Option<AdviceRules>,
     pub access: Option<AccessRules>,
     pub drift: Option<DriftRules>,
 }
@@ -71,6 +73,62 @@ impl MissingRules {
     }
 }
 
+/// When usage of AI is bought dearer than it has to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdviceRules {
+    pub prices: PriceBook,
+    /// What is to be saved in a month to be worth telling, in the usage's own currency.
+    pub least_per_month: Nanos,
+    /// A day with fewer requests says nothing.
+    pub least_requests_per_day: u64,
+    /// Days with the sign, without one that lacks it, before it is marked.
+    pub least_days: u32,
+    /// From the first word until people are told.
+    pub grace_ms: i64,
+    pub caching: CachingRules,
+    pub batch: BatchRules,
+    pub model: CheaperModelRules,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CachingRules {
+    /// Tokens of a prompt from which on it is worth caching.
+    pub least_input_per_request: u64,
+    /// The part of the input that is taken to repeat, in parts of a thousand.
+    pub repeated_per_mille: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchRules {
+    /// Words in the name of a project or environment that say that its work can wait; in small letters.
+    pub names: Vec<Text>,
+    /// Hours of the day in the team's time zone in which people work: the first, and the one behind the last.
+    pub day_from: u8,
+    pub day_to: u8,
+    /// Requests outside of these hours, in parts of a thousand, from which on work is taken to be able to wait.
+    pub off_hours_per_mille: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheaperModelRules {
+    pub most_input_per_request: u64,
+    pub most_output_per_request: u64,
+    /// What the cheaper model has to save, in parts of a thousand.
+    pub least_saving_per_mille: u32,
+}
+
+impl BatchRules {
+    /// `nightly-embeddings` has the word `nightly`.
+    pub fn names(&self, name: &str) -> bool {
+        let mut words = name.split(|letter: char| !letter.is_alphanumeric());
+        words.any(|word| self.names.iter().any(|known| known.eq_ignore_ascii_case(word)))
+    }
+
+    pub fn is_off(&self, hour_of_day: u8) -> bool {
+        !(self.day_from..self.day_to).contains(&hour_of_day)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct WasteRules {
     /// Resources beyond so many in one team are not looked at, and counted.
@@ -90,6 +148,19 @@ pub struct WasteRules {
     pub most_unknown: f64,
     /// The first that names a resource's type holds; the last one names none and holds for all others.
     pub classes: Vec<WasteClass>,
+    pub oversized: Option<OversizedRules>,
+}
+
+/// When a resource is larger than it has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OversizedRules {
+    /// Whole days before today, all of which have to say so.
+    pub window_days: i64,
+    /// The highest utilisation of any sample, and the mean of all, are below these.
+    pub most_peak: f64,
+    pub most_mean: f64,
+    /// Where the peak may be with the size that would do.
+    pub target: f64,
 }
 
 /// Resources that are idle by the same signs.

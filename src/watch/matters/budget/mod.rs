@@ -4,6 +4,7 @@
 //! A month is in the team's time zone. Late usage counts in the day it belongs to; a bill's corrections do so too.
 
 mod forecast;
+mod removed;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use self::forecast::Forecast;
+pub use self::removed::Subject;
+pub(crate) use self::removed::end_removed;
 use super::MatterKey;
 use super::matter::{self, Matter, Story};
 use super::rules::{BudgetRule, Period};
@@ -87,6 +90,7 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
         let today = day_of(budget.last_event_time, &zone);
         budget.turn(rule, today, &zone, moment, effects);
         budget.check_thresholds(rule, today, &zone, moment, effects);
+        removed::remember(&mut shard.matters, rule);
         shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
     }
 }
@@ -108,9 +112,12 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
         if before != *budget {
+            removed::remember(&mut shard.matters, rule);
             shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
         }
     }
+    end_removed(shard, rules, effects);
+    removed::forget(shard, hour, rules);
 }
 
 impl BudgetRule {

@@ -119,6 +119,76 @@ fn the_last_days_roll_on() {
     assert!(alerts.iter().all(|alert| alert.id == alerts[0].id));
 }
 
+/// Alerts of hours of March at 2 USD each, by rules of one budget, then of others; with a restart in between if asked for.
+fn play_then(first: Vec<BudgetRule>, hours: [i64; 3], others: Vec<BudgetRule>, is_restarted: bool) -> (Vec<Alert>, usize) {
+    let of = |budgets, revision| WatchRules { revision, matters: MatterRules { budgets, ..MatterRules::default() }, ..rules() };
+    let rules = [of(first.clone(), 1), of(others, 2), of(first, 3)];
+    let mut shard = Shard::new(0, 1, &rules[0]);
+    let (mut alerts, mut changelog, mut begin) = (Vec::new(), BTreeMap::new(), 0);
+    for (rules, end) in rules.iter().zip(hours) {
+        for hour in begin..end {
+            let minute = Minute(MARCH.0 + hour * 60);
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            let record =
+                ShardRecord { partials: vec![partial(minute, "search", "ranker", "ann", 2.0)], markers: vec![marker], events: Vec::new() };
+            let effects = shard.apply_whole(&record, hour, minute.start().plus_ms(MINUTE_MS), rules);
+            alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+        }
+        begin = end;
+        if is_restarted {
+            shard.save_all();
+            for change in shard.take_changes() {
+                match change.value {
+                    Some(value) => changelog.insert(change.key, value),
+                    None => changelog.remove(&change.key),
+                };
+            }
+            let mut restorer = crate::watch::Restorer::new(1);
+            changelog.iter().for_each(|(key, value)| restorer.put(key, Some(value)).unwrap());
+            restorer.changelog_read(rules).unwrap().unwrap();
+            shard = restorer.finish().unwrap();
+        }
+    }
+    alerts.retain(|alert| alert.kind == AlertKind::Budget);
+    (alerts, shard.open_alerts())
+}
+
+#[test]
+fn a_budget_that_is_taken_out_of_the_config_ends_its_alert_and_says_why() {
+    for is_restarted in [false, true] {
+        let project = BudgetRule { project: Some("ranker".into()), ..rule() };
+        let (alerts, open) = play_then(vec![project.clone()], [300, 302, 302], Vec::new(), is_restarted);
+        let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+        assert_eq!((&states[..], open), (&[AlertState::Open, AlertState::Resolved][..], 0));
+        let last = &alerts[1];
+        assert_eq!((&last.id, last.revision, &*last.team), (&alerts[0].id, 2, "search"));
+        assert_eq!((&last.dimensions, last.expected), (&alerts[0].dimensions, Nanos::from_units(1000)));
+        assert!(
+            last.summary.contains("'all of search' is no longer in the config, so that its alert ends: 500.00 of 1000.00 USD"),
+            "{}",
+            last.summary
+        );
+        // With the first record by the new rules, not an hour later.
+        assert_eq!(last.decided_at, Minute(MARCH.0 + 300 * 60).start().plus_ms(MINUTE_MS));
+        // Written back, it is told again, under the same id.
+        let (alerts, open) = play_then(vec![project.clone()], [300, 302, 304], Vec::new(), is_restarted);
+        let again = alerts.last().unwrap();
+        assert_eq!((again.state, again.revision, &again.id, open), (AlertState::Reopened, 3, &alerts[0].id, 1));
+        // The twins: it stays, with another amount; or another one goes.
+        let (alerts, open) = play_then(
+            vec![project.clone()],
+            [300, 302, 302],
+            vec![BudgetRule { amount: Nanos::from_units(1001), ..project.clone() }],
+            is_restarted,
+        );
+        assert_eq!((alerts.len(), open), (1, 1));
+        let other = BudgetRule { name: "other".into(), amount: Nanos::from_units(1_000_000), ..rule() };
+        let (alerts, open) = play_then(vec![project.clone(), other], [300, 302, 302], vec![project], is_restarted);
+        assert_eq!((alerts.len(), open), (1, 1));
+    }
+}
+
 /// A backlog is read faster than its hours close: a team that lags holds them back.
 #[test]
 fn hours_that_close_late_do_not_take_back_what_newer_usage_led_to() {

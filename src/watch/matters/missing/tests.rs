@@ -287,6 +287,35 @@ fn spend_without_a_team_is_told_by_provider_until_it_has_one() {
 }
 
 #[test]
+fn teams_that_lose_one_provider_together_are_one_incident() {
+    let mut bench = Bench::new();
+    let of = |team: &str, provider: &str, at: i64| {
+        let mut used = usage(at, "ranker", 2.0, 1_000_000);
+        (used.leaf.team, used.leaf.provider) = (team.into(), provider.into());
+        used
+    };
+    // At hour 200 openai is gone for all, for one of them seen an hour earlier; mistral goes for one team, ten hours later.
+    bench.hours(0..220, |at| {
+        let hour = at / 60;
+        let mut all = vec![of("clock", "anthropic", at)];
+        all.extend((hour < 200).then(|| of("search", "openai", at)));
+        all.extend((hour < 200).then(|| of("ads", "openai", at)));
+        all.extend((hour < 199).then(|| of("maps", "openai", at)));
+        all.extend((hour < 210).then(|| of("ads", "mistral", at)));
+        all
+    });
+    let opened: Vec<&Alert> = bench.told().into_iter().filter(|alert| alert.state == AlertState::Open).collect();
+    let named: Vec<(&str, &str)> = opened.iter().map(|alert| (&*alert.team, &*alert.dimensions["provider"])).collect();
+    assert_eq!(named.len(), 4, "{:#?}", bench.words());
+    let incidents = |provider: &str| -> std::collections::BTreeSet<&str> {
+        opened.iter().filter(|alert| alert.dimensions["provider"] == provider).map(|alert| &*alert.incident_id).collect()
+    };
+    assert_eq!((incidents("openai").len(), incidents("mistral").len()), (1, 1), "{named:?}");
+    assert!(incidents("openai").is_disjoint(&incidents("mistral")));
+    assert!(opened.iter().all(|alert| alert.id.starts_with(&*alert.team)), "each team's own alert keeps its own id");
+}
+
+#[test]
 fn what_is_missing_is_restored_as_it_was() {
     let mut bench = Bench::new();
     let mut changelog = std::collections::BTreeMap::new();

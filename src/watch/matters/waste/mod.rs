@@ -5,9 +5,14 @@
 //! which is counted and never told. What a resource does every night or weekend is its habit: once it is known for a week, a pause has to
 //! be longer than any so far.
 //!
+//! What is used and larger than it has to be is told by `size`.
+//!
 //! The first word marks it, after a grace it is escalated, and one sample of use takes it back.
 
 mod resource;
+mod size;
+#[cfg(test)]
+mod size_tests;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -17,6 +22,8 @@ use std::sync::Arc;
 
 pub use self::resource::Resource;
 use self::resource::{Finding, Sampled};
+pub use self::size::Size;
+pub(crate) use self::size::Sizes;
 use super::MatterKey;
 use super::matter::{self, Story};
 use super::rules::WasteRules;
@@ -67,11 +74,12 @@ pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRule
     }
     let fresh = || Resource::new(sample, rules.reporting_currency);
     let resource = matters.resources.entry(name.clone()).or_insert_with(fresh);
-    let sampled = match waste.class(sample.resource_type.as_deref().unwrap_or(&resource.resource_type)) {
-        Some(class) => resource.take(sample, class),
-        None => return,
-    };
+    let Some(class) = waste.class(sample.resource_type.as_deref().unwrap_or(&resource.resource_type)) else { return };
+    let sampled = resource.take(sample, class);
     judge_resource(resource, &name, sampled, waste, moment, effects);
+    if size::take(&mut matters.sizes, resource, &name, sample, class, waste, moment, effects) {
+        matters.changed.insert(MatterKey::Size(name.0.clone(), name.1.clone()));
+    }
     matters.changed.insert(MatterKey::Resource(name.0, name.1));
 }
 
@@ -136,8 +144,14 @@ pub(crate) fn look_for_silence(shard: &mut Shard, hour: Hour, rules: &WatchRules
             matters.changed.insert(MatterKey::Resource(name.0.clone(), name.1.clone()));
         }
     }
+    for name in size::look_for_silence(&mut matters.sizes, &matters.resources, hour, waste, moment, effects) {
+        matters.changed.insert(MatterKey::Size(name.0, name.1));
+    }
     for name in forgotten {
         matters.resources.remove(&name);
+        if matters.sizes.remove(&name).is_some() {
+            matters.changed.insert(MatterKey::Size(name.0.clone(), name.1.clone()));
+        }
         matters.changed.insert(MatterKey::Resource(name.0, name.1));
     }
 }

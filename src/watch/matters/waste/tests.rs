@@ -31,6 +31,7 @@ fn waste() -> WasteRules {
             class(&["disk"], Sign::Attachment, 7, 0.0),
             class(&[], Sign::Any, 14, 0.05),
         ],
+        oversized: None,
     }
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn watch_rules() -> WatchRules {
     WatchRules { matters: MatterRules { waste: Some(waste()), ..MatterRules::default() }, ..rules() }
 }
 
-fn sample(hour: i64, id: &str, kind: &str) -> ResourceSample {
+pub(super) fn sample(hour: i64, id: &str, kind: &str) -> ResourceSample {
     ResourceSample {
         event_id: format!("{id}-{hour}").as_str().into(),
         source: "inventory".into(),
@@ -54,16 +55,19 @@ fn sample(hour: i64, id: &str, kind: &str) -> ResourceSample {
     }
 }
 
-struct Bench {
-    shard: Shard,
-    rules: WatchRules,
+pub(super) struct Bench {
+    pub shard: Shard,
+    pub rules: WatchRules,
     offset: i64,
-    alerts: Vec<Alert>,
+    pub alerts: Vec<Alert>,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let rules = watch_rules();
+        Bench::with(watch_rules())
+    }
+
+    pub fn with(rules: WatchRules) -> Bench {
         Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new() }
     }
 
@@ -78,17 +82,17 @@ impl Bench {
         self.alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
     }
 
-    fn sample(&mut self, sample: ResourceSample) {
+    pub fn sample(&mut self, sample: ResourceSample) {
         let at = sample.event_time.plus_ms(MINUTE_MS);
         self.take(ShardEvent::Resource(Box::new(sample)), at);
     }
 
     /// One sample an hour.
-    fn hours(&mut self, hours: std::ops::Range<i64>, each: impl Fn(i64) -> ResourceSample) {
+    pub fn hours(&mut self, hours: std::ops::Range<i64>, each: impl Fn(i64) -> ResourceSample) {
         hours.for_each(|hour| self.sample(each(hour)));
     }
 
-    fn told(&self) -> Vec<String> {
+    pub fn told(&self) -> Vec<String> {
         self.alerts.iter().map(|alert| format!("{} {} {}", alert.state.as_str(), alert.kind.as_str(), alert.summary)).collect()
     }
 }

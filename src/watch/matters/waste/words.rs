@@ -2,7 +2,9 @@
 
 use jiff::tz::TimeZone;
 
+use super::super::rules::OversizedRules;
 use super::resource::{Finding, Resource, Sampled, Signal};
+use super::size::{Fit, Over};
 use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 
@@ -90,6 +92,50 @@ pub fn next_steps(resource: &Resource, finding: &Finding) -> Vec<String> {
     steps.push("Stop it and keep its disk for a while; delete it once nobody has asked for it.".to_string());
     steps.push("If it has to wait for work, say so in [waste]: a longer window for its type.".to_string());
     steps
+}
+
+/// `vm-7 (vm) is larger than it has to be: at most 31 %, on average 12 % of its 16 in 14 days; 8 would do and save 548 USD a month`.
+pub fn oversized(resource: &Resource, id: &str, fit: &Fit, days: usize, monthly: Nanos) -> String {
+    let percent = |part: f64| (part * 100.0 + 0.5) as u32;
+    format!(
+        "{} is larger than it has to be: at most {} %, on average {} % of its {} were used in {days} days; {} would do, and save {} {} a month (low confidence: one sign)",
+        name(resource, id),
+        percent(fit.peak),
+        percent(fit.mean),
+        fit.capacity,
+        fit.needed,
+        monthly.rounded(0),
+        resource.currency,
+    )
+}
+
+pub fn size_usual(fit: &Fit, rules: Option<&OversizedRules>) -> String {
+    let target = rules.map_or(0.0, |rules| rules.target * 100.0 + 0.5) as u32;
+    format!(
+        "with {} its peak would be at {} %, up to {target} % is fine",
+        fit.needed,
+        (fit.peak * fit.capacity / fit.needed * 100.0 + 0.5) as u32
+    )
+}
+
+pub fn size_over(resource: &Resource, id: &str, over: Over, capacity: f64, saved: Nanos) -> String {
+    let how = match over {
+        Over::NeededAgain => "needs its size again".to_string(),
+        Over::Resized => format!("has another size by now, {capacity}"),
+        Over::Gone => "is not used any more, or costs nothing".to_string(),
+        Over::Silent => "was not heard of any more, so that nothing can be said of it".to_string(),
+    };
+    format!("{} {how}; about {} {} could have been saved", name(resource, id), saved.rounded(2), resource.currency)
+}
+
+pub fn resize(fit: &Fit) -> Vec<String> {
+    vec![
+        format!(
+            "Try {} instead of {} at its next restart; the saving takes the price to be in proportion to the size.",
+            fit.needed, fit.capacity
+        ),
+        "Only what its samples measure is known: see whether memory or the network need the size.".to_string(),
+    ]
 }
 
 fn clock(at: Timestamp, zone: &TimeZone) -> String {

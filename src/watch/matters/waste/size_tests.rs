@@ -1,0 +1,117 @@
+//! From samples to advice on sizes: what never needs its size is told with the one that would do; its innocent twins are not.
+
+use super::tests::{Bench, sample, watch_rules};
+use super::*;
+use crate::model::time::MINUTE_MS;
+use crate::watch::Restorer;
+use crate::watch::matters::rules::OversizedRules;
+
+fn bench() -> Bench {
+    let mut rules = watch_rules();
+    if let Some(waste) = &mut rules.matters.waste {
+        waste.oversized = Some(OversizedRules { window_days: 14, most_peak: 0.5, most_mean: 0.4, target: 0.8 });
+    }
+    Bench::with(rules)
+}
+
+/// 16 of something at 4 USD an hour, 20 % used, 31 % now and then.
+fn vm(hour: i64, id: &str) -> ResourceSample {
+    let utilization = if hour % 24 == 9 { 0.31 } else { 0.2 };
+    ResourceSample {
+        utilization: Some(utilization),
+        capacity: Some(16.0),
+        hourly_cost: Some(Nanos::from_units(4)),
+        ..sample(hour, id, "vm")
+    }
+}
+
+#[test]
+fn what_never_needs_its_size_is_told_with_the_one_that_would_do() {
+    let mut bench = bench();
+    bench.hours(0..24 * 18, |hour| vm(hour, "vm-1"));
+    let first = bench.alerts[0].clone();
+    assert_eq!(
+        (first.state, first.kind, first.severity),
+        (AlertState::Open, AlertKind::OversizedResource, Severity::Info),
+        "{:#?}",
+        bench.told()
+    );
+    assert_eq!((first.event_time.0 - first.onset.0) / DAY_MS, 14, "after fourteen days, not before");
+    // 31 % of 16 are 5, with a fifth to spare 6.2: 8 would do, for half of 4 USD an hour.
+    assert_eq!((first.burn_rate_per_hour, first.excess), (Nanos::from_units(2), Nanos::from_units(14 * 24 * 2)));
+    assert!(
+        first.summary.contains("at most 31 %, on average 20 % of its 16 were used in 14 days; 8 would do, and save 1460 USD a month (low"),
+        "{}",
+        first.summary
+    );
+    let escalated = bench.alerts.iter().find(|alert| alert.state == AlertState::Escalated).unwrap();
+    assert_eq!((escalated.severity, escalated.event_time.0 - first.event_time.0), (Severity::Warning, 2 * DAY_MS));
+    // One sample says that it is needed.
+    bench.sample(ResourceSample { utilization: Some(0.9), ..vm(24 * 18, "vm-1") });
+    let last = bench.alerts.last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.id == first.id && last.summary.contains("needs its size again"), "{}", last.summary);
+    assert_eq!(bench.shard.open_alerts(), 0);
+    // And for as long as that sample is in the window nothing is said.
+    let told = bench.alerts.len();
+    bench.hours(24 * 18 + 1..24 * 32, |hour| vm(hour, "vm-1"));
+    assert_eq!(bench.alerts.len(), told);
+    bench.hours(24 * 32..24 * 34, |hour| vm(hour, "vm-1"));
+    assert_eq!(bench.alerts[told].state, AlertState::Reopened);
+    // Somebody has made it smaller.
+    bench.sample(ResourceSample { capacity: Some(8.0), utilization: Some(0.4), ..vm(24 * 34, "vm-1") });
+    let last = bench.alerts.last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.summary.contains("has another size by now, 8"), "{}", last.summary);
+}
+
+#[test]
+fn what_needs_its_size_or_cannot_be_judged_is_never_told() {
+    let mut bench = bench();
+    let twins = |hour: i64| {
+        vec![
+            // Once a week it needs more than half; on average it does; next to nothing to save; already the smallest.
+            ResourceSample { utilization: Some(if hour % 168 == 9 { 0.6 } else { 0.1 }), ..vm(hour, "weekly") },
+            ResourceSample { utilization: Some(0.45), ..vm(hour, "mean") },
+            ResourceSample { hourly_cost: Some(Nanos(10_000_000)), ..vm(hour, "cheap") },
+            ResourceSample { capacity: Some(1.0), ..vm(hour, "one") },
+            // Nobody knows its size, or how much of it is used.
+            if hour % 2 == 0 {
+                vm(hour, "often-unknown")
+            } else {
+                ResourceSample { utilization: None, requests: Some(5), ..vm(hour, "often-unknown") }
+            },
+        ]
+    };
+    for hour in 0..24 * 20 {
+        twins(hour).into_iter().for_each(|sample| bench.sample(sample));
+    }
+    assert_eq!(bench.told(), Vec::<String>::new());
+    // Nobody knows its size; and days are missing.
+    let mut bench = self::bench();
+    bench.hours(0..24 * 20, |hour| ResourceSample { capacity: None, ..vm(hour, "unknown") });
+    bench.hours(0..24 * 6, |hour| vm(hour, "holes"));
+    bench.hours(24 * 8..24 * 18, |hour| vm(hour, "holes"));
+    assert_eq!(bench.told(), Vec::<String>::new());
+}
+
+#[test]
+fn sizes_are_restored_as_they_were() {
+    let mut bench = bench();
+    let mut changelog = BTreeMap::new();
+    for day in 0..17 {
+        bench.hours(24 * day..24 * (day + 1), |hour| vm(hour, "vm-1"));
+        for change in bench.shard.take_changes() {
+            match change.value {
+                Some(value) => changelog.insert(change.key, value),
+                None => changelog.remove(&change.key),
+            };
+        }
+        let mut restorer = Restorer::new(1);
+        changelog.iter().for_each(|(key, value)| restorer.put(key, Some(value)).unwrap());
+        restorer.changelog_read(&bench.rules).unwrap().unwrap();
+        let restored = restorer.finish().unwrap();
+        assert_eq!(restored, bench.shard, "day {day}");
+        bench.shard = restored;
+    }
+    assert_eq!(bench.alerts.len(), 2, "{:#?}", bench.told());
+    assert_eq!(bench.alerts[0].decided_at.0 - bench.alerts[0].event_time.0, MINUTE_MS);
+}
