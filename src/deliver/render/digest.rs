@@ -149,10 +149,10 @@ fn lead(alerts: &[&Alert], language: Language) -> String {
 
 fn figures(alerts: &[&Alert], language: Language) -> Vec<Fact> {
     let open: Vec<&Alert> = alerts.iter().copied().filter(|alert| !is_closed(alert)).collect();
-    let waste: Vec<&Alert> = open.iter().copied().filter(|alert| alert.kind.is_waste()).collect();
+    let savings: Vec<&Alert> = open.iter().copied().filter(|alert| alert.kind.is_waste() || alert.kind.is_saving()).collect();
     let figures = [
         (language.pick("Extra in all", "Mehrkosten insgesamt"), sums(alerts, |alert| alert.excess, language)),
-        (language.pick("Could be saved a month", "Im Monat zu sparen"), sums(&waste, matter::monthly, language).replace('+', "")),
+        (language.pick("Could be saved a month", "Im Monat zu sparen"), sums(&savings, matter::monthly, language).replace('+', "")),
         (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&open, |alert| alert.burn_rate_per_hour, language)),
         (language.pick("By month end, at this rate", "So bis Monatsende"), sums(&open, |alert| alert.projected_month_end_excess, language)),
     ];
