@@ -216,6 +216,7 @@ pub enum WebhookForm {
     Teams,
     Alertmanager,
     PagerDuty,
+    Ocsf,
 }
 
 #[derive(Clone, Debug, PartialEq)]
