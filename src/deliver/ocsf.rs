@@ -154,7 +154,7 @@ fn resource(alert: &Alert, record: Option<&Violation>) -> Value {
     let team = name(&alert.team, LONGEST);
     let mut resource = json!({
         "uid": subject, "name": subject, "labels": labels, "group": {"name": team}, "owner": {"name": team},
-        "data": own.into_iter().map(|(field, value)| (field.clone(), json!(value))).collect::<Map<String, Value>>(),
+        "data": own.into_iter().map(|(field, value)| (field.clone(), json!(name(value, LONGEST)))).collect::<Map<String, Value>>(),
     });
     let kind = ["resource_type", "resource_id", "model", "provider"].into_iter().find(|field| alert.dimensions.contains_key(*field));
     if let Some(kind) = kind {
