@@ -23,7 +23,7 @@ use crate::model::alert::Alert;
 use crate::model::feedback::Verdict;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
-use crate::model::wire;
+use crate::model::wire::{self, WireError};
 
 /// Of names, in characters.
 const LONGEST: usize = 40;
@@ -82,45 +82,45 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-struct List {
+pub(super) struct List {
     #[command(flatten)]
-    config: ConfigFile,
+    pub config: ConfigFile,
 
     /// Of this team only
     #[arg(long, value_name = "NAME")]
-    team: Option<String>,
+    pub team: Option<String>,
 
     /// Also those that are over
     #[arg(long)]
-    all: bool,
+    pub all: bool,
 
     /// How the list is printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    format: Format,
+    pub format: Format,
 }
 
 #[derive(Debug, clap::Args)]
-struct Show {
+pub(super) struct Show {
     /// Id, or its beginning
     #[arg(value_name = "ID")]
-    id: String,
+    pub id: String,
 
     #[command(flatten)]
-    config: ConfigFile,
+    pub config: ConfigFile,
 
-    /// How the alert is printed
+    /// How it is printed
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    format: Format,
+    pub format: Format,
 }
 
 #[derive(Debug, clap::Args)]
-struct Answer {
+pub(super) struct Answer {
     /// Id, or its beginning
     #[arg(value_name = "ID")]
-    id: String,
+    pub id: String,
 
     #[command(flatten)]
-    config: ConfigFile,
+    pub config: ConfigFile,
 
     /// Who says so
     #[arg(long, value_name = "NAME", env = "USER")]
@@ -132,13 +132,13 @@ struct Answer {
 }
 
 #[derive(Debug, clap::Args)]
-struct Expect {
+pub(super) struct Expect {
     #[command(flatten)]
-    answer: Answer,
+    pub answer: Answer,
 
     /// A time (RFC 3339), or how long from now (4h, 7d)
     #[arg(long, value_name = "TIME", value_parser = until)]
-    until: End,
+    pub until: End,
 }
 
 #[derive(Debug, clap::Args)]
@@ -180,7 +180,7 @@ fn dimension(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub(super) enum End {
     At(Timestamp),
     In(i64),
 }
@@ -217,25 +217,33 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
         bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
     };
-    let alerts = newest(&mut Reader::new(&connection)?, &topic, partitions)?;
+    let alerts = newest(&mut Reader::new(&connection)?, &topic, partitions, wire::alert_of_record, |alert: &Alert| {
+        (alert.id.clone(), u64::from(alert.revision))
+    })?;
     Ok(match &arguments.action {
         Action::List(options) => {
             list(alerts, options);
             Ended::Well
         }
         Action::Show(options) => show(&alerts, options),
-        Action::Ack(options) => answer(&alerts, options, Verdict::Ack, None, &loaded.settings)?,
-        Action::NotAnAnomaly(options) => answer(&alerts, options, Verdict::NotAnAnomaly, None, &loaded.settings)?,
-        Action::Reopen(options) => answer(&alerts, options, Verdict::Reopen, None, &loaded.settings)?,
+        Action::Ack(options) => say(&alerts, options, Verdict::Ack, None, &loaded.settings)?,
+        Action::NotAnAnomaly(options) => say(&alerts, options, Verdict::NotAnAnomaly, None, &loaded.settings)?,
+        Action::Reopen(options) => say(&alerts, options, Verdict::Reopen, None, &loaded.settings)?,
         // Needs no alert: see above.
         Action::Plan(_) => Ended::Well,
-        Action::Expect(options) => answer(&alerts, &options.answer, Verdict::Expected, Some(options.until), &loaded.settings)?,
+        Action::Expect(options) => say(&alerts, &options.answer, Verdict::Expected, Some(options.until), &loaded.settings)?,
     })
 }
 
-/// Writes down what somebody says about an alert.
-fn answer(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
-    let Some(alert) = find(alerts, &options.id) else { return Ok(Ended::No) };
+fn say(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
+    match find(alerts, &options.id, "alert", |alert| &alert.id) {
+        Some(alert) => answer(&alert.id, options, verdict, until, settings),
+        None => Ok(Ended::No),
+    }
+}
+
+/// Writes down what somebody says about an alert or a violation.
+pub(super) fn answer(id: &str, options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
     let now = clock::now();
     let until = until.map(|until| until.at(now));
     if until.is_some_and(|until| until <= now) {
@@ -246,9 +254,9 @@ fn answer(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<En
         actor: options.by.clone().filter(|by| !by.is_empty()),
         until,
         note: options.note.clone(),
-        ..FeedbackEvent::about_alert(event_id(&alert.id, verdict, options.by.as_deref(), now), "cli", now, &alert.id, verdict)
+        ..FeedbackEvent::about_alert(event_id(id, verdict, options.by.as_deref(), now), "cli", now, id, verdict)
     };
-    write(&feedback, &alert.id, settings)
+    write(&feedback, id, settings)
 }
 
 /// Announces what is planned for a team.
@@ -290,38 +298,49 @@ fn write(feedback: &FeedbackEvent, about: &str, settings: &Settings) -> Result<E
     Ok(Ended::Well)
 }
 
-/// The alert with this id, or the only one whose id begins like that; says on stderr if there is none.
-fn find<'a>(alerts: &'a [Alert], id: &str) -> Option<&'a Alert> {
-    let exact = alerts.iter().find(|alert| alert.id == id);
-    let begin: Vec<&Alert> = alerts.iter().filter(|alert| alert.id.starts_with(id)).collect();
+/// The one with this id, or the only one whose id begins like that; says on stderr if there is none. `what`: an alert, a violation.
+pub(super) fn find<'a, T>(all: &'a [T], id: &str, what: &str, id_of: impl Fn(&T) -> &str) -> Option<&'a T> {
+    let exact = all.iter().find(|one| id_of(one) == id);
+    let begin: Vec<&T> = all.iter().filter(|one| id_of(one).starts_with(id)).collect();
     match (exact, begin.as_slice()) {
-        (Some(alert), _) => return Some(alert),
-        (None, [alert]) => return Some(alert),
-        (None, []) => eprintln!("there is no alert '{id}'; `tollgate alerts list --all` lists them"),
-        (None, several) => eprintln!("{} alerts begin with '{id}': write more of the id", several.len()),
+        (Some(one), _) => return Some(one),
+        (None, [one]) => return Some(one),
+        (None, []) => eprintln!("there is no {what} '{id}'; `tollgate {what}s list --all` lists them"),
+        (None, several) => eprintln!("{} {what}s begin with '{id}': write more of the id", several.len()),
     }
     None
 }
 
-/// The newest revision of each alert; what cannot be read is said and passed over.
-fn newest(reader: &mut Reader, topic: &str, partitions: i32) -> Result<Vec<Alert>> {
-    let mut newest: BTreeMap<String, Alert> = BTreeMap::new();
+/// The newest revision of each that a topic holds; what cannot be read is said and passed over. `read`: by the header `content-type`;
+/// `place`: id and revision.
+pub(super) fn newest<T>(
+    reader: &mut Reader,
+    topic: &str,
+    partitions: i32,
+    read: impl Fn(Option<&[u8]>, &[u8]) -> Result<T, WireError>,
+    place: impl Fn(&T) -> (String, u64),
+) -> Result<Vec<T>> {
+    let mut newest: BTreeMap<String, (u64, T)> = BTreeMap::new();
     for partition in 0..partitions {
         reader.open(&Partition { topic: topic.to_owned(), partition }, From::Beginning, Until::End)?;
         while let Read::Records(batch) = reader.read(10_000)? {
             for record in batch.iter() {
                 let Some(value) = record.value else { continue };
-                match wire::alert_of_record(record.header("content-type"), value) {
-                    Ok(alert) if newest.get(&alert.id).is_none_or(|known| known.revision <= alert.revision) => {
-                        newest.insert(alert.id.clone(), alert);
+                let one = match read(record.header("content-type"), value) {
+                    Ok(one) => one,
+                    Err(error) => {
+                        eprintln!("{topic}[{partition}] offset {}: {error}", record.offset);
+                        continue;
                     }
-                    Ok(_) => {}
-                    Err(error) => eprintln!("{topic}[{partition}] offset {}: {error}", record.offset),
+                };
+                let (id, revision) = place(&one);
+                if newest.get(&id).is_none_or(|(known, _)| *known <= revision) {
+                    newest.insert(id, (revision, one));
                 }
             }
         }
     }
-    Ok(newest.into_values().collect())
+    Ok(newest.into_values().map(|(_, one)| one).collect())
 }
 
 fn list(mut alerts: Vec<Alert>, options: &List) {
@@ -345,7 +364,7 @@ fn list(mut alerts: Vec<Alert>, options: &List) {
 }
 
 fn show(alerts: &[Alert], options: &Show) -> Ended {
-    let Some(alert) = find(alerts, &options.id) else { return Ended::No };
+    let Some(alert) = find(alerts, &options.id, "alert", |alert| &alert.id) else { return Ended::No };
     if options.format == Format::Json {
         println!("{:#}", serde_json::json!(alert));
         return Ended::Well;

@@ -217,6 +217,7 @@ fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSetting
             settings::WebhookForm::Teams => Form::Teams,
             settings::WebhookForm::Alertmanager => Form::Alertmanager,
             settings::WebhookForm::PagerDuty => Form::PagerDuty,
+            settings::WebhookForm::Ocsf => Form::Ocsf,
         },
         url: webhook.url.clone(),
         secret: webhook.secret.clone(),

@@ -28,6 +28,7 @@ mod showback;
 mod telemetry;
 pub mod topics;
 mod tune;
+mod violations;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ enum Command {
     Redrive(redrive::Arguments),
     Reset(reset::Arguments),
     Alerts(alerts::Arguments),
+    Violations(violations::Arguments),
     Route(route::Arguments),
     Policy(policy::Arguments),
     Ask(ask::Arguments),
@@ -170,6 +172,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Redrive(arguments) => redrive::run(arguments, &logging)?,
         Command::Reset(arguments) => reset::run(arguments, &logging)?,
         Command::Alerts(arguments) => alerts::run(arguments, &logging)?,
+        Command::Violations(arguments) => violations::run(arguments, &logging)?,
         Command::Route(arguments) => route::run(arguments)?,
         Command::Policy(arguments) => policy::run(arguments)?,
         Command::Ask(arguments) => ask::run(arguments, &logging)?,

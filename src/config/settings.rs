@@ -218,6 +218,7 @@ pub enum WebhookForm {
     Teams,
     Alertmanager,
     PagerDuty,
+    Ocsf,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -4,12 +4,13 @@ use super::read::Section;
 use super::settings::{WebhookForm, WebhookSettings};
 use super::units::Complaint;
 
-const FORMS: [(&str, WebhookForm); 5] = [
+const FORMS: [(&str, WebhookForm); 6] = [
     ("cloudevents", WebhookForm::CloudEvents),
     ("slack", WebhookForm::Slack),
     ("teams", WebhookForm::Teams),
     ("alertmanager", WebhookForm::Alertmanager),
     ("pagerduty", WebhookForm::PagerDuty),
+    ("ocsf", WebhookForm::Ocsf),
 ];
 const PAGER_DUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 const TIMEOUT_MS: i64 = 10_000;

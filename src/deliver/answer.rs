@@ -10,7 +10,7 @@ use super::feedback::label;
 use super::receipt::is_closed;
 use super::render::language::Language;
 use super::render::subject::subject;
-use crate::model::alert::AlertState;
+use crate::model::alert::{AlertKind, AlertState};
 use crate::model::feedback::Verdict;
 use crate::model::time::Timestamp;
 
@@ -47,6 +47,8 @@ pub struct Asked {
     pub subject: String,
     pub time_zone: String,
     pub ends: Timestamp,
+    /// It is about a violation of a policy. Last: links of earlier versions end before it.
+    pub of_violation: bool,
 }
 
 /// Why a link is not taken.
@@ -84,11 +86,12 @@ impl Signer {
             subject: subject(alert, letter.earlier, Language::English),
             time_zone: alert.time_zone.clone(),
             ends: letter.date.plus_ms(self.valid_ms),
+            of_violation: alert.kind == AlertKind::PolicyViolation,
         };
         let Some(token) = self.token(&asked) else { return Vec::new() };
         let link = |verdict: &Verdict| {
             let url = format!("{}/answer/{token}?{}", self.base_url, verdict.name());
-            Link { name: verdict.name(), label: label(*verdict), url }
+            Link { name: verdict.name(), label: label(*verdict, asked.of_violation), url }
         };
         verdicts.iter().map(link).collect()
     }
@@ -113,7 +116,9 @@ impl Signer {
         if signature.len() != SIGNATURE || differing != 0 || signed.first() != Some(&VERSION) {
             return Err(Refusal::Forged);
         }
-        let asked: Asked = signed.get(1..).and_then(|body| postcard::from_bytes(body).ok()).ok_or(Refusal::Forged)?;
+        let body = signed.get(1..).ok_or(Refusal::Forged)?;
+        let asked: Asked =
+            postcard::from_bytes(body).or_else(|_| postcard::from_bytes(&[body, &[0]].concat())).map_err(|_| Refusal::Forged)?;
         if now > asked.ends { Err(Refusal::Ended(asked.ends)) } else { Ok(asked) }
     }
 }
@@ -200,6 +205,20 @@ mod tests {
         }
         assert_eq!(Signer::new(&[8; 32], "https://x", DAY_MS).read(&token, SENT), Err(Refusal::Forged));
         assert!(!format!("{:?}", signer()).contains('7'), "the key is shown nowhere");
+    }
+
+    #[test]
+    fn links_know_violations_and_those_of_earlier_versions_are_read() {
+        let violation = Alert { kind: AlertKind::PolicyViolation, ..sample::spike() };
+        let labels: Vec<&str> = links(&signer(), &violation).iter().map(|link| link.label).collect();
+        assert_eq!(labels, ["Acknowledge", "Accepted until…", "Not a violation"]);
+        assert!(signer().read(&token(&links(&signer(), &violation)), SENT).unwrap().of_violation);
+        let asked = signer().read(&token(&links(&signer(), &sample::spike())), SENT).unwrap();
+        assert!(!asked.of_violation);
+        let whole = postcard::to_stdvec(&asked).unwrap();
+        let mut old = [&[VERSION], &whole[..whole.len() - 1]].concat();
+        old.extend(&hmac::sign(&signer().key, &old).as_ref()[..SIGNATURE]);
+        assert_eq!(signer().read(&base64url(&old), SENT), Ok(asked));
     }
 
     #[test]

@@ -60,6 +60,8 @@ struct Page {
 struct Form {
     choices: Vec<Choice>,
     spans: Vec<Choice>,
+    /// What the spans are asked for.
+    span_label: &'static str,
     asks_name: bool,
     /// Of this showing of the page: sent twice, it is one answer.
     once: String,
@@ -113,14 +115,15 @@ impl Answers {
         let chosen = address.query().and_then(answer_named);
         let choice = |verdict: Verdict| Choice {
             value: verdict.name(),
-            label: said(verdict),
-            means: meaning(verdict),
+            label: said(verdict, asked.of_violation),
+            means: meaning(verdict, asked.of_violation),
             chosen: Some(verdict) == chosen,
         };
         let span = |(value, label, _): (&'static str, &'static str, i64)| Choice { value, label, means: "", chosen: value == USUAL_SPAN };
         let form = Form {
             choices: ANSWERS.map(choice).into(),
             spans: SPANS.map(span).into(),
+            span_label: if asked.of_violation { "Accepted for (with \"accepted\" only)" } else { "Expected for (with \"expected\" only)" },
             asks_name: address_of(&asked).is_none(),
             once: random(),
         };
@@ -128,7 +131,8 @@ impl Answers {
         let ends = when::moment(asked.ends, &when::zone(&asked.time_zone), Language::English);
         let small = format!("This link was made for {who} and can be used until {ends}. Nothing happens before you send the answer.");
         let subject = clean(&asked.subject, LONGEST_SUBJECT);
-        respond(StatusCode::OK, Page { title: "Answer this alert".to_string(), subject, form: Some(form), small, ..Page::default() })
+        let title = if asked.of_violation { "Answer this violation" } else { "Answer this alert" };
+        respond(StatusCode::OK, Page { title: title.to_string(), subject, form: Some(form), small, ..Page::default() })
     }
 
     /// Writes the answer; blocks until Kafka has it.
@@ -165,7 +169,8 @@ impl Answers {
                 }
                 Refusal::Ended(at) => {
                     let at = when::moment(at, &when::zone("UTC"), Language::English);
-                    let what = format!("It could be used until {at}. Answer by a newer mail, or: tollgate alerts ack");
+                    let what =
+                        format!("It could be used until {at}. Answer by a newer mail, or: tollgate alerts ack, tollgate violations ack");
                     problem(StatusCode::GONE, "This link has ended", &what)
                 }
             })
@@ -211,19 +216,25 @@ fn answer_named(word: &str) -> Option<Verdict> {
     Verdict::named(word).filter(|verdict| ANSWERS.contains(verdict))
 }
 
-fn said(verdict: Verdict) -> &'static str {
+fn said(verdict: Verdict, of_violation: bool) -> &'static str {
     match verdict {
         Verdict::Ack => "I take care of it",
+        Verdict::Expected if of_violation => "It is accepted, for a while",
         Verdict::Expected => "It is expected, for a while",
+        Verdict::NotAnAnomaly if of_violation => "It is not a violation",
         Verdict::NotAnAnomaly => "It is not an anomaly",
-        Verdict::Planned | Verdict::Reopen => label(verdict),
+        Verdict::Planned | Verdict::Reopen => label(verdict, of_violation),
     }
 }
 
-fn meaning(verdict: Verdict) -> &'static str {
+fn meaning(verdict: Verdict, of_violation: bool) -> &'static str {
     match verdict {
         Verdict::Ack => "Nobody is reminded of it while you do; you all hear of its end.",
+        Verdict::Expected if of_violation => {
+            "An exception, in your name. It ends by itself: if the policy is still violated after that time, it is open again."
+        }
         Verdict::Expected => "A backfill, a launch, a load test. It ends by itself: after that time it counts again.",
+        Verdict::NotAnAnomaly if of_violation => "A false alarm. The same is silent for four weeks; have the policy mended meanwhile.",
         Verdict::NotAnAnomaly => "This much is normal here; the alert should not have been.",
         Verdict::Planned | Verdict::Reopen => "",
     }
@@ -231,7 +242,7 @@ fn meaning(verdict: Verdict) -> &'static str {
 
 fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked) -> String {
     let who = feedback.actor.as_deref().unwrap_or_default();
-    let what = answer_named(&sent.verdict).map(said).unwrap_or_default();
+    let what = answer_named(&sent.verdict).map(|verdict| said(verdict, asked.of_violation)).unwrap_or_default();
     let until = feedback
         .until
         .map(|until| format!(", until {}", when::moment(until, &when::zone(&asked.time_zone), Language::English)))
@@ -326,7 +337,8 @@ mod tests {
     fn asked(receiver: &str) -> Asked {
         let subject = "[critical] search: +312 USD".to_string();
         let time_zone = "Europe/Berlin".to_string();
-        Asked { alert_id: "search/1".to_string(), receiver: receiver.to_string(), subject, time_zone, ends: NOW.plus_ms(DAY_MS) }
+        let ends = NOW.plus_ms(DAY_MS);
+        Asked { alert_id: "search/1".to_string(), receiver: receiver.to_string(), subject, time_zone, ends, of_violation: false }
     }
 
     #[test]

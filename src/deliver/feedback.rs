@@ -19,11 +19,13 @@ const CONNECT: Duration = Duration::from_secs(8);
 /// What a letter can be answered with.
 pub const ANSWERS: [Verdict; 3] = [Verdict::Ack, Verdict::Expected, Verdict::NotAnAnomaly];
 
-/// On a link or a button.
-pub fn label(verdict: Verdict) -> &'static str {
+/// On a link or a button; `of_violation`: a violation of a policy is accepted, an alert expected.
+pub fn label(verdict: Verdict, of_violation: bool) -> &'static str {
     match verdict {
         Verdict::Ack => "Acknowledge",
+        Verdict::Expected if of_violation => "Accepted until…",
         Verdict::Expected => "Expected until…",
+        Verdict::NotAnAnomaly if of_violation => "Not a violation",
         Verdict::Planned => "A planned change",
         Verdict::NotAnAnomaly => "Not an anomaly",
         Verdict::Reopen => "Reopen",

@@ -14,6 +14,7 @@ pub mod feedback;
 pub mod gather;
 pub mod inhibit;
 pub mod lane;
+pub mod ocsf;
 pub mod outbox;
 pub mod plan;
 pub mod receipt;

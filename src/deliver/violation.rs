@@ -1,14 +1,17 @@
 //! How people are told of a violation: in the form of an alert, so that routes, receipts, retries and channels are those of alerts.
 
 use crate::deliver::render::amount::brief;
+use crate::deliver::render::clean::name;
 use crate::deliver::render::language::Language;
 use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
+use crate::model::feedback::Verdict;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
 use crate::model::violation::Violation;
 
 /// What stands among the dimensions, so that routes can ask for it: `only = { policy = "approved-*" }`.
-const POLICY: &str = "policy";
+pub const POLICY: &str = "policy";
+const LONGEST_NAME: usize = 80;
 
 pub fn as_alert(violation: &Violation) -> Alert {
     let amount = violation.amount.unwrap_or_default();
@@ -53,7 +56,7 @@ pub fn as_alert(violation: &Violation) -> Alert {
         split: None,
         next_steps: remedy.chain(ask).collect(),
         history: Vec::new(),
-        feedback: Vec::new(),
+        feedback: violation.feedback.clone(),
         notify: violation.notify,
         time_zone: violation.time_zone.clone(),
         rules_revision: violation.rules_revision,
@@ -70,6 +73,22 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
 pub fn over(alert: &Alert, language: Language) -> String {
     let money = money(alert, language.pick("in all", "insgesamt"), language);
     format!("{} {}{money}", language.pick("no longer violates", "kein Verstoß mehr gegen"), policy(alert, language))
+}
+
+/// Somebody has said that it is none.
+pub fn taken_back(alert: &Alert, language: Language) -> String {
+    let by = alert.feedback.iter().rev().find(|said| Verdict::named(&said.verdict) == Some(Verdict::NotAnAnomaly));
+    let who = name(by.and_then(|said| said.actor.as_deref()).unwrap_or(language.pick("somebody", "jemand")), LONGEST_NAME);
+    let policy = policy(alert, language);
+    match language {
+        Language::English => format!(
+            "{who} says that this is no violation of {policy}. Please disregard the earlier mails of this conversation; there is nothing to do."
+        ),
+        Language::German => format!(
+            "{who} sagt, dass das kein Verstoß gegen {policy} ist. Bitte vergessen Sie die früheren E-Mails dieser Unterhaltung; es ist nichts \
+             zu tun."
+        ),
+    }
 }
 
 fn money(alert: &Alert, when: &str, language: Language) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{AlertState, Severity};
+use super::alert::{AlertState, Said, Severity};
 use super::leaf::Measure;
 use super::money::{Currency, Nanos, optional_decimal};
 use super::time::Timestamp;
@@ -55,6 +55,9 @@ pub struct Violation {
     pub amount: Option<Nanos>,
     pub currency: Option<Currency>,
     pub measure: Option<Measure>,
+    /// What people have said about it, oldest first.
+    #[serde(default)]
+    pub feedback: Vec<Said>,
     /// Whether people are to be told.
     pub notify: bool,
     /// IANA name of the team's time zone, for what people read.

@@ -54,7 +54,7 @@ impl Shard {
         self.header.watermarks.sources_set_aside()
     }
 
-    /// Words since the start about alerts that nobody here knows: over for long, or violations.
+    /// Words since the start about alerts that nobody here knows: over for long.
     pub fn unmatched_feedback(&self) -> u64 {
         self.unmatched_feedback
     }

@@ -285,3 +285,72 @@ fn what_resources_and_people_do_is_held_against_the_shipped_policies() {
     assert_eq!(ended[shadow]["state"], "updated", "egress goes on");
     stage.expect_whole_lives();
 }
+
+/// The link in the mail, then the command line: what is said of a violation stands on its topic with who and until when, silences it, and
+/// ends by itself.
+#[test]
+fn a_violation_is_accepted_by_the_link_in_its_mail_and_open_again_when_that_is_over() {
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let base = "https://gate.example.com";
+    let answers = format!("[answers]\nkey_file = 'answers.key'\nbase_url = '{base}'\n");
+    let stage = Stage::new("answered-violations", APPROVED, "", &answers, Some(&smtp));
+    let name = "approved-provider search provider=deepseek";
+    let used = |id: &str, ago: i64| with(id, now_ms() - ago, "search", "1", json!({"provider": "deepseek", "model": "deepseek-chat"}));
+    stage.deployment.produce_usage(&[used("u-1", 10 * MINUTE)]);
+    let mut process = stage.deployment.start();
+    stage.wait_for(&[name]);
+
+    let mails = smtp.wait_for_mails(1, LIMIT);
+    let mail = mailparse::parse_mail(&mails[0].raw).unwrap();
+    let text = mail.subparts[0].get_body().unwrap();
+    assert!(text.contains("Accepted until") && text.contains("Not a violation"), "{text}");
+    let begin = text.find(&format!("{base}/answer/")).unwrap() + base.len();
+    let link: String = text[begin..].chars().take_while(|c| c.is_ascii_alphanumeric() || "-_/".contains(*c)).collect();
+    let page = stage.deployment.get(&link).1;
+    assert!(page.contains("Answer this violation") && page.contains("It is accepted, for a while"), "{page}");
+    let form = "verdict=expected&for=7d&note=trial&once=1";
+    let length = form.len();
+    let answered = stage.deployment.ask(&format!(
+        "POST {link} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+    ));
+    assert_eq!(answered.0, 200, "{}", answered.1);
+    let state = |wanted: &str| wait_for(wanted, LIMIT, || stage.violations().remove(name).filter(|violation| violation["state"] == wanted));
+    let accepted = state("expected");
+    let said = &accepted["feedback"][0];
+    assert_eq!((&accepted["notify"], &said["actor"], &said["note"]), (&json!(false), &json!(mails[0].to[0]), &json!("trial")));
+    let ms = |field: &Value| tollgate::model::time::Timestamp::parse(field.as_str().unwrap()).unwrap().0;
+    assert_eq!(ms(&said["until"]) - ms(&said["said_at"]), 7 * 24 * 60 * MINUTE);
+
+    // On the command line, until a moment that is over soon; the last word counts, and outlives the process.
+    let id = accepted["id"].as_str().unwrap();
+    let quiet = ["--log-level", "error"];
+    let say = |words: &[&str]| stage.deployment.command(&[&["violations"], words, &quiet[..]].concat());
+    let until = now_ms() + 2_000;
+    assert!(say(&["accept", &id[..12], "--until", &rfc3339(until), "--by", "ada"]).contains(" expected until "));
+    let accepted = wait_for("the command line's word", LIMIT, || {
+        stage.violations().remove(name).filter(|violation| violation["feedback"].as_array().is_some_and(|said| said.len() == 2))
+    });
+    assert_eq!((&accepted["state"], &accepted["feedback"][1]["actor"]), (&json!("expected"), &json!("ada")));
+    process.kill9();
+    let _process = stage.deployment.start();
+    wait_for("the end of the exception", LIMIT, || (now_ms() > until).then_some(()));
+    stage.deployment.produce_usage(&[used("u-2", 0)]);
+    let again = state("reopened");
+    assert_eq!((&again["count"], &again["notify"], &again["id"]), (&json!(2), &json!(true), &accepted["id"]));
+    let mails = smtp.wait_for_mails(2, LIMIT);
+    let again = mailparse::parse_mail(&mails[1].raw).unwrap().subparts[0].get_body().unwrap();
+    assert!(again.contains("search uses deepseek") && again.contains("accepts it"), "told again, and by whom it was accepted: {again}");
+
+    // A false positive; and what a SIEM and a person read of it all.
+    say(&["not-a-violation", id, "--by", "ada", "--note", "internal endpoint"]);
+    state("retracted");
+    assert!(say(&["list"]).contains("No violation is open."));
+    let shown = say(&["show", id]);
+    assert!(shown.contains("ada: no violation until ") && shown.contains("accepted until "), "{shown}");
+    let finding: Value = serde_json::from_str(&say(&["list", "--all", "--format", "ocsf"])).unwrap();
+    let facts = (&finding["class_uid"], &finding["status"], &finding["compliance"]["control"]);
+    assert_eq!(facts, (&json!(2003), &json!("Suppressed"), &json!("approved-provider")));
+    let (code, output) = stage.deployment.attempt(&["violations", "ack", "ads/", "--log-level", "error"]);
+    assert!(code == Some(1) && output.contains("there is no violation 'ads/'"), "{output}");
+    stage.expect_whole_lives();
+}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Letter;
 use crate::deliver::answer::Link;
+use crate::deliver::ocsf;
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::clean::{clean, name};
 use crate::deliver::render::digest::{self, Row};
@@ -39,6 +40,8 @@ pub enum Form {
     Alertmanager,
     /// Events API v2.
     PagerDuty,
+    /// A finding of the Open Cybersecurity Schema Framework, for a SIEM.
+    Ocsf,
 }
 
 /// What a body needs besides its letter.
@@ -59,6 +62,7 @@ pub fn body(form: Form, letter: &Letter<'_>, around: &Around<'_>) -> Value {
         Form::Teams => teams(letter, around),
         Form::Alertmanager => alertmanager(letter, around),
         Form::PagerDuty => pager_duty(letter, around),
+        Form::Ocsf => ocsf::of_alert(letter.alert, link(letter.alert, around.base_url)),
     }
 }
 
@@ -110,7 +114,7 @@ pub fn digest(form: Form, letters: &[Letter<'_>], answers: &[Vec<Link>], base_ur
             card(body, Vec::new())
         }
         // Programs are told of one alert at a time, see `Channels::machines`: none is lost if one is asked all the same.
-        Form::CloudEvents | Form::Alertmanager | Form::PagerDuty => {
+        Form::CloudEvents | Form::Alertmanager | Form::PagerDuty | Form::Ocsf => {
             letters.iter().map(|letter| body(form, letter, &Around::default())).collect()
         }
     }

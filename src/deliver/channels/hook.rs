@@ -24,7 +24,7 @@ pub struct HookSettings {
     pub form: Form,
     /// Often a secret itself (Slack, Teams).
     pub url: SecretString,
-    /// Signs the body; PagerDuty's routing key.
+    /// Signs the body; PagerDuty's routing key; what a SIEM's collector wants in the header `authorization`.
     pub secret: Option<SecretString>,
     /// From connecting to the end of the answer.
     pub timeout: Duration,
@@ -145,16 +145,21 @@ impl Hook {
 
     fn headers(&self, letter: &Letter<'_>, id: &str, body: &str) -> Result<HeaderMap, SendError> {
         let mut named = vec![("idempotency-key".to_owned(), id.to_owned())];
+        let secret = self.settings.secret.as_ref().map(|secret| secret.expose_secret());
+        if self.settings.form == Form::Ocsf {
+            // Collectors of a SIEM want a token of theirs, each with a scheme of its own.
+            named.extend(secret.map(|secret| ("authorization".to_owned(), secret.to_owned())));
+        }
         if self.settings.form == Form::CloudEvents {
+            if let Some(secret) = secret {
+                let sent_at = letter.date.0.div_euclid(1_000);
+                named.push(("tollgate-signature".to_owned(), signature(secret, sent_at, body)));
+            }
             let envelope = Envelope { source: &self.settings.source, form: OutputForm::Json, dataschema: None };
             // Kafka's headers are HTTP's with another sign in between; texts that are no header values are percent-encoded, as the
             // binding says.
             let of_http = |(name, value): (String, String)| (name.replacen("ce_", "ce-", 1), encoded(&value));
             named.extend(cloud_event_headers_alert(letter.alert, &envelope).into_iter().map(of_http));
-            if let Some(secret) = &self.settings.secret {
-                let sent_at = letter.date.0.div_euclid(1_000);
-                named.push(("tollgate-signature".to_owned(), signature(secret.expose_secret(), sent_at, body)));
-            }
         }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

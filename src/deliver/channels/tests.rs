@@ -9,7 +9,7 @@ use crate::deliver::receipt::Receipt;
 use crate::deliver::render::sample;
 use crate::model::alert::AlertState;
 
-const FORMS: [Form; 5] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Alertmanager, Form::PagerDuty];
+const FORMS: [Form; 6] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Alertmanager, Form::PagerDuty, Form::Ocsf];
 
 fn posted(form: Form, alert: &Alert) -> Value {
     let receiver = Receiver::Hook("ops".into());
@@ -47,6 +47,8 @@ fn a_spike_is_told_in_each_form() {
         (&pager["event_action"], &pager["routing_key"], &pager["payload"]["severity"]),
         (&"trigger".into(), &"routing-key".into(), &"critical".into())
     );
+    let finding = posted(Form::Ocsf, &spike);
+    assert_eq!((&finding["type_uid"], &finding["finding_info"]["src_url"]), (&200_401.into(), &card["actions"][0]["url"]));
     assert_eq!(posted(Form::CloudEvents, &spike), serde_json::to_value(&spike).unwrap());
     let answer = "https://gate.example.com/answer/token?ack";
     assert_eq!(card["actions"][1], serde_json::json!({"type": "Action.OpenUrl", "title": "Acknowledge", "url": answer}));
@@ -123,7 +125,7 @@ fn a_digest_is_one_message_and_names_stay_names() {
         assert!(form == Form::Teams || sections.clone().all(|text| !text.contains("<!channel")), "{shown}");
         assert_eq!(sections.count(), 20);
     }
-    for form in [Form::CloudEvents, Form::Alertmanager, Form::PagerDuty] {
+    for form in [Form::CloudEvents, Form::Alertmanager, Form::PagerDuty, Form::Ocsf] {
         assert_eq!(super::forms::digest(form, &letters, &[], None).as_array().unwrap().len(), 30, "{form:?}: none is lost");
     }
     assert_eq!(digest_id(&letters), digest_id(&letters));

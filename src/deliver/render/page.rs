@@ -159,7 +159,7 @@ fn facts(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
         fact("Status", "Stand", words::finality(alert, language).to_string()),
         fact("Money", "Geld", measure.to_string()),
     ]);
-    facts.extend(alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, zone, language))));
+    facts.extend(alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, alert.kind, zone, language))));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
@@ -183,6 +183,7 @@ fn of_violation(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact>
         fact("Seen", "Gesehen", capitalised(&words::sentence(&alert.normal))),
     ];
     facts.extend(alert.closed_at.map(|closed| fact("Until", "Bis", when::moment(closed, zone, language))));
+    facts.extend(alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, alert.kind, zone, language))));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }

@@ -27,6 +27,7 @@ pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: La
     match alert.state {
         AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
         AlertState::Resolved => resolved(alert, zone, language),
+        AlertState::Retracted if alert.kind == AlertKind::PolicyViolation => violation::taken_back(alert, language),
         AlertState::Retracted => retracted(alert, language),
         AlertState::Amended => amended(alert, earlier, zone, language),
         AlertState::Open
@@ -213,8 +214,11 @@ pub fn steps(alert: &Alert, language: Language) -> Vec<String> {
 }
 
 /// `ada@example.com takes care of it, as of Tue 14:20 (looking into it)`.
-pub fn answered(said: &Said, zone: &TimeZone, language: Language) -> String {
+pub fn answered(said: &Said, kind: AlertKind, zone: &TimeZone, language: Language) -> String {
+    let of_violation = kind == AlertKind::PolicyViolation;
     let (english, german) = match Verdict::named(&said.verdict) {
+        Some(Verdict::Expected) if of_violation => ("accepts it", "nimmt es hin"),
+        Some(Verdict::NotAnAnomaly) if of_violation => ("says that it is no violation", "sagt, dass es kein Verstoß ist"),
         Some(Verdict::Ack) => ("takes care of it", "kümmert sich darum"),
         Some(Verdict::Expected | Verdict::Planned) => ("expects it", "erwartet es so"),
         Some(Verdict::NotAnAnomaly) => ("says that it is no anomaly", "sagt, dass es keine Anomalie ist"),

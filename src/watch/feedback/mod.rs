@@ -175,7 +175,7 @@ fn may_hold(scope: &Scope, dimensions: &BTreeMap<String, String>) -> bool {
 }
 
 /// From when until when a verdict holds.
-fn span(verdict: Verdict, said_at: Timestamp, from: Option<Timestamp>, until: Option<Timestamp>) -> (Timestamp, Timestamp) {
+pub(super) fn span(verdict: Verdict, said_at: Timestamp, from: Option<Timestamp>, until: Option<Timestamp>) -> (Timestamp, Timestamp) {
     let from = from.unwrap_or(said_at);
     let usual = match verdict {
         Verdict::Ack | Verdict::Reopen => LONGEST_MS,

@@ -7,6 +7,7 @@ use super::super::Shard;
 use super::super::alert::episode::{self, Episode};
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
+use super::super::violation;
 use super::{Book, LEAST_LIMIT, MOST_TEAMS, ROOM, Standing, span};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
@@ -16,6 +17,9 @@ use crate::model::time::Hour;
 
 /// Takes a person's word: what holds from now on, and the next revision of each alert that it is about.
 pub(crate) fn take(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if violation::answer(shard, feedback, said(feedback), rules, effects) {
+        return;
+    }
     let about = alerts_of(shard, feedback);
     let dimensions: BTreeMap<String, String> =
         feedback.dimensions.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

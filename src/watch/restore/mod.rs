@@ -14,7 +14,7 @@ use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
 use super::shard::{Header, Place, Shard};
 use super::state::{StateError, StateKey, decode_key, from_payload, unseal};
-use super::violation::{KnownModel, Looked};
+use super::violation::{KnownModel, Looked, Tracked};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::partial::ShardRecord;
 use crate::model::time::Hour;
@@ -143,7 +143,7 @@ impl Restorer {
                 let book = from_payload(payload)?;
                 Arc::make_mut(&mut self.shard.books).insert(team, book);
             }
-            StateKey::Violation(key) => self.shard.violations.put(key, Some(from_payload(payload)?)),
+            StateKey::Violation(key) => self.shard.violations.put(key, Some(Tracked::restored(payload)?)),
             StateKey::Policies => self.shard.violations.put_judged_by(from_payload(payload)?),
             StateKey::Model(team, model) => self.shard.violations.put_model((team, model), Some(KnownModel::restored(payload)?)),
             StateKey::Data(model) => self.shard.violations.put_data(model, Some(from_payload(payload)?)),

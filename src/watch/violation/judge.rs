@@ -3,7 +3,7 @@
 use super::facts::gravest;
 use super::life::{self, Hit};
 use super::whole::judge_event;
-use super::{Key, LeafVerdicts, deployments};
+use super::{Key, LeafVerdicts, answers, deployments};
 use crate::model::approval::About;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
@@ -33,6 +33,7 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
         judge_event(shard, event, rules, effects);
     }
     life::end_quiet_ones(shard, rules, effects);
+    answers::look(shard, rules, effects);
 }
 
 fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::Answers;
 use super::judge::violates;
 use super::standing::is_built_in;
 use super::{Key, Violations};
@@ -73,6 +74,8 @@ pub struct Tracked {
     pub lasts: bool,
     /// Identities of the latest events that came whole.
     pub latest: Vec<u128>,
+    /// Last: earlier versions wrote all but this.
+    pub answers: Answers,
 }
 
 /// Events that violate a policy.
@@ -107,7 +110,11 @@ impl Tracked {
 
     /// Over for so long that what comes now is another violation; whether it is still kept makes no difference.
     pub(super) fn is_forgotten(&self, watermark: Option<Timestamp>) -> bool {
-        self.closed_at.zip(watermark).is_some_and(|(closed, watermark)| watermark.0 - closed.0 > KEEP_MS)
+        // What somebody has said of it may hold for longer.
+        let is_old = |(closed, watermark): (Timestamp, Timestamp)| {
+            watermark.0 - closed.0 > KEEP_MS && self.answers.until().is_none_or(|until| until <= watermark)
+        };
+        self.closed_at.zip(watermark).is_some_and(is_old)
     }
 
     fn violation(&self, key: &Key, rules: &WatchRules, decided_at: Timestamp) -> Violation {
@@ -129,7 +136,7 @@ impl Tracked {
             ingest_time: Some(self.last_ingest),
             detected_at: self.detected_at,
             decided_at,
-            closed_at: self.closed_at,
+            closed_at: self.closed_at.or(self.answers.dismissed_at().filter(|_| self.state == AlertState::Retracted)),
             evidence: self.evidence.clone(),
             message: self.message.clone(),
             remedy: self.remedy.clone(),
@@ -138,7 +145,8 @@ impl Tracked {
             amount: is_money.then_some(self.amount),
             currency: key.currency,
             measure: is_money.then_some(Measure::Estimated),
-            notify: self.notify,
+            feedback: self.answers.said.clone(),
+            notify: self.notify && self.state != AlertState::Expected,
             time_zone: rules.time_zone(&key.team).to_string(),
             rules_revision: rules.revision,
         }
@@ -172,6 +180,7 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     if !tracked.add(&hit) {
         return;
     }
+    let has_lapsed = tracked.lapse(tracked.at(now));
     let explained = if tracked.incident_id == tracked.id { hit.leaf.and_then(|leaf| explained(shard, leaf)) } else { None };
     let hash = rules.policies.hash_of(hit.place);
     let (project, environment) = hit.leaf.map_or(("", ""), |leaf| (&*leaf.project, &*leaf.environment));
@@ -179,6 +188,7 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     let grown = tracked.amount.saturating_sub(tracked.told_amount);
     // Told anew each hour of usage, and at once where it becomes much more.
     let is_news = is_new
+        || has_lapsed
         || explained.is_some()
         || tracked.policy_hash != hash
         || tracked.last_seen.hour() > tracked.told_seen.hour()
@@ -187,7 +197,7 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     if is_news {
         tracked.policy_hash = hash;
         tracked.say(hit.policy, hit.finding);
-        effects.push(tracked.told(is_new, &key, rules, now));
+        effects.extend(tracked.told(is_new || has_lapsed, &key, rules, now));
     }
     shard.violations.keep(key, tracked);
 }
@@ -225,6 +235,7 @@ pub(super) fn fresh(key: &Key, severity: Severity, seen: Timestamp, ingest_time:
         users: BTreeSet::new(),
         lasts,
         latest: Vec::new(),
+        answers: Answers::default(),
     }
 }
 
@@ -294,7 +305,7 @@ impl Tracked {
     }
 
     /// The next revision of one that is open: whether it has just begun, or begun again.
-    pub(super) fn told(&mut self, is_new: bool, key: &Key, rules: &WatchRules, now: Timestamp) -> Effect {
+    pub(super) fn told(&mut self, is_new: bool, key: &Key, rules: &WatchRules, now: Timestamp) -> Option<Effect> {
         let state = match (self.revision, is_new) {
             (0, _) => AlertState::Open,
             (_, true) => AlertState::Reopened,
@@ -303,10 +314,16 @@ impl Tracked {
         self.next(state, key, rules, now)
     }
 
-    /// The next revision.
-    pub(super) fn next(&mut self, state: AlertState, key: &Key, rules: &WatchRules, now: Timestamp) -> Effect {
+    /// The next revision, as people have answered it. `None`: they have said that it is none.
+    pub(super) fn next(&mut self, state: AlertState, key: &Key, rules: &WatchRules, now: Timestamp) -> Option<Effect> {
+        let at = self.at(now);
+        let state = if self.lapse(at) && state == AlertState::Updated { AlertState::Reopened } else { state };
+        self.state = self.answered(state, at)?;
+        Some(self.revise(key, rules, now))
+    }
+
+    pub(super) fn revise(&mut self, key: &Key, rules: &WatchRules, now: Timestamp) -> Effect {
         self.revision = self.revision.saturating_add(1);
-        self.state = state;
         (self.told_seen, self.told_amount) = (self.last_seen, self.amount);
         Effect::Violation(Box::new(self.violation(key, rules, now)))
     }
@@ -383,7 +400,7 @@ pub(in crate::watch) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, r
     let now = shard.header.watermarks.shard_time();
     let Some(mut tracked) = shard.violations.known.get(&key).cloned() else { return };
     tracked.closed_at = Some(closed_at);
-    effects.push(tracked.next(AlertState::Resolved, &key, rules, now));
+    effects.extend(tracked.next(AlertState::Resolved, &key, rules, now));
     shard.violations.keep(key, tracked);
 }
 
@@ -392,6 +409,7 @@ impl Violations {
         if tracked.is_open() {
             self.oldest = self.oldest.map(|oldest| oldest.min(tracked.last_seen));
         }
+        self.next_lapse = self.next_lapse.map(|next| tracked.answers.until().map_or(next, |until| next.min(until)));
         self.changed.insert(key.clone());
         self.known.insert(key, tracked);
     }

@@ -2,8 +2,12 @@
 //!
 //! Policies that look at nothing but a leaf's dimensions are asked once for each leaf, and again when rules change or an exemption ends; what
 //! others said of single events has come with the partials. Where a model's data comes from is what `facts` has been told, who has reviewed
-//! it stands in `approvals`. Reading order: `judge` (usage), `whole` (resources, and what somebody did), `life`, then `deployments`.
+//! it stands in `approvals`. Reading order: `judge` (usage), `whole` (resources, and what somebody did), `life`, `answers` (what people
+//! say of it), then `deployments`.
 
+mod answers;
+#[cfg(test)]
+mod answers_tests;
 mod approvals;
 mod deployments;
 #[cfg(test)]
@@ -20,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub(in crate::watch) use self::answers::answer;
 pub use self::deployments::Looked;
 pub(in crate::watch) use self::deployments::versions_around;
 pub use self::facts::KnownData;
@@ -29,6 +34,7 @@ pub use self::life::Tracked;
 pub(in crate::watch) use self::life::{Hit, end, hit};
 pub use self::whole::KnownModel;
 use crate::model::Text;
+use crate::model::alert::AlertState;
 use crate::model::approval::Approvals;
 use crate::model::lineage::ModelName;
 use crate::model::money::Currency;
@@ -71,6 +77,8 @@ pub(crate) struct Violations {
     is_judged_by_changed: bool,
     /// No open one was last seen before this.
     oldest: Option<Timestamp>,
+    /// No word on one that lasts ends before this.
+    next_lapse: Option<Timestamp>,
     /// Nothing that holds for a model ends by itself before this.
     next_look: Option<Timestamp>,
     looked: Looked,
@@ -91,7 +99,7 @@ pub(crate) struct LeafVerdicts {
 
 impl Violations {
     pub fn open(&self) -> usize {
-        self.known.values().filter(|tracked| tracked.is_open()).count()
+        self.known.values().filter(|tracked| tracked.is_open() && tracked.state != AlertState::Retracted).count()
     }
 
     pub(in crate::watch) fn count(&mut self, policy: &Text, said: Said, events: u64) {

@@ -41,8 +41,9 @@ pub(crate) fn stand(shard: &mut Shard, key: Key, standing: Standing, is_news: bo
         tracked.begin(&key.team, standing.first_seen, rules);
     }
     tracked.stand(standing);
-    if is_new || is_news || tracked.has_stood_for_a_day() {
-        effects.push(tracked.told(is_new, &key, rules, now));
+    let has_lapsed = tracked.lapse(tracked.at(now));
+    if is_new || is_news || has_lapsed || tracked.has_stood_for_a_day() {
+        effects.extend(tracked.told(is_new || has_lapsed, &key, rules, now));
     }
     shard.violations.keep(key, tracked);
 }

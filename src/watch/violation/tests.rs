@@ -62,7 +62,7 @@ impl Bench {
         self.record(minute, Vec::new(), vec![ShardEvent::Activity(Box::new(activity))])
     }
 
-    fn record(&mut self, minute: i64, partials: Vec<Partial>, events: Vec<ShardEvent>) -> Vec<Violation> {
+    pub fn record(&mut self, minute: i64, partials: Vec<Partial>, events: Vec<ShardEvent>) -> Vec<Violation> {
         let start = Minute(START.0 + minute).start();
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(start), idle: false, partitions_of_topic: 1 };
