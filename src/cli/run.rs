@@ -58,7 +58,8 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     let stopping = stop.clone();
     let desk = Arc::new(http::Desk::new(&loaded, Some(super::data_flow::lineages(&setup))));
     let answers = super::answers::signer(&loaded.settings)?;
-    let answers = answers.map(|signer| Arc::new(Answers::new(signer, super::answers::feedback_topic(&loaded.settings))));
+    let answers = answers
+        .map(|signer| Arc::new(Answers::new(signer, super::answers::feedback_topic(&loaded.settings), Arc::clone(&delivery.renderer))));
     let pages = answers.map(deliver::answers::router).unwrap_or_default();
     runtime.spawn(http::serve(listener, health, metrics, clock::now, desk.clone(), pages, async move {
         while !stopping.asked() {

@@ -73,7 +73,8 @@ impl Signer {
     }
 
     /// The answers that make sense: nobody takes up what is over, and a false alarm that was taken back needs none.
-    pub fn links(&self, letter: &Letter<'_>) -> Vec<Link> {
+    /// `language`: of the letter, and so of the subject that the page shows.
+    pub fn links(&self, letter: &Letter<'_>, language: Language) -> Vec<Link> {
         let alert = letter.alert;
         let verdicts: &[Verdict] = match (alert.state, is_closed(alert)) {
             (AlertState::Retracted, _) => &[],
@@ -83,7 +84,7 @@ impl Signer {
         let asked = Asked {
             alert_id: alert.id.clone(),
             receiver: letter.receiver.to_string(),
-            subject: subject(alert, letter.earlier, Language::English),
+            subject: subject(alert, letter.earlier, language),
             time_zone: alert.time_zone.clone(),
             ends: letter.date.plus_ms(self.valid_ms),
             of_violation: alert.kind == AlertKind::PolicyViolation,
@@ -165,7 +166,7 @@ mod tests {
 
     fn links(signer: &Signer, alert: &Alert) -> Vec<Link> {
         let receiver = Receiver::Mail("ada@example.com".into());
-        signer.links(&Letter { alert, receiver: &receiver, earlier: None, date: SENT })
+        signer.links(&Letter { alert, receiver: &receiver, earlier: None, date: SENT }, Language::English)
     }
 
     fn signer() -> Signer {

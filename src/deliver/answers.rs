@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::answer::{Asked, Refusal, Signer};
 use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer, label};
+use super::render::Renderer;
 use super::render::clean::{clean, name};
 use super::render::language::Language;
 use super::render::when;
@@ -29,14 +30,14 @@ const LONGEST_NOTE: usize = 1_000;
 const LONGEST_SUBJECT: usize = 300;
 const LARGEST_FORM: usize = 16 * 1024;
 
-/// How long something may be expected: name in the form, what it is called, milliseconds.
-const SPANS: [(&str, &str, i64); 6] = [
-    ("4h", "4 hours", 4 * HOUR_MS),
-    ("1d", "1 day", DAY_MS),
-    ("3d", "3 days", 3 * DAY_MS),
-    ("7d", "a week", 7 * DAY_MS),
-    ("30d", "30 days", 30 * DAY_MS),
-    ("90d", "90 days", 90 * DAY_MS),
+/// How long something may be expected: name in the form, what it is called in English and German, milliseconds.
+const SPANS: [(&str, [&str; 2], i64); 6] = [
+    ("4h", ["4 hours", "4 Stunden"], 4 * HOUR_MS),
+    ("1d", ["1 day", "1 Tag"], DAY_MS),
+    ("3d", ["3 days", "3 Tage"], 3 * DAY_MS),
+    ("7d", ["a week", "eine Woche"], 7 * DAY_MS),
+    ("30d", ["30 days", "30 Tage"], 30 * DAY_MS),
+    ("90d", ["90 days", "90 Tage"], 90 * DAY_MS),
 ];
 const USUAL_SPAN: &str = "1d";
 
@@ -44,10 +45,14 @@ const USUAL_SPAN: &str = "1d";
 pub struct Answers {
     signer: Arc<Signer>,
     writer: Writer,
+    /// Knows who is written to in which language.
+    renderer: Arc<Renderer>,
 }
 
 #[derive(Default, Serialize)]
 struct Page {
+    /// Its code: `en`, `de`.
+    language: &'static str,
     title: String,
     subject: String,
     lines: Vec<String>,
@@ -60,8 +65,12 @@ struct Page {
 struct Form {
     choices: Vec<Choice>,
     spans: Vec<Choice>,
-    /// What the spans are asked for.
+    /// What stands at the parts of the form; the spans': what they are asked for.
+    answer_label: &'static str,
     span_label: &'static str,
+    name_label: &'static str,
+    note_label: &'static str,
+    send_label: &'static str,
     asks_name: bool,
     /// Of this showing of the page: sent twice, it is one answer.
     once: String,
@@ -102,8 +111,13 @@ async fn answer(State(answers): State<Arc<Answers>>, address: Uri, body: Bytes) 
 }
 
 impl Answers {
-    pub fn new(signer: Arc<Signer>, topic: FeedbackTopic) -> Answers {
-        Answers { signer, writer: Writer::new(topic) }
+    pub fn new(signer: Arc<Signer>, topic: FeedbackTopic, renderer: Arc<Renderer>) -> Answers {
+        Answers { signer, writer: Writer::new(topic), renderer }
+    }
+
+    /// That of the mail which the link came with; chats are English.
+    fn language(&self, asked: &Asked) -> Language {
+        address_of(asked).map_or(Language::English, |address| self.renderer.language_of(address))
     }
 
     /// The page that asks; changes nothing.
@@ -112,27 +126,26 @@ impl Answers {
             Ok(asked) => asked,
             Err(refused) => return *refused,
         };
-        let chosen = address.query().and_then(answer_named);
-        let choice = |verdict: Verdict| Choice {
-            value: verdict.name(),
-            label: said(verdict, asked.of_violation),
-            means: meaning(verdict, asked.of_violation),
-            chosen: Some(verdict) == chosen,
+        let language = self.language(&asked);
+        let ends = when::moment(asked.ends, &when::zone(&asked.time_zone), language);
+        let who = address_of(&asked).map(|address| name(&clean(address, LONGEST_NAME), LONGEST_NAME));
+        let small = match (language, who) {
+            (Language::English, who) => format!(
+                "This link was made for {} and can be used until {ends}. Nothing happens before you send the answer.",
+                who.as_deref().unwrap_or("you")
+            ),
+            (Language::German, who) => format!(
+                "Dieser Link ist für {} und gilt bis {ends}. Es geschieht nichts, bevor Sie die Antwort senden.",
+                who.as_deref().unwrap_or("Sie")
+            ),
         };
-        let span = |(value, label, _): (&'static str, &'static str, i64)| Choice { value, label, means: "", chosen: value == USUAL_SPAN };
-        let form = Form {
-            choices: ANSWERS.map(choice).into(),
-            spans: SPANS.map(span).into(),
-            span_label: if asked.of_violation { "Accepted for (with \"accepted\" only)" } else { "Expected for (with \"expected\" only)" },
-            asks_name: address_of(&asked).is_none(),
-            once: random(),
+        let title = match asked.of_violation {
+            true => language.pick("Answer this violation", "Auf diesen Verstoß antworten"),
+            false => language.pick("Answer this alert", "Auf diese Meldung antworten"),
         };
-        let who = address_of(&asked).map_or_else(|| "you".to_string(), |address| name(&clean(address, LONGEST_NAME), LONGEST_NAME));
-        let ends = when::moment(asked.ends, &when::zone(&asked.time_zone), Language::English);
-        let small = format!("This link was made for {who} and can be used until {ends}. Nothing happens before you send the answer.");
         let subject = clean(&asked.subject, LONGEST_SUBJECT);
-        let title = if asked.of_violation { "Answer this violation" } else { "Answer this alert" };
-        respond(StatusCode::OK, Page { title: title.to_string(), subject, form: Some(form), small, ..Page::default() })
+        let form = Some(form(&asked, address.query().and_then(answer_named), language));
+        respond(StatusCode::OK, Page { language: language.code(), title: title.to_string(), subject, form, small, ..Page::default() })
     }
 
     /// Writes the answer; blocks until Kafka has it.
@@ -141,22 +154,35 @@ impl Answers {
             Ok(asked) => asked,
             Err(refused) => return *refused,
         };
-        let sent = Sent::read(body);
+        let (sent, language) = (Sent::read(body), self.language(&asked));
         let feedback = match feedback(&asked, &sent, now) {
             Ok(feedback) => feedback,
-            Err(what) => return problem(StatusCode::BAD_REQUEST, "This answer is not complete", what),
+            Err([english, german]) => {
+                let title = language.pick("This answer is not complete", "Diese Antwort ist nicht vollständig");
+                return problem(StatusCode::BAD_REQUEST, title, language.pick(english, german), language);
+            }
         };
         if let Err(error) = self.writer.write(&feedback) {
             tracing::error!(alert = asked.alert_id, error = format!("{error:#}"), "answer not written");
-            let what = "Your answer could not be written down. Go back and send it again in a minute; sent twice it counts once.";
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "Not now", what);
+            let what = language.pick(
+                "Your answer could not be written down. Go back and send it again in a minute; sent twice it counts once.",
+                "Ihre Antwort konnte nicht festgehalten werden. Gehen Sie zurück und senden Sie sie in einer Minute noch einmal; zweimal \
+                 gesendet zählt sie einmal.",
+            );
+            return problem(StatusCode::SERVICE_UNAVAILABLE, language.pick("Not now", "Gerade nicht"), what, language);
         }
         tracing::info!(alert = asked.alert_id, verdict = feedback.verdict, actor = feedback.actor, "answered");
-        let mut lines = vec![told(&sent, &feedback, &asked)];
-        lines.extend(feedback.note.as_ref().map(|note| format!("Your note: {}", name(note, LONGEST_NOTE))));
-        let (subject, small) =
-            (clean(&asked.subject, LONGEST_SUBJECT), "You may close this page. A later answer replaces this one.".to_string());
-        respond(StatusCode::OK, Page { title: "Noted, thank you".to_string(), subject, lines, small, ..Page::default() })
+        let mut lines = vec![told(&sent, &feedback, &asked, language)];
+        let note = language.pick("Your note", "Ihre Notiz");
+        lines.extend(feedback.note.as_ref().map(|said| format!("{note}: {}", name(said, LONGEST_NOTE))));
+        let small = language.pick(
+            "You may close this page. A later answer replaces this one.",
+            "Sie können diese Seite schließen. Eine spätere Antwort ersetzt diese.",
+        );
+        let (subject, title) = (clean(&asked.subject, LONGEST_SUBJECT), language.pick("Noted, thank you", "Notiert, danke"));
+        let page =
+            Page { language: language.code(), title: title.to_string(), subject, lines, small: small.to_string(), ..Page::default() };
+        respond(StatusCode::OK, page)
     }
 
     fn read(&self, address: &Uri, now: Timestamp) -> Result<Asked, Box<Response>> {
@@ -165,13 +191,13 @@ impl Answers {
             Box::new(match refusal {
                 Refusal::Forged => {
                     let what = "This is no link of ours, or a part of it got lost. Open it from the mail or card once more.";
-                    problem(StatusCode::NOT_FOUND, "Not a link of ours", what)
+                    problem(StatusCode::NOT_FOUND, "Not a link of ours", what, Language::English)
                 }
                 Refusal::Ended(at) => {
                     let at = when::moment(at, &when::zone("UTC"), Language::English);
                     let what =
                         format!("It could be used until {at}. Answer by a newer mail, or: tollgate alerts ack, tollgate violations ack");
-                    problem(StatusCode::GONE, "This link has ended", &what)
+                    problem(StatusCode::GONE, "This link has ended", &what, Language::English)
                 }
             })
         })
@@ -183,20 +209,53 @@ fn address_of(asked: &Asked) -> Option<&str> {
     asked.receiver.strip_prefix("mail:")
 }
 
+fn form(asked: &Asked, chosen: Option<Verdict>, language: Language) -> Form {
+    let choice = |verdict: Verdict| Choice {
+        value: verdict.name(),
+        label: said(verdict, asked.of_violation, language),
+        means: meaning(verdict, asked.of_violation, language),
+        chosen: Some(verdict) == chosen,
+    };
+    let span = |(value, [english, german], _): (&'static str, [&'static str; 2], i64)| Choice {
+        value,
+        label: language.pick(english, german),
+        means: "",
+        chosen: value == USUAL_SPAN,
+    };
+    let span_label = match asked.of_violation {
+        true => language.pick("Accepted for (with \"accepted\" only)", "Akzeptiert für (nur bei „akzeptiert“)"),
+        false => language.pick("Expected for (with \"expected\" only)", "Erwartet für (nur bei „erwartet“)"),
+    };
+    Form {
+        choices: ANSWERS.map(choice).into(),
+        spans: SPANS.map(span).into(),
+        answer_label: language.pick("Your answer", "Ihre Antwort"),
+        span_label,
+        name_label: language.pick("Your name or address", "Ihr Name oder Ihre Adresse"),
+        note_label: language.pick("A note, if you like: what is it?", "Eine Notiz, wenn Sie möchten: Was ist es?"),
+        send_label: language.pick("Send this answer", "Antwort senden"),
+        asks_name: address_of(asked).is_none(),
+        once: random(),
+    }
+}
+
 /// # Errors
-/// What is missing, for people.
-fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<FeedbackEvent, &'static str> {
-    let verdict = answer_named(&sent.verdict).ok_or("Choose one of the answers.")?;
+/// What is missing, for people, in English and German.
+fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<FeedbackEvent, [&'static str; 2]> {
+    let verdict = answer_named(&sent.verdict).ok_or(["Choose one of the answers.", "Wählen Sie eine der Antworten."])?;
     let written = clean(&sent.name, LONGEST_NAME);
     let actor = match address_of(asked) {
         Some(address) => address.to_string(),
-        None if written.is_empty() => return Err("Say who you are: others will want to ask you."),
+        None if written.is_empty() => {
+            return Err(["Say who you are: others will want to ask you.", "Sagen Sie, wer Sie sind: Andere werden Sie fragen wollen."]);
+        }
         None => format!("{written} ({})", asked.receiver),
     };
     let until = match verdict {
         Verdict::Expected => {
-            let span = SPANS.iter().find(|(value, _, _)| *value == sent.span).ok_or("Say for how long it is expected.")?;
-            Some(now.plus_ms(span.2))
+            let span = SPANS.iter().find(|(value, ..)| *value == sent.span);
+            let (.., ms) = span.ok_or(["Say for how long it is expected.", "Sagen Sie, für wie lange es erwartet ist."])?;
+            Some(now.plus_ms(*ms))
         }
         Verdict::Ack | Verdict::NotAnAnomaly | Verdict::Planned | Verdict::Reopen => None,
     };
@@ -216,42 +275,53 @@ fn answer_named(word: &str) -> Option<Verdict> {
     Verdict::named(word).filter(|verdict| ANSWERS.contains(verdict))
 }
 
-fn said(verdict: Verdict, of_violation: bool) -> &'static str {
+fn said(verdict: Verdict, of_violation: bool, language: Language) -> &'static str {
     match verdict {
-        Verdict::Ack => "I take care of it",
-        Verdict::Expected if of_violation => "It is accepted, for a while",
-        Verdict::Expected => "It is expected, for a while",
-        Verdict::NotAnAnomaly if of_violation => "It is not a violation",
-        Verdict::NotAnAnomaly => "It is not an anomaly",
+        Verdict::Ack => language.pick("I take care of it", "Ich kümmere mich darum"),
+        Verdict::Expected if of_violation => language.pick("It is accepted, for a while", "Es ist akzeptiert, für eine Weile"),
+        Verdict::Expected => language.pick("It is expected, for a while", "Es ist erwartet, für eine Weile"),
+        Verdict::NotAnAnomaly if of_violation => language.pick("It is not a violation", "Es ist kein Verstoß"),
+        Verdict::NotAnAnomaly => language.pick("It is not an anomaly", "Es ist keine Anomalie"),
         Verdict::Planned | Verdict::Reopen => label(verdict, of_violation),
     }
 }
 
-fn meaning(verdict: Verdict, of_violation: bool) -> &'static str {
+fn meaning(verdict: Verdict, of_violation: bool, language: Language) -> &'static str {
     match verdict {
-        Verdict::Ack => "Nobody is reminded of it while you do; you all hear of its end.",
-        Verdict::Expected if of_violation => {
-            "An exception, in your name. It ends by itself: if the policy is still violated after that time, it is open again."
-        }
-        Verdict::Expected => "A backfill, a launch, a load test. It ends by itself: after that time it counts again.",
-        Verdict::NotAnAnomaly if of_violation => "A false alarm. The same is silent for four weeks; have the policy mended meanwhile.",
-        Verdict::NotAnAnomaly => "This much is normal here; the alert should not have been.",
+        Verdict::Ack => language.pick(
+            "Nobody is reminded of it while you do; you all hear of its end.",
+            "Niemand wird daran erinnert, solange Sie es tun; vom Ende hören alle.",
+        ),
+        Verdict::Expected if of_violation => language.pick(
+            "An exception, in your name. It ends by itself: if the policy is still violated after that time, it is open again.",
+            "Eine Ausnahme, in Ihrem Namen. Sie endet von selbst: Wird die Richtlinie danach noch verletzt, ist der Verstoß wieder offen.",
+        ),
+        Verdict::Expected => language.pick(
+            "A backfill, a launch, a load test. It ends by itself: after that time it counts again.",
+            "Ein Nachlauf, ein Start, ein Lasttest. Es endet von selbst: Danach zählt es wieder.",
+        ),
+        Verdict::NotAnAnomaly if of_violation => language.pick(
+            "A false alarm. The same is silent for four weeks; have the policy mended meanwhile.",
+            "Ein Fehlalarm. Dasselbe schweigt für vier Wochen; lassen Sie inzwischen die Richtlinie berichtigen.",
+        ),
+        Verdict::NotAnAnomaly => language.pick(
+            "This much is normal here; the alert should not have been.",
+            "So viel ist hier üblich; die Meldung hätte es nicht geben sollen.",
+        ),
         Verdict::Planned | Verdict::Reopen => "",
     }
 }
 
-fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked) -> String {
-    let who = feedback.actor.as_deref().unwrap_or_default();
-    let what = answer_named(&sent.verdict).map(|verdict| said(verdict, asked.of_violation)).unwrap_or_default();
-    let until = feedback
-        .until
-        .map(|until| format!(", until {}", when::moment(until, &when::zone(&asked.time_zone), Language::English)))
-        .unwrap_or_default();
-    format!("{} says: {what}{until}.", name(who, LONGEST_NAME))
+fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked, language: Language) -> String {
+    let who = name(feedback.actor.as_deref().unwrap_or_default(), LONGEST_NAME);
+    let what = answer_named(&sent.verdict).map(|verdict| said(verdict, asked.of_violation, language)).unwrap_or_default();
+    let until = feedback.until.map(|until| when::moment(until, &when::zone(&asked.time_zone), language));
+    let until = until.map(|until| format!(", {} {until}", language.pick("until", "bis"))).unwrap_or_default();
+    format!("{who} {}: {what}{until}.", language.pick("says", "sagt"))
 }
 
-fn problem(status: StatusCode, title: &str, what: &str) -> Response {
-    respond(status, Page { title: title.to_string(), lines: vec![what.to_string()], ..Page::default() })
+fn problem(status: StatusCode, title: &str, what: &str, language: Language) -> Response {
+    respond(status, Page { language: language.code(), title: title.to_string(), lines: vec![what.to_string()], ..Page::default() })
 }
 
 /// Nothing from elsewhere, in no frame, in no cache, and no address of it told to anybody: the address is the permission.
@@ -354,6 +424,27 @@ mod tests {
     }
 
     #[test]
+    fn the_page_is_german_where_the_mail_was() {
+        let texts = |of_violation: bool, language: Language| {
+            let asked = Asked { of_violation, ..asked("hook:ops") };
+            let form = form(&asked, None, language);
+            let sent = Sent { verdict: "expected".into(), span: "7d".into(), name: "Mara".into(), ..Sent::default() };
+            let told = told(&sent, &feedback(&asked, &sent, NOW).unwrap(), &asked, language);
+            let labels = [form.answer_label, form.span_label, form.name_label, form.note_label, form.send_label];
+            let choices = form.choices.iter().chain(&form.spans).flat_map(|choice| [choice.label, choice.means]);
+            labels.into_iter().chain(choices).map(str::to_string).chain([told]).collect::<Vec<_>>()
+        };
+        for of_violation in [false, true] {
+            let both = texts(of_violation, Language::English).into_iter().zip(texts(of_violation, Language::German));
+            for (english, german) in both.filter(|(english, _)| !english.is_empty()) {
+                assert_ne!(english, german);
+            }
+        }
+        let told = texts(true, Language::German).pop().unwrap();
+        assert_eq!(told, "Mara (hook:ops) sagt: Es ist akzeptiert, für eine Weile, bis Di., 21. Nov. 2023, 23:13 MEZ (22:13 UTC).");
+    }
+
+    #[test]
     fn an_answer_says_who_what_and_until_when() {
         let sent = Sent {
             verdict: "expected".into(),
@@ -375,7 +466,7 @@ mod tests {
             ("mail:a@x", Sent { verdict: "expected".into(), span: "99d".into(), ..Sent::default() }, "for how long"),
             ("hook:ops", Sent { verdict: "ack".into(), name: " ".into(), ..Sent::default() }, "who you are"),
         ] {
-            assert!(feedback(&asked(receiver), &sent, NOW).unwrap_err().contains(says));
+            assert!(feedback(&asked(receiver), &sent, NOW).unwrap_err()[0].contains(says));
         }
     }
 }

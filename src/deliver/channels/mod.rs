@@ -19,6 +19,7 @@ use crate::model::time::Timestamp;
 
 use super::answer::{Link, Signer};
 use super::receipt::{Told, repeat_number};
+use super::render::language::Language;
 use super::render::{Context, RenderError, Rendered, Renderer};
 use super::rules::{HOOK, Receiver};
 
@@ -68,11 +69,11 @@ impl Channels {
     /// # Errors
     /// As the channel has it; a receiver whose channel is not set up waits for it.
     pub async fn send(&self, letter: &Letter<'_>, renderer: &Renderer, topic: &str) -> Result<String, SendError> {
-        let answers = self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
+        let language = language_of(letter.receiver, renderer);
+        let answers = self.signer.as_ref().map(|signer| signer.links(letter, language)).unwrap_or_default();
         match letter.receiver {
-            Receiver::Mail(address) => {
+            Receiver::Mail(_) => {
                 let Some(channel) = &self.mail else { return Err(missing("mail server".to_string())) };
-                let language = renderer.language_of(address);
                 let context = Context { topic, base_url: self.base_url.as_deref(), earlier: letter.earlier, answers: &answers, language };
                 channel.send(letter, &renderer.render(letter.alert, &context)?).await
             }
@@ -89,7 +90,8 @@ impl Channels {
     /// As [`Channels::send`].
     pub async fn send_digest(&self, letters: &[Letter<'_>], renderer: &Renderer) -> Result<String, SendError> {
         let Some(first) = letters.first() else { return Err(SendError::Unsendable { why: "a digest of nothing".to_string() }) };
-        let links = |letter: &Letter<'_>| self.signer.as_ref().map(|signer| signer.links(letter)).unwrap_or_default();
+        let language = language_of(first.receiver, renderer);
+        let links = |letter: &Letter<'_>| self.signer.as_ref().map(|signer| signer.links(letter, language)).unwrap_or_default();
         let answers: Vec<Vec<Link>> = letters.iter().map(links).collect();
         match first.receiver {
             Receiver::Mail(_) => {
@@ -130,6 +132,14 @@ impl Channels {
         if let Some(Channel::Smtp(mailer)) = &self.mail {
             mailer.tidy().await;
         }
+    }
+}
+
+/// Chats and programs are told in English.
+fn language_of(receiver: &Receiver, renderer: &Renderer) -> Language {
+    match receiver {
+        Receiver::Mail(address) => renderer.language_of(address),
+        Receiver::Hook(_) => Language::English,
     }
 }
 

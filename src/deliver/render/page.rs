@@ -89,10 +89,13 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
 
 /// Links with what they are called in this language.
 pub fn answers(answers: &[Link], language: Language) -> Vec<Link> {
-    let german = |link: &Link| match link.name {
-        "ack" => "Ich kümmere mich",
-        "expected" => "Erwartet bis …",
-        "not_an_anomaly" => "Keine Anomalie",
+    // A violation of a policy is answered in other words.
+    let german = |link: &Link| match (link.name, link.label) {
+        ("ack", _) => "Ich kümmere mich",
+        ("expected", "Accepted until…") => "Akzeptiert bis …",
+        ("expected", _) => "Erwartet bis …",
+        ("not_an_anomaly", "Not a violation") => "Kein Verstoß",
+        ("not_an_anomaly", _) => "Keine Anomalie",
         _ => link.label,
     };
     answers.iter().map(|link| Link { label: language.pick(link.label, german(link)), ..link.clone() }).collect()

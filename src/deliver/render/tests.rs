@@ -116,7 +116,7 @@ fn each_is_written_to_in_his_language() {
     let digest = |address: &str| {
         let receiver = Receiver::Mail(address.into());
         let letter = Letter { alert: &alert, receiver: &receiver, earlier: None, date: alert.decided_at };
-        let answers = vec![Signer::new(&[7; 32], "https://tollgate.example.com", 1_000).links(&letter); 2];
+        let answers = vec![Signer::new(&[7; 32], "https://tollgate.example.com", 1_000).links(&letter, Language::English); 2];
         renderer.digest(&[letter, letter], &answers, None).unwrap()
     };
     let (english, german) = (digest("ada@example.com"), digest("ada@example.de"));
@@ -145,7 +145,7 @@ fn digest_of(alerts: &[Alert]) -> (Rendered, Vec<u8>) {
     let letters: Vec<Letter<'_>> =
         alerts.iter().map(|alert| Letter { alert, receiver: &receiver, earlier: None, date: alerts[0].decided_at }).collect();
     let answers = Signer::new(&[7; 32], "https://tollgate.example.com", 1_000);
-    let answers: Vec<Vec<Link>> = letters.iter().map(|letter| answers.links(letter)).collect();
+    let answers: Vec<Vec<Link>> = letters.iter().map(|letter| answers.links(letter, Language::English)).collect();
     let rendered = Renderer::new().unwrap().digest(&letters, &answers, Some("https://tollgate.example.com")).unwrap();
     let mail = compose_digest(&sender(), &letters, &rendered).unwrap().formatted();
     (rendered, mail)
