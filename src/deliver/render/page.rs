@@ -186,7 +186,11 @@ fn of_violation(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact>
         fact("Seen", "Gesehen", capitalised(&words::sentence(&alert.normal))),
     ];
     facts.extend(alert.closed_at.map(|closed| fact("Until", "Bis", when::moment(closed, zone, language))));
-    facts.extend(alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, alert.kind, zone, language))));
+    facts.extend(alert.feedback.last().map(|said| {
+        let is_over = said.until.is_some_and(|until| until <= alert.decided_at);
+        let over = if is_over { language.pick("; that time is over", "; diese Zeit ist um") } else { "" };
+        fact("Answered", "Antwort", words::answered(said, alert.kind, zone, language) + over)
+    }));
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
