@@ -441,7 +441,7 @@ mod tests {
             }
         }
         let told = texts(true, Language::German).pop().unwrap();
-        assert_eq!(told, "Mara (hook:ops) sagt: Es ist akzeptiert, für eine Weile, bis Di., 21. Nov. 2023, 23:13 MEZ (22:13 UTC).");
+        assert_eq!(told, "Mara (hook:ops) sagt: Es ist akzeptiert, für eine Weile, bis Di 21. Nov. 2023, 23:13 MEZ (22:13 UTC).");
     }
 
     #[test]
