@@ -8,6 +8,7 @@ use tollgate::deliver::channels::compose::Sender;
 use tollgate::deliver::channels::folder::Folder;
 use tollgate::deliver::channels::{Channel, Letter};
 use tollgate::deliver::receipt::Receipt;
+use tollgate::deliver::render::language::Language;
 use tollgate::deliver::render::{Context, Renderer};
 use tollgate::deliver::rules::Receiver;
 use tollgate::model::alert::Alert;
@@ -27,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
         let alert: Alert = serde_json::from_slice(&std::fs::read(path)?)?;
         let earlier = receipt.told(&receiver).filter(|_| !matches!(name, "spike" | "runaway"));
         let letter = Letter { alert: &alert, receiver: &receiver, earlier, date: alert.decided_at };
-        let answers = signer.links(&letter);
+        let answers = signer.links(&letter, Language::default());
         let context =
             Context { topic: "alerts", base_url: Some("https://tollgate.example.com"), earlier, answers: &answers, ..Context::default() };
         #[allow(clippy::disallowed_methods, reason = "a stopwatch for the person who runs this")]
