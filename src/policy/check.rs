@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fields::{Field, FieldId, Kind, Subject};
-use super::nodes::{Arithmetic, BoolNode, Compare, DoubleNode, IntNode, Part, SetsBy, TextNode, TextSet};
+use super::nodes::{Arithmetic, BoolNode, Compare, DoubleNode, IntNode, Part, Pattern, SetsBy, TextNode, TextSet};
 use super::parse::{Node, Tree, parse};
 use super::{Wrong, fields};
 use crate::model::Text;
@@ -386,7 +386,7 @@ impl Checker<'_> {
                 };
                 let regex =
                     regex_lite::Regex::new(written).map_err(|error| Wrong::new(pattern.at.clone(), format!("no pattern: {error}")))?;
-                Ok(Typed::Bool(BoolNode::Matches(text, regex)))
+                Ok(Typed::Bool(BoolNode::Matches(text, Pattern::new(regex))))
             }
             _ => Err(unknown_call(tree, of.is_some(), name, arguments.len())),
         }

@@ -1,6 +1,7 @@
 //! A compiled condition: typed nodes, so that nothing is looked up or checked while it is evaluated.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use regex_lite::Regex;
@@ -55,7 +56,7 @@ pub enum BoolNode {
     HasTag(FieldId, Text),
     Texts(Compare, TextNode, TextNode),
     Part(Part, TextNode, TextNode),
-    Matches(TextNode, Regex),
+    Matches(TextNode, Pattern),
     In(TextNode, TextSet),
     /// Is it in the set of this key?
     InSetOf(TextNode, SetsBy, TextNode),
@@ -66,6 +67,43 @@ pub enum BoolNode {
     Ints(Compare, IntNode, IntNode),
     IntIn(IntNode, Arc<[i64]>),
     Doubles(Compare, DoubleNode, DoubleNode),
+}
+
+/// A pattern, and what every text begins with that it matches: nearly all others are told by that alone.
+#[derive(Clone)]
+pub struct Pattern {
+    regex: Regex,
+    /// May be empty.
+    prefix: Box<str>,
+}
+
+impl Pattern {
+    pub fn new(regex: Regex) -> Pattern {
+        let prefix = prefix_of(regex.as_str()).into();
+        Pattern { regex, prefix }
+    }
+
+    pub fn is_match(&self, text: &str) -> bool {
+        text.starts_with(&*self.prefix) && self.regex.is_match(text)
+    }
+}
+
+/// As the pattern alone: hashes of policies are made of it.
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.regex.fmt(f)
+    }
+}
+
+/// Letters that stand for themselves behind a `^`; none where alternatives or flags may change what they mean.
+fn prefix_of(pattern: &str) -> &str {
+    let Some(rest) = pattern.strip_prefix('^').filter(|rest| !rest.contains('|') && !rest.contains("(?")) else { return "" };
+    let is_itself = |letter: char| letter.is_ascii_alphanumeric() || "-_/:@".contains(letter);
+    let end = rest.find(|letter| !is_itself(letter)).unwrap_or(rest.len());
+    let (letters, after) = rest.split_at(end);
+    // The last one may be there or not.
+    let is_certain = !after.starts_with(['*', '?', '{']);
+    letters.get(..end.saturating_sub(usize::from(!is_certain))).unwrap_or_default()
 }
 
 #[derive(Clone, Debug)]
@@ -97,4 +135,39 @@ pub enum DoubleNode {
     Negative(Box<DoubleNode>),
     Two(Arithmetic, Box<[DoubleNode; 2]>),
     Choose(Box<(BoolNode, DoubleNode, DoubleNode)>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pattern_begins_with_changes_nothing() {
+        let texts = ["", "s", "sv", "svc", "svc-a", "svc-", "svc-A1", "xsvc-a", "user-1", "a\nsvc-a", "b-9", "a|b", "svcc"];
+        let cases = [
+            ("^svc-[a-z]+$", "svc-"),
+            ("^svc-?a", "svc"),
+            ("^svc*", "sv"),
+            ("^svc{2}", "sv"),
+            ("^svc+", "svc"),
+            ("^svc", "svc"),
+            ("^svc|^b", ""),
+            ("^(svc|b)-", ""),
+            ("(?m)^svc", ""),
+            ("^(?i)SVC", ""),
+            ("svc", ""),
+            ("^", ""),
+            ("^\\w+", ""),
+            ("^.b", ""),
+        ];
+        for (written, prefix) in cases {
+            let Ok(regex) = Regex::new(written) else { panic!("{written}") };
+            let pattern = Pattern::new(regex.clone());
+            assert_eq!(&*pattern.prefix, prefix, "{written}");
+            assert_eq!(format!("{pattern:?}"), format!("{regex:?}"));
+            for text in texts {
+                assert_eq!(pattern.is_match(text), regex.is_match(text), "{written} {text}");
+            }
+        }
+    }
 }
