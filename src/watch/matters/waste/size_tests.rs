@@ -69,7 +69,7 @@ fn what_needs_its_size_or_cannot_be_judged_is_never_told() {
     let twins = |hour: i64| {
         vec![
             // Once a week it needs more than half; on average it does; next to nothing to save; already the smallest.
-            ResourceSample { utilization: Some(if hour % 168 == 9 { 0.6 } else { 0.1 }), ..vm(hour, "weekly") },
+            ResourceSample { utilization: Some(if hour % 168 == 9 { 0.6 } else { 0.1 }), capacity: Some(20.0), ..vm(hour, "weekly") },
             ResourceSample { utilization: Some(0.45), ..vm(hour, "mean") },
             ResourceSample { hourly_cost: Some(Nanos(10_000_000)), ..vm(hour, "cheap") },
             ResourceSample { capacity: Some(1.0), ..vm(hour, "one") },
