@@ -237,6 +237,11 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 
 fn say(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
     match find(alerts, &options.id, "alert", |alert| &alert.id) {
+        Some(alert) if alert.kind.is_matter() => {
+            let (id, kind) = (&alert.id, alert.kind.as_str());
+            eprintln!("{id} ({kind}) ends with what it is about, not by an answer; its limits stand in the config");
+            Ok(Ended::Unusable)
+        }
         Some(alert) => answer(&alert.id, options, verdict, until, settings),
         None => Ok(Ended::No),
     }

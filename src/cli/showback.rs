@@ -110,7 +110,8 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     Ok(Ended::Well)
 }
 
-/// What was spent in a month, and the earliest hour that the topic has.
+/// What was spent in a month, and from when on the topic has it whole: its retention removes what was written first, and a bill that was
+/// restated lately may tell of hours long before.
 fn read(settings: &Settings, month: Month) -> Result<(Spend, Option<Timestamp>)> {
     let connection = assemble::connection(settings);
     let topic = assemble::topic_names(settings).spend_rollups;
@@ -118,11 +119,15 @@ fn read(settings: &Settings, month: Month) -> Result<(Spend, Option<Timestamp>)>
         bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
     };
     let mut reader = Reader::new(&connection)?;
-    let (mut spend, mut earliest) = (Spend::default(), None::<Timestamp>);
+    let (mut spend, mut earliest, mut begins) = (Spend::default(), None::<Timestamp>, None::<Timestamp>);
     for partition in 0..partitions {
         reader.open(&Partition { topic: topic.clone(), partition }, From::Beginning, Until::End)?;
+        let mut is_first = true;
         while let Read::Records(batch) = reader.read(10_000)? {
             for record in batch.iter() {
+                if std::mem::take(&mut is_first) && record.offset > 0 {
+                    begins = begins.max(Some(record.timestamp));
+                }
                 let Some(value) = record.value else { continue };
                 match wire::rollup_of_record(record.header("content-type"), value) {
                     Ok(rollup) => {
@@ -136,7 +141,7 @@ fn read(settings: &Settings, month: Month) -> Result<(Spend, Option<Timestamp>)>
             }
         }
     }
-    Ok((spend, earliest))
+    Ok((spend, earliest.max(begins)))
 }
 
 fn text(out: &mut impl std::io::Write, month: Month, all: &[Showback], rules: &[SharedCost]) -> Result<()> {

@@ -78,6 +78,8 @@ impl Signer {
         let alert = letter.alert;
         let verdicts: &[Verdict] = match (alert.state, is_closed(alert)) {
             (AlertState::Retracted, _) => &[],
+            // Nothing is known of a matter but what is measured: what people say of it would change nothing.
+            _ if alert.kind.is_matter() => &[],
             (_, true) => &[Verdict::Expected, Verdict::NotAnAnomaly],
             (_, false) => &[Verdict::Ack, Verdict::Expected, Verdict::NotAnAnomaly],
         };

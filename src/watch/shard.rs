@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::NodeId;
 use super::accounts::Accounts;
-use super::drift::Drift;
+use super::drift::{self, Drift};
 use super::feedback::Books;
 use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
@@ -165,6 +165,7 @@ impl Shard {
         for event in &record.events {
             events::take(self, event, offset, rules, &mut effects);
         }
+        drift::end_undeployed(self, &record.events, rules, &mut effects);
         for marker in &record.markers {
             self.header.watermarks.mark(marker);
         }

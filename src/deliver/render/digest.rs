@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::deliver::answer::Link;
 use crate::deliver::channels::Letter;
 use crate::deliver::receipt::is_closed;
-use crate::model::alert::{Alert, Severity};
+use crate::model::alert::{Alert, AlertKind, Severity};
 use crate::model::money::{Currency, Nanos};
 
 use super::amount::{brief, difference};
@@ -101,7 +101,7 @@ pub fn page(letters: &[Letter<'_>], answers: &[Vec<Link>], base_url: Option<&str
 pub fn title(alerts: &[&Alert], language: Language) -> String {
     let teams: BTreeSet<&str> = alerts.iter().map(|alert| alert.team.as_str()).collect();
     let count = format!("{} {}", alerts.len(), language.pick("alerts", "Meldungen"));
-    let money = sums(alerts, |alert| alert.excess, language);
+    let money = sums(&extra(alerts), |alert| alert.excess, language);
     let money = if money.is_empty() { String::new() } else { format!(", {money}") };
     match (teams.len(), alerts.first(), language) {
         (1, Some(alert), _) => format!("{}: {count}{money}", subject::team(alert)),
@@ -149,14 +149,35 @@ fn lead(alerts: &[&Alert], language: Language) -> String {
 
 fn figures(alerts: &[&Alert], language: Language) -> Vec<Fact> {
     let open: Vec<&Alert> = alerts.iter().copied().filter(|alert| !is_closed(alert)).collect();
-    let savings: Vec<&Alert> = open.iter().copied().filter(|alert| alert.kind.is_waste() || alert.kind.is_saving()).collect();
+    let savings = savings(&open);
     let figures = [
-        (language.pick("Extra in all", "Mehrkosten insgesamt"), sums(alerts, |alert| alert.excess, language)),
+        (language.pick("Extra in all", "Mehrkosten insgesamt"), sums(&extra(alerts), |alert| alert.excess, language)),
         (language.pick("Could be saved a month", "Im Monat zu sparen"), sums(&savings, matter::monthly, language).replace('+', "")),
-        (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&open, |alert| alert.burn_rate_per_hour, language)),
-        (language.pick("By month end, at this rate", "So bis Monatsende"), sums(&open, |alert| alert.projected_month_end_excess, language)),
+        (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&extra(&open), |alert| alert.burn_rate_per_hour, language)),
+        (
+            language.pick("By month end, at this rate", "So bis Monatsende"),
+            sums(&extra(&open), |alert| alert.projected_month_end_excess, language),
+        ),
     ];
     figures.into_iter().filter(|(_, value)| !value.is_empty()).map(|(label, value)| Fact { label, value }).collect()
+}
+
+/// Whose excess is money that was spent beyond, or missed: not what is left of a budget, and not what could be had for less.
+fn extra<'a>(alerts: &[&'a Alert]) -> Vec<&'a Alert> {
+    alerts.iter().copied().filter(|alert| alert.kind != AlertKind::Budget && !alert.kind.is_saving()).collect()
+}
+
+/// What could be saved: of what is about the same usage or resource the largest, since one saving leaves less for the other.
+fn savings<'a>(open: &[&'a Alert]) -> Vec<&'a Alert> {
+    let mut largest: BTreeMap<(&str, Currency, Vec<Option<&String>>), &'a Alert> = BTreeMap::new();
+    for alert in open.iter().copied().filter(|alert| alert.kind.is_waste() || alert.kind.is_saving()) {
+        let about = ["resource_id", "project", "model", "provider", "environment"].map(|name| alert.dimensions.get(name)).to_vec();
+        let known = largest.entry((&alert.team, alert.currency, about)).or_insert(alert);
+        if matter::monthly(alert) > matter::monthly(known) {
+            *known = alert;
+        }
+    }
+    largest.into_values().collect()
 }
 
 /// The teams, or of a single team the places, with the largest extra or missing cost.
@@ -164,6 +185,12 @@ fn movers(alerts: &[&Alert], language: Language) -> Vec<Mover> {
     if alerts.len() < MOVERS_FROM {
         return Vec::new();
     }
+    // Amounts of two currencies have no order.
+    let mut by_currency: BTreeMap<Currency, Vec<&Alert>> = BTreeMap::new();
+    for alert in extra(alerts) {
+        by_currency.entry(alert.currency).or_default().push(alert);
+    }
+    let Some(alerts) = by_currency.into_values().max_by_key(Vec::len) else { return Vec::new() };
     let is_one_team = alerts.iter().all(|alert| alert.team == alerts[0].team);
     let mut moved: BTreeMap<(String, Currency), (Nanos, usize)> = BTreeMap::new();
     for alert in alerts {

@@ -88,7 +88,7 @@ pub fn steps(alert: &Alert) -> Vec<String> {
         AlertKind::SpendSpike | AlertKind::Sustained => {
             "Wenn es so gewollt ist, antworten Sie „Erwartet bis …“: Dann endet diese Meldung von selbst."
         }
-        AlertKind::IdleResource | AlertKind::ForgottenResource => "Schalten Sie sie ab, oder antworten Sie, bis wann sie gebraucht wird.",
+        AlertKind::IdleResource | AlertKind::ForgottenResource => "Schalten Sie sie ab, wenn niemand sie mehr braucht.",
         AlertKind::OrphanedResource => "Klären Sie, wem sie gehört, oder schalten Sie sie ab.",
         AlertKind::MissingMoney => "Ergänzen Sie den Preis des Modells, oder lassen Sie die Quelle Token und Kosten melden.",
         AlertKind::ProviderSilent => "Prüfen Sie, ob der Anbieter noch genutzt wird, und ob dessen Nutzung noch gemeldet wird.",

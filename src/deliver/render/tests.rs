@@ -198,6 +198,15 @@ fn a_long_digest_says_first_what_matters_most() {
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {}", rendered.text);
     assert!(!rendered.text.contains("support:  ") && rendered.html.contains("Top movers"), "three are enough");
     assert!(!digest_of(&alerts[..3]).0.text.contains("Top movers"), "few enough to see");
+    // What is left of a budget has not moved, another currency has no place among these, and two savings on one usage are not both to be had.
+    let budget = Alert { kind: AlertKind::Budget, ..of("support", 6, -50_000) };
+    let yen = Alert { currency: crate::model::money::Currency::parse("JPY").unwrap(), ..of("support", 7, 100_000) };
+    let saving = |kind, number, burn: i64| Alert { kind, burn_rate_per_hour: Nanos::from_units(burn), ..of("support", number, 9_000) };
+    let more = [budget, yen, saving(AlertKind::DearModel, 8, 5), saving(AlertKind::NoBatch, 9, 3)];
+    let (with_more, _) = digest_of(&[&alerts[..], &more].concat());
+    let section = |text: &str| text.split("Top movers").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default().to_string();
+    assert_eq!(section(&with_more.text), section(&rendered.text));
+    assert!(with_more.text.contains("Could be saved a month:     10,950 USD"), "7,300 and the larger of two: {}", with_more.text);
     let (one_team, _) = digest_of(&[1, 2, 3, 4].map(|number| Alert {
         dimensions: BTreeMap::from([("project".to_string(), format!("p{}", number % 2))]),
         ..of("search", number, 100)

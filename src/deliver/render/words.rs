@@ -113,6 +113,10 @@ pub fn confidence(alert: &Alert, language: Language) -> &'static str {
         _ if alert.kind.is_matter() && alert.score >= 0.9 => {
             ("High: several independent signs agree.", "Hoch: mehrere unabhängige Anzeichen stimmen überein.")
         }
+        _ if alert.kind.is_saving() && alert.score < 0.7 => {
+            ("Low: one sign says so, look before you act.", "Gering: ein Anzeichen spricht dafür, sehen Sie erst nach.")
+        }
+        _ if alert.kind.is_saving() => ("Medium: two signs agree.", "Mittel: zwei Anzeichen stimmen überein."),
         _ if alert.kind.is_matter() => ("Medium: one sign says so.", "Mittel: ein Anzeichen spricht dafür."),
         Stage::New => (
             "Low: under 3 hours of history, so what is normal is not known yet.",

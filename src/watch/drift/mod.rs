@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::model::end_undeployed;
 pub use self::model::{Accepted, Deployed, Model};
 use self::rules::DriftRules;
 pub use self::series::Series;
@@ -189,7 +190,11 @@ pub(crate) fn take(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRul
             known.deploy(version, Deployed::by(activity));
             shard.drift.keep_model(&activity.team, model, known);
         }
-        "undeployment" => model::undeploy(shard, activity, model, rules, effects),
+        "undeployment" => {
+            let Some(mut known) = shard.drift.model(&activity.team, model).cloned() else { return };
+            known.undeploy(activity);
+            shard.drift.keep_model(&activity.team, model, known);
+        }
         _ => {}
     }
 }

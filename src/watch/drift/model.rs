@@ -10,6 +10,7 @@ use super::{Drift, SeriesName, tell};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::effect::Effect;
+use crate::model::partial::ShardEvent;
 use crate::model::time::Timestamp;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
@@ -131,27 +132,32 @@ impl Drift {
     }
 }
 
-/// Where it was the last place that a version ran in, what has drifted of it is nobody's trouble any more.
-pub(super) fn undeploy(shard: &mut Shard, activity: &ActivityEvent, model: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let (before, after) = violation::versions_around(shard, activity, model);
-    let runs = |versions: &BTreeSet<Text>, version: &Text| versions.contains(version) || versions.contains("");
-    let open: Vec<(SeriesName, Series)> = shard
-        .drift
-        .of(&activity.team, model, None)
-        .filter(|(name, series)| series.is_open && runs(&before, &name.version) && !runs(&after, &name.version))
-        .map(|(name, series)| (name.clone(), series.clone()))
-        .collect();
-    if let Some(mut known) = shard.drift.model(&activity.team, model).cloned() {
-        known.undeploy(activity);
-        shard.drift.keep_model(&activity.team, model, known);
+/// Of versions that no longer run anywhere what has drifted is nobody's trouble any more. For all events of a record at once: one that is
+/// deployed elsewhere and undeployed here goes on, in whatever order that is told.
+pub(crate) fn end_undeployed(shard: &mut Shard, events: &[ShardEvent], rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let mut undeployed: BTreeMap<(&Text, &Text), Timestamp> = BTreeMap::new();
+    for event in events {
+        if let ShardEvent::Activity(activity) = event
+            && let (Some("undeployment"), Some(model)) = (activity.action.as_deref(), &activity.model)
+        {
+            let at = undeployed.entry((&activity.team, model)).or_insert(activity.event_time);
+            *at = activity.event_time.max(*at);
+        }
     }
-    let versions: BTreeMap<Text, SeriesName> = open.iter().map(|(name, _)| (name.version.clone(), name.clone())).collect();
-    for (name, mut series) in open {
-        series.close();
-        shard.drift.keep(name, series);
-    }
-    for name in versions.values() {
-        tell::tell_gone(shard, name, activity.event_time, rules, effects);
+    for ((team, model), at) in undeployed {
+        let [before, after] = violation::versions_around(shard, events, team, model);
+        let runs = |versions: &BTreeSet<Text>, version: &Text| versions.contains(version) || versions.contains("");
+        let is_gone = |name: &SeriesName| runs(&before, &name.version) && !runs(&after, &name.version);
+        let open = shard.drift.of(team, model, None).filter(|(name, series)| series.is_open && is_gone(name));
+        let open: Vec<(SeriesName, Series)> = open.map(|(name, series)| (name.clone(), series.clone())).collect();
+        let versions: BTreeMap<Text, SeriesName> = open.iter().map(|(name, _)| (name.version.clone(), name.clone())).collect();
+        for (name, mut series) in open {
+            series.close();
+            shard.drift.keep(name, series);
+        }
+        for name in versions.values() {
+            tell::tell_gone(shard, name, at, rules, effects);
+        }
     }
 }
 

@@ -385,11 +385,25 @@ fn what_no_longer_runs_anywhere_is_over() {
     assert_eq!(states(&told), [(Open, 1)]);
     assert_eq!(bench.activity(13, "undeployment", place("us-east-1")), [], "it runs in another region still");
     assert_eq!(bench.activity(14, "undeployment", |activity| activity.model_version = Some("2024-05".into())), [], "of another version");
-    let over = bench.activity(15, "undeployment", place("eu-central-1"));
+    // Deployed elsewhere and undeployed here, told together: it goes on.
+    let told = |action: &str, region: &'static str| {
+        let mut activity = ActivityEvent {
+            event_id: format!("{action}-{region}").as_str().into(),
+            event_time: at(14),
+            team: "search".into(),
+            action: Some(action.into()),
+            model: Some("gpt-4o".into()),
+            ..ActivityEvent::default()
+        };
+        place(region)(&mut activity);
+        ShardEvent::Activity(Box::new(activity))
+    };
+    assert_eq!(bench.record(at(14), Vec::new(), vec![told("deployment", "eu-west-1"), told("undeployment", "eu-central-1")]), []);
+    let over = bench.activity(15, "undeployment", place("eu-west-1"));
     assert_eq!(states(&over), [(Resolved, 2)]);
     assert!(over[0].message.contains("it no longer runs anywhere"), "{}", over[0].message);
     bench.restart();
-    assert_eq!(bench.activity(16, "undeployment", place("eu-central-1")), [], "told twice");
+    assert_eq!(bench.activity(16, "undeployment", place("eu-west-1")), [], "told twice");
 }
 
 #[test]

@@ -64,16 +64,24 @@ fn is_undone(deployment: &ActivityEvent, undeployment: &ActivityEvent) -> bool {
     deployment.event_time <= undeployment.event_time && named.iter().zip(own).all(|(named, own)| named.is_none() || named == own)
 }
 
-/// Versions of a model that run before an undeployment, and those of them that still run after it; an empty one: of a deployment that names
-/// none.
-pub(in crate::watch) fn versions_around(shard: &Shard, undeployment: &ActivityEvent, model: &Text) -> (BTreeSet<Text>, BTreeSet<Text>) {
-    let known = shard.violations.model(&undeployment.team, model);
-    let running: Vec<_> = known.iter().flat_map(|known| &known.deployments).filter_map(Deployment::event).collect();
-    let versions = |left: bool| {
-        let kept = running.iter().filter(move |event| !(left && is_undone(event, undeployment)));
-        kept.map(|event| event.model_version.clone().unwrap_or_else(|| Text::from(""))).collect()
+/// Versions of a team's model that run before the undeployments among these events, which come together and are not judged yet, and those of
+/// them that still run after them; an empty one: of a deployment that names none.
+pub(in crate::watch) fn versions_around(shard: &Shard, events: &[ShardEvent], team: &Text, model: &Text) -> [BTreeSet<Text>; 2] {
+    let known = shard.violations.model(team, model);
+    let of = |action: &'static str| {
+        events.iter().filter_map(move |event| match event {
+            ShardEvent::Activity(activity) if activity.team == *team && activity.model.as_ref() == Some(model) => {
+                Some(&**activity).filter(|activity| activity.action.as_deref() == Some(action))
+            }
+            _ => None,
+        })
     };
-    (versions(false), versions(true))
+    let told = of("deployment").filter(|deployment| !known.is_some_and(|known| known.is_over(deployment))).cloned();
+    let running: Vec<ActivityEvent> =
+        known.iter().flat_map(|known| &known.deployments).filter_map(Deployment::event).map(|event| *event).chain(told).collect();
+    let left = |deployment: &&ActivityEvent| !of("undeployment").any(|undeployment| is_undone(deployment, undeployment));
+    let version = |deployment: &ActivityEvent| deployment.model_version.clone().unwrap_or_else(|| Text::from(""));
+    [running.iter().map(version).collect(), running.iter().filter(left).map(version).collect()]
 }
 
 /// What tells deployments of a model apart.

@@ -81,7 +81,6 @@ pub fn next_steps(advised: Advised, advice: &Advice, leaf: &LeafDimensions) -> V
         ],
         Advised::Batch => vec![
             format!("See whether somebody waits for these answers. If not, send them through the batch interface of {model}'s provider."),
-            "If somebody does, answer \"not an anomaly\".".to_string(),
         ],
         Advised::CheaperModel => vec![
             format!("Try {} on a sample of these requests and compare the answers before you switch.", advice.instead.as_deref().unwrap_or("a smaller model")),
