@@ -5,6 +5,8 @@
 //! version is one violation; it ends when the values return, or when a new version is accepted. Reading order: `sums`, `series`, `model`,
 //! then `tell`.
 
+#[cfg(test)]
+mod deployed_tests;
 mod mix;
 mod model;
 pub mod rules;
