@@ -281,7 +281,7 @@ fn two_other_days_a_week_end_nothing_and_three_do() {
     let states = caching(&bench);
     assert_eq!(states[..2], [AlertState::Open, AlertState::Escalated], "{:?}", bench.words());
     assert!(!states.contains(&AlertState::Resolved) && !states.contains(&AlertState::Reopened), "{:?}", bench.words());
-    // Every weekday counts as it did: 3.125 USD an hour on five days of seven, as of a Friday.
+    // Days with the sign count in full, the others not at all: 3.125 USD an hour.
     let last = bench.told().last().map(|alert| alert.excess).unwrap();
     assert_eq!(last.0 % "75".parse::<Nanos>().unwrap().0, 0, "whole days of 75 USD");
     // The last two days were other ones already; a third one makes it over.
