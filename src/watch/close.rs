@@ -109,17 +109,17 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
         shard.changed(number, id);
     }
     shard.episodes_changed(number, episodes);
-    forget(shard, number, forgotten);
+    forget(shard, number, forgotten, hour, moment, effects);
 }
 
-fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>) {
+fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     if leaves.is_empty() {
         return;
     }
     for node in leaves {
         let gone = shard.accounts.get(account).and_then(|state| Some((state.account.clone(), state.node(node)?.scope.clone())));
         if let Some((account, Scope::Leaf(dimensions))) = gone {
-            matters::advice::forget(&mut shard.matters, &account, &dimensions);
+            matters::advice::forget(&mut shard.matters, &account, &dimensions, hour, moment, effects);
         }
         shard.remove_leaf(Place { account, node });
     }

@@ -129,9 +129,13 @@ fn prompts_without_a_cache_lead_to_advice_and_shared_cost_is_split_to_the_nano()
     let long = json!({"cost": null, "requests": 600, "input_tokens": 4_800_000, "output_tokens": 60_000});
     let mut cached = long.clone();
     cached["cached_input_tokens"] = json!(2_400_000);
-    let events: Vec<Value> = (0..hours)
-        .flat_map(|hour| [event("search", hour, long.clone()), event("ads", hour, cached.clone()), event("platform", hour, json!({}))])
-        .collect();
+    // Another project of search reads from the cache: so its gateway reports it, and the first one does not do it.
+    let mut events =
+        vec![event("search", 1, json!({"event_id": "reads", "project": "chat", "input_tokens": 9000, "cached_input_tokens": 10}))];
+    events
+        .extend((0..hours).flat_map(|hour| {
+            [event("search", hour, long.clone()), event("ads", hour, cached.clone()), event("platform", hour, json!({}))]
+        }));
     let (first, rest) = events.split_at(events.len() / 2);
     deployment.produce_usage(first);
     let mut process = deployment.start();
@@ -156,7 +160,8 @@ fn prompts_without_a_cache_lead_to_advice_and_shared_cost_is_split_to_the_nano()
     };
     let totals =
         |shown: &[Value]| super::path::sum(shown.iter().map(|shown| shown["showback"][0]["total"].as_str().unwrap_or("0").to_string()));
-    let whole = i128::from(hours) * 25_200_000_000;
+    // Of every hour, and 3 USD of the one that reads.
+    let whole = i128::from(hours) * 25_200_000_000 + 3_000_000_000;
     let shown = wait_for("all hours to be rolled up", LIMIT, || {
         Some(months.iter().map(shown).collect::<Vec<_>>()).filter(|shown| totals(shown) == whole)
     });

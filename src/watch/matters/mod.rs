@@ -48,10 +48,14 @@ pub enum MatterKey {
     Billed(Account, LeafDimensions, Hour),
     Access(AccessKey),
     Advice(Account, LeafDimensions, Advised),
-    /// What an open budget is about, by its name.
+    /// What a budget is about, by its name.
     BudgetSubject(Text),
     /// Team and the resource's own id.
     Size(Text, Text),
+    /// What was counted for a team of a budget that is another's by now: team and the budget's name.
+    FormerBudget(Text, Text),
+    /// Usage of an account at a provider has reported tokens of a prompt cache.
+    Caches(Account, Text),
 }
 
 /// All that a shard keeps of matters.
@@ -64,14 +68,18 @@ pub(crate) struct Matters {
     pub silences: BTreeMap<(Account, Text), Silence>,
     pub days: BTreeMap<DayName, Day>,
     pub budgets: BTreeMap<Text, Budget>,
-    /// Of budgets whose alert was opened.
+    /// By the budget's name, of all of `budgets`.
     pub subjects: BTreeMap<Text, Subject>,
+    /// By team and name, of budgets that are another team's by now.
+    pub former_budgets: BTreeMap<(Text, Text), Budget>,
     /// By account (of no team) and provider.
     pub untagged: BTreeMap<(Account, Text), Untagged>,
     pub billed: BilledHours,
     /// Who may use what, and who does.
     pub access: Access,
     pub advice: BTreeMap<(Account, LeafDimensions, Advised), Advice>,
+    /// By account and provider, whose usage has reported tokens of a prompt cache: when first.
+    pub caches: BTreeMap<(Account, Text), Hour>,
     /// Waits to be written with the next transaction.
     pub changed: BTreeSet<MatterKey>,
     /// Samples that were not looked at since their team has too many resources; since the start of the process.
@@ -99,6 +107,8 @@ impl Matters {
             MatterKey::Access(key) => self.access.value(key),
             MatterKey::BudgetSubject(name) => self.subjects.get(name).map(encode),
             MatterKey::Size(team, id) => self.sizes.get(&(team.clone(), id.clone())).map(encode),
+            MatterKey::FormerBudget(team, name) => self.former_budgets.get(&(team.clone(), name.clone())).map(encode),
+            MatterKey::Caches(account, provider) => self.caches.get(&(account.clone(), provider.clone())).map(encode),
             MatterKey::Advice(account, leaf, advised) => self.advice.get(&(account.clone(), leaf.clone(), *advised)).map(encode),
         }
     }
@@ -119,6 +129,8 @@ impl Matters {
             MatterKey::Access(key) => self.access.put(key, payload)?,
             MatterKey::Size(team, id) => drop(self.sizes.insert((team, id), from_payload::<Size>(payload)?)),
             MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, from_payload(payload)?)),
+            MatterKey::FormerBudget(team, name) => drop(self.former_budgets.insert((team, name), from_payload(payload)?)),
+            MatterKey::Caches(account, provider) => drop(self.caches.insert((account, provider), from_payload(payload)?)),
             MatterKey::Advice(account, leaf, advised) => drop(self.advice.insert((account, leaf, advised), from_payload(payload)?)),
         }
         Ok(())
@@ -142,6 +154,8 @@ impl Matters {
             MatterKey::Access(key) => self.access.delete(key),
             MatterKey::Size(team, id) => drop(self.sizes.remove(&(team.clone(), id.clone()))),
             MatterKey::BudgetSubject(name) => drop(self.subjects.remove(name)),
+            MatterKey::FormerBudget(team, name) => drop(self.former_budgets.remove(&(team.clone(), name.clone()))),
+            MatterKey::Caches(account, provider) => drop(self.caches.remove(&(account.clone(), provider.clone()))),
             MatterKey::Advice(account, leaf, advised) => drop(self.advice.remove(&(account.clone(), leaf.clone(), *advised))),
         }
     }
@@ -164,16 +178,19 @@ impl Matters {
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
-        let bill = (&self.days, &self.budgets, &self.subjects, &self.untagged, &self.billed);
-        let other_bill = (&other.days, &other.budgets, &other.subjects, &other.untagged, &other.billed);
-        (&self.resources, &self.sizes, &self.gaps, &self.silences, &self.access, &self.advice, bill)
-            == (&other.resources, &other.sizes, &other.gaps, &other.silences, &other.access, &other.advice, other_bill)
+        let bill = (&self.days, &self.budgets, &self.subjects, &self.former_budgets, &self.untagged, &self.billed);
+        let other_bill = (&other.days, &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, &other.billed);
+        let (advice, other_advice) = ((&self.advice, &self.caches), (&other.advice, &other.caches));
+        (&self.resources, &self.sizes, &self.gaps, &self.silences, &self.access, advice, bill)
+            == (&other.resources, &other.sizes, &other.gaps, &other.silences, &other.access, other_advice, other_bill)
     }
 }
 
 /// All teams are done with an hour: what has to be looked at although nothing came.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     waste::look_for_silence(shard, hour, rules, effects);
+    waste::end_unwanted_sizes(shard, hour, rules, effects);
+    advice::end_unwanted(shard, hour, rules, effects);
     missing::bill::close_hour(shard, hour, rules, effects);
     budget::close_hour(shard, hour, rules, effects);
     billed::forget(shard, hour);

@@ -2,8 +2,8 @@
 //! and is not sent in batches, a dear model for small questions that a cheaper one of its family answers.
 //!
 //! Looked at once a day, from what is kept of hours anyway: a leaf costs no state until a day of it shows a sign. So many days with the
-//! sign mark it (info: one sign is a hint), after a grace it is told to people, and the first day without the sign takes it back. Days with
-//! next to no usage say nothing either way.
+//! sign mark it (info: one sign is a hint), after a grace it is told to people, and some days in a row without the sign take it back: an app
+//! that is another one at weekends stays marked. Days with next to no usage say nothing either way.
 
 mod signs;
 #[cfg(test)]
@@ -36,6 +36,8 @@ const HOURS_PER_MONTH: i128 = 730;
 /// Days in a row that say nothing: what was seen before is forgotten, and what was told ends.
 const FORGET_AFTER_DAYS: u32 = 3;
 const OVER_AFTER_DAYS: u32 = 7;
+/// Days in a row without the sign that take back what is marked: longer than a weekend.
+const ABSENT_DAYS: u32 = 3;
 /// How strange it is, for routes and lists.
 const HINT: f64 = 0.6;
 const LIKELY: f64 = 0.8;
@@ -70,6 +72,8 @@ pub struct Advice {
     /// Days with the sign, and days in a row that say nothing.
     pub seen: u32,
     pub unknown: u32,
+    /// Days without the sign since the last one with it.
+    pub absent: u32,
     pub cost: Nanos,
     pub saved: Nanos,
     pub requests: u64,
@@ -79,6 +83,18 @@ pub struct Advice {
     pub instead: Option<Text>,
     pub signs: u32,
     pub matter: Option<Matter>,
+}
+
+/// Why it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Absent,
+    /// Too little usage, or no price.
+    Unknown,
+    /// The leaf has gone.
+    Gone,
+    /// Nobody wants to know any more.
+    Off,
 }
 
 type Name = (Account, LeafDimensions, Advised);
@@ -96,11 +112,21 @@ pub(crate) fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rul
     let first = Hour(hour.0 - HOURS_PER_DAY + 1);
     let off: Vec<bool> =
         (first.0..=hour.0).map(|hour| advice.batch.is_off(judge::local_hour_of(rules, &account.team, Hour(hour)).hour_of_day)).collect();
+    let mut of_leaves = Vec::new();
     for (dimensions, _, leaf) in state.leaves().filter(|(dimensions, ..)| *dimensions.meter == *LLM_TOKENS) {
         let mut day = Day::default();
         for (at, totals) in leaf.recent.hours().iter().filter(|(at, _)| (first..=hour).contains(at)) {
             day.add(totals, off.get((at.0 - first.0) as usize).copied().unwrap_or_default());
         }
+        let place = (account.clone(), dimensions.provider.clone());
+        if day.has_cached() && !shard.matters.caches.contains_key(&place) {
+            shard.matters.changed.insert(MatterKey::Caches(place.0.clone(), place.1.clone()));
+            shard.matters.caches.insert(place, hour);
+        }
+        of_leaves.push((dimensions.clone(), day));
+    }
+    for (dimensions, mut day) in of_leaves {
+        day.reports_caching = shard.matters.caches.contains_key(&(account.clone(), dimensions.provider.clone()));
         let leaf = dimensions.leaf_of(&account);
         for advised in Advised::ALL {
             let name = (account.clone(), dimensions.clone(), advised);
@@ -131,13 +157,17 @@ fn note(
         _ if !known => return,
         Sign::Absent | Sign::Unknown => {
             let Some(advice) = matters.advice.get_mut(&name) else { return };
-            let is_absent = *sign == Sign::Absent;
-            advice.unknown = advice.unknown.saturating_add(1);
             let is_open = advice.matter.as_ref().is_some_and(Matter::is_open);
-            let most = if is_open { OVER_AFTER_DAYS } else { FORGET_AFTER_DAYS };
-            if is_absent || advice.unknown >= most {
-                let story = over(advice, &name, is_absent, hour, moment);
-                matter::end(&mut advice.matter, &name.0.team, AlertState::Resolved, hour.end(), story, moment, effects);
+            let is_marked = is_open || advice.seen >= rules.least_days;
+            let why = if *sign == Sign::Absent {
+                (advice.absent, advice.unknown) = (advice.absent.saturating_add(1), 0);
+                (advice.absent >= if is_marked { ABSENT_DAYS } else { 1 }).then_some(Over::Absent)
+            } else {
+                advice.unknown = advice.unknown.saturating_add(1);
+                (advice.unknown >= if is_open { OVER_AFTER_DAYS } else { FORGET_AFTER_DAYS }).then_some(Over::Unknown)
+            };
+            if let Some(why) = why {
+                advice.end(&name, why, hour, moment, effects);
                 advice.forget();
             }
             // What was told keeps its id, so that no revision is ever used twice; it goes with its leaf.
@@ -150,12 +180,41 @@ fn note(
 }
 
 /// A leaf has gone, five weeks after its last usage: so has what was advised.
-pub(crate) fn forget(matters: &mut Matters, account: &Account, dimensions: &LeafDimensions) {
+pub(crate) fn forget(
+    matters: &mut Matters,
+    account: &Account,
+    dimensions: &LeafDimensions,
+    hour: Hour,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
     for advised in Advised::ALL {
         let name = (account.clone(), dimensions.clone(), advised);
-        if matters.advice.remove(&name).is_some() {
+        if let Some(mut advice) = matters.advice.remove(&name) {
+            advice.end(&name, Over::Gone, hour, moment, effects);
             matters.changed.insert(MatterKey::Advice(name.0, name.1, name.2));
         }
+    }
+}
+
+/// What was advised ends when nobody wants to know of it any more.
+pub(crate) fn end_unwanted(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if rules.matters.advice.is_some() {
+        return;
+    }
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let matters = &mut shard.matters;
+    let is_known = |advice: &Advice| advice.seen > 0 || advice.matter.as_ref().is_some_and(Matter::is_open);
+    let known: Vec<Name> = matters.advice.iter().filter(|(_, advice)| is_known(advice)).map(|(name, _)| name.clone()).collect();
+    for name in known {
+        let Some(advice) = matters.advice.get_mut(&name) else { continue };
+        advice.end(&name, Over::Off, hour, moment, effects);
+        advice.forget();
+        if advice.matter.is_none() {
+            matters.advice.remove(&name);
+        }
+        matters.changed.insert(MatterKey::Advice(name.0, name.1, name.2));
     }
 }
 
@@ -166,6 +225,7 @@ impl Advice {
             last: hour,
             seen: 0,
             unknown: 0,
+            absent: 0,
             cost: Nanos::ZERO,
             saved: Nanos::ZERO,
             requests: 0,
@@ -181,7 +241,7 @@ impl Advice {
         if self.seen == 0 {
             self.since = Hour(hour.0 - HOURS_PER_DAY + 1);
         }
-        (self.last, self.unknown) = (hour, 0);
+        (self.last, self.unknown, self.absent) = (hour, 0, 0);
         self.seen = self.seen.saturating_add(1);
         self.cost = self.cost.saturating_add(day.cost);
         self.saved = self.saved.saturating_add(saving.saved);
@@ -189,6 +249,12 @@ impl Advice {
         (self.input_per_request, self.output_per_request) = (day.input_per_request(), day.output_per_request());
         self.instead.clone_from(&saving.instead);
         self.signs = saving.signs;
+    }
+
+    /// Tells that it is over, if it was told of.
+    fn end(&mut self, name: &Name, why: Over, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+        let story = over(self, name, why, hour, moment);
+        matter::end(&mut self.matter, &name.0.team, AlertState::Resolved, hour.end(), story, moment, effects);
     }
 
     fn forget(&mut self) {
@@ -254,7 +320,7 @@ fn story(advice: &Advice, name: &Name, rules: &AdviceRules, moment: Moment<'_>) 
 }
 
 /// The last word.
-fn over(advice: &Advice, name: &Name, is_absent: bool, hour: Hour, moment: Moment<'_>) -> Story {
+fn over(advice: &Advice, name: &Name, why: Over, hour: Hour, moment: Moment<'_>) -> Story {
     let (account, leaf, advised) = name;
     let dimensions = super::missing::named(&leaf.leaf_of(account));
     Story {
@@ -273,7 +339,7 @@ fn over(advice: &Advice, name: &Name, is_absent: bool, hour: Hour, moment: Momen
         score: 0.0,
         stage: stage(advice.since.start(), hour.end()),
         normal: String::new(),
-        summary: words::over(*advised, advice, account, leaf, is_absent),
+        summary: words::over(*advised, advice, account, leaf, why),
         causes: Vec::new(),
         next_steps: Vec::new(),
         history: Vec::new(),

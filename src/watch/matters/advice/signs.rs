@@ -3,8 +3,8 @@
 //! Nobody sees the prompts. What is seen is how many tokens a request has, when requests come, and what each way costs by the price book;
 //! so that each of these is one sign, and a hint rather than a proof.
 
-use crate::model::leaf::{Leaf, LeafDimensions};
-use crate::model::money::Nanos;
+use crate::model::leaf::Leaf;
+use crate::model::money::{Currency, Nanos};
 use crate::model::price::{PriceBook, PriceQuery, Rate, Tariff, TokenKind};
 use crate::model::time::{Hour, Timestamp};
 use crate::watch::matters::rules::AdviceRules;
@@ -26,6 +26,8 @@ pub(crate) struct Day {
     pub cost: Nanos,
     /// Requests outside of the hours in which people work.
     pub off_hours: u64,
+    /// Somebody of the account reports tokens of this provider's cache, so that none of them means none.
+    pub reports_caching: bool,
 }
 
 /// What a day says of one kind of advice.
@@ -60,6 +62,12 @@ impl Day {
         }
     }
 
+    /// Whether tokens of a prompt cache are among those reported.
+    pub fn has_cached(&self) -> bool {
+        let [_, _, read, written, _] = self.tokens;
+        read > 0 || written > 0
+    }
+
     pub fn input_per_request(&self) -> u64 {
         self.tokens[0].checked_div(self.requests).unwrap_or(0)
     }
@@ -74,11 +82,12 @@ impl Day {
         [input.saturating_sub(cached).saturating_sub(written), output.saturating_sub(reasoned), cached, written, reasoned]
     }
 
-    /// What these tokens cost by a list.
-    fn at(&self, rates: &Tariff) -> Option<Nanos> {
+    /// What these tokens cost by a list. `None` where one of its prices is missing, or in another currency: as good as missing.
+    fn at(&self, rates: &Tariff, currency: Currency) -> Option<Nanos> {
         let mut sum = Nanos::ZERO;
         for (kind, count) in TokenKind::ALL.into_iter().zip(self.apart()).filter(|(_, count)| *count > 0) {
-            sum = sum.checked_add(times(rate(rates, kind)?, count)?)?;
+            let rate = rates.rate(Some(kind)).or_else(|| rates.rate(Some(kind.instead()?)));
+            sum = sum.checked_add(times(in_currency(rate?, currency)?, count)?)?;
         }
         Some(sum)
     }
@@ -89,8 +98,8 @@ impl Day {
     }
 }
 
-fn rate(rates: &Tariff, kind: TokenKind) -> Option<Rate> {
-    rates.rate(Some(kind)).or_else(|| rates.rate(Some(kind.instead()?)))
+fn in_currency(rate: Rate, currency: Currency) -> Option<Rate> {
+    (rate.currency == currency).then_some(rate)
 }
 
 fn times(rate: Rate, count: u64) -> Option<Nanos> {
@@ -108,26 +117,25 @@ pub(crate) fn sign(advised: Advised, leaf: &Leaf, day: &Day, hour: Hour, rules: 
     }
     let query = query(leaf, hour.start());
     let rates = rules.prices.tariff(&query);
-    // Prices in another currency than the usage's are as good as none.
-    let is_own = |rate: Rate| rate.currency == leaf.currency;
-    let Some(list) = day.at(&rates).filter(|list| *list > Nanos::ZERO && rate(&rates, TokenKind::Input).is_some_and(is_own)) else {
-        return Sign::Unknown;
-    };
+    let currency = leaf.currency;
+    let Some(list) = day.at(&rates, currency).filter(|list| *list > Nanos::ZERO) else { return Sign::Unknown };
     match advised {
-        Advised::Caching => caching(day, &rates, list, rules),
-        Advised::Batch => batch(&leaf.dimensions(), day, &query, list, rules),
-        Advised::CheaperModel => cheaper(day, &query, list, rules),
+        Advised::Caching => caching(day, &rates, list, currency, rules),
+        Advised::Batch => batch(leaf, day, &query, list, rules),
+        Advised::CheaperModel => cheaper(day, &query, list, currency, rules),
     }
 }
 
-/// Long prompts, of which nothing is ever read from the cache, at a model that has a price for that.
-fn caching(day: &Day, rates: &Tariff, list: Nanos, rules: &AdviceRules) -> Sign {
-    let (Some(input), Some(cached)) = (rates.rate(Some(TokenKind::Input)), rates.rate(Some(TokenKind::CachedInput))) else {
-        return Sign::Unknown;
-    };
-    let [_, _, read, written, _] = day.tokens;
-    if day.input_per_request() < rules.caching.least_input_per_request || read > 0 || written > 0 {
+/// Long prompts, of which nothing is ever read from the cache, at a model that has a price for that. Where nobody reports what is read from
+/// it, nothing can be said: a source that leaves the numbers out is not one that caches nothing.
+fn caching(day: &Day, rates: &Tariff, list: Nanos, currency: Currency, rules: &AdviceRules) -> Sign {
+    let own = |kind| rates.rate(Some(kind)).and_then(|rate| in_currency(rate, currency));
+    let (Some(input), Some(cached)) = (own(TokenKind::Input), own(TokenKind::CachedInput)) else { return Sign::Unknown };
+    if day.input_per_request() < rules.caching.least_input_per_request || day.has_cached() {
         return Sign::Absent;
+    }
+    if !day.reports_caching {
+        return Sign::Unknown;
     }
     let repeated = u128::from(day.tokens[0]).saturating_mul(u128::from(rules.caching.repeated_per_mille)) / WHOLE.unsigned_abs();
     let repeated = u64::try_from(repeated).unwrap_or(u64::MAX);
@@ -136,16 +144,16 @@ fn caching(day: &Day, rates: &Tariff, list: Nanos, rules: &AdviceRules) -> Sign 
 }
 
 /// Work that waits for the night, or is called offline, at a model whose batches cost less, at a price that is not a batch's.
-fn batch(dimensions: &LeafDimensions, day: &Day, query: &PriceQuery<'_>, list: Nanos, rules: &AdviceRules) -> Sign {
+fn batch(leaf: &Leaf, day: &Day, query: &PriceQuery<'_>, list: Nanos, rules: &AdviceRules) -> Sign {
     let in_batches = |kind: TokenKind, count: u64| {
         let find = |kind| rules.prices.find(&PriceQuery { token_kind: Some(kind), ..*query });
         let price = find(kind).or_else(|| find(kind.instead()?))?;
-        times(Rate { amount: price.batch?, ..price.rate() }, count)
+        times(in_currency(Rate { amount: price.batch?, ..price.rate() }, leaf.currency)?, count)
     };
     let parts = TokenKind::ALL.into_iter().zip(day.apart()).filter(|(_, count)| *count > 0);
     let sum = parts.map(|(kind, count)| in_batches(kind, count)).try_fold(Nanos::ZERO, |sum, part| sum.checked_add(part?));
     let Some(batch) = sum.filter(|batch| *batch < list) else { return Sign::Unknown };
-    let is_named = [&dimensions.project, &dimensions.environment].into_iter().any(|name| rules.batch.names(name));
+    let is_named = [&leaf.project, &leaf.environment].into_iter().any(|name| rules.batch.names(name));
     let off = i128::from(day.off_hours).saturating_mul(WHOLE);
     let is_shaped = off >= i128::from(day.requests).saturating_mul(i128::from(rules.batch.off_hours_per_mille));
     let half_way = list.0.saturating_add(batch.0) / HALF_WAY;
@@ -157,13 +165,13 @@ fn batch(dimensions: &LeafDimensions, day: &Day, query: &PriceQuery<'_>, list: N
 }
 
 /// Small questions with short answers and no reasoning, at a model that has a much cheaper one beside it.
-fn cheaper(day: &Day, query: &PriceQuery<'_>, list: Nanos, rules: &AdviceRules) -> Sign {
+fn cheaper(day: &Day, query: &PriceQuery<'_>, list: Nanos, currency: Currency, rules: &AdviceRules) -> Sign {
     let limits = &rules.model;
     let is_small = day.input_per_request() <= limits.most_input_per_request && day.output_per_request() <= limits.most_output_per_request;
     if !is_small || day.tokens[4] > 0 || day.tokens[1] == 0 {
         return Sign::Absent;
     }
-    match cheaper_of_family(&rules.prices, day, query, list, limits.least_saving_per_mille) {
+    match cheaper_of_family(&rules.prices, day, query, list, currency, limits.least_saving_per_mille) {
         Some((model, cost)) => Sign::Seen(Saving { saved: day.really(list.saturating_sub(cost), list), instead: Some(model), signs: 1 }),
         None => Sign::Absent,
     }
@@ -175,12 +183,13 @@ fn cheaper_of_family(
     day: &Day,
     query: &PriceQuery<'_>,
     list: Nanos,
+    currency: Currency,
     least_saving: u32,
 ) -> Option<(crate::model::Text, Nanos)> {
     let most = list.checked_mul_div(WHOLE - i128::from(least_saving), WHOLE)?;
     let candidates = prices.family(query).filter(|price| !price.model.starts_with('*'));
     let priced = candidates.filter_map(|price| {
-        let cost = day.at(&prices.tariff(&PriceQuery { model: &price.model, ..*query }))?;
+        let cost = day.at(&prices.tariff(&PriceQuery { model: &price.model, ..*query }), currency)?;
         let is_name = !price.model.contains('*');
         (cost <= most).then(|| ((cost, price.effective_from, is_name), price.model.clone()))
     });

@@ -119,12 +119,17 @@ struct Bench {
     rules: WatchRules,
     offset: i64,
     alerts: Vec<Alert>,
+    /// Whether somebody of the team reads from a cache, once.
+    reports_caching: bool,
 }
+
+/// Too little to be told of.
+const CACHING: Use = Use { project: "other", model: "big", requests: 1, input: 5000, output: 10, cached: 1, paid: 100 };
 
 impl Bench {
     fn new() -> Bench {
         let rules = watch_rules();
-        Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new() }
+        Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new(), reports_caching: true }
     }
 
     /// One record an hour; an hour closes with the next but one.
@@ -133,7 +138,8 @@ impl Bench {
             let minute = Minute(START.0 + hour * 60);
             let source = Source { topic: "usage-events".into(), partition: 0 };
             let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-            let partials = uses(hour).iter().map(|used| used.partial(minute)).collect();
+            let once = (self.reports_caching && hour == 0).then_some(CACHING);
+            let partials = once.iter().chain(&uses(hour)).map(|used| used.partial(minute)).collect();
             let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
             let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
             self.offset += 1;
@@ -171,7 +177,7 @@ fn what_is_sent_without_a_cache_is_noted_told_and_taken_back_under_one_id() {
     assert_eq!(first.expected, first.actual.saturating_sub(first.excess));
     for part in [
         "search (long / big) caches no prompts",
-        "5000 input tokens each",
+        "5000 input tokens each, none of them reported as read from the cache",
         "if 50 % of the input repeats",
         "2281 USD a month",
         "low confidence: one sign",
@@ -182,12 +188,12 @@ fn what_is_sent_without_a_cache_is_noted_told_and_taken_back_under_one_id() {
     assert_eq!((escalated.severity, escalated.event_time.0 - first.event_time.0), (Severity::Warning, 2 * DAY_MS));
     assert_eq!(bench.shard.open_alerts(), 1);
     // It caches now, and no longer.
-    bench.hours(24 * 8 + 3..24 * 10, |_| vec![Use { cached: 4000, ..LONG }]);
+    bench.hours(24 * 8 + 3..24 * 12, |_| vec![Use { cached: 4000, ..LONG }]);
     let last = bench.told().last().map(|alert| (*alert).clone()).unwrap();
     assert_eq!((last.state, last.burn_rate_per_hour), (AlertState::Resolved, Nanos::ZERO), "{:?}", bench.words());
     assert!(last.summary.contains("reads prompts from the cache by now"), "{}", last.summary);
     assert_eq!(bench.shard.open_alerts(), 0);
-    bench.hours(24 * 10..24 * 15, |_| vec![LONG]);
+    bench.hours(24 * 12..24 * 17, |_| vec![LONG]);
     assert!(bench.told().iter().any(|alert| alert.state == AlertState::Reopened), "{:?}", bench.words());
     assert!(bench.told().iter().zip(1..).all(|(alert, revision)| alert.revision == revision && alert.id == last.id));
 }
@@ -262,12 +268,124 @@ fn who_has_a_discount_saves_less_and_weekends_off_say_nothing() {
     assert!(last.state == AlertState::Resolved && last.summary.contains("hardly used any more"), "{:?}", bench.words());
 }
 
+/// Five days a week it asks without a cache, on the other two with one.
+#[test]
+fn two_other_days_a_week_end_nothing_and_three_do() {
+    let mut bench = Bench::new();
+    let is_weekend = |hour: i64| (hour / 24) % 7 >= 5;
+    bench.hours(0..24 * 21, |hour| vec![if is_weekend(hour) { Use { cached: 4000, ..LONG } } else { LONG }]);
+    let caching = |bench: &Bench| -> Vec<AlertState> {
+        bench.told().iter().filter(|alert| alert.kind == AlertKind::NoPromptCaching).map(|alert| alert.state).collect()
+    };
+    // Open after three days, told to people after the grace; nothing is taken back at a weekend.
+    let states = caching(&bench);
+    assert_eq!(states[..2], [AlertState::Open, AlertState::Escalated], "{:?}", bench.words());
+    assert!(!states.contains(&AlertState::Resolved) && !states.contains(&AlertState::Reopened), "{:?}", bench.words());
+    // Days with the sign count in full, the others not at all: 3.125 USD an hour.
+    let last = bench.told().last().map(|alert| alert.excess).unwrap();
+    assert_eq!(last.0 % "75".parse::<Nanos>().unwrap().0, 0, "whole days of 75 USD");
+    // The last two days were other ones already; a third one makes it over.
+    bench.hours(24 * 21..24 * 22 + 2, |_| vec![Use { cached: 4000, ..LONG }]);
+    assert_eq!(caching(&bench).last(), Some(&AlertState::Resolved), "{:?}", bench.words());
+    // What is not marked yet needs no other day but one: two and two days of it are no three.
+    let mut bench = Bench::new();
+    bench.hours(0..24 * 9, |hour| vec![if hour / 24 % 3 == 2 { Use { cached: 4000, ..LONG } } else { LONG }]);
+    assert_eq!(caching(&bench), []);
+}
+
+/// A gateway that leaves the numbers of the cache out looks like one that never caches.
+#[test]
+fn what_nobody_reports_is_not_taken_for_none() {
+    let mut bench = Bench { reports_caching: false, ..Bench::new() };
+    bench.hours(0..24 * 6, |_| vec![LONG]);
+    assert_eq!(bench.words(), Vec::<String>::new());
+    // Another one of the same provider reports them from now on.
+    bench.hours(24 * 6..24 * 10, |_| vec![LONG, CACHING]);
+    assert_eq!(bench.words()[0], "open no_prompt_caching long");
+}
+
+#[test]
+fn advice_that_nobody_wants_or_whose_leaf_has_gone_ends() {
+    let mut bench = Bench::new();
+    bench.hours(0..24 * 4, |_| vec![LONG]);
+    assert_eq!(bench.shard.open_alerts(), 1);
+    bench.rules.matters.advice = None;
+    bench.hours(24 * 4..24 * 4 + 3, |_| vec![LONG]);
+    let last = bench.told().last().map(|alert| (*alert).clone()).unwrap();
+    assert_eq!((last.state, bench.shard.open_alerts()), (AlertState::Resolved, 0), "{:?}", bench.words());
+    assert!(last.summary.contains("is not looked at any more: [advice] is off"), "{}", last.summary);
+    // It is wanted again: under the same id.
+    bench.rules.matters.advice = watch_rules().matters.advice;
+    bench.hours(24 * 4 + 3..24 * 9, |_| vec![LONG]);
+    assert!(bench.told().iter().zip(1..).all(|(alert, revision)| alert.revision == revision && alert.id == last.id));
+    assert!(bench.words().contains(&"reopened no_prompt_caching long".to_string()), "{:?}", bench.words());
+
+    let account = bench.told()[0].clone();
+    let (hour, name) = (Hour(START.hour().0 + 24 * 50), bench.shard.matters.advice.keys().next().unwrap().clone());
+    let (books, mut effects) = (Arc::clone(&bench.shard.books), Vec::new());
+    let rules = bench.rules.clone();
+    let mut matters = bench.shard.matters.clone();
+    forget(&mut matters, &name.0, &name.1, hour, bench.shard.moment(&rules, &books), &mut effects);
+    let [Effect::Alert(alert)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((alert.state, &alert.id, matters.open()), (AlertState::Resolved, &account.id, 0));
+    assert!(alert.summary.contains("is not used any more") && matters.advice.is_empty(), "{}", alert.summary);
+}
+
+/// Amounts of two currencies are never held against each other.
+#[test]
+fn prices_in_another_currency_are_as_good_as_none() {
+    let rules = watch_rules().matters.advice.unwrap();
+    let in_euro = |model: &'static str, kind: Option<TokenKind>| {
+        let mut book = Vec::new();
+        for query_model in ["big", "small", "middle"] {
+            for token_kind in TokenKind::ALL {
+                let query = crate::model::price::PriceQuery {
+                    provider: "openai",
+                    meter: LLM_TOKENS,
+                    model: query_model,
+                    region: "",
+                    token_kind: Some(token_kind),
+                    at: START.start(),
+                };
+                let Some(price) = prices().find(&query).cloned() else { continue };
+                let is_other = query_model == model && kind.is_none_or(|kind| kind == token_kind);
+                book.push(Price { currency: if is_other { Currency::parse("EUR").unwrap() } else { Currency::USD }, ..price });
+            }
+        }
+        AdviceRules { prices: PriceBook::new(book), ..rules.clone() }
+    };
+    let hour = START.hour();
+    let sign = |advised, used: Use, rules: &AdviceRules| {
+        let partial = used.partial(START);
+        let day = Day {
+            requests: partial.requests,
+            tokens: [partial.tokens_input, partial.tokens_output, partial.tokens_cached_input, 0, 0],
+            cost: partial.cost,
+            off_hours: partial.requests,
+            reports_caching: true,
+        };
+        signs::sign(advised, &partial.leaf, &day, hour, rules)
+    };
+    let instead = |sign: &Sign| if let Sign::Seen(saving) = sign { saving.instead.clone() } else { None };
+    let dollars = in_euro("", None);
+    assert_eq!(instead(&sign(Advised::CheaperModel, SHORT, &dollars)).as_deref(), Some("middle"));
+    // The nearest one in euro does not count; of the model itself one price in euro spoils them all.
+    assert_eq!(instead(&sign(Advised::CheaperModel, SHORT, &in_euro("middle", None))).as_deref(), Some("small"));
+    let output = in_euro("big", Some(TokenKind::Output));
+    for (advised, used) in [(Advised::CheaperModel, SHORT), (Advised::Caching, LONG), (Advised::Batch, NIGHT)] {
+        assert!(matches!(sign(advised, used, &dollars), Sign::Seen(_)), "{advised:?}");
+        assert_eq!(sign(advised, used, &output), Sign::Unknown, "{advised:?}");
+    }
+    // Only the price of what is not bought yet.
+    assert_eq!(sign(Advised::Caching, LONG, &in_euro("big", Some(TokenKind::CachedInput))), Sign::Unknown);
+}
+
 /// Whatever is known in the middle of it: what is restored goes on as what was running.
 #[test]
 fn advice_is_restored_as_it_was() {
     let mut bench = Bench::new();
     let mut changelog = BTreeMap::new();
-    for day in 0..8 {
+    for day in 0..10 {
         bench.hours(24 * day..24 * (day + 1), |_| vec![if day < 6 { LONG } else { Use { cached: 4000, ..LONG } }, SHORT]);
         bench.shard.save_all();
         for change in bench.shard.take_changes() {

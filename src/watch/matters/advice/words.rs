@@ -1,6 +1,6 @@
 //! The sentences of an alert about usage that is bought too dear: what is seen, what it is taken for, what would be saved, what to do.
 
-use super::{Advice, Advised};
+use super::{Advice, Advised, Over};
 use crate::model::leaf::{Account, LeafDimensions};
 use crate::watch::matters::missing::{many, place};
 use crate::watch::matters::rules::AdviceRules;
@@ -14,7 +14,7 @@ pub fn summary(advised: Advised, advice: &Advice, account: &Account, leaf: &Leaf
         Advised::Caching => {
             let share = percent(rules.caching.repeated_per_mille);
             format!(
-                "{place} caches no prompts: {requests} requests in {days} days, {input} input tokens each, none of them read from the cache; if {share} of the input repeats, caching saves about {month} {currency} a month"
+                "{place} caches no prompts: {requests} requests in {days} days, {input} input tokens each, none of them reported as read from the cache; if {share} of the input repeats, caching saves about {month} {currency} a month"
             )
         }
         Advised::Batch => format!(
@@ -61,13 +61,15 @@ pub fn usual(advised: Advised, advice: &Advice, rules: &AdviceRules) -> String {
     }
 }
 
-pub fn over(advised: Advised, advice: &Advice, account: &Account, leaf: &LeafDimensions, is_absent: bool) -> String {
+pub fn over(advised: Advised, advice: &Advice, account: &Account, leaf: &LeafDimensions, over: Over) -> String {
     let place = place(account, leaf);
-    let how = match (is_absent, advised) {
-        (false, _) => "is hardly used any more, so that nothing can be said of it",
-        (true, Advised::Caching) => "reads prompts from the cache by now, or sends short ones",
-        (true, Advised::Batch) => "is sent in batches by now, or no longer looks like work that can wait",
-        (true, Advised::CheaperModel) => "no longer asks small questions only, or at another price",
+    let how = match (over, advised) {
+        (Over::Off, _) => "is not looked at any more: [advice] is off",
+        (Over::Gone, _) => "is not used any more",
+        (Over::Unknown, _) => "is hardly used any more, or its price is not known, so that nothing can be said of it",
+        (Over::Absent, Advised::Caching) => "reads prompts from the cache by now, or sends short ones",
+        (Over::Absent, Advised::Batch) => "is sent in batches by now, or no longer looks like work that can wait",
+        (Over::Absent, Advised::CheaperModel) => "no longer asks small questions only, or at another price",
     };
     format!("{place} {how}; about {} {} could have been saved", advice.saved.rounded(2), account.currency)
 }

@@ -83,6 +83,7 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
             continue;
         }
         let zone = judge::zone_of(rules, &rule.team);
+        removed::hand_over(&mut shard.matters, rule, moment, effects);
         let budget = shard.matters.budgets.entry(rule.name.clone()).or_default();
         for partial in own {
             budget.add(partial, day_of(partial.minute.start(), &zone));
@@ -98,8 +99,10 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
 /// All teams are done with an hour: a period may be over, and what is to be expected of it is seen better.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let books = Arc::clone(&shard.books);
+    end_removed(shard, rules, effects);
     let moment = shard.moment(rules, &books);
     for rule in &rules.matters.budgets {
+        // Of a team whose money this shard does not see there is none.
         let Some(budget) = shard.matters.budgets.get_mut(&rule.name) else { continue };
         let zone = judge::zone_of(rules, &rule.team);
         let today = day_of(hour.start(), &zone);
@@ -112,11 +115,10 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
         if before != *budget {
-            removed::remember(&mut shard.matters, rule);
             shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
         }
+        removed::remember(&mut shard.matters, rule);
     }
-    end_removed(shard, rules, effects);
     removed::forget(shard, hour, rules);
 }
 

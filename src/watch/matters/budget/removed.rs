@@ -1,5 +1,8 @@
-//! Budgets that are no longer in the config: their alert ends, and says why. What such a budget was about is kept while it is told, since
-//! nobody else remembers.
+//! Budgets that are no longer in the config, or are another team's by now: their alert ends, and says why. What a budget is about is kept
+//! beside it, since nobody else remembers; above all whose money its days are.
+//!
+//! A team's alerts and days stay the team's: where a budget goes to another team, they are set aside, and found again if it comes back, so
+//! that no revision of an alert is ever used twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use crate::watch::Moment;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
-/// What a budget was about when its alert was last told.
+/// What a budget was about when it was last counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     pub team: Text,
@@ -45,42 +48,82 @@ impl Subject {
     }
 }
 
-/// Notes what a budget with an open alert is about.
+/// Notes what a budget is about.
 pub(super) fn remember(matters: &mut Matters, rule: &BudgetRule) {
-    let is_open = matters.budgets.get(&rule.name).and_then(|budget| budget.matter.as_ref()).is_some_and(Matter::is_open);
     let subject = Subject::of(rule);
-    if is_open && matters.subjects.get(&rule.name) != Some(&subject) {
+    if matters.budgets.contains_key(&rule.name) && matters.subjects.get(&rule.name) != Some(&subject) {
         matters.subjects.insert(rule.name.clone(), subject);
-        matters.changed.insert(MatterKey::BudgetSubject(rule.name.clone()));
-    } else if !is_open && matters.subjects.remove(&rule.name).is_some() {
         matters.changed.insert(MatterKey::BudgetSubject(rule.name.clone()));
     }
 }
 
-fn is_in(rules: &WatchRules, name: &Text, matter: &Matter) -> bool {
-    let team = matter.id.rsplit_once('/').map(|(team, _)| team);
-    rules.matters.budgets.iter().any(|rule| rule.name == *name && Some(&*rule.team) == team)
+/// Whose money is counted; unknown of a budget that an earlier version counted and never told of.
+fn owner(matters: &Matters, name: &Text) -> Option<Text> {
+    let matter = matters.budgets.get(name).and_then(|budget| budget.matter.as_ref());
+    let told = matter.and_then(|matter| matter.id.rsplit_once('/')).map(|(team, _)| team.into());
+    told.or_else(|| matters.subjects.get(name).map(|subject| subject.team.clone()))
+}
+
+/// Makes sure that what stands under a budget's name is of its team's money: what is another team's ends and is set aside, what was set
+/// aside of this team goes on.
+pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    if let Some(team) = owner(matters, &rule.name).filter(|team| *team != rule.team) {
+        let why = Why::Moved(&rule.team);
+        end(matters, &rule.name, why, moment, effects);
+        if let Some(budget) = matters.budgets.remove(&rule.name) {
+            matters.former_budgets.insert((team.clone(), rule.name.clone()), budget);
+        }
+        matters.subjects.remove(&rule.name);
+        matters.changed.insert(MatterKey::Budget(rule.name.clone()));
+        matters.changed.insert(MatterKey::BudgetSubject(rule.name.clone()));
+        matters.changed.insert(MatterKey::FormerBudget(team, rule.name.clone()));
+    }
+    let place = (rule.team.clone(), rule.name.clone());
+    if !matters.budgets.contains_key(&rule.name)
+        && let Some(budget) = matters.former_budgets.remove(&place)
+    {
+        matters.budgets.insert(rule.name.clone(), budget);
+        matters.changed.insert(MatterKey::Budget(rule.name.clone()));
+        matters.changed.insert(MatterKey::FormerBudget(place.0, place.1));
+    }
 }
 
 /// Ends the alerts of budgets that are not in the config, or are another team's by now.
 pub(crate) fn end_removed(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
-    let matters = &mut shard.matters;
-    for (name, budget) in &mut matters.budgets {
-        let Some(matter) = budget.matter.as_ref().filter(|matter| matter.is_open() && !is_in(rules, name, matter)) else { continue };
-        let subject = matters.subjects.remove(name).unwrap_or_else(|| Subject::guessed(matter, rules));
-        let (story, at) = (story(name, budget, matter, &subject, moment), budget.last_event_time);
-        matter::end(&mut budget.matter, &subject.team, AlertState::Resolved, at, story, moment, effects);
-        // Whoever writes it into the config again is told again.
-        budget.told.clear();
-        (budget.told_forecast, budget.told_pace) = (false, false);
-        matters.changed.insert(MatterKey::Budget(name.clone()));
-        matters.changed.insert(MatterKey::BudgetSubject(name.clone()));
+    for rule in &rules.matters.budgets {
+        hand_over(&mut shard.matters, rule, moment, effects);
+    }
+    let is_removed = |name: &&Text| !rules.matters.budgets.iter().any(|rule| rule.name == **name);
+    let removed: Vec<Text> = shard.matters.budgets.keys().filter(is_removed).cloned().collect();
+    for name in removed {
+        end(&mut shard.matters, &name, Why::Removed, moment, effects);
     }
 }
 
-fn story(name: &Text, budget: &Budget, matter: &Matter, subject: &Subject, moment: Moment<'_>) -> Story {
+#[derive(Clone, Copy)]
+enum Why<'a> {
+    Removed,
+    /// To this team.
+    Moved(&'a str),
+}
+
+/// Ends a budget's alert, if it is open. Whoever writes the budget into the config again is told again.
+fn end(matters: &mut Matters, name: &Text, why: Why<'_>, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let Some(budget) = matters.budgets.get_mut(name) else { return };
+    let Some(matter) = budget.matter.as_ref().filter(|matter| matter.is_open()) else { return };
+    let guessed = Subject::guessed(matter, moment.rules);
+    let team = guessed.team.clone();
+    let subject = matters.subjects.get(name).filter(|subject| subject.team == team).cloned().unwrap_or(guessed);
+    let (story, at) = (story(name, why, budget, matter, &subject, moment), budget.last_event_time);
+    matter::end(&mut budget.matter, &team, AlertState::Resolved, at, story, moment, effects);
+    budget.told.clear();
+    (budget.told_forecast, budget.told_pace) = (false, false);
+    matters.changed.insert(MatterKey::Budget(name.clone()));
+}
+
+fn story(name: &Text, why: Why<'_>, budget: &Budget, matter: &Matter, subject: &Subject, moment: Moment<'_>) -> Story {
     let named = [("budget", Some(name)), ("project", subject.project.as_ref()), ("model", subject.model.as_ref())];
     let dimensions: BTreeMap<String, String> =
         named.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string()))).collect();
@@ -88,6 +131,10 @@ fn story(name: &Text, budget: &Budget, matter: &Matter, subject: &Subject, momen
     let of = match subject.amount {
         Nanos::ZERO => String::new(),
         amount => format!(": {} of {} {} were spent when it was last told of", spent.rounded(2), amount.rounded(2), subject.currency),
+    };
+    let (normal, is_why) = match why {
+        Why::Removed => ("it is no longer in the config".to_string(), "is no longer in the config".to_string()),
+        Why::Moved(other) => (format!("it is team {other}'s by now"), format!("is no longer team {}'s but team {other}'s", subject.team)),
     };
     Story {
         kind: AlertKind::Budget,
@@ -104,8 +151,8 @@ fn story(name: &Text, budget: &Budget, matter: &Matter, subject: &Subject, momen
         burn_rate: Nanos::ZERO,
         score: 0.0,
         stage: Stage::FirstWeeks,
-        normal: "it is no longer in the config".to_string(),
-        summary: format!("budget '{name}' is no longer in the config, so that its alert ends{of}"),
+        normal,
+        summary: format!("budget '{name}' {is_why}, so that its alert ends{of}"),
         causes: Vec::new(),
         next_steps: Vec::new(),
         history: Vec::new(),
@@ -121,6 +168,14 @@ pub(super) fn forget(shard: &mut Shard, hour: Hour, rules: &WatchRules) {
     let old: Vec<Text> = matters.budgets.iter().filter(|(name, budget)| is_old(name, budget)).map(|(name, _)| name.clone()).collect();
     for name in old {
         matters.budgets.remove(&name);
+        matters.subjects.remove(&name);
+        matters.changed.insert(MatterKey::BudgetSubject(name.clone()));
         matters.changed.insert(MatterKey::Budget(name));
+    }
+    let former = matters.former_budgets.iter().filter(|(_, budget)| budget.last_event_time < oldest);
+    let old: Vec<(Text, Text)> = former.map(|(place, _)| place.clone()).collect();
+    for place in old {
+        matters.former_budgets.remove(&place);
+        matters.changed.insert(MatterKey::FormerBudget(place.0, place.1));
     }
 }

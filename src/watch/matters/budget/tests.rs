@@ -121,6 +121,17 @@ fn the_last_days_roll_on() {
 
 /// Alerts of hours of March at 2 USD each, by rules of one budget, then of others; with a restart in between if asked for.
 fn play_then(first: Vec<BudgetRule>, hours: [i64; 3], others: Vec<BudgetRule>, is_restarted: bool) -> (Vec<Alert>, usize) {
+    play_teams(&[("search", "ranker", 2.0)], first, hours, others, is_restarted)
+}
+
+/// The same, of what some teams and their projects spend an hour.
+fn play_teams(
+    spends: &[(&str, &str, f64)],
+    first: Vec<BudgetRule>,
+    hours: [i64; 3],
+    others: Vec<BudgetRule>,
+    is_restarted: bool,
+) -> (Vec<Alert>, usize) {
     let of = |budgets, revision| WatchRules { revision, matters: MatterRules { budgets, ..MatterRules::default() }, ..rules() };
     let rules = [of(first.clone(), 1), of(others, 2), of(first, 3)];
     let mut shard = Shard::new(0, 1, &rules[0]);
@@ -130,8 +141,8 @@ fn play_then(first: Vec<BudgetRule>, hours: [i64; 3], others: Vec<BudgetRule>, i
             let minute = Minute(MARCH.0 + hour * 60);
             let source = Source { topic: "usage-events".into(), partition: 0 };
             let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-            let record =
-                ShardRecord { partials: vec![partial(minute, "search", "ranker", "ann", 2.0)], markers: vec![marker], events: Vec::new() };
+            let partials = spends.iter().map(|(team, project, money)| partial(minute, team, project, "ann", *money)).collect();
+            let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
             let effects = shard.apply_whole(&record, hour, minute.start().plus_ms(MINUTE_MS), rules);
             alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
         }
@@ -187,6 +198,76 @@ fn a_budget_that_is_taken_out_of_the_config_ends_its_alert_and_says_why() {
         let (alerts, open) = play_then(vec![project.clone(), other], [300, 302, 302], vec![project], is_restarted);
         assert_eq!((alerts.len(), open), (1, 1));
     }
+}
+
+#[test]
+fn a_budget_that_goes_to_another_team_ends_once_and_counts_that_teams_money_only() {
+    let rule = BudgetRule { thresholds: vec![0.5], forecast: true, ..rule() };
+    let others = vec![BudgetRule { team: "ads".into(), ..rule.clone() }];
+    let told = |alerts: &[Alert]| alerts.iter().map(|alert| (alert.state, alert.team.clone())).collect::<Vec<_>>();
+    let search = |state| (state, "search".to_string());
+    let ads = |state| (state, "ads".to_string());
+    for is_restarted in [false, true] {
+        // Both teams in one shard. From hour 300 on ads has spent 0.10 USD an hour: far from 50 % of 1000, and not by forecast either.
+        let both = [("search", "ranker", 2.0), ("ads", "bidder", 0.1)];
+        let (alerts, open) = play_teams(&both, vec![rule.clone()], [300, 400, 400], others.clone(), is_restarted);
+        assert_eq!(told(&alerts).last(), Some(&search(AlertState::Resolved)), "{:#?}", told(&alerts));
+        assert_eq!((alerts.iter().filter(|alert| alert.state == AlertState::Resolved).count(), open), (1, 0));
+        let last = alerts.last().unwrap();
+        let summary = &last.summary;
+        assert!(summary.contains("is no longer team search's but team ads's, so that its alert ends: "), "{summary}");
+        assert_eq!(last.decided_at, Minute(MARCH.0 + 300 * 60).start().plus_ms(MINUTE_MS));
+        // Ads' own money: 500 of 1000 USD after 50 hours, under an id of ads.
+        let both = [("search", "ranker", 2.0), ("ads", "bidder", 10.0)];
+        let (alerts, open) = play_teams(&both, vec![rule.clone()], [300, 360, 360], others.clone(), is_restarted);
+        let of_ads: Vec<&Alert> = alerts.iter().filter(|alert| alert.team == "ads").collect();
+        let [alert] = of_ads[..] else { panic!("{:#?}", told(&alerts)) };
+        assert_eq!((told(&of_ads.iter().map(|alert| (*alert).clone()).collect::<Vec<_>>()), open), (vec![ads(AlertState::Open)], 1));
+        assert!(alert.id.starts_with("ads/") && alert.actual == Nanos::from_units(500), "{} {}", alert.id, alert.actual);
+        assert_eq!(alert.revision, 1);
+        // Another shard has ads: this one says nothing in its name, even when the month turns and the forecast of search's days is high.
+        let (alerts, open) =
+            play_teams(&[("search", "ranker", 2.0)], vec![rule.clone()], [300, 40 * 24, 40 * 24], others.clone(), is_restarted);
+        assert!(alerts.iter().all(|alert| alert.team == "search" && alert.id.starts_with("search/")), "{:#?}", told(&alerts));
+        assert_eq!((told(&alerts).last(), open), (Some(&search(AlertState::Resolved)), 0), "{:#?}", told(&alerts));
+        // It comes back: search's alert goes on under its id, and no revision is used twice.
+        let (alerts, open) = play_teams(&both, vec![rule.clone()], [300, 310, 312], others.clone(), is_restarted);
+        let of_search: Vec<&Alert> = alerts.iter().filter(|alert| alert.team == "search").collect();
+        assert!(of_search.iter().zip(1..).all(|(alert, revision)| alert.revision == revision && alert.id == of_search[0].id));
+        let after: Vec<AlertState> = of_search.iter().map(|alert| alert.state).skip_while(|state| *state != AlertState::Resolved).collect();
+        assert_eq!((&after[..2], open), (&[AlertState::Resolved, AlertState::Reopened][..], 1), "{:#?}", told(&alerts));
+    }
+}
+
+/// A budget that an earlier version left with another team's alert, and one that was never told of.
+#[test]
+fn what_an_earlier_version_mixed_up_is_sorted_out_at_the_next_hour() {
+    let rules = |team: &str| WatchRules {
+        matters: MatterRules { budgets: vec![BudgetRule { team: team.into(), ..rule() }], ..MatterRules::default() },
+        ..rules()
+    };
+    let mut shard = Shard::new(0, 1, &rules("search"));
+    let mut play = |hours: std::ops::Range<i64>, rules: &WatchRules| {
+        let mut alerts = Vec::new();
+        for hour in hours {
+            let minute = Minute(MARCH.0 + hour * 60);
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            let partials = vec![partial(minute, "search", "ranker", "ann", 2.0), partial(minute, "ads", "bidder", "bob", 0.1)];
+            let effects =
+                shard.apply_whole(&ShardRecord { partials, markers: vec![marker], events: Vec::new() }, hour, minute.start(), rules);
+            alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+        }
+        // As that version kept it.
+        shard.matters.subjects.clear();
+        alerts.retain(|alert| alert.kind == AlertKind::Budget);
+        alerts
+    };
+    assert_eq!(play(0..300, &rules("search")).len(), 1);
+    // The same revision of the rules: nothing but the alert's id says whose it is.
+    let [alert] = &play(300..320, &rules("ads"))[..] else { panic!("one alert ends") };
+    assert_eq!((alert.state, alert.team.as_str()), (AlertState::Resolved, "search"));
+    assert!(alert.summary.contains("but team ads's, so that its alert ends"), "{}", alert.summary);
 }
 
 /// A backlog is read faster than its hours close: a team that lags holds them back.

@@ -126,6 +126,19 @@ fn judge_resource(
     }
 }
 
+/// What was told of sizes ends when nobody wants to know of them any more.
+pub(crate) fn end_unwanted_sizes(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if rules.matters.waste.as_ref().is_some_and(|waste| waste.oversized.is_some()) {
+        return;
+    }
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let matters = &mut shard.matters;
+    for name in size::end_all(&mut matters.sizes, &matters.resources, hour.end(), moment, effects) {
+        matters.changed.insert(MatterKey::Size(name.0, name.1));
+    }
+}
+
 /// Resources of which nothing was heard for long: an open alert ends, after weeks they are forgotten.
 pub(crate) fn look_for_silence(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(waste) = &rules.matters.waste else { return };

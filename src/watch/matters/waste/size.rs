@@ -1,7 +1,8 @@
 //! Oversized: a resource that is used, and never needs what it has. By the highest utilisation of every sample of a whole window and by
 //! the mean; what size would do is the next power of two above the peak with some room to spare, at a price in proportion.
 //!
-//! Peak and mean are of one metric, so that it is one sign: a hint, told as info first. A sample above the bound takes it back at once.
+//! Peak and mean are of one metric, so that it is one sign: a hint, told as info first. A sample above the bound takes it back at once; a
+//! day in which nobody can say it any more does, too. What could have been saved counts from the first day of the window that said it.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,8 @@ pub struct Size {
     pub last_seen: Timestamp,
     /// Of the window, oldest first.
     pub days: Vec<SizeDay>,
+    /// The last sample with which a smaller size would have done.
+    pub fitted: Timestamp,
     pub matter: Option<Matter>,
 }
 
@@ -71,6 +74,11 @@ pub(crate) enum Over {
     /// Stopped, free, or not used at all, which is told by others.
     Gone,
     Silent,
+    /// Use is not known for enough of the window, or the price.
+    Unknown,
+    TooLittle,
+    /// Nobody wants to know any more.
+    Off,
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that is known of a sample")]
@@ -88,20 +96,23 @@ pub(super) fn take(
     let has_size = class.sign == Sign::Utilization || class.sign == Sign::Any;
     let capacity = sample.capacity.filter(|capacity| *capacity > 0.0 && has_size);
     let Some(capacity) = capacity.or_else(|| sizes.get(name).map(|size| size.capacity)) else { return false };
-    let fresh = || Size { capacity, since: sample.event_time, last_seen: Timestamp(i64::MIN), days: Vec::new(), matter: None };
+    let never = Timestamp(i64::MIN);
+    let fresh = || Size { capacity, since: sample.event_time, last_seen: never, days: Vec::new(), fitted: never, matter: None };
     let size = sizes.entry(name.clone()).or_insert_with(fresh);
     if sample.event_time <= size.last_seen {
         return false;
     }
     let over = size.add(sample, capacity, resource, rules);
-    let fit = size.fit(resource, class, waste, rules);
-    match (over, fit) {
-        (Some(over), _) => {
-            let at = size.last_seen;
-            size.end(over, resource, name, at, moment, effects);
+    let at = size.last_seen;
+    match (over, size.fit(resource, class, waste, rules)) {
+        (Some(over), _) => size.end(over, resource, name, at, moment, effects),
+        (None, Ok(fit)) => {
+            size.fitted = at;
+            size.tell(&fit, resource, name, waste, moment, effects);
         }
-        (None, Some(fit)) => size.tell(&fit, resource, name, waste, moment, effects),
-        (None, None) => {}
+        // A day may begin with a sample that says nothing.
+        (None, Err(over)) if at.0.saturating_sub(size.fitted.0) >= DAY_MS => size.end(over, resource, name, at, moment, effects),
+        (None, Err(_)) => {}
     }
     true
 }
@@ -134,38 +145,55 @@ impl Size {
         sample.utilization.is_some_and(|used| used >= rules.most_peak).then_some(Over::NeededAgain)
     }
 
-    /// A smaller size that would have done in the whole window, if anything can be said at all.
-    fn fit(&self, resource: &Resource, class: &WasteClass, waste: &WasteRules, rules: &OversizedRules) -> Option<Fit> {
-        let whole = usize::try_from(rules.window_days.saturating_add(1)).ok()?;
+    /// A smaller size that would have done in the whole window; or why there is none.
+    fn fit(&self, resource: &Resource, class: &WasteClass, waste: &WasteRules, rules: &OversizedRules) -> Result<Fit, Over> {
+        let whole = usize::try_from(rules.window_days.saturating_add(1)).map_err(|_| Over::Unknown)?;
         // Every day of the window was seen, and the one before it began.
         if self.days.len() < whole || self.days.iter().any(|day| day.samples == day.unknown) {
-            return None;
+            return Err(Over::Unknown);
         }
         let (samples, unknown) = self
             .days
             .iter()
             .fold((0_u32, 0_u32), |(all, unknown), day| (all.saturating_add(day.samples), unknown.saturating_add(day.unknown)));
         if f64::from(unknown) > waste.most_unknown * f64::from(samples) {
-            return None;
+            return Err(Over::Unknown);
         }
         let mean = self.days.iter().map(|day| day.sum).sum::<f64>() / f64::from(samples - unknown);
         let peak = self.days.iter().map(|day| day.peak).fold(0.0, f64::max);
+        if peak >= rules.most_peak || mean >= rules.most_mean {
+            return Err(Over::NeededAgain);
+        }
         // Below that it is idle, if anything.
-        if peak >= rules.most_peak || mean >= rules.most_mean || peak < class.least_utilization {
-            return None;
+        if peak < class.least_utilization {
+            return Err(Over::Gone);
         }
         let needed = power_of_two(peak * self.capacity / rules.target);
         let spare = ((self.capacity - needed) * PARTS) as i128;
-        let saved = resource.hourly_cost?.checked_mul_div(spare, (self.capacity * PARTS) as i128)?;
-        let is_worth_it = spare > 0 && monthly(saved) >= waste.least_per_month;
-        is_worth_it.then_some(Fit { capacity: self.capacity, needed, peak, mean, saved })
+        if spare <= 0 {
+            return Err(Over::NeededAgain);
+        }
+        let hourly = resource.hourly_cost.ok_or(Over::Unknown)?;
+        let saved = hourly.checked_mul_div(spare, (self.capacity * PARTS) as i128).ok_or(Over::Unknown)?;
+        if monthly(saved) < waste.least_per_month {
+            return Err(Over::TooLittle);
+        }
+        Ok(Fit { capacity: self.capacity, needed, peak, mean, saved })
+    }
+
+    /// From when on it is too large: of what is told already as it was told, else the first day of the window that says it.
+    fn onset(&self) -> Timestamp {
+        let first = self.days.first().map_or(self.since, |day| Timestamp(day.day.saturating_mul(DAY_MS)));
+        let told = self.matter.as_ref().filter(|matter| matter.is_open());
+        told.map_or(self.since.max(first), |matter| matter.onset)
     }
 
     fn tell(&mut self, fit: &Fit, resource: &Resource, name: &Name, waste: &WasteRules, moment: Moment<'_>, effects: &mut Vec<Effect>) {
         let told = self.matter.as_ref().filter(|matter| matter.is_open());
         let is_past_grace = told.is_some_and(|matter| self.last_seen.0 - matter.opened_at.0 >= waste.grace_ms);
         let severity = if is_past_grace { Severity::Warning } else { Severity::Info };
-        let hours = i128::from(self.last_seen.0.saturating_sub(self.since.0));
+        let onset = self.onset();
+        let hours = i128::from(self.last_seen.0.saturating_sub(onset.0));
         let over_time = |hourly: Nanos| hourly.checked_mul_div(hours, i128::from(HOUR_MS)).unwrap_or_default();
         let (actual, excess) = (over_time(resource.hourly_cost.unwrap_or_default()), over_time(fit.saved));
         let expected = actual.saturating_sub(excess);
@@ -173,7 +201,7 @@ impl Size {
         let story = Story {
             kind: AlertKind::OversizedResource,
             severity,
-            onset: self.since,
+            onset,
             causes: vec![Cause { dimensions: dimensions.clone(), actual, expected, share: 1.0 }],
             dimensions,
             measure: Measure::Estimated,
@@ -239,6 +267,23 @@ pub(super) fn look_for_silence(
         let Some(resource) = resources.get(name).filter(|_| is_silent && is_open) else { continue };
         let at = size.last_seen;
         size.end(Over::Silent, resource, name, at, moment, effects);
+        changed.push(name.clone());
+    }
+    changed
+}
+
+/// Nobody wants to know of sizes any more: what was told ends. Names of what has changed.
+pub(super) fn end_all(
+    sizes: &mut Sizes,
+    resources: &BTreeMap<(Text, Text), Resource>,
+    at: Timestamp,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Vec<Name> {
+    let mut changed = Vec::new();
+    for (name, size) in sizes.iter_mut().filter(|(_, size)| size.matter.as_ref().is_some_and(Matter::is_open)) {
+        let Some(resource) = resources.get(name) else { continue };
+        size.end(Over::Off, resource, name, at, moment, effects);
         changed.push(name.clone());
     }
     changed

@@ -4,7 +4,8 @@ use super::tests::{Bench, sample, watch_rules};
 use super::*;
 use crate::model::time::MINUTE_MS;
 use crate::watch::Restorer;
-use crate::watch::matters::rules::OversizedRules;
+use crate::watch::matters::rules::{MatterRules, OversizedRules};
+use crate::watch::tests::START;
 
 fn bench() -> Bench {
     let mut rules = watch_rules();
@@ -91,6 +92,86 @@ fn what_needs_its_size_or_cannot_be_judged_is_never_told() {
     bench.hours(0..24 * 6, |hour| vm(hour, "holes"));
     bench.hours(24 * 8..24 * 18, |hour| vm(hour, "holes"));
     assert_eq!(bench.told(), Vec::<String>::new());
+}
+
+/// 80 % used for forty days, 20 % since: only the days of the window count, and again when it comes back.
+#[test]
+fn time_in_which_a_size_was_needed_is_no_saving() {
+    let mut bench = bench();
+    bench.hours(0..24 * 40, |hour| ResourceSample { utilization: Some(0.8), ..vm(hour, "vm-1") });
+    bench.hours(24 * 40..24 * 56, |hour| vm(hour, "vm-1"));
+    let first = bench.alerts[0].clone();
+    assert_eq!(first.onset, START.start().plus_ms(40 * DAY_MS), "{:#?}", bench.told());
+    assert_eq!((first.state, first.excess), (AlertState::Open, Nanos::from_units(14 * 24 * 2)));
+    // Needed for an hour, and then not for two weeks.
+    bench.sample(ResourceSample { utilization: Some(0.9), ..vm(24 * 56, "vm-1") });
+    bench.hours(24 * 56 + 1..24 * 73, |hour| vm(hour, "vm-1"));
+    let again = bench.alerts.iter().find(|alert| alert.state == AlertState::Reopened).cloned().unwrap();
+    assert_eq!((again.onset, again.excess), (START.start().plus_ms(57 * DAY_MS), Nanos::from_units(14 * 24 * 2)));
+    // While it is open, what was told goes on from there.
+    bench.hours(24 * 73..24 * 77, |hour| vm(hour, "vm-1"));
+    let last = bench.alerts.last().unwrap();
+    assert_eq!((last.state, last.onset), (AlertState::Escalated, again.onset));
+    assert_eq!(last.excess, Nanos::from_units((last.event_time.0 - last.onset.0) / HOUR_MS * 2));
+}
+
+#[test]
+fn what_nobody_can_say_any_more_ends_after_a_day() {
+    type Change = fn(ResourceSample) -> ResourceSample;
+    let odd: [(&str, Change, std::ops::RangeInclusive<i64>); 4] = [
+        ("can no longer be judged", |sample| ResourceSample { utilization: None, requests: Some(5), ..sample }, 1..=3),
+        ("would save too little", |sample| ResourceSample { hourly_cost: Some(Nanos(10_000_000)), ..sample }, 1..=1),
+        // The mean of the window has to rise first.
+        ("needs its size again", |sample| ResourceSample { utilization: Some(0.39), ..sample }, 9..=14),
+        ("is not used any more, or costs nothing", |sample| ResourceSample { utilization: Some(0.01), ..sample }, 1..=16),
+    ];
+    for (why, change, days) in odd {
+        let mut bench = bench();
+        if let Some(rules) = bench.rules.matters.waste.as_mut().and_then(|waste| waste.oversized.as_mut()) {
+            rules.most_mean = 0.35;
+        }
+        bench.hours(0..24 * 15, |hour| vm(hour, "vm-1"));
+        assert_eq!(bench.shard.open_alerts(), 1);
+        bench.hours(24 * 15..24 * 33, |hour| change(vm(hour, "vm-1")));
+        let of_size = |alert: &&crate::model::alert::Alert| alert.kind == AlertKind::OversizedResource;
+        let last = bench.alerts.iter().rfind(of_size).unwrap();
+        assert!(last.state == AlertState::Resolved && last.summary.contains(why), "{why}: {:#?}", bench.told());
+        let day = (last.event_time.0 - START.start().0) / DAY_MS - 14;
+        assert!(days.contains(&day), "{why}: day {day}");
+    }
+    // A longer window, of which not all is known.
+    let mut bench = bench();
+    bench.hours(0..24 * 15, |hour| vm(hour, "vm-1"));
+    if let Some(rules) = bench.rules.matters.waste.as_mut().and_then(|waste| waste.oversized.as_mut()) {
+        rules.window_days = 30;
+    }
+    bench.hours(24 * 15..24 * 17, |hour| vm(hour, "vm-1"));
+    let last = bench.alerts.last().unwrap();
+    assert!(last.state == AlertState::Resolved && last.summary.contains("can no longer be judged"), "{:#?}", bench.told());
+    // The twin: some samples without use within a day are no reason.
+    let mut bench = self::bench();
+    bench.hours(0..24 * 15, |hour| vm(hour, "vm-1"));
+    bench.hours(24 * 15..24 * 18, |hour| {
+        if hour % 24 < 3 { ResourceSample { utilization: None, requests: Some(5), ..vm(hour, "vm-1") } } else { vm(hour, "vm-1") }
+    });
+    assert!(bench.alerts.iter().all(|alert| alert.state != AlertState::Resolved), "{:#?}", bench.told());
+}
+
+#[test]
+fn sizes_that_nobody_wants_to_know_of_end() {
+    let off: [fn(&mut MatterRules); 2] =
+        [|matters| matters.waste.iter_mut().for_each(|waste| waste.oversized = None), |matters| matters.waste = None];
+    for off in off {
+        let mut bench = bench();
+        bench.hours(0..24 * 15, |hour| vm(hour, "vm-1"));
+        assert_eq!(bench.shard.open_alerts(), 1);
+        off(&mut bench.rules.matters);
+        bench.close(24 * 15);
+        let last = bench.alerts.last().unwrap();
+        assert_eq!((last.state, last.kind, last.revision), (AlertState::Resolved, AlertKind::OversizedResource, 2), "{:#?}", bench.told());
+        assert!(last.summary.contains("[waste.oversized] is off"), "{}", last.summary);
+        assert_eq!(bench.shard.open_alerts(), 0);
+    }
 }
 
 #[test]

@@ -92,6 +92,17 @@ impl Bench {
         hours.for_each(|hour| self.sample(each(hour)));
     }
 
+    /// Usage of some hours from one on: the first of them closes.
+    pub fn close(&mut self, first: i64) {
+        for hour in first..first + 4 {
+            let minute = crate::model::time::Minute(START.0 + hour * 60);
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            let partials = vec![partial(minute, "search", "ranker", "ann", 0.1)];
+            self.record(&ShardRecord { partials, markers: vec![marker], events: Vec::new() }, minute.start().plus_ms(MINUTE_MS));
+        }
+    }
+
     pub fn told(&self) -> Vec<String> {
         self.alerts.iter().map(|alert| format!("{} {} {}", alert.state.as_str(), alert.kind.as_str(), alert.summary)).collect()
     }

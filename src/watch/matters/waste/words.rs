@@ -124,6 +124,9 @@ pub fn size_over(resource: &Resource, id: &str, over: Over, capacity: f64, saved
         Over::Resized => format!("has another size by now, {capacity}"),
         Over::Gone => "is not used any more, or costs nothing".to_string(),
         Over::Silent => "was not heard of any more, so that nothing can be said of it".to_string(),
+        Over::Unknown => "can no longer be judged: its use or price is not known for the whole window".to_string(),
+        Over::TooLittle => "would save too little with another size to be worth it".to_string(),
+        Over::Off => "is not looked at any more: [waste.oversized] is off".to_string(),
     };
     format!("{} {how}; about {} {} could have been saved", name(resource, id), saved.rounded(2), resource.currency)
 }
