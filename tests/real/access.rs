@@ -118,3 +118,60 @@ fn who_may(deployment: &Deployment) {
     let text = listed(&[]);
     assert!(text.starts_with("what") && text.contains("busy") && text.contains(" by sales") && !text.contains("idle-co"), "{text}");
 }
+
+const SHARED: &str = "access.shared-key risk principal=key-1";
+const HANDS: &str = "access.too-many-hands risk model=fraud";
+
+/// Not by one use: a key that is everywhere, many hands on what nobody owns, one person in two duties. Each ends when it is mended.
+#[test]
+fn what_uses_add_up_to_is_told_and_ends() {
+    let deployment = Deployment::without_mail("hands", "[access]\ngrace = '3s'\ngoverned = ['fraud']\nhands = 3\n");
+    let did = |id: &str, ago: i64, action: &str, actor: &str| {
+        let mut event = event(id, ago, "risk", action, actor);
+        event["model"] = json!("fraud");
+        event
+    };
+    let people = ["ann", "bob", "cleo", "key-1"];
+    let mut events: Vec<Value> = people.map(|who| did(&format!("g-{who}"), DAY, "grant", who)).into();
+    events.extend(people.map(|who| did(&format!("u-{who}"), 6 * MINUTE, "access", who)));
+    events.extend(["eu-central-1", "us-east-1", "ap-southeast-1"].map(|region| {
+        let mut event = did(&format!("k-{region}"), 5 * MINUTE, "access", "key-1");
+        event["region"] = json!(region);
+        event
+    }));
+    let of_version = |id: &str, action: &str, actor: &str| {
+        let mut event = did(id, 4 * MINUTE, action, actor);
+        (event["model_version"], event["region"]) = (json!("2"), json!("eu-central-1"));
+        event
+    };
+    let mut approval = of_version("approved", "approval", "dora");
+    approval["approval"] = json!("RV-1");
+    events.extend([approval, of_version("deployed", "deployment", "dora")]);
+    send(&deployment, &events);
+    let _process = deployment.start();
+    let taken = || deployment.metric("tollgate_forwarded_records_total{role=\"activity\",outcome=\"accepted\"}");
+    wait_for("all events to be on their way", LIMIT, || (taken() == events.len() as u64).then_some(()));
+    // Hands are counted once an hour, and when a new grant has waited for its uses.
+    send(&deployment, &[did("g-emil", 0, "grant", "emil")]);
+    let separate = |told: &BTreeMap<String, Value>| {
+        told.iter().find(|(name, _)| name.starts_with("access.separation-of-duties risk principal=dora")).map(|(_, found)| found.clone())
+    };
+    let found = wait_for("what uses add up to", LIMIT, || {
+        let told = told(&deployment);
+        (told.contains_key(SHARED) && told.contains_key(HANDS) && separate(&told).is_some()).then_some(told)
+    });
+    assert!(found[SHARED]["message"].as_str().unwrap().contains("3 regions"), "{found:#?}");
+    assert_eq!((&found[HANDS]["state"], &separate(&found).unwrap()["state"]), (&json!("open"), &json!("open")), "{found:#?}");
+
+    let mut registered = did("owned", 0, "model_registered", "ann");
+    registered["tags"] = json!({"owner": "ann"});
+    let mut second = of_version("approved-2", "approval", "frank");
+    second["approval"] = json!("RV-2");
+    send(&deployment, &[registered, second]);
+    wait_for("both to be on their way", LIMIT, || (taken() == events.len() as u64 + 3).then_some(()));
+    send(&deployment, &[did("g-gina", 0, "grant", "gina")]);
+    wait_for("what was mended to be over", LIMIT, || {
+        let told = told(&deployment);
+        (told[HANDS]["state"] == "resolved" && separate(&told)?["state"] == "resolved").then_some(())
+    });
+}
