@@ -1,6 +1,6 @@
 //! `tollgate access`: who may use which model or dataset, and when each did last.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::explain::print;
@@ -54,9 +54,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     telemetry::start(logging, &loaded.settings.log)?;
     let (connection, names) = (assemble::connection(&loaded.settings), assemble::topic_names(&loaded.settings));
     let topic = &names.watch_changelog;
-    let Some(shards) = topics::partition_counts(&connection)?.get(topic).copied() else {
-        bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
-    };
+    let shards = topics::partitions_of(&connection, topic)?;
     let (mut reader, mut holdings) = (Reader::new(&connection)?, Holdings::default());
     for shard in 0..shards {
         for (key, value) in reader.live_keys(topic, shard)? {

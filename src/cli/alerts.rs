@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 
 use super::telemetry::{self, Logging};
@@ -214,9 +214,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     }
     let connection = assemble::connection(&loaded.settings);
     let topic = assemble::topic_names(&loaded.settings).alerts;
-    let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
-        bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
-    };
+    let partitions = topics::partitions_of(&connection, &topic)?;
     let alerts = newest(&mut Reader::new(&connection)?, &topic, partitions, wire::alert_of_record, |alert: &Alert| {
         (alert.id.clone(), u64::from(alert.revision))
     })?;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde_json::json;
 
@@ -115,9 +115,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 fn read(settings: &Settings, month: Month) -> Result<(Spend, Option<Timestamp>)> {
     let connection = assemble::connection(settings);
     let topic = assemble::topic_names(settings).spend_rollups;
-    let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
-        bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
-    };
+    let partitions = topics::partitions_of(&connection, &topic)?;
     let mut reader = Reader::new(&connection)?;
     let (mut spend, mut earliest, mut begins) = (Spend::default(), None::<Timestamp>, None::<Timestamp>);
     for partition in 0..partitions {

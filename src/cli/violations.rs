@@ -1,6 +1,6 @@
 //! `tollgate violations`: what violates a policy now, from the compacted topic, without anything that runs; and what people say about it.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
 use super::alerts::{Answer, End, Expect, answer, find, newest};
@@ -125,9 +125,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     telemetry::start(logging, &loaded.settings.log)?;
     let connection = assemble::connection(&loaded.settings);
     let topic = assemble::topic_names(&loaded.settings).governance_violations;
-    let Some(partitions) = topics::partition_counts(&connection)?.get(&topic).copied() else {
-        bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
-    };
+    let partitions = topics::partitions_of(&connection, &topic)?;
     let violations = newest(&mut Reader::new(&connection)?, &topic, partitions, wire::violation_of_record, |violation: &Violation| {
         (violation.id.clone(), violation.revision)
     })?;

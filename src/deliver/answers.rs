@@ -14,7 +14,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 
 use super::answer::{Asked, Refusal, Signer};
-use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer, label};
+use super::answer_words::{meaning, said};
+use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer};
 use super::render::Renderer;
 use super::render::clean::{clean, name};
 use super::render::language::Language;
@@ -275,43 +276,6 @@ fn answer_named(word: &str) -> Option<Verdict> {
     Verdict::named(word).filter(|verdict| ANSWERS.contains(verdict))
 }
 
-fn said(verdict: Verdict, of_violation: bool, language: Language) -> &'static str {
-    match verdict {
-        Verdict::Ack => language.pick("I take care of it", "Ich kümmere mich darum"),
-        Verdict::Expected if of_violation => language.pick("It is accepted, for a while", "Es ist akzeptiert, für eine Weile"),
-        Verdict::Expected => language.pick("It is expected, for a while", "Es ist erwartet, für eine Weile"),
-        Verdict::NotAnAnomaly if of_violation => language.pick("It is not a violation", "Es ist kein Verstoß"),
-        Verdict::NotAnAnomaly => language.pick("It is not an anomaly", "Es ist keine Anomalie"),
-        Verdict::Planned | Verdict::Reopen => label(verdict, of_violation),
-    }
-}
-
-fn meaning(verdict: Verdict, of_violation: bool, language: Language) -> &'static str {
-    match verdict {
-        Verdict::Ack => language.pick(
-            "Nobody is reminded of it while you do; you all hear of its end.",
-            "Niemand wird daran erinnert, solange Sie es tun; vom Ende hören alle.",
-        ),
-        Verdict::Expected if of_violation => language.pick(
-            "An exception, in your name. It ends by itself: if the policy is still violated after that time, it is open again.",
-            "Eine Ausnahme, in Ihrem Namen. Sie endet von selbst: Wird die Richtlinie danach noch verletzt, ist der Verstoß wieder offen.",
-        ),
-        Verdict::Expected => language.pick(
-            "A backfill, a launch, a load test. It ends by itself: after that time it counts again.",
-            "Ein Nachlauf, ein Start, ein Lasttest. Es endet von selbst: Danach zählt es wieder.",
-        ),
-        Verdict::NotAnAnomaly if of_violation => language.pick(
-            "A false alarm. The same is silent for four weeks; have the policy mended meanwhile.",
-            "Ein Fehlalarm. Dasselbe schweigt für vier Wochen; lassen Sie inzwischen die Richtlinie berichtigen.",
-        ),
-        Verdict::NotAnAnomaly => language.pick(
-            "This much is normal here; the alert should not have been.",
-            "So viel ist hier üblich; die Meldung hätte es nicht geben sollen.",
-        ),
-        Verdict::Planned | Verdict::Reopen => "",
-    }
-}
-
 fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked, language: Language) -> String {
     let who = name(feedback.actor.as_deref().unwrap_or_default(), LONGEST_NAME);
     let what = answer_named(&sent.verdict).map(|verdict| said(verdict, asked.of_violation, language)).unwrap_or_default();
@@ -401,6 +365,13 @@ fn decoded(value: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::channels::Letter;
+    use crate::deliver::render::language::Languages;
+    use crate::deliver::render::sample;
+    use crate::deliver::rules::Receiver;
+    use crate::kafka::client::Connection;
+    use crate::model::wire::OutputForm;
+    use crate::runtime::schemas;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -442,6 +413,36 @@ mod tests {
         }
         let told = texts(true, Language::German).pop().unwrap();
         assert_eq!(told, "Mara (hook:ops) sagt: Es ist akzeptiert, für eine Weile, bis Di 21. Nov. 2023, 23:13 MEZ (22:13 UTC).");
+    }
+
+    #[test]
+    fn a_link_from_a_german_mail_leads_to_a_german_page() {
+        let languages = Languages { usual: Language::English, others: vec![("*@example.de".to_string(), Language::German)] };
+        let renderer = Arc::new(Renderer::new().unwrap().speaking(languages));
+        let signer = Arc::new(Signer::new(&[7; 32], "https://tollgate.example.com", DAY_MS));
+        let topic = FeedbackTopic {
+            connection: Connection::default(),
+            topic: "feedback".to_string(),
+            form: OutputForm::Json,
+            schemas: schemas::Source::default(),
+            schema_id: None,
+        };
+        let answers = Answers::new(Arc::clone(&signer), topic, Arc::clone(&renderer));
+        let page = |address: &str| {
+            let (alert, receiver) = (sample::spike(), Receiver::Mail(address.into()));
+            let letter = Letter { alert: &alert, receiver: &receiver, earlier: None, date: NOW };
+            let link = signer.links(&letter, renderer.language_of(address)).remove(0);
+            let response = answers.ask(&link.url.parse().unwrap(), NOW);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let bytes = runtime.block_on(axum::body::to_bytes(response.into_body(), LARGEST_FORM)).unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        let (english, german) = (page("ada@example.com"), page("ada@example.de"));
+        assert!(
+            english.contains("<html lang=\"en\">") && english.contains("Send this answer") && english.contains("[critical]"),
+            "{english}"
+        );
+        assert!(german.contains("<html lang=\"de\">") && german.contains("Antwort senden") && german.contains("[kritisch]"), "{german}");
     }
 
     #[test]

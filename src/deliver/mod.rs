@@ -6,6 +6,7 @@
 //! answer by the links of `answer`, on the page of `answers`, becomes an event of `feedback`.
 
 pub mod answer;
+mod answer_words;
 pub mod answers;
 pub mod calendar;
 pub mod channels;

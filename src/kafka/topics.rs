@@ -170,6 +170,15 @@ pub fn partition_counts(connection: &Connection) -> Result<std::collections::BTr
     Ok(metadata.topics().iter().map(|topic| (topic.name().to_string(), count(topic))).collect())
 }
 
+/// Of one topic that is needed.
+///
+/// # Errors
+/// No broker answers in time, or there is no such topic.
+pub fn partitions_of(connection: &Connection, topic: &str) -> Result<i32> {
+    let count = partition_counts(connection)?.get(topic).copied();
+    count.with_context(|| format!("topic '{topic}' does not exist; `tollgate topics create` creates all topics"))
+}
+
 /// Creates what is missing; never changes a topic that exists.
 ///
 /// # Errors

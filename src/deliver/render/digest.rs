@@ -191,11 +191,12 @@ fn movers(alerts: &[&Alert], language: Language) -> Vec<Mover> {
         by_currency.entry(alert.currency).or_default().push(alert);
     }
     let Some(alerts) = by_currency.into_values().max_by_key(Vec::len) else { return Vec::new() };
-    let is_one_team = alerts.iter().all(|alert| alert.team == alerts[0].team);
-    let mut moved: BTreeMap<(String, Currency), (Nanos, usize)> = BTreeMap::new();
-    for alert in alerts {
+    let Some(Alert { team, currency, .. }) = alerts.first() else { return Vec::new() };
+    let is_one_team = alerts.iter().all(|alert| alert.team == *team);
+    let mut moved: BTreeMap<String, (Nanos, usize)> = BTreeMap::new();
+    for alert in &alerts {
         let label = if is_one_team { words::place(&alert.dimensions, language) } else { subject::team(alert) };
-        let (sum, count) = moved.entry((label, alert.currency)).or_default();
+        let (sum, count) = moved.entry(label).or_default();
         (*sum, *count) = (sum.saturating_add(alert.excess), *count + 1);
     }
     if moved.len() < 2 {
@@ -203,13 +204,13 @@ fn movers(alerts: &[&Alert], language: Language) -> Vec<Mover> {
     }
     let mut moved: Vec<_> = moved.into_iter().filter(|(_, (sum, _))| *sum != Nanos::ZERO).collect();
     moved.sort_by_key(|(_, (sum, _))| std::cmp::Reverse(matter::size(*sum)));
-    let mover = |((label, currency), (sum, count)): ((String, Currency), (Nanos, usize))| {
+    let mover = |(label, (sum, count)): (String, (Nanos, usize))| {
         let alerts = match (count, language) {
             (1, Language::English) => "1 alert".to_string(),
             (1, Language::German) => "1 Meldung".to_string(),
             (count, _) => format!("{count} {}", language.pick("alerts", "Meldungen")),
         };
-        Mover { label, value: format!("{} ({alerts})", difference(sum, brief(sum, currency, language))) }
+        Mover { label, value: format!("{} ({alerts})", difference(sum, brief(sum, *currency, language))) }
     };
     moved.into_iter().take(MOST_MOVERS).map(mover).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{Found, found};
 use crate::config::policies::PolicyFolder;
@@ -10,7 +10,7 @@ use crate::kafka::client::Connection;
 use crate::kafka::link::Partition;
 use crate::kafka::read::Reader;
 use crate::kafka::scan::Scanner;
-use crate::kafka::topics::{TopicNames, partition_counts};
+use crate::kafka::topics::{TopicNames, partition_counts, partitions_of};
 use crate::lineage::Lineage;
 use crate::lineage::rules::LineageRules;
 use crate::model::lineage::ModelFacts;
@@ -68,9 +68,7 @@ impl Live {
     fn read(&self) -> Result<Lineage> {
         let mut graph = Lineage::default();
         graph.follow(&(self.rules)());
-        if !partition_counts(&self.connection)?.contains_key(&self.names.lineage_changelog) {
-            bail!("topic '{}' does not exist; `tollgate topics create` creates all topics", self.names.lineage_changelog);
-        }
+        partitions_of(&self.connection, &self.names.lineage_changelog)?;
         let live = Reader::new(&self.connection)?.live_keys(&self.names.lineage_changelog, 0)?;
         graph.restore_all(live).with_context(|| format!("topic {}", self.names.lineage_changelog))?;
         graph.take_facts();

@@ -404,13 +404,15 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
     /// would ever be taken otherwise. How much is too much is the role's to say, by taking less than it is offered. Whether there was any.
     fn take(&mut self) -> Result<bool> {
         let running: Vec<i32> = self.assignment.in_phase(Phase::Running).collect();
-        // The one after the last that began begins, so that a full batch does not always favour the same.
+        // The one after the last that was taken from begins, so that a full batch does not always favour the same.
         let split = running.iter().position(|partition| *partition > self.turn).unwrap_or(0);
         let (later, first) = running.split_at(split);
         let mut took = false;
         for partition in first.iter().chain(later) {
-            took |= self.take_of(*partition)?;
-            self.turn = *partition;
+            if self.take_of(*partition)? {
+                took = true;
+                self.turn = *partition;
+            }
         }
         Ok(took)
     }
