@@ -19,6 +19,10 @@ const FORCED: usize = 1_200;
 const FORCED_PER_SECOND: &str = "20";
 const EVENTS_PER_SECOND: &str = "5000";
 const SECONDS: &str = "62";
+/// Before the first forced alert: virtual machines compile, files and connections are opened. What is measured is a node that runs.
+const WARM_UP: u64 = 25;
+/// Delays are also told by so many seconds, so that a tail shows when it was.
+const SLICE: i64 = 10_000;
 
 fn main() {
     let broker = parts::kafka();
@@ -47,8 +51,13 @@ fn main() {
 
     let topic = format!("{prefix}usage-events");
     let delays = std::thread::scope(|scope| {
-        scope.spawn(|| produce(broker.bootstrap(), &background(&topic), EVENTS_PER_SECOND));
-        scope.spawn(|| produce(broker.bootstrap(), &[forced(&topic)], FORCED_PER_SECOND));
+        let longer = (WARM_UP + 65).to_string();
+        let all = background(&topic);
+        scope.spawn(move || produce(broker.bootstrap(), &all, EVENTS_PER_SECOND, &longer));
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(WARM_UP));
+            produce(broker.bootstrap(), &[forced(&topic)], FORCED_PER_SECOND, SECONDS);
+        });
         read_alerts(broker.bootstrap(), &format!("{prefix}alerts"))
     });
     assert!(process.ended().is_none(), "tollgate ended");
@@ -84,13 +93,13 @@ fn event(topic: &str, team: &str, id: &str, cost: &str) -> Value {
         "output_tokens": 100, "cost": cost, "currency": "USD"}).to_string()})
 }
 
-fn produce(bootstrap: &str, lines: &[Value], rate: &str) {
-    let counts = parts::produce_with(bootstrap, lines, &["--rate", rate, "--for-seconds", SECONDS]);
+fn produce(bootstrap: &str, lines: &[Value], rate: &str, seconds: &str) {
+    let counts = parts::produce_with(bootstrap, lines, &["--rate", rate, "--for-seconds", seconds]);
     println!("produced at {rate}/s: {counts}");
 }
 
-/// Milliseconds from the input record's Kafka timestamp (taken when the producer sent it) to here, by team.
-fn read_alerts(bootstrap: &str, topic: &str) -> BTreeMap<String, i64> {
+/// By team: the input record's Kafka timestamp (taken when the producer sent it), and the milliseconds from then to here.
+fn read_alerts(bootstrap: &str, topic: &str) -> BTreeMap<String, (i64, i64)> {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("group.id", "latency-reader").set("isolation.level", "read_committed");
     config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "5");
@@ -98,27 +107,32 @@ fn read_alerts(bootstrap: &str, topic: &str) -> BTreeMap<String, i64> {
     consumer.subscribe(&[topic]).unwrap();
     let mut delays = BTreeMap::new();
     let started = Instant::now();
-    while delays.len() < FORCED && started.elapsed() < Duration::from_secs(120) {
+    while delays.len() < FORCED && started.elapsed() < Duration::from_secs(120 + WARM_UP) {
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
         let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
         let alert = tollgate::model::wire::alert_from_json(message.payload().unwrap()).unwrap();
         if alert.revision == 1 && alert.team.starts_with("forced-") {
-            delays.insert(alert.team, now - alert.ingest_time.0);
+            delays.insert(alert.team, (alert.ingest_time.0, now - alert.ingest_time.0));
         }
     }
     delays
 }
 
-fn report(delays: BTreeMap<String, i64>) {
-    let mut sorted: Vec<i64> = delays.into_values().collect();
+fn report(delays: BTreeMap<String, (i64, i64)>) {
+    let begin = delays.values().map(|(sent, _)| *sent).min().unwrap();
+    let mut slices: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (sent, delay) in delays.values() {
+        slices.entry((sent - begin) / SLICE).or_default().push(*delay);
+    }
+    let all: Vec<i64> = delays.into_values().map(|(_, delay)| delay).collect();
+    println!("{} forced alerts, milliseconds from send to readable: {}", all.len(), percentiles(all));
+    for (slice, delays) in slices {
+        println!("  from second {:>3}: {}", slice * SLICE / 1_000, percentiles(delays));
+    }
+}
+
+fn percentiles(mut sorted: Vec<i64>) -> String {
     sorted.sort_unstable();
     let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
-    println!(
-        "{} forced alerts, milliseconds from send to readable: p50 {} p90 {} p99 {} max {}",
-        sorted.len(),
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(1.0)
-    );
+    format!("p50 {} p90 {} p99 {} max {}", at(0.5), at(0.9), at(0.99), at(1.0))
 }

@@ -146,7 +146,7 @@ impl Batch {
 
     /// Looks at what `combine` will most likely add to, for nothing but that its memory is near by then.
     pub(super) fn approach(&self, known: usize, user: User) {
-        let Some(place) = self.memory.last_sum(known) else { return };
+        let Some(place) = self.memory.approach(known) else { return };
         if let Some(sum) = self.sums.get(index(place)) {
             // Three lines of the cache.
             std::hint::black_box(sum.key.leaf ^ index(sum.users.unwrap_or_default()));

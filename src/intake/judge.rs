@@ -78,6 +78,15 @@ impl Asked {
         Some(asked).filter(|asked| !asked.policies.is_empty())
     }
 
+    /// Whether the same is asked with the same facts about the region.
+    pub fn is_same(&self, other: &Asked) -> bool {
+        let is_same_land = match (&self.land, &other.land) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_land && self.policies == other.policies && (self.reads_tags, self.needs_all) == (other.reads_tags, other.needs_all)
+    }
+
     pub fn needs_all(&self) -> bool {
         self.needs_all
     }
