@@ -2,6 +2,7 @@
 
 use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertKind};
+use crate::model::feedback::Verdict;
 use crate::model::money::{Currency, Nanos};
 
 use super::amount::{brief, difference, exact};
@@ -60,6 +61,22 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
         (AlertKind::Budget, Language::German) => format!("{} verbraucht, {}", budget(alert, language), of_budget(alert, brief, language)),
         (_, Language::English) => format!("not counted, about {amount} in {within}"),
         (_, Language::German) => format!("nicht erfasst, etwa {amount} in {within}"),
+    }
+}
+
+/// Somebody has said that it is no problem.
+pub fn taken_back(alert: &Alert, language: Language) -> String {
+    let by = alert.feedback.iter().rev().find(|said| Verdict::named(&said.verdict) == Some(Verdict::NotAnAnomaly));
+    let who = name(by.and_then(|said| said.actor.as_deref()).unwrap_or(language.pick("somebody", "jemand")), LONGEST_NAME);
+    match language {
+        Language::English => format!(
+            "{who} says that this is not a problem. It stays closed until it is over and begins anew, or costs a quarter more an hour; there \
+             is nothing to do."
+        ),
+        Language::German => format!(
+            "{who} sagt, dass das kein Problem ist. Die Meldung bleibt geschlossen, bis es endet und neu beginnt oder in der Stunde ein \
+             Viertel mehr kostet; es ist nichts zu tun."
+        ),
     }
 }
 
@@ -180,6 +197,10 @@ mod tests {
             (
                 Alert { state: AlertState::Escalated, severity: Severity::Critical, ..alert(AlertKind::Budget, &budget, "5000", "5000") },
                 "[critical] search: budget 'all of search' 100 % used, 5,000 USD of 5,000 USD",
+            ),
+            (
+                Alert { state: AlertState::Retracted, ..alert(AlertKind::IdleResource, &cluster, "900", "0") },
+                "[retracted] search: settled by an answer, idle, 21,900 USD a month, 900 USD so far (gpu-07 / ranker)",
             ),
             (
                 alert(AlertKind::BillMismatch, &[("provider", "openai")], "403", "288"),

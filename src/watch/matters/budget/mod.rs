@@ -114,6 +114,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
+        budget.keep(rule, newest, &zone);
         if before != *budget {
             shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
         }
@@ -211,6 +212,15 @@ impl Budget {
         let story = Story { summary: words::over(rule, self.spent(span), span), ..self.story(rule, span, None, None, zone) };
         let at = self.last_event_time;
         matter::end(&mut self.matter, &rule.team, AlertState::Resolved, at, story, moment, effects);
+    }
+
+    /// What is spent of it by now, for whoever answers.
+    fn keep(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone) {
+        let span = rule.span(today);
+        if self.matter.as_ref().is_some_and(Matter::is_open) && (rule.period != Period::Month || span.first == self.period) {
+            let story = self.story(rule, span, None, None, zone);
+            matter::keep(&mut self.matter, story);
+        }
     }
 
     fn check_thresholds(
