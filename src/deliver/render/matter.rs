@@ -161,9 +161,9 @@ pub fn spent(alert: &Alert, language: Language) -> Fact {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{sample, subject};
+    use super::super::{sample, subject, words};
     use super::*;
-    use crate::model::alert::{AlertState, Severity};
+    use crate::model::alert::{AlertState, CAPACITY, INSTEAD, NOT_CONFIGURED, Said, Severity, moved_to};
 
     fn alert(kind: AlertKind, dimensions: &[(&str, &str)], actual: &str, expected: &str) -> Alert {
         let (actual, expected): (Nanos, Nanos) = (actual.parse().unwrap(), expected.parse().unwrap());
@@ -223,5 +223,53 @@ mod tests {
             alert.causes.clear();
             assert_eq!(subject::subject(&alert, None, Language::English), expected);
         }
+    }
+
+    /// What the English letter says in a sentence of watch, the German one says from figures and names.
+    #[test]
+    fn german_letters_say_what_would_do_what_it_saves_and_why_it_is_over() {
+        let lead = |alert: &Alert| words::lead(alert, None, &when::zone("UTC"), Language::German);
+        let steps = |alert: &Alert| words::steps(alert, Language::German).join(" ");
+        let caused = |kind, dimensions: &[(&str, &str)]| {
+            let mut alert = alert(kind, &[("project", "ranker")], "900", "200");
+            alert.causes.truncate(1);
+            alert.causes[0].dimensions = dimensions.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            alert
+        };
+        let dear = caused(AlertKind::DearModel, &[("model", "gpt-4o"), (INSTEAD, "gpt-4o-mini")]);
+        assert_eq!(
+            lead(&dear).split_once(": ").map_or(lead(&dear), |(_, rest)| rest.to_string()).split(". ").last().unwrap(),
+            "Mit gpt-4o-mini wären es im Monat etwa 21.900 USD weniger; von bisher 900,00 USD wären 700,00 USD zu sparen gewesen."
+        );
+        assert!(steps(&dear).contains("ob gpt-4o-mini genügt"), "{}", steps(&dear));
+        let large = caused(AlertKind::OversizedResource, &[("resource_id", "vm-7"), (INSTEAD, "8"), (CAPACITY, "16")]);
+        assert!(lead(&large).contains("Mit Größe 8 statt 16 wären es im Monat etwa 21.900 USD weniger"), "{}", lead(&large));
+        assert!(steps(&large).contains("mit Größe 8"), "{}", steps(&large));
+        for kind in [AlertKind::NoPromptCaching, AlertKind::NoBatch] {
+            assert!(lead(&caused(kind, &[])).contains("wären es im Monat etwa 21.900 USD weniger"), "{}", lead(&caused(kind, &[])));
+        }
+        let over = |kind, normal: &str| Alert {
+            state: AlertState::Resolved,
+            closed_at: Some(sample::spike().event_time),
+            normal: normal.to_string(),
+            ..alert(kind, &[("budget", "b")], "900", "1000")
+        };
+        for kind in [AlertKind::Budget, AlertKind::IdleResource] {
+            assert!(lead(&over(kind, NOT_CONFIGURED)).ends_with("Das steht nicht mehr in der Konfiguration, deshalb endet die Meldung."));
+        }
+        let moved = lead(&over(AlertKind::Budget, &moved_to("ads")));
+        assert!(moved.ends_with("Das Budget gehört jetzt zum Team ads, deshalb endet die Meldung."), "{moved}");
+        assert!(lead(&over(AlertKind::Budget, "")).ends_with("Das ist vorbei."));
+        let said = Said {
+            verdict: "not_an_anomaly".to_string(),
+            actor: Some("mara@example.com".to_string()),
+            source: "page".to_string(),
+            said_at: sample::spike().event_time,
+            from: None,
+            until: None,
+            note: None,
+        };
+        let closed = Alert { state: AlertState::Retracted, feedback: vec![said], ..dear };
+        assert!(lead(&closed).starts_with("mara@example.com sagt, dass das kein Problem ist."), "{}", lead(&closed));
     }
 }

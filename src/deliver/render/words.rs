@@ -183,6 +183,8 @@ fn dimension(key: &str, language: Language) -> String {
         "user" => "Nutzer",
         "meter" => "Messgröße",
         "budget" => "Budget",
+        "instead" => "stattdessen",
+        "capacity" => "Größe",
         "policy" => "Richtlinie",
         _ => return clean(key, 24),
     };

@@ -76,10 +76,20 @@ impl Matter {
         self.is_open() && !self.is_dismissed()
     }
 
+    pub fn team(&self) -> &str {
+        self.id.rsplit_once('/').map_or("", |(team, _)| team)
+    }
+
     /// Somebody has said that it is none.
     pub fn is_dismissed(&self) -> bool {
         self.state == AlertState::Retracted
     }
+}
+
+/// Dimensions, and what else there is to say of a cause.
+pub(super) fn with(dimensions: &BTreeMap<String, String>, more: &[(&str, String)]) -> BTreeMap<String, String> {
+    let more = more.iter().map(|(name, value)| (name.to_string(), value.clone()));
+    dimensions.clone().into_iter().chain(more).collect()
 }
 
 /// Tells a matter that is going on: opens it, or says what is new of it. Whether anything was told.
@@ -167,6 +177,20 @@ pub(crate) fn end(
     effects: &mut Vec<Effect>,
 ) -> bool {
     let Some(matter) = slot.as_mut().filter(|matter| matter.is_open()) else { return false };
+    end_of(matter, team, state, at, story, moment, effects);
+    true
+}
+
+/// The end of a matter that is open.
+pub(super) fn end_of(
+    matter: &mut Matter,
+    team: &str,
+    state: AlertState,
+    at: Timestamp,
+    story: Story,
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) {
     matter.closed_at = Some(at.max(matter.onset));
     matter.answers.end();
     let story = Story { burn_rate: Nanos::ZERO, next_steps: Vec::new(), ..story };
@@ -176,7 +200,6 @@ pub(crate) fn end(
     } else {
         emit(matter, team, state, story, moment, effects);
     }
-    true
 }
 
 /// Tells that what was said of an open matter has changed. Whether it was open.

@@ -10,6 +10,7 @@ pub mod budget;
 pub mod matter;
 pub mod missing;
 pub mod rules;
+mod unwanted;
 pub mod waste;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,7 +133,7 @@ impl Matters {
             }
             MatterKey::Access(key) => self.access.put(key, payload)?,
             MatterKey::Size(team, id) => drop(self.sizes.insert((team, id), restored(payload)?)),
-            MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, from_payload(payload)?)),
+            MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, restored(payload)?)),
             MatterKey::FormerBudget(team, name) => drop(self.former_budgets.insert((team, name), restored(payload)?)),
             MatterKey::Caches(account, provider) => drop(self.caches.insert((account, provider), from_payload(payload)?)),
             MatterKey::Advice(account, leaf, advised) => drop(self.advice.insert((account, leaf, advised), restored(payload)?)),
@@ -193,7 +194,7 @@ impl PartialEq for Matters {
 /// All teams are done with an hour: what has to be looked at although nothing came.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     waste::look_for_silence(shard, hour, rules, effects);
-    waste::end_unwanted_sizes(shard, hour, rules, effects);
+    unwanted::end(shard, hour, rules, effects);
     advice::end_unwanted(shard, hour, rules, effects);
     missing::bill::close_hour(shard, hour, rules, effects);
     budget::close_hour(shard, hour, rules, effects);

@@ -175,7 +175,7 @@ impl Matter {
     /// The next revision, of what is the case as last known; of what an earlier version told it is not known yet.
     fn restate(&mut self, state: AlertState, moment: Moment<'_>, effects: &mut Vec<Effect>) {
         let Some(story) = self.story.as_deref().cloned() else { return };
-        let team = self.id.rsplit_once('/').map_or("", |(team, _)| team).to_string();
+        let team = self.team().to_string();
         emit(self, &team, state, story, moment, effects);
     }
 }
@@ -226,7 +226,7 @@ pub(in crate::watch) fn look(shard: &mut Shard, rules: &WatchRules, effects: &mu
 
 impl Matters {
     /// Has all matters looked at, in order; those of which it says so are written anew.
-    fn each(&mut self, mut act: impl FnMut(&mut Matter) -> bool) {
+    pub(super) fn each(&mut self, mut act: impl FnMut(&mut Matter) -> bool) {
         let mut changed = Vec::new();
         let mut of = |slot: &mut Option<Matter>, key: &dyn Fn() -> MatterKey| {
             if slot.as_mut().is_some_and(&mut act) {
@@ -253,6 +253,7 @@ impl Matters {
 /// # Errors
 /// Bytes of no form that was ever written.
 pub(super) fn restored<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {
-    // A matter stands last. Before there were answers it ended where they stand now: no words, none that holds, no story.
+    // A matter stands last. Before there were answers it ended where they stand now: no words, none that holds, no story. What a budget is
+    // about ended where its cost centre stands now.
     from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0, 0, 0]].concat()))
 }

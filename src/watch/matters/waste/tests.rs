@@ -345,6 +345,30 @@ fn resources_are_restored_as_they_were() {
     assert!(!bench.alerts.is_empty());
 }
 
+#[test]
+fn what_nobody_wants_to_know_of_any_more_ends() {
+    let mut bench = Bench::new();
+    bench.hours(0..48, |hour| gpu(hour, 0.6));
+    bench.hours(48..80, |hour| gpu(hour, 0.01));
+    bench.hours(0..80, |hour| ResourceSample { resource_id: Some("gpu-2".into()), ..gpu(hour, 0.6) });
+    assert_eq!((states(&bench), bench.shard.open_alerts()), (vec!["open"], 1));
+    bench.rules.matters.waste = None;
+    bench.hours(80..82, |hour| gpu(hour, 0.01));
+    bench.close(82);
+    let last = bench.alerts.last().unwrap();
+    assert_eq!((states(&bench), last.revision, bench.shard.open_alerts()), (vec!["open", "resolved"], 2, 0), "{:#?}", bench.told());
+    assert!(
+        last.summary.contains("[waste] is off in the config") && last.summary.contains("gpu-1 (gpu_cluster) is unused"),
+        "{}",
+        last.summary
+    );
+    assert_eq!(last.dimensions["resource_id"], "gpu-1");
+    // It is wanted again, and still unused: under the same id.
+    bench.rules = watch_rules();
+    bench.hours(86..120, |hour| gpu(hour, 0.01));
+    assert_eq!((states(&bench)[2], bench.alerts[2].revision, &bench.alerts[2].id), ("reopened", 3, &bench.alerts[0].id));
+}
+
 /// A word of somebody about the last alert, ten minutes past an hour.
 fn word(bench: &Bench, hour: i64, verdict: Verdict, until: Option<i64>) -> Feedback {
     let at = |hour: i64| START.start().plus_ms(hour * HOUR_MS + 10 * MINUTE_MS);
