@@ -18,8 +18,6 @@ use crate::watch::Restorer;
 use crate::watch::matters::rules::{CostCenterRule, MatterRules};
 use crate::watch::tests::{partial, rules};
 
-const SHARDS: u32 = 7;
-
 fn watch_rules() -> WatchRules {
     let centre = |name: &str, team: &str, project: Option<&str>| CostCenterRule {
         name: name.into(),
@@ -39,8 +37,8 @@ struct Home {
 }
 
 impl Home {
-    fn of(team: &str, rules: &WatchRules) -> Home {
-        Home { shard: Shard::new(shard_of(team, SHARDS), SHARDS, rules), offset: 0, changelog: BTreeMap::new() }
+    fn of(team: &str, shards: u32, rules: &WatchRules) -> Home {
+        Home { shard: Shard::new(shard_of(team, shards), shards, rules), offset: 0, changelog: BTreeMap::new() }
     }
 
     fn apply(&mut self, at: Minute, record: &ShardRecord, rules: &WatchRules) -> Vec<Effect> {
@@ -54,7 +52,7 @@ impl Home {
                 None => self.changelog.remove(&change.key),
             };
         }
-        let mut restorer = Restorer::new(SHARDS);
+        let mut restorer = Restorer::new(self.shard.header.shard_count);
         self.changelog.iter().for_each(|(key, value)| restorer.put(key, Some(value)).unwrap());
         restorer.changelog_read(rules).unwrap();
         let restored = restorer.finish().unwrap();
@@ -71,41 +69,51 @@ fn budgets(effects: &[Effect]) -> Vec<Alert> {
 
 #[test]
 fn a_cost_centre_is_counted_across_teams_and_shards() {
+    // Three teams in as many shards; the owner with one of them; all in one.
+    for (shards, known, passed_on) in [(8, 3, 2), (7, 2, 1), (1, 1, 0)] {
+        counts(shards, known, passed_on);
+    }
+}
+
+/// `passed_on`: records an hour that one shard sends to another.
+fn counts(shards: u32, known: usize, passed_on: usize) {
     let rules = watch_rules();
-    let mut homes = ["platform", "search", "ads"].map(|team| Home::of(team, &rules));
-    let numbers: std::collections::BTreeSet<u32> = homes.iter().map(|home| home.shard.header.shard).collect();
-    assert_eq!(numbers.len(), 3, "three shards: {numbers:?}");
+    let of = |team: &str| (shard_of(team, shards), Home::of(team, shards, &rules));
+    let mut homes: BTreeMap<u32, Home> = ["platform", "search", "ads"].map(of).into();
+    assert_eq!(homes.len(), known, "{shards} shards");
+    let owner = shard_of("platform", shards);
     let mut alerts: Vec<Alert> = Vec::new();
     for hour in 0..30 {
         let minute = Minute(MARCH.0 + hour * 60);
-        let seen = [(0, "platform", "x", 70.0), (1, "search", "ranker", 10.0), (2, "ads", "bidder", 10.0), (2, "ads", "crawler", 500.0)];
-        let mut passed_on = 0;
-        for (place, team, project, money) in seen {
+        let seen = [("platform", "x", 70.0), ("search", "ranker", 10.0), ("ads", "bidder", 10.0), ("ads", "crawler", 500.0)];
+        let mut sent = Vec::new();
+        for (team, project, money) in seen {
             let record = ShardRecord { partials: vec![partial(minute, team, project, "ann", money)], ..ShardRecord::default() };
-            for effect in homes[place].apply(minute, &record, &rules) {
-                if let Effect::Shard { shard, record } = effect {
-                    passed_on += 1;
-                    assert_eq!(shard, homes[0].shard.header.shard);
-                    alerts.extend(budgets(&homes[0].apply(minute, &record, &rules)));
-                }
-            }
+            let effects = homes.get_mut(&shard_of(team, shards)).unwrap().apply(minute, &record, &rules);
+            alerts.extend(budgets(&effects));
+            sent.extend(effects.into_iter().filter_map(|effect| if let Effect::Shard { shard, record } = effect { Some((shard, record)) } else { None }));
         }
-        assert_eq!(passed_on, 2, "of search, and of one project of ads");
+        assert_eq!(sent.len(), passed_on, "{shards} shards");
+        for (shard, record) in sent {
+            assert_eq!(shard, owner);
+            alerts.extend(budgets(&homes.get_mut(&owner).unwrap().apply(minute, &record, &rules)));
+        }
     }
     // 20 USD an hour: half of 1000 after 25 hours, and not a cent of cc-13.
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     let cost_center = alert.dimensions["cost_center"].as_str();
     assert_eq!((alert.team.as_str(), cost_center, alert.actual), ("platform", "cc-12", Nanos::from_units(500)));
     assert_eq!(alert.event_time.hour().0 - MARCH.hour().0, 24);
-    let days = &homes[0].shard.matters.budgets["cc"].days;
+    let days = &homes[&owner].shard.matters.budgets["cc"].days;
     assert_eq!(days.values().map(|day| day.0).sum::<i128>(), Nanos::from_units(600).0);
-    assert!(homes[1..].iter().all(|home| home.shard.matters.budgets.is_empty()), "one shard keeps it");
+    homes.remove(&owner);
+    assert!(homes.values().all(|home| home.shard.matters.budgets.is_empty()), "one shard keeps it");
 }
 
 #[test]
 fn what_a_budget_is_of_may_have_changed_since_it_was_sent() {
     let rules = watch_rules();
-    let mut home = Home::of("platform", &rules);
+    let mut home = Home::of("platform", 7, &rules);
     let spent = Spent {
         budget: "cc".into(),
         team: "platform".into(),
