@@ -91,7 +91,11 @@ fn counts(shards: u32, known: usize, passed_on: usize) {
             let record = ShardRecord { partials: vec![partial(minute, team, project, "ann", money)], ..ShardRecord::default() };
             let effects = homes.get_mut(&shard_of(team, shards)).unwrap().apply(minute, &record, &rules);
             alerts.extend(budgets(&effects));
-            sent.extend(effects.into_iter().filter_map(|effect| if let Effect::Shard { shard, record } = effect { Some((shard, record)) } else { None }));
+            sent.extend(
+                effects
+                    .into_iter()
+                    .filter_map(|effect| if let Effect::Shard { shard, record } = effect { Some((shard, record)) } else { None }),
+            );
         }
         assert_eq!(sent.len(), passed_on, "{shards} shards");
         for (shard, record) in sent {
