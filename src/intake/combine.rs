@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decode::Scratch;
-use super::judge::{Hits, Notes};
+use super::judge::{Hits, Notes, Tags};
 use super::memory::{Dimensions, Memory, User};
 use super::price::{Priced, Usage};
 use super::rules::IntakeRules;
@@ -49,6 +49,8 @@ pub struct Batch {
     /// Outlives the transaction, and nothing depends on it.
     pub(super) memory: Memory,
     pub(super) scratch: Scratch,
+    /// Empty; for its room.
+    pub(super) tags: Tags<'static>,
     sums: Vec<Sum>,
     /// By leaf, currency and minute, the latest sum of each.
     places: Slots,
@@ -140,6 +142,19 @@ impl Batch {
     pub(super) fn duplicate(&mut self) {
         self.counts.read += 1;
         self.counts.duplicates += 1;
+    }
+
+    /// Looks at what `combine` will most likely add to, for nothing but that its memory is near by then.
+    pub(super) fn approach(&self, known: usize, user: User) {
+        let Some(place) = self.memory.last_sum(known) else { return };
+        if let Some(sum) = self.sums.get(index(place)) {
+            // Three lines of the cache.
+            std::hint::black_box(sum.key.leaf ^ index(sum.users.unwrap_or_default()));
+            std::hint::black_box(sum.tokens.reasoning ^ sum.events);
+        }
+        if let Some(user) = user.number {
+            self.users.places.approach(hash_of(place, number(user)));
+        }
     }
 
     /// `known` and `user` are what `Memory` gave.

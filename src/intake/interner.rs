@@ -21,8 +21,18 @@ impl Interner {
     }
 
     pub fn find(&self, key: &[u8]) -> Option<usize> {
-        let item = self.slots.find(hash(key), |item| self.get(item) == Some(key))?;
+        self.find_hashed(hash(key), key)
+    }
+
+    /// As [`Interner::find`], where the hash is known.
+    pub fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let item = self.slots.find(hash, |item| self.get(item) == Some(key))?;
         usize::try_from(item).ok()
+    }
+
+    /// See `Slots::approach`.
+    pub fn approach(&self, hash: u64) {
+        self.slots.approach(hash);
     }
 
     /// Its number, counted from 0. For a key that is not there yet.
@@ -52,7 +62,7 @@ impl Interner {
     }
 }
 
-fn hash(key: &[u8]) -> u64 {
+pub fn hash(key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key)
 }
 

@@ -18,9 +18,6 @@ use crate::policy::regions::Land;
 use crate::policy::stream::{Origin, Stream, UsageFacts};
 use crate::policy::{Facts, Value};
 
-/// Tags that find room without an allocation.
-const MOST_TAGS_AT_ONCE: usize = 24;
-
 /// Policies that have to be asked about each event of some texts.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
@@ -97,25 +94,28 @@ pub fn quick(
     rules: &IntakeRules,
 ) {
     let Some(asked) = batch.memory.asked(known) else { return };
-    let mut tags = Tags::default();
+    let mut tags = emptied(std::mem::take(&mut batch.tags));
     if asked.reads_tags {
-        event.each_tag(|name, value| tags.add(text(name), text(value)));
+        event.each_tag_text(|name, value| tags.push((name, value)));
+        tags.reverse();
     }
-    let seen = Seen { source: text(event.source), account: None, resource_id: None, usage: &event.usage, tags: tags.all() };
+    let seen = Seen { source: text(event.source), account: None, resource_id: None, usage: &event.usage, tags: &tags };
     ask(batch, known, combined, user, &seen, time, rules);
+    batch.tags = emptied(tags);
 }
 
 /// Asks about any event.
 pub fn thorough(batch: &mut Batch, known: usize, combined: &Combined, user: User, event: &UsageEvent<'_>, rules: &IntakeRules) {
     let Some(asked) = batch.memory.asked(known) else { return };
-    let mut tags = Tags::default();
+    let mut tags = emptied(std::mem::take(&mut batch.tags));
     if asked.reads_tags {
-        event.tags.iter().for_each(|(name, value)| tags.add(name, value));
+        tags.extend(event.tags.iter().rev().map(|(name, value)| (name.as_ref(), value.as_ref())));
     }
     let usage = Usage::of(event);
     let (account, resource_id) = (event.account.as_deref(), event.resource_id.as_deref());
-    let seen = Seen { source: &event.source, account, resource_id, usage: &usage, tags: tags.all() };
+    let seen = Seen { source: &event.source, account, resource_id, usage: &usage, tags: &tags };
     ask(batch, known, combined, user, &seen, event.event_time, rules);
+    batch.tags = emptied(tags);
 }
 
 /// The quick reader has looked whether it is UTF-8.
@@ -181,39 +181,13 @@ fn facts<'f>(dimensions: &'f Dimensions, asked: &'f Asked, currency: &'f str, us
     ]
 }
 
-/// Tags as they are asked for: of a name that comes twice the last holds, so that the last come first.
-struct Tags<'e> {
-    few: [(&'e str, &'e str); MOST_TAGS_AT_ONCE],
-    /// Those before are free.
-    from: usize,
-    many: Vec<(&'e str, &'e str)>,
-}
+/// Names and values as they are asked for: of a name that comes twice the last holds, so that the last come first.
+pub type Tags<'e> = Vec<(&'e str, &'e str)>;
 
-impl Default for Tags<'_> {
-    fn default() -> Self {
-        Tags { few: [("", ""); MOST_TAGS_AT_ONCE], from: MOST_TAGS_AT_ONCE, many: Vec::new() }
-    }
-}
-
-impl<'e> Tags<'e> {
-    fn add(&mut self, name: &'e str, value: &'e str) {
-        match self.from.checked_sub(1).and_then(|free| Some((free, self.few.get_mut(free)?))) {
-            Some((free, slot)) if self.many.is_empty() => {
-                *slot = (name, value);
-                self.from = free;
-            }
-            _ => {
-                if self.many.is_empty() {
-                    self.many.extend(self.few);
-                }
-                self.many.insert(0, (name, value));
-            }
-        }
-    }
-
-    fn all(&self) -> &[(&'e str, &'e str)] {
-        if self.many.is_empty() { self.few.get(self.from..).unwrap_or_default() } else { &self.many }
-    }
+/// The same room for texts of another life: see `decode::emptied`.
+fn emptied<'e>(mut tags: Tags<'_>) -> Tags<'e> {
+    tags.clear();
+    tags.into_iter().map(|_| ("", "")).collect()
 }
 
 /// Where what is said of one event is counted.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
-use super::interner::Interner;
+use super::interner::{self, Interner};
 use super::judge::Asked;
 use super::price::{Convention, Counted, PerToken, Priced, Usage, price_by, query};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
@@ -79,8 +79,8 @@ pub struct Memory {
     /// Which patterns of the rules users match.
     matching: Interner,
     key: Vec<u8>,
-    /// The last quick event's.
-    quick_key: Vec<u8>,
+    /// Of the quick events that are worked on together.
+    quick_keys: Vec<Vec<u8>>,
 }
 
 /// Who used something, as far as sums and rules ask.
@@ -175,30 +175,55 @@ impl Memory {
         self.user_names.get(user)
     }
 
-    /// For `decode::quick` to fill.
-    pub fn quick_key(&mut self) -> &mut Vec<u8> {
-        &mut self.quick_key
+    /// For `decode::quick` to fill: the key of the so manieth of the events that are worked on together.
+    pub fn quick_key(&mut self, place: usize) -> &mut Vec<u8> {
+        if self.quick_keys.len() <= place {
+            self.quick_keys.resize_with(place + 1, Vec::new);
+        }
+        &mut self.quick_keys[place]
     }
 
-    /// What is known of the event that the quick key was filled by: all its texts have then been judged before. `None`: read it thoroughly.
-    pub fn find_quick(&mut self, event: &QuickEvent<'_>, user: User) -> Option<usize> {
-        let Memory { rules: Some(followed), inputs, quick_key, .. } = &mut *self else { return None };
+    /// Adds to the key what else decides who pays; its hash.
+    pub fn complete_quick_key(&mut self, place: usize, event: &QuickEvent<'_>, user: User) -> u64 {
+        let Memory { rules, quick_keys, .. } = &mut *self;
+        let Some(key) = quick_keys.get_mut(place) else { return 0 };
         // Where it names no meter, its numbers decide which.
-        quick_key.push(u8::from(event.has_tokens) | u8::from(event.usage.quantity.is_some()) << 1);
+        key.push(u8::from(event.has_tokens) | u8::from(event.usage.quantity.is_some()) << 1);
         if event.team.is_empty() {
-            quick_key.extend_from_slice(&user.matches.to_le_bytes());
+            key.extend_from_slice(&user.matches.to_le_bytes());
+            let reads_tags = rules.as_ref().map(|followed| followed.reads_tags.as_slice()).unwrap_or_default();
             // As they come, in one walk over them: another order is another key, and the same answer.
             event.each_tag(|name, value| {
-                if let Some(place) = followed.reads_tags.iter().position(|read| read.as_bytes() == name) {
+                if let Some(place) = reads_tags.iter().position(|read| read.as_bytes() == name) {
                     let [place, length] = [place, value.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
-                    quick_key.extend_from_slice(&place);
-                    quick_key.extend_from_slice(&length);
-                    quick_key.extend_from_slice(value);
+                    key.extend_from_slice(&place);
+                    key.extend_from_slice(&length);
+                    key.extend_from_slice(value);
                 }
             });
         }
-        let input = inputs.find(quick_key)?;
+        interner::hash(key)
+    }
+
+    /// What is known of the event with this key, which is complete: all its texts have then been judged before. `None`: read it thoroughly.
+    pub fn find_quick(&self, place: usize, hash: u64) -> Option<usize> {
+        let input = self.inputs.find_hashed(hash, self.quick_keys.get(place)?)?;
         self.meanings.get(input).copied().map(index)
+    }
+
+    /// See `Slots::approach`.
+    pub fn approach_input(&self, hash: u64) {
+        self.inputs.approach(hash);
+    }
+
+    /// See `Slots::approach`.
+    pub fn approach_user(&self, hash: u64) {
+        self.user_spellings.approach(hash);
+    }
+
+    /// Where the last event like this was summed, if there was one.
+    pub fn last_sum(&self, known: usize) -> Option<u32> {
+        self.known.get(known).map(|known| known.sum)
     }
 
     /// What is known of an event that was read thoroughly, worked out if need be.
@@ -230,10 +255,10 @@ impl Memory {
     }
 
     /// The event that was just read thoroughly is the one that was not found: the next one like it will be.
-    pub fn remember_missed(&mut self, known: usize) {
-        let key = std::mem::take(&mut self.quick_key);
+    pub fn remember_missed(&mut self, place: usize, known: usize) {
+        let Some(key) = self.quick_keys.get_mut(place).map(std::mem::take) else { return };
         self.remember(&key, known);
-        self.quick_key = key;
+        self.quick_keys[place] = key;
     }
 
     /// Before the event at hand is looked for: then what is known of it stays, and its spelling can be added.
@@ -319,10 +344,15 @@ impl Memory {
 
     /// A user, in whatever spelling.
     pub fn user(&mut self, spelling: &[u8]) -> Result<User, NoText> {
+        self.user_of(spelling, hash_of_user(spelling))
+    }
+
+    /// As [`Memory::user`], where the hash is known.
+    pub fn user_of(&mut self, spelling: &[u8], hash: u64) -> Result<User, NoText> {
         if spelling.is_empty() {
             return Ok(User::default());
         }
-        if let Some(number) = self.user_spellings.find(spelling) {
+        if let Some(number) = self.user_spellings.find_hashed(hash, spelling) {
             return Ok(self.users.get(number).copied().unwrap_or_default());
         }
         let text = std::str::from_utf8(spelling).ok().filter(|text| text.len() <= LONGEST_TEXT).ok_or(NoText)?;
@@ -367,6 +397,11 @@ impl Memory {
 /// Bytes that are no text, or too long for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoText;
+
+/// Of the spelling of a user.
+pub fn hash_of_user(spelling: &[u8]) -> u64 {
+    interner::hash(spelling)
+}
 
 /// Whether something is said that may be nothing once it is cleaned: other texts would decide then than those that a key holds.
 pub fn is_doubtful(event: &QuickEvent<'_>) -> bool {

@@ -14,6 +14,7 @@ pub mod lineage;
 mod memory;
 mod partition;
 mod price;
+mod quickly;
 pub mod quote;
 pub mod rules;
 mod slots;
@@ -26,10 +27,11 @@ pub mod whole;
 pub use combine::{Batch, Counts};
 pub use decode::SchemaTable;
 pub use partition::PartitionState;
+pub use quickly::TOGETHER;
 
 use decode::{Scratch, Stop};
-use judge::Asked;
 use price::Usage;
+use quickly::End;
 use rules::IntakeRules;
 
 use crate::model::record::{InputRecord, Reject};
@@ -60,56 +62,64 @@ pub fn process(
     partition: &mut PartitionState,
     batch: &mut Batch,
 ) -> Outcome {
-    batch.memory.follow(rules);
-    match quickly(record, now, rules, schemas, partition, batch) {
-        Attempt::Done(outcome) => outcome,
-        Attempt::Unknown => thoroughly(record, now, rules, schemas, partition, batch, true),
-        Attempt::NotPlain => thoroughly(record, now, rules, schemas, partition, batch, false),
+    let duplicates = batch.counts().duplicates;
+    match process_up_to::<1>(std::slice::from_ref(record), now, rules, schemas, partition, batch) {
+        Progress { stopped: Some(outcome), .. } => outcome,
+        Progress { stopped: None, .. } if batch.counts().duplicates > duplicates => Outcome::Duplicate,
+        Progress { stopped: None, .. } => Outcome::Combined,
     }
 }
 
-/// How far the quick way has led.
-enum Attempt {
-    Done(Outcome),
-    /// Plain, but texts like these are new.
-    Unknown,
-    NotPlain,
+/// How far several records have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// So many from the first on are combined or duplicates.
+    pub taken: usize,
+    /// What became of the one behind them, if it ended in another way.
+    pub stopped: Option<Outcome>,
 }
 
-/// Nearly all events of a busy topic: framed Avro, legal, and like others that were here before. Nothing has happened where it does not end.
-fn quickly(
-    record: &InputRecord<'_>,
+/// Takes records of one partition through all stages, as [`process`] does one after the other, and faster: see `quickly`. Up to the first
+/// that is rejected, or needs a schema.
+pub fn process_all(
+    records: &[InputRecord<'_>],
     now: Timestamp,
     rules: &IntakeRules,
     schemas: &SchemaTable,
     partition: &mut PartitionState,
     batch: &mut Batch,
-) -> Attempt {
-    let Some(event) = decode::quick(record, rules.largest_record, schemas, batch.memory.quick_key()) else { return Attempt::NotPlain };
-    let time = Timestamp(event.time_ms);
-    if time < validate::EARLIEST || time > latest(record, Some(now), rules) || memory::is_doubtful(&event) {
-        return Attempt::NotPlain;
-    }
-    let identity = dedupe::identity(event.source, event.event_id, attempt(record));
-    partition.approach(identity);
-    let Ok(user) = batch.memory.user(event.user) else { return Attempt::NotPlain };
-    let Some(known) = batch.memory.find_quick(&event, user) else { return Attempt::Unknown };
-    if batch.memory.asked(known).is_some_and(Asked::needs_all) {
-        return Attempt::NotPlain;
-    }
-    if partition.enter(identity, record.offset) {
-        batch.duplicate();
-        return Attempt::Done(Outcome::Duplicate);
-    }
-    let combined = batch.combine(known, user, &event.usage, time, stamp(record).unwrap_or(now), rules);
-    if let Some(combined) = combined {
-        judge::quick(batch, known, &combined, user, &event, time, rules);
-    }
-    partition.advance(time, rules.out_of_orderness_ms);
-    Attempt::Done(Outcome::Combined)
+) -> Progress {
+    process_up_to::<TOGETHER>(records, now, rules, schemas, partition, batch)
 }
 
-/// Any record, stage by stage. `was_missed`: the quick way would have led on if it had known what comes out here.
+fn process_up_to<const N: usize>(
+    records: &[InputRecord<'_>],
+    now: Timestamp,
+    rules: &IntakeRules,
+    schemas: &SchemaTable,
+    partition: &mut PartitionState,
+    batch: &mut Batch,
+) -> Progress {
+    batch.memory.follow(rules);
+    let mut taken = 0;
+    while let Some(rest) = records.get(taken..).filter(|rest| !rest.is_empty()) {
+        let quickly = quickly::take::<N>(rest, now, rules, schemas, partition, batch);
+        taken += quickly.records;
+        let missed = match quickly.end {
+            End::Done => continue,
+            End::Unknown => Some(quickly.records),
+            End::NotPlain => None,
+        };
+        let Some(record) = records.get(taken) else { break };
+        match thoroughly(record, now, rules, schemas, partition, batch, missed) {
+            Outcome::Combined | Outcome::Duplicate => taken += 1,
+            stopped => return Progress { taken, stopped: Some(stopped) },
+        }
+    }
+    Progress { taken, stopped: None }
+}
+
+/// Any record, stage by stage. `missed`: the quick way would have led on for the so manieth of its records, had it known what comes out here.
 fn thoroughly(
     record: &InputRecord<'_>,
     now: Timestamp,
@@ -117,7 +127,7 @@ fn thoroughly(
     schemas: &SchemaTable,
     partition: &mut PartitionState,
     batch: &mut Batch,
-    was_missed: bool,
+    missed: Option<usize>,
 ) -> Outcome {
     let mut scratch = std::mem::take(&mut batch.scratch);
     let event = match accept(record, Some(now), rules, schemas, &mut scratch) {
@@ -134,8 +144,8 @@ fn thoroughly(
     } else {
         let user = batch.memory.user(event.user.as_deref().unwrap_or_default().as_bytes()).unwrap_or_default();
         let known = batch.memory.of(&event, user, rules);
-        if was_missed {
-            batch.memory.remember_missed(known);
+        if let Some(place) = missed {
+            batch.memory.remember_missed(place, known);
         }
         let combined = batch.combine(known, user, &Usage::of(&event), event.event_time, stamp(record).unwrap_or(now), rules);
         if let Some(combined) = combined {

@@ -175,7 +175,7 @@ impl<'a> Record<'a> {
     /// Names and values of all headers, in order; a name that is no UTF-8 is left out, a null value reads as empty.
     pub fn headers(&self) -> Vec<(&'a str, &'a [u8])> {
         let mut all = Vec::new();
-        self.headers_into(&mut all);
+        self.add_headers(&mut all);
         all
     }
 
@@ -191,9 +191,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// As [`Record::headers`], into a vector that is used again; what it held is gone.
-    pub fn headers_into(&self, all: &mut Vec<(&'a str, &'a [u8])>) {
-        all.clear();
+    /// As [`Record::headers`], behind what a vector holds already.
+    pub fn add_headers(&self, all: &mut Vec<(&'a str, &'a [u8])>) {
         match self.headers {
             HeaderSource::Owned(headers) => all.extend(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))),
             HeaderSource::Native(message) => native_headers(message, |name, value| all.push((name, value.unwrap_or_default()))),

@@ -220,7 +220,8 @@ impl Role for Billing<'_> {
             if record.offset < input.next {
                 continue;
             }
-            record.headers_into(&mut headers);
+            headers.clear();
+            record.add_headers(&mut headers);
             let Record { topic, partition, offset, timestamp, key, value, .. } = record;
             let record = InputRecord { topic, partition, offset, timestamp, key, value, headers: &headers };
             if self.waiting >= LARGEST_BATCH {

@@ -13,7 +13,7 @@ use super::worker::{Demand, Moment, Opening, Role, Source as StateSource, Worker
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::intake::rules::IntakeRules;
 use crate::intake::state::Stored;
-use crate::intake::{self, Batch as Sums, Counts, Outcome, PartitionState, SchemaTable};
+use crate::intake::{self, Batch as Sums, Counts, Outcome, PartitionState, Progress, SchemaTable, TOGETHER};
 use crate::kafka::identity::Inspector;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
@@ -129,32 +129,43 @@ impl<'a> Intake<'a> {
         })
     }
 
-    /// False: its schema cannot be had now.
-    fn take_record(&mut self, input: &mut Input, record: &InputRecord<'_>, moment: Moment) -> Result<bool> {
-        let is_new = record.offset >= input.begin;
-        let is_rejected = loop {
-            let outcome = if is_new {
-                intake::process(record, moment.now, &self.rules, &self.schemas, &mut input.state, &mut self.sums)
+    /// Takes records of one partition; how many, before one whose schema cannot be had now.
+    fn take_records(&mut self, input: &mut Input, records: &[InputRecord<'_>], moment: Moment) -> Result<usize> {
+        let mut taken = 0;
+        while let Some(first) = records.get(taken) {
+            let is_new = first.offset >= input.begin;
+            let Progress { taken: more, stopped } = if is_new {
+                let rest = records.get(taken..).unwrap_or_default();
+                intake::process_all(rest, moment.now, &self.rules, &self.schemas, &mut input.state, &mut self.sums)
             } else {
-                intake::warm_up(record, &self.rules, &self.schemas, &mut input.state)
-            };
-            match outcome {
-                Outcome::NeedsSchema(id) => match self.registry.look_up(id) {
-                    Lookup::Schema(text) => self.schemas.insert(id, &text),
-                    Lookup::Unknown => self.schemas.insert_unknown(id),
-                    Lookup::Unavailable(reason) => {
-                        let InputRecord { partition, offset, .. } = record;
-                        tracing::warn!(schema = id, reason, partition, offset, "schema not available, the partition waits");
-                        return Ok(false);
-                    }
-                },
-                Outcome::Rejected(reject) if is_new => {
-                    self.dead.push(dead_letter(record, reject));
-                    break true;
+                match intake::warm_up(first, &self.rules, &self.schemas, &mut input.state) {
+                    Outcome::Combined | Outcome::Duplicate => Progress { taken: 1, stopped: None },
+                    stopped => Progress { taken: 0, stopped: Some(stopped) },
                 }
-                Outcome::Combined | Outcome::Duplicate | Outcome::Rejected(_) => break false,
+            };
+            for record in records.iter().skip(taken).take(more) {
+                self.note(input, record, is_new, false, moment)?;
             }
-        };
+            taken += more;
+            let Some((stopped, record)) = stopped.zip(records.get(taken)) else { continue };
+            match stopped {
+                Outcome::NeedsSchema(id) if self.look_up(id, record) => {}
+                Outcome::NeedsSchema(_) => return Ok(taken),
+                Outcome::Rejected(reject) => {
+                    if is_new {
+                        self.dead.push(dead_letter(record, reject));
+                    }
+                    self.note(input, record, is_new, true, moment)?;
+                    taken += 1;
+                }
+                Outcome::Combined | Outcome::Duplicate => {}
+            }
+        }
+        Ok(taken)
+    }
+
+    /// A record is done with.
+    fn note(&mut self, input: &mut Input, record: &InputRecord<'_>, is_new: bool, is_rejected: bool, moment: Moment) -> Result<()> {
         input.next = record.offset + 1;
         if is_new {
             self.since.get_or_insert(moment.uptime);
@@ -162,7 +173,21 @@ impl<'a> Intake<'a> {
                 bail!(Unrecoverable(flooded));
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Asks the registry for the schema that a record needs. False: it cannot be had now.
+    fn look_up(&mut self, id: u32, record: &InputRecord<'_>) -> bool {
+        match self.registry.look_up(id) {
+            Lookup::Schema(text) => self.schemas.insert(id, &text),
+            Lookup::Unknown => self.schemas.insert_unknown(id),
+            Lookup::Unavailable(reason) => {
+                let InputRecord { partition, offset, .. } = record;
+                tracing::warn!(schema = id, reason, partition, offset, "schema not available, the partition waits");
+                return false;
+            }
+        }
+        true
     }
 
     fn is_full(&self) -> bool {
@@ -322,18 +347,33 @@ impl Role for Intake<'_> {
             return Ok(from);
         }
         input.held_since = None;
-        let mut headers = Vec::new();
-        for index in from..batch.len() {
-            let Some(record) = batch.get(index) else { break };
-            record.headers_into(&mut headers);
-            let Record { topic, partition, offset, timestamp, key, value, .. } = record;
-            let record = InputRecord { topic, partition, offset, timestamp, key, value, headers: &headers };
+        let (mut headers, mut index) = (Vec::new(), from);
+        while index < batch.len() {
             if self.is_full() {
                 return Ok(index);
             }
             input.quiet_since = Some(moment.uptime);
             input.caught_up = false;
-            if !self.take_record(input, &record, moment)? {
+            headers.clear();
+            let fetched: Vec<(Record<'_>, usize)> = (index..batch.len().min(index + TOGETHER))
+                .filter_map(|place| {
+                    let record = batch.get(place)?;
+                    record.add_headers(&mut headers);
+                    Some((record, headers.len()))
+                })
+                .collect();
+            let mut begin = 0;
+            let records: Vec<InputRecord<'_>> = fetched
+                .iter()
+                .map(|(record, end)| {
+                    let headers = headers.get(std::mem::replace(&mut begin, *end)..*end).unwrap_or_default();
+                    let Record { topic, partition, offset, timestamp, key, value, .. } = *record;
+                    InputRecord { topic, partition, offset, timestamp, key, value, headers }
+                })
+                .collect();
+            let taken = self.take_records(input, &records, moment)?;
+            index += taken;
+            if taken < records.len() {
                 input.held_since = Some(moment.uptime);
                 return Ok(index);
             }

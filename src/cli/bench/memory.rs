@@ -8,7 +8,7 @@ use super::events::{self, BEGINNING, Events, SCHEMA, SCHEMA_ID, SPAN_MS};
 use super::measure::{Measured, Meter, Of};
 use crate::intake::decode::{self, Scratch};
 use crate::intake::rules::IntakeRules;
-use crate::intake::{Batch, Outcome, PartitionState, SchemaTable, process};
+use crate::intake::{Batch, PartitionState, SchemaTable, process_all};
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Marker, Partial, ShardRecord, Source};
@@ -44,7 +44,7 @@ impl Chunk {
         }
     }
 
-    fn each(&self, mut take: impl FnMut(&[u8], i32)) {
+    fn each<'c>(&'c self, mut take: impl FnMut(&'c [u8], i32)) {
         let mut start = 0;
         for (end, partition) in &self.ends {
             take(self.bytes.get(start..*end).unwrap_or_default(), *partition);
@@ -123,12 +123,19 @@ pub fn intake(events: &Events, count: u64, rules: IntakeRules, batch_size: u64, 
     let mut transactions = Meter::new(Of::Thread);
     let mut commits = 0_u64;
     let mut measured = over(events, count, "intake", |chunk| {
-        chunk.each(|value, partition| {
-            let Some((state, offset)) = usize::try_from(partition).ok().and_then(|partition| partitions.get_mut(partition)) else { return };
-            let outcome = process(&record(value, partition, *offset), now, &rules, &schemas, state, &mut batch);
-            *offset += 1;
-            other += u64::from(outcome != Outcome::Combined);
-        });
+        // As a consumer hands them out: by partition.
+        for ((state, next), number) in partitions.iter_mut().zip(0..) {
+            let mut records = Vec::new();
+            chunk.each(|value, partition| {
+                if partition == number {
+                    records.push(record(value, partition, *next));
+                    *next += 1;
+                }
+            });
+            let duplicates = batch.counts().duplicates;
+            let taken = process_all(&records, now, &rules, &schemas, state, &mut batch).taken as u64;
+            other += records.len() as u64 - taken + batch.counts().duplicates - duplicates;
+        }
         if batch.counts().read >= batch_size || batch.is_full() {
             let (made, size) = transactions.count(|| drain(&mut batch, shard_count));
             commits += 1;

@@ -34,6 +34,28 @@ impl<'a> QuickEvent<'a> {
     pub fn each_tag(&self, take: impl FnMut(&'a [u8], &'a [u8])) {
         each_pair(self.tags, take);
     }
+
+    /// As [`QuickEvent::each_tag`], as texts.
+    #[inline]
+    pub fn each_tag_text(&self, mut take: impl FnMut(&'a str, &'a str)) {
+        // Lengths below 128 are UTF-8 as well: then one look at all of it is enough, instead of one at each text.
+        let Ok(pairs) = std::str::from_utf8(self.tags) else {
+            let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+            return each_pair(self.tags, |name, value| take(text(name), text(value)));
+        };
+        let mut bytes = Bytes::new(self.tags);
+        let next = |bytes: &mut Bytes<'a>| {
+            let length = bytes.prefixed()?.len();
+            let end = pairs.len() - bytes.rest.len();
+            pairs.get(end - length..end)
+        };
+        while let Some(items @ 1..) = bytes.block() {
+            for _ in 0..items {
+                let (Some(name), Some(value)) = (next(&mut bytes), next(&mut bytes)) else { return };
+                take(name, value);
+            }
+        }
+    }
 }
 
 /// Bytes without reasons: what is wrong with them is told by the thorough reader, and returning no text for it makes this one quick.

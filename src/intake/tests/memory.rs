@@ -295,9 +295,10 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
         let value = if dice.once_in(3) { as_json(&event) } else { as_avro(&schema, &event) };
         let record = InputRecord { offset, ..record(Some(&value)) };
         batch.memory.follow(&rules);
-        if let Some(event) = decode::quick(&record, 1_000_000, &schemas, batch.memory.quick_key()) {
+        if let Some(event) = decode::quick(&record, 1_000_000, &schemas, batch.memory.quick_key(0)) {
             let user = batch.memory.user(event.user).unwrap();
-            quick += u32::from(batch.memory.find_quick(&event, user).is_some());
+            let hash = batch.memory.complete_quick_key(0, &event, user);
+            quick += u32::from(batch.memory.find_quick(0, hash).is_some());
         }
         let expected = worked_out(&record, &rules, &schemas);
         assert_eq!(process(&record, NOW, &rules, &schemas, &mut partition, &mut batch), Outcome::Combined);
@@ -309,6 +310,72 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
     }
     assert!(hits.len() == 3 && hits.values().all(|count| *count > 100), "{hits:?}");
     assert!(quick > 6_000, "{quick} of 13,000 Avro events took the quick way");
+}
+
+/// Records as they come: most plain, some like none before, some twice, some broken, some of a schema that is looked up on the way.
+fn some_records(dice: &mut Dice, schema: &Schema) -> Vec<Vec<u8>> {
+    let mut values: Vec<Vec<u8>> = Vec::new();
+    for offset in 0..3_000_i64 {
+        let mut value = match dice.roll(40) {
+            0 => as_json(&some_event(dice, offset)),
+            1 => values.last().cloned().unwrap_or_default(),
+            2 => Vec::new(),
+            _ => as_avro(schema, &some_event(dice, offset)),
+        };
+        match dice.roll(60) {
+            0 => value.truncate(value.len() / 2),
+            1 if value.first() == Some(&0) => value[4] = 8,
+            _ => {}
+        }
+        values.push(value);
+    }
+    values
+}
+
+#[test]
+fn records_that_are_taken_together_end_as_one_after_the_other() {
+    let schema = Schema::parse_str(WRITER).unwrap();
+    let rules = some_rules(1);
+    let mut dice = Dice(11);
+    for _ in 0..4 {
+        let values = some_records(&mut dice, &schema);
+        let records: Vec<_> = (0_i64..).zip(&values).map(|(offset, value)| InputRecord { offset, ..record(Some(value)) }).collect();
+        let empty = || (SchemaTable::default(), PartitionState::new(Source { topic: "t".into(), partition: 0 }, 500), Batch::default());
+        let know = |schemas: &mut SchemaTable, id: u32| schemas.insert(id, WRITER);
+
+        let (mut schemas, mut partition, mut batch) = empty();
+        let mut one_by_one = Vec::new();
+        for record in &records {
+            let mut outcome = process(record, NOW, &rules, &schemas, &mut partition, &mut batch);
+            if let Outcome::NeedsSchema(id) = outcome {
+                know(&mut schemas, id);
+                outcome = process(record, NOW, &rules, &schemas, &mut partition, &mut batch);
+            }
+            one_by_one.push(outcome);
+        }
+        let expected = (batch.take_counts(), partition.watermark(), batch.drain_into_shards(4));
+        assert!(expected.0.duplicates > 20 && expected.0.rejected > 20 && expected.0.combined > 2_000, "{:?}", expected.0);
+
+        let (mut schemas, mut partition, mut batch) = empty();
+        let mut rejected = Vec::new();
+        let mut next = 0;
+        while next < records.len() {
+            let until = records.len().min(next + 1 + dice.roll(60));
+            let progress = process_all(&records[next..until], NOW, &rules, &schemas, &mut partition, &mut batch);
+            next += progress.taken;
+            match progress.stopped {
+                None => assert_eq!(next, until),
+                Some(Outcome::NeedsSchema(id)) => know(&mut schemas, id),
+                Some(stopped) => {
+                    rejected.push((next, stopped));
+                    next += 1;
+                }
+            }
+        }
+        let each = one_by_one.into_iter().enumerate().filter(|(_, outcome)| matches!(outcome, Outcome::Rejected(_)));
+        assert_eq!(rejected, each.collect::<Vec<_>>());
+        assert_eq!((batch.take_counts(), partition.watermark(), batch.drain_into_shards(4)), expected);
+    }
 }
 
 #[test]
