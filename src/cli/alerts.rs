@@ -15,7 +15,8 @@ use crate::deliver::receipt::is_closed;
 use crate::deliver::render::amount;
 use crate::deliver::render::clean::name;
 use crate::deliver::render::language::Language;
-use crate::deliver::render::words::place;
+use crate::deliver::render::when;
+use crate::deliver::render::words::{answered, place};
 use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
@@ -56,14 +57,16 @@ enum Action {
     Ack(Answer),
     /// Say that an alert is expected, until some time
     ///
-    /// A backfill, a launch, a load test. Writes an event to the topic `feedback`; after that time it counts again.
+    /// A backfill, a launch, a load test, a cluster that is kept on purpose. Writes an event to the topic `feedback`; after that time it
+    /// counts again.
     #[command(
         after_help = "Examples:\n  tollgate alerts expect search/5b1f --until 7d --note backfill\n  tollgate alerts expect search/5b1f --until 2026-12-01T00:00:00Z"
     )]
     Expect(Expect),
     /// Say that an alert should not have been
     ///
-    /// This much is normal there. Writes an event to the topic `feedback`.
+    /// This much is normal there. Waste, missing money, budgets and advice: it is no problem, and stays closed as long as things stay as they
+    /// are. Writes an event to the topic `feedback`.
     #[command(after_help = "Example:\n  tollgate alerts not-an-anomaly search/5b1f --config tollgate.toml")]
     NotAnAnomaly(Answer),
     /// Take an acknowledgement or an expectation back: the alert counts again
@@ -235,11 +238,6 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 
 fn say(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
     match find(alerts, &options.id, "alert", |alert| &alert.id) {
-        Some(alert) if alert.kind.is_matter() => {
-            let (id, kind) = (&alert.id, alert.kind.as_str());
-            eprintln!("{id} ({kind}) ends with what it is about, not by an answer; its limits stand in the config");
-            Ok(Ended::Unusable)
-        }
         Some(alert) => answer(&alert.id, options, verdict, until, settings),
         None => Ok(Ended::No),
     }
@@ -386,5 +384,7 @@ fn show(alerts: &[Alert], options: &Show) -> Ended {
         println!("  {:>3.0} %  {}", cause.share * 100.0, name(&place(&cause.dimensions, Language::English), 3 * LONGEST));
     }
     alert.next_steps.iter().for_each(|step| println!("  - {step}"));
+    let zone = when::zone(&alert.time_zone);
+    alert.feedback.iter().for_each(|said| println!("  {}", answered(said, alert.kind, &zone, Language::English)));
     Ended::Well
 }

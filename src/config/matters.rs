@@ -10,19 +10,21 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::price::PriceBook;
 use crate::model::time::DAY_MS;
 use crate::watch::matters::rules::{
-    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, MatterRules, MissingRules, OversizedRules, Period, Sign,
-    WasteClass, WasteRules,
+    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, CostCenterRule, MatterRules, MissingRules, OversizedRules,
+    Period, Sign, WasteClass, WasteRules,
 };
 
 pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules {
     let mut budgets: Vec<BudgetRule> = Vec::new();
+    let cost_centers: Vec<CostCenterRule> = root.tables("cost_center").into_iter().map(cost_center).collect();
     for section in root.tables("budget") {
-        budgets.push(budget(section, reporting_currency, &budgets));
+        budgets.push(budget(section, reporting_currency, &budgets, &cost_centers));
     }
     MatterRules {
         waste: waste(root.section("waste")),
         missing: missing(root.section("missing_money")),
         budgets,
+        cost_centers,
         advice: advice(root.section("advice")),
         access: super::access::access(root.section("access")),
         drift: drift(root.section("drift")),
@@ -167,12 +169,30 @@ fn names(section: Section) -> Vec<(Text, Text)> {
     names
 }
 
-fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRule]) -> BudgetRule {
+fn cost_center(mut section: Section) -> CostCenterRule {
+    let rule = CostCenterRule {
+        name: section.text("name").into(),
+        team: section.text("team").into(),
+        project: section.optional_text("project").map(Text::from),
+    };
+    section.finish();
+    rule
+}
+
+fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRule], cost_centers: &[CostCenterRule]) -> BudgetRule {
     let mut shared = |key| section.optional_text(key).map(Text::from);
-    let (project, model) = (shared("project"), shared("model"));
+    let (cost_center, project, model) = (shared("cost_center"), shared("project"), shared("model"));
+    if let Some(name) = cost_center.as_ref().filter(|name| !cost_centers.iter().any(|known| known.name == **name)) {
+        let what = format!("is '{name}', to which no [[cost_center]] gives anybody's spend");
+        section.complain("cost_center", Complaint::new(what, "add [[cost_center]] with this name and a team, for each of its teams"));
+    }
+    if cost_center.is_some() && project.is_some() {
+        section.complain("project", Complaint::new("stands beside a cost_center", "say in [[cost_center]] which projects belong to it"));
+    }
     let rule = BudgetRule {
         name: section.text("name").into(),
         team: section.text("team").into(),
+        cost_center,
         project,
         model,
         measure: section
@@ -228,4 +248,29 @@ fn parts(item: &Item) -> Result<Vec<f64>, Complaint> {
     }
     parts.sort_by(f64::total_cmp);
     if parts.is_empty() { Err(wrong()) } else { Ok(parts) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn load(rules: &str) -> Result<MatterRules, String> {
+        let text = format!("version = 1\n{rules}");
+        let loaded = crate::config::load_text("t.toml", &text, Path::new(""), std::iter::empty());
+        loaded.map(|loaded| loaded.watch.matters).map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect())
+    }
+
+    #[test]
+    fn budgets_of_cost_centres_name_one_that_somebody_is_booked_to() {
+        let centres = "[[cost_center]]\nname = 'cc-12'\nteam = 'search'\n[[cost_center]]\nname = 'cc-12'\nteam = 'ads'\nproject = 'bid*'\n";
+        let budget = |more: &str| format!("[[budget]]\nname = 'b'\nteam = 'platform'\namount = '5'\n{more}\n{centres}");
+        let rules = load(&budget("cost_center = 'cc-12'")).unwrap();
+        assert_eq!((rules.budgets[0].cost_center.as_deref(), rules.cost_centers.len()), (Some("cc-12"), 2));
+        let problems = load(&budget("cost_center = 'cc-1'")).unwrap_err();
+        assert!(problems.contains("to which no [[cost_center]] gives") && problems.contains("t.toml:"), "{problems}");
+        let problems = load(&budget("cost_center = 'cc-12'\nproject = 'x'")).unwrap_err();
+        assert!(problems.contains("stands beside a cost_center"), "{problems}");
+    }
 }

@@ -6,11 +6,11 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use super::channels::Letter;
-use super::feedback::label;
+use super::feedback::{About, label};
 use super::receipt::is_closed;
 use super::render::language::Language;
 use super::render::subject::subject;
-use crate::model::alert::{AlertKind, AlertState};
+use crate::model::alert::AlertState;
 use crate::model::feedback::Verdict;
 use crate::model::time::Timestamp;
 
@@ -47,8 +47,8 @@ pub struct Asked {
     pub subject: String,
     pub time_zone: String,
     pub ends: Timestamp,
-    /// It is about a violation of a policy. Last: links of earlier versions end before it.
-    pub of_violation: bool,
+    /// Last: links of earlier versions end before it.
+    pub about: About,
 }
 
 /// Why a link is not taken.
@@ -78,8 +78,8 @@ impl Signer {
         let alert = letter.alert;
         let verdicts: &[Verdict] = match (alert.state, is_closed(alert)) {
             (AlertState::Retracted, _) => &[],
-            // Nothing is known of a matter but what is measured: what people say of it would change nothing.
-            _ if alert.kind.is_matter() => &[],
+            // What is over is measured: a word does not begin it again.
+            (_, true) if alert.kind.is_matter() => &[],
             (_, true) => &[Verdict::Expected, Verdict::NotAnAnomaly],
             (_, false) => &[Verdict::Ack, Verdict::Expected, Verdict::NotAnAnomaly],
         };
@@ -89,12 +89,12 @@ impl Signer {
             subject: subject(alert, letter.earlier, language),
             time_zone: alert.time_zone.clone(),
             ends: letter.date.plus_ms(self.valid_ms),
-            of_violation: alert.kind == AlertKind::PolicyViolation,
+            about: About::of(alert.kind),
         };
         let Some(token) = self.token(&asked) else { return Vec::new() };
         let link = |verdict: &Verdict| {
             let url = format!("{}/answer/{token}?{}", self.base_url, verdict.name());
-            Link { name: verdict.name(), label: label(*verdict, asked.of_violation), url }
+            Link { name: verdict.name(), label: label(*verdict, asked.about), url }
         };
         verdicts.iter().map(link).collect()
     }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::deliver::render::sample;
     use crate::deliver::rules::Receiver;
-    use crate::model::alert::Alert;
+    use crate::model::alert::{Alert, AlertKind};
     use crate::model::time::DAY_MS;
 
     const SENT: Timestamp = Timestamp(1_700_000_000_000);
@@ -215,9 +215,9 @@ mod tests {
         let violation = Alert { kind: AlertKind::PolicyViolation, ..sample::spike() };
         let labels: Vec<&str> = links(&signer(), &violation).iter().map(|link| link.label).collect();
         assert_eq!(labels, ["Acknowledge", "Accepted until…", "Not a violation"]);
-        assert!(signer().read(&token(&links(&signer(), &violation)), SENT).unwrap().of_violation);
+        assert_eq!(signer().read(&token(&links(&signer(), &violation)), SENT).unwrap().about, About::Violation);
         let asked = signer().read(&token(&links(&signer(), &sample::spike())), SENT).unwrap();
-        assert!(!asked.of_violation);
+        assert_eq!(asked.about, About::Spend);
         let whole = postcard::to_stdvec(&asked).unwrap();
         let mut old = [&[VERSION], &whole[..whole.len() - 1]].concat();
         old.extend(&hmac::sign(&signer().key, &old).as_ref()[..SIGNATURE]);
@@ -229,6 +229,9 @@ mod tests {
         let labels = |alert: &Alert| links(&signer(), alert).iter().map(|link| link.label).collect::<Vec<_>>();
         assert_eq!(labels(&sample::resolved()), ["Expected until…", "Not an anomaly"]);
         assert_eq!(labels(&sample::retracted()), [""; 0]);
+        let idle = |alert: Alert| Alert { kind: AlertKind::IdleResource, ..alert };
+        assert_eq!(labels(&idle(sample::spike())), ["Acknowledge", "Expected until…", "Not a problem"]);
+        assert_eq!(labels(&idle(sample::resolved())), [""; 0]);
     }
 
     #[test]

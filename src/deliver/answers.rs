@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::answer::{Asked, Refusal, Signer};
 use super::answer_words::{meaning, said};
-use super::feedback::{ANSWERS, FeedbackEvent, FeedbackTopic, Writer};
+use super::feedback::{ANSWERS, About, FeedbackEvent, FeedbackTopic, Writer};
 use super::render::Renderer;
 use super::render::clean::{clean, name};
 use super::render::language::Language;
@@ -140,9 +140,9 @@ impl Answers {
                 who.as_deref().unwrap_or("Sie")
             ),
         };
-        let title = match asked.of_violation {
-            true => language.pick("Answer this violation", "Auf diesen Verstoß antworten"),
-            false => language.pick("Answer this alert", "Auf diese Meldung antworten"),
+        let title = match asked.about {
+            About::Violation => language.pick("Answer this violation", "Auf diesen Verstoß antworten"),
+            About::Spend | About::Matter => language.pick("Answer this alert", "Auf diese Meldung antworten"),
         };
         let subject = clean(&asked.subject, LONGEST_SUBJECT);
         let form = Some(form(&asked, address.query().and_then(answer_named), language));
@@ -213,8 +213,8 @@ fn address_of(asked: &Asked) -> Option<&str> {
 fn form(asked: &Asked, chosen: Option<Verdict>, language: Language) -> Form {
     let choice = |verdict: Verdict| Choice {
         value: verdict.name(),
-        label: said(verdict, asked.of_violation, language),
-        means: meaning(verdict, asked.of_violation, language),
+        label: said(verdict, asked.about, language),
+        means: meaning(verdict, asked.about, language),
         chosen: Some(verdict) == chosen,
     };
     let span = |(value, [english, german], _): (&'static str, [&'static str; 2], i64)| Choice {
@@ -223,9 +223,9 @@ fn form(asked: &Asked, chosen: Option<Verdict>, language: Language) -> Form {
         means: "",
         chosen: value == USUAL_SPAN,
     };
-    let span_label = match asked.of_violation {
-        true => language.pick("Accepted for (with \"accepted\" only)", "Akzeptiert für (nur bei „akzeptiert“)"),
-        false => language.pick("Expected for (with \"expected\" only)", "Erwartet für (nur bei „erwartet“)"),
+    let span_label = match asked.about {
+        About::Violation => language.pick("Accepted for (with \"accepted\" only)", "Akzeptiert für (nur bei „akzeptiert“)"),
+        About::Spend | About::Matter => language.pick("Expected for (with \"expected\" only)", "Erwartet für (nur bei „erwartet“)"),
     };
     Form {
         choices: ANSWERS.map(choice).into(),
@@ -278,7 +278,7 @@ fn answer_named(word: &str) -> Option<Verdict> {
 
 fn told(sent: &Sent, feedback: &FeedbackEvent, asked: &Asked, language: Language) -> String {
     let who = name(feedback.actor.as_deref().unwrap_or_default(), LONGEST_NAME);
-    let what = answer_named(&sent.verdict).map(|verdict| said(verdict, asked.of_violation, language)).unwrap_or_default();
+    let what = answer_named(&sent.verdict).map(|verdict| said(verdict, asked.about, language)).unwrap_or_default();
     let until = feedback.until.map(|until| when::moment(until, &when::zone(&asked.time_zone), language));
     let until = until.map(|until| format!(", {} {until}", language.pick("until", "bis"))).unwrap_or_default();
     format!("{who} {}: {what}{until}.", language.pick("says", "sagt"))
@@ -379,7 +379,7 @@ mod tests {
         let subject = "[critical] search: +312 USD".to_string();
         let time_zone = "Europe/Berlin".to_string();
         let ends = NOW.plus_ms(DAY_MS);
-        Asked { alert_id: "search/1".to_string(), receiver: receiver.to_string(), subject, time_zone, ends, of_violation: false }
+        Asked { alert_id: "search/1".to_string(), receiver: receiver.to_string(), subject, time_zone, ends, about: About::Spend }
     }
 
     #[test]
@@ -396,8 +396,8 @@ mod tests {
 
     #[test]
     fn the_page_is_german_where_the_mail_was() {
-        let texts = |of_violation: bool, language: Language| {
-            let asked = Asked { of_violation, ..asked("hook:ops") };
+        let texts = |about: About, language: Language| {
+            let asked = Asked { about, ..asked("hook:ops") };
             let form = form(&asked, None, language);
             let sent = Sent { verdict: "expected".into(), span: "7d".into(), name: "Mara".into(), ..Sent::default() };
             let told = told(&sent, &feedback(&asked, &sent, NOW).unwrap(), &asked, language);
@@ -405,13 +405,13 @@ mod tests {
             let choices = form.choices.iter().chain(&form.spans).flat_map(|choice| [choice.label, choice.means]);
             labels.into_iter().chain(choices).map(str::to_string).chain([told]).collect::<Vec<_>>()
         };
-        for of_violation in [false, true] {
-            let both = texts(of_violation, Language::English).into_iter().zip(texts(of_violation, Language::German));
+        for about in [About::Spend, About::Violation, About::Matter] {
+            let both = texts(about, Language::English).into_iter().zip(texts(about, Language::German));
             for (english, german) in both.filter(|(english, _)| !english.is_empty()) {
                 assert_ne!(english, german);
             }
         }
-        let told = texts(true, Language::German).pop().unwrap();
+        let told = texts(About::Violation, Language::German).pop().unwrap();
         assert_eq!(told, "Mara (hook:ops) sagt: Es ist akzeptiert, für eine Weile, bis Di 21. Nov. 2023, 23:13 MEZ (22:13 UTC).");
     }
 

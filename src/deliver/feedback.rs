@@ -4,11 +4,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kafka::client::Connection;
 use crate::kafka::link::OutRecord;
 use crate::kafka::producer::Producer;
+use crate::model::alert::AlertKind;
 use crate::model::feedback::Verdict;
 use crate::model::time::Timestamp;
 use crate::model::wire::{self, CloudEvent, Envelope, OutputForm, SchemaName, cloud_event_headers, confluent_frame};
@@ -19,16 +20,38 @@ const CONNECT: Duration = Duration::from_secs(8);
 /// What a letter can be answered with.
 pub const ANSWERS: [Verdict; 3] = [Verdict::Ack, Verdict::Expected, Verdict::NotAnAnomaly];
 
-/// On a link or a button; `of_violation`: a violation of a policy is accepted, an alert expected.
-pub fn label(verdict: Verdict, of_violation: bool) -> &'static str {
-    match verdict {
-        Verdict::Ack => "Acknowledge",
-        Verdict::Expected if of_violation => "Accepted until…",
-        Verdict::Expected => "Expected until…",
-        Verdict::NotAnAnomaly if of_violation => "Not a violation",
-        Verdict::Planned => "A planned change",
-        Verdict::NotAnAnomaly => "Not an anomaly",
-        Verdict::Reopen => "Reopen",
+/// What an answer is about. Their order is that of links in letters: new ones at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum About {
+    #[default]
+    Spend,
+    /// Of a policy.
+    Violation,
+    /// Waste, missing money, budgets, advice.
+    Matter,
+}
+
+impl About {
+    pub fn of(kind: AlertKind) -> About {
+        match kind {
+            AlertKind::PolicyViolation => About::Violation,
+            kind if kind.is_matter() => About::Matter,
+            _ => About::Spend,
+        }
+    }
+}
+
+/// On a link or a button: a violation of a policy is accepted, an alert expected.
+pub fn label(verdict: Verdict, about: About) -> &'static str {
+    match (verdict, about) {
+        (Verdict::Ack, _) => "Acknowledge",
+        (Verdict::Expected, About::Violation) => "Accepted until…",
+        (Verdict::Expected, _) => "Expected until…",
+        (Verdict::NotAnAnomaly, About::Violation) => "Not a violation",
+        (Verdict::NotAnAnomaly, About::Matter) => "Not a problem",
+        (Verdict::NotAnAnomaly, About::Spend) => "Not an anomaly",
+        (Verdict::Planned, _) => "A planned change",
+        (Verdict::Reopen, _) => "Reopen",
     }
 }
 

@@ -155,6 +155,12 @@ impl AlertKind {
         matches!(self, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource)
     }
 
+    /// Money that is missing, or that nobody should have had to pay.
+    pub fn is_missing(self) -> bool {
+        use AlertKind::*;
+        matches!(self, MissingMoney | ProviderSilent | BillMismatch | UnseenSpend | UntaggedSpend)
+    }
+
     /// Money for what could be had for less.
     pub fn is_saving(self) -> bool {
         use AlertKind::*;
@@ -301,6 +307,23 @@ pub struct Said {
     pub until: Option<Timestamp>,
     #[serde(default)]
     pub note: Option<String>,
+}
+
+/// Among the dimensions of a cause: what would do instead, a model or a size; and the size that there is.
+pub const INSTEAD: &str = "instead";
+pub const CAPACITY: &str = "capacity";
+
+/// `normal` of an alert that ends because nobody asks for it any more.
+pub const NOT_CONFIGURED: &str = "it is no longer in the config";
+
+/// `normal` of an alert on a budget that ends because it is another team's by now.
+pub fn moved_to(team: &str) -> String {
+    format!("it is team {team}'s by now")
+}
+
+/// The team that a budget has gone to.
+pub fn team_moved_to(normal: &str) -> Option<&str> {
+    normal.strip_prefix("it is team ")?.strip_suffix("'s by now")
 }
 
 fn utc() -> String {

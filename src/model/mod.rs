@@ -20,6 +20,7 @@ pub mod price;
 pub mod record;
 pub mod resource;
 pub mod rollup;
+pub mod spent;
 pub mod time;
 pub mod usage;
 pub mod violation;

@@ -10,6 +10,7 @@ use super::leaf::Leaf;
 use super::lineage::ModelFacts;
 use super::money::{Nanos, decimal};
 use super::resource::ResourceSample;
+use super::spent::Spent;
 use super::time::{Minute, Timestamp};
 
 /// Sum of the usage of one leaf in one minute, of one transaction of one intake worker.
@@ -128,6 +129,8 @@ pub enum ShardEvent {
     Grant(Box<ActivityEvent>),
     /// For the shard of who gave a grant.
     GrantUsed(Box<GrantUsed>),
+    /// For the shard of the team that a budget is of.
+    Spent(Box<Spent>),
 }
 
 impl ShardEvent {
@@ -136,7 +139,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.source),
             ShardEvent::Activity(activity) => Some(&activity.source),
             ShardEvent::Feedback(feedback) => Some(&feedback.source),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
         }
     }
 
@@ -146,7 +149,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.event_id),
             ShardEvent::Activity(activity) => Some(&activity.event_id),
             ShardEvent::Feedback(feedback) => Some(&feedback.event_id),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
         }
     }
 
@@ -155,7 +158,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(sample.event_time),
             ShardEvent::Activity(activity) => Some(activity.event_time),
             ShardEvent::Feedback(feedback) => Some(feedback.event_time),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
         }
     }
 
@@ -173,7 +176,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.team),
             ShardEvent::Activity(activity) => Some(&activity.team),
             ShardEvent::Feedback(feedback) => Some(&feedback.team),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
         }
     }
 }

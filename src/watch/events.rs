@@ -2,6 +2,7 @@
 
 use super::drift;
 use super::feedback;
+use super::matters::budget::cost_center;
 use super::matters::waste;
 use super::rules::WatchRules;
 use super::shard::Shard;
@@ -19,6 +20,7 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
         }
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
         ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
+        ShardEvent::Spent(spent) => cost_center::take(shard, spent, rules, effects),
         // Once alerts and policies are done: see `access`.
         ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
     }

@@ -170,6 +170,7 @@ impl Shard {
             self.header.watermarks.mark(marker);
         }
         let watermark = self.header.watermarks.advance();
+        matters::answers::look(self, rules, &mut effects);
         violation::judge(self, record, rules, &mut effects);
         access::judge(self, record, rules, &mut effects);
         close::note_due_hours(self, watermark, rules);

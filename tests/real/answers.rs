@@ -11,7 +11,7 @@ use super::parts::{Smtp, SmtpOptions, consume, produce, wait_for};
 use super::path::Deployment;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const BASE: &str = "https://gate.example.com";
+pub(super) const BASE: &str = "https://gate.example.com";
 
 fn deployment(name: &str, smtp: &Smtp, more: &str) -> Deployment {
     Deployment::new(name, smtp, &format!("[answers]\nkey_file = 'answers.key'\nbase_url = '{BASE}'\n{more}"))
@@ -27,13 +27,13 @@ fn raise(deployment: &Deployment) -> Value {
 }
 
 /// Paths of the links in a text, in their order.
-fn links(text: &str) -> Vec<String> {
+pub(super) fn links(text: &str) -> Vec<String> {
     let is_of_link = |c: char| c.is_ascii_alphanumeric() || "-_?/".contains(c);
     let begin = format!("{BASE}/answer/");
     text.match_indices(&begin).map(|(at, _)| text[at + BASE.len()..].chars().take_while(|c| is_of_link(*c)).collect()).collect()
 }
 
-fn post(deployment: &Deployment, path: &str, form: &str) -> (u16, String) {
+pub(super) fn post(deployment: &Deployment, path: &str, form: &str) -> (u16, String) {
     let length = form.len();
     deployment.ask(&format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"

@@ -136,6 +136,13 @@ fn the_real_sample_again_restated_and_complete() {
     assert!(import(&deployment, &[], &sample()).expect_success().contains("nothing to do"));
     assert!(import(&deployment, &["--again"], &sample()).expect_success().contains("published 1000 events"));
     assert_same_rows(&deployment, &wanted);
+    // As two other programs write it in Parquet: the same lines, so that nothing changes.
+    for twin in ["focus_1.0_sample.duckdb.parquet", "focus_1.0_sample.pyarrow.parquet"] {
+        let said = import(&deployment, &["--complete"], &sample().with_file_name(twin)).expect_success();
+        assert!(said.contains("1000 rows of FOCUS 1.0") && said.contains("published "), "{said}");
+        assert_same_rows(&deployment, &wanted);
+        assert_rolled_up(&deployment, &wanted);
+    }
 
     // Every twentieth row with another amount, and every other of these under another team.
     let names: Vec<String> = sample_rows()[0].iter().map(str::to_string).collect();
@@ -213,8 +220,10 @@ fn what_cannot_be_imported_is_said_and_nothing_is_half_done() {
     };
     let (code, text) = said("a.csv", "Date,Cost\n1,2\n");
     assert!(code == Some(2) && text.contains("a.csv:1:") && text.contains("no FOCUS file"), "{code:?} {text}");
-    let (code, text) = said("a.parquet", "PAR1");
-    assert!(code == Some(2) && text.contains("Parquet is not read"), "{code:?} {text}");
+    let (code, text) = said("a.parquet", "PAR1 and no end");
+    assert!(code == Some(2) && text.contains("a.parquet: is no Parquet file"), "{code:?} {text}");
+    let (code, text) = said("a.xlsx", "PK");
+    assert!(code == Some(2) && text.contains("ends neither in .csv, nor in .csv.gz or .parquet"), "{code:?} {text}");
     let head = "BilledCost,BillingCurrency,ChargePeriodStart\n";
     let (code, text) = said("b.csv", &format!("{head}1.5,USD,2024-09-01T00:00:00Z\n2,USD\nx,USD,2024-09-01T00:00:00Z\n"));
     assert!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::answers::{BASE, links, post};
 use super::parts::{Smtp, SmtpOptions, produce, wait_for};
 use super::path::{Deployment, history, now_ms, rfc3339};
 
@@ -79,6 +80,51 @@ fn a_forgotten_cluster_leads_to_an_alert_with_its_owner_its_money_and_what_to_do
     });
     assert!(over["summary"].as_str().unwrap().contains("is used again"), "{over}");
     assert_eq!(deployment.newest("alerts").len(), 1, "gpu-08 was in use");
+}
+
+#[test]
+fn an_unused_cluster_is_answered_by_the_link_in_its_mail_and_on_the_command_line() {
+    let smtp = Smtp::start(&SmtpOptions::default());
+    let deployment = Deployment::new("waste-answers", &smtp, &format!("[answers]\nkey_file = 'answers.key'\nbase_url = '{BASE}'\n"));
+    send(&deployment, "resource-events", &(0..30).map(|hour| sample("gpu-07", hour, 30, 0.0, "mara")).collect::<Vec<_>>());
+    let mut process = deployment.start();
+    let mail = smtp.wait_for_mails(1, LIMIT).remove(0);
+    let mail = mailparse::parse_mail(&mail.raw).unwrap();
+    let links = links(&mail.subparts[0].get_body().unwrap());
+    assert_eq!(links.len(), 3, "{links:?}");
+    let (status, page) = deployment.get(&links[2]);
+    assert!(status == 200 && page.contains("forgotten, 23,922 USD a month") && page.contains("It is not a problem"), "{page}");
+    let newest = |state: &str| {
+        let is = |alert: &Value| alert["kind"] == "forgotten_resource" && alert["state"] == state;
+        wait_for(state, LIMIT, || deployment.newest("alerts").into_values().find(is))
+    };
+    assert_eq!(post(&deployment, &links[0], "verdict=ack&note=ours&once=1").0, 200);
+    let taken = newest("acknowledged");
+    assert_eq!((&taken["revision"], &taken["feedback"][0]["note"]), (&json!(2), &json!("ours")), "{taken}");
+    let id = taken["id"].as_str().unwrap().to_string();
+    assert!(taken["feedback"][0]["actor"].as_str().unwrap().contains('@'), "{taken}");
+
+    process.kill9();
+    let _process = deployment.start();
+    let say = |words: &[&str]| deployment.command(&[&["alerts"], words, &["--by", "ben", "--log-level", "error"]].concat());
+    assert!(say(&["expect", &id, "--until", "12s"]).contains(" expected until "));
+    assert_eq!(newest("expected")["notify"], false);
+    // Nothing comes but time.
+    let back = newest("reopened");
+    assert_eq!((&back["revision"], &back["notify"], back["feedback"].as_array().unwrap().len()), (&json!(4), &json!(true), 2), "{back}");
+    let again = smtp.wait_for_mails(2, LIMIT).remove(1);
+    let again = mailparse::parse_mail(&again.raw).unwrap();
+    let subject = again.headers.iter().find(|header| header.get_key() == "Subject").unwrap().get_value();
+    assert!(subject.contains("back again, forgotten"), "{subject}");
+    say(&["ack", &id]);
+    newest("acknowledged");
+    assert!(deployment.command(&["alerts", "show", &id, "--log-level", "error"]).contains("ben takes care of it"));
+
+    let mut used = sample("gpu-07", 30, 30, 0.7, "mara");
+    used["event_time"] = json!(rfc3339(now_ms() - 60_000));
+    send(&deployment, "resource-events", &[used]);
+    let over = newest("resolved");
+    assert_eq!((&over["id"], &over["revision"]), (&taken["id"], &json!(6)), "{over}");
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn read_on(log: &BaseConsumer, arrived: &mut Arrived) {
                 }
                 ShardEvent::Facts(facts) => panic!("nobody told anything of lineage: {facts:?}"),
                 ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => panic!("nobody granted anything: {event:?}"),
+                ShardEvent::Spent(_) => panic!("there is no budget: {event:?}"),
             };
             *arrived.entry((kind, event.event_id().unwrap().to_string())).or_default() += 1;
         }

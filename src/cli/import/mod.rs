@@ -1,5 +1,6 @@
 //! `tollgate import`: what a provider exports into files becomes events.
 
+mod parquet;
 mod publish;
 mod rows;
 mod survey;
@@ -33,7 +34,7 @@ enum What {
     Focus(FocusArguments),
 }
 
-/// Publish a bill in the FOCUS format (1.0 to 1.4; CSV, gzipped or not) to the billing topic, each row once
+/// Publish a bill in the FOCUS format (1.0 to 1.4; Parquet, or CSV, gzipped or not) to the billing topic, each row once
 ///
 /// Every row is first held against the specification: what does not conform is counted by rule (all of it with --report), and is used
 /// all the same where that is safe. Then rows are published in transactions that also remember how far the file has come: run it again
@@ -47,7 +48,7 @@ enum What {
     after_help = "Examples:\n  tollgate import focus --dry-run --report problems.csv export.csv.gz\n  tollgate import focus --config tollgate.toml --source focus/aws --complete exports/2026-03/"
 )]
 struct FocusArguments {
-    /// A .csv or .csv.gz file, or a folder of them that are one export
+    /// A .parquet, .csv or .csv.gz file, or a folder of them that are one export
     #[arg(value_name = "FILE|FOLDER")]
     export: PathBuf,
 
@@ -203,7 +204,7 @@ fn tell(survey: &Survey, report: Option<&Path>) {
         println!("{currency}  {rows} rows  BilledCost {billed}  EffectiveCost {effective}");
     }
     if survey.broken > 0 {
-        println!("{} rows cannot be read and are NOT published: they are no CSV of this file's columns", survey.broken);
+        println!("{} rows cannot be read and are NOT published: they are no rows of this file's columns", survey.broken);
     }
     if survey.unusable > 0 {
         println!(

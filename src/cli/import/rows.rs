@@ -1,4 +1,4 @@
-//! Rows of FOCUS files, one after the other, from plain or gzipped CSV, in constant memory.
+//! Rows of FOCUS files, one after the other, from Parquet, plain or gzipped CSV, in constant memory.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 
+use super::parquet::Table;
 use crate::intake::focus::Head;
 
 const BUFFER: usize = 256 * 1024;
@@ -36,27 +37,21 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
         }
         if kind(&entry).is_some() {
             found.push(entry);
-        } else if entry.extension().is_some_and(|extension| extension == "parquet") {
-            return Err(unreadable(&entry));
         }
     }
     found.sort();
-    if found.is_empty() { Err(format!("{}: no file there ends in .csv or .csv.gz", path.display())) } else { Ok(found) }
+    if found.is_empty() { Err(format!("{}: no file there ends in .csv, .csv.gz or .parquet", path.display())) } else { Ok(found) }
 }
 
 fn unreadable(path: &Path) -> String {
-    let name = path.display();
-    if path.extension().is_some_and(|extension| extension == "parquet") {
-        format!("{name}: Parquet is not read; write it as CSV first: duckdb -c \"COPY (FROM '{name}') TO 'focus.csv.gz'\"")
-    } else {
-        format!("{name}: its name ends neither in .csv nor in .csv.gz")
-    }
+    format!("{}: its name ends neither in .csv, nor in .csv.gz or .parquet", path.display())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
     None,
     Gzip,
+    Parquet,
 }
 
 fn kind(path: &Path) -> Option<Packing> {
@@ -65,6 +60,8 @@ fn kind(path: &Path) -> Option<Packing> {
         Some(Packing::None)
     } else if name.ends_with(".csv.gz") {
         Some(Packing::Gzip)
+    } else if name.ends_with(".parquet") {
+        Some(Packing::Parquet)
     } else {
         None
     }
@@ -93,9 +90,13 @@ pub enum Found<'r> {
 /// One open file.
 pub struct Rows {
     pub head: Head,
-    reader: csv::Reader<Box<dyn Read>>,
-    record: ByteRecord,
+    content: Content,
     shown: String,
+}
+
+enum Content {
+    Csv(Box<csv::Reader<Box<dyn Read>>>),
+    Parquet(Box<Table>, BytesRead),
 }
 
 impl Rows {
@@ -105,6 +106,12 @@ impl Rows {
     /// It cannot be read, or is no FOCUS file.
     pub fn open(path: &Path, line_id: &[String], bytes: &BytesRead) -> Result<Rows> {
         let shown = path.display().to_string();
+        if kind(path) == Some(Packing::Parquet) {
+            let table = Table::open(path)?;
+            let names: Vec<&str> = table.names.iter().map(String::as_str).collect();
+            let head = Head::new(&names, line_id).map_err(|why| anyhow!("{shown}: {why}"))?;
+            return Ok(Rows { head, content: Content::Parquet(Box::new(table), bytes.clone()), shown });
+        }
         let file = Counting(File::open(path).with_context(|| format!("{shown}: cannot be read"))?, bytes.clone());
         let read: Box<dyn Read> = match kind(path) {
             Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
@@ -114,29 +121,40 @@ impl Rows {
         let names = reader.headers().with_context(|| format!("{shown}:1: its first line cannot be read"))?.clone();
         let names: Vec<&str> = names.iter().collect();
         let head = Head::new(&names, line_id).map_err(|why| anyhow!("{shown}:1: {why}"))?;
-        Ok(Rows { head, reader, record: ByteRecord::new(), shown })
+        Ok(Rows { head, content: Content::Csv(Box::new(reader)), shown })
     }
 
-    /// Hands out each row with its line, until there is none left.
+    /// Hands out each row with its line (of Parquet: its number), until there is none left.
     ///
     /// # Errors
     /// The file cannot be read on, or what `each` returns.
-    pub fn each(mut self, mut each: impl FnMut(&Head, u64, Found<'_>) -> Result<()>) -> Result<()> {
+    pub fn each(self, mut each: impl FnMut(&Head, u64, Found<'_>) -> Result<()>) -> Result<()> {
+        let Rows { head, content, shown } = self;
+        let mut reader = match content {
+            Content::Csv(reader) => reader,
+            Content::Parquet(table, bytes) => {
+                return table.each(&shown, &bytes, |number, texts| match texts {
+                    Ok(texts) => each(&head, number, Found::Row(texts)),
+                    Err(why) => each(&head, number, Found::Broken(why)),
+                });
+            }
+        };
+        let mut record = ByteRecord::new();
         loop {
-            let line = self.reader.position().line();
-            let more = self.reader.read_byte_record(&mut self.record).with_context(|| format!("{}: cannot be read on", self.shown))?;
+            let line = reader.position().line();
+            let more = reader.read_byte_record(&mut record).with_context(|| format!("{shown}: cannot be read on"))?;
             if !more {
                 return Ok(());
             }
-            let line = self.record.position().map_or(line, csv::Position::line);
-            let texts: Result<Vec<&str>, _> = self.record.iter().map(std::str::from_utf8).collect();
+            let line = record.position().map_or(line, csv::Position::line);
+            let texts: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
             match texts {
-                Ok(texts) if texts.len() == self.head.width() => each(&self.head, line, Found::Row(&texts))?,
+                Ok(texts) if texts.len() == head.width() => each(&head, line, Found::Row(&texts))?,
                 Ok(texts) => {
-                    let why = format!("{} fields instead of {}", texts.len(), self.head.width());
-                    each(&self.head, line, Found::Broken(why))?;
+                    let why = format!("{} fields instead of {}", texts.len(), head.width());
+                    each(&head, line, Found::Broken(why))?;
                 }
-                Err(_) => each(&self.head, line, Found::Broken("no UTF-8".to_owned()))?,
+                Err(_) => each(&head, line, Found::Broken("no UTF-8".to_owned()))?,
             }
         }
     }
@@ -163,4 +181,55 @@ pub fn digest(files: &[PathBuf]) -> Result<(u128, u64)> {
         bail!("there is nothing in it");
     }
     Ok((hasher.digest128(), size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Identity, money and texts of each row.
+    fn all(name: &str) -> Vec<(u128, String, Vec<String>)> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/focus").join(name);
+        let (bytes, mut found) = (BytesRead::default(), Vec::new());
+        let rows = Rows::open(&path, &[], &bytes).unwrap();
+        rows.each(|head, line, row| {
+            let Found::Row(texts) = row else { panic!("{name}:{line}") };
+            let money = format!("{:?} {:?}", head.money(texts), head.period(texts));
+            found.push((head.identity(texts), money, texts.iter().map(|text| plain(text)).collect()));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(bytes.load(Ordering::Relaxed), path.metadata().unwrap().len(), "the bar comes to its end");
+        found
+    }
+
+    /// However a null, a time, an amount or tags are written.
+    fn plain(text: &str) -> String {
+        let moment = text.replacen('T', " ", 1).replace('Z', "");
+        if text == "NULL" {
+            String::new()
+        } else if let Ok(tags) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+            serde_json::Value::Object(tags).to_string()
+        } else if text.contains('.') && text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte)) {
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        } else if moment.len() == 19 && jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", &moment).is_ok() {
+            moment
+        } else {
+            text.to_string()
+        }
+    }
+
+    /// By two other programs, with other types: see the README beside them.
+    #[test]
+    fn parquet_says_to_the_last_digit_what_its_csv_twin_says() {
+        let wanted = all("focus_1.0_sample.csv.gz");
+        assert_eq!(wanted.len(), 1000);
+        for twin in ["focus_1.0_sample.duckdb.parquet", "focus_1.0_sample.pyarrow.parquet"] {
+            let found = all(twin);
+            assert_eq!(found.len(), wanted.len(), "{twin}");
+            for (number, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                assert_eq!(found, wanted, "{twin}, row {}", number + 1);
+            }
+        }
+    }
 }

@@ -2,17 +2,22 @@
 //! sentences cannot be translated.
 
 use crate::deliver::receipt::is_closed;
-use crate::model::alert::{Alert, AlertKind};
+use crate::model::alert::{Alert, AlertKind, CAPACITY, INSTEAD, NOT_CONFIGURED, team_moved_to};
 use crate::model::leaf::UNATTRIBUTED;
 
-use super::amount::exact;
+use super::amount::{brief, exact};
 use super::clean::name;
 use super::language::Language;
 use super::subject::{last_seen, team};
-use super::{when, words};
+use super::{matter, when, words};
 
 const LONGEST_NAME: usize = 80;
 const DE: Language = Language::German;
+
+/// The model or size that would do.
+fn instead(alert: &Alert) -> Option<String> {
+    alert.causes.first()?.dimensions.get(INSTEAD).map(|value| name(value, LONGEST_NAME))
+}
 
 /// One sentence on what is wrong, of an alert that is open.
 pub fn lead(alert: &Alert, zone: &jiff::tz::TimeZone) -> String {
@@ -39,7 +44,14 @@ pub fn lead(alert: &Alert, zone: &jiff::tz::TimeZone) -> String {
 
 fn matter(alert: &Alert, team: &str, place: &str, since: &str) -> String {
     let money = |amount| exact(amount, alert.currency, DE);
-    let over = if is_closed(alert) { " Das ist vorbei." } else { "" };
+    let over = match (is_closed(alert), team_moved_to(&alert.normal)) {
+        (true, Some(other)) => format!(" Das Budget gehört jetzt zum Team {}, deshalb endet die Meldung.", name(other, LONGEST_NAME)),
+        (true, None) if alert.normal == NOT_CONFIGURED => {
+            " Das steht nicht mehr in der Konfiguration, deshalb endet die Meldung.".to_string()
+        }
+        (true, None) => " Das ist vorbei.".to_string(),
+        (false, _) => saving(alert),
+    };
     let said = match alert.kind {
         AlertKind::IdleResource => format!("Eine Ressource von {team} kostet Geld, und niemand nutzt sie: {place}, seit {since}."),
         AlertKind::ForgottenResource => format!("Eine Ressource von {team} ist wohl vergessen worden: {place}, seit {since} ungenutzt."),
@@ -62,6 +74,24 @@ fn matter(alert: &Alert, team: &str, place: &str, since: &str) -> String {
         _ => format!("Es gibt Nutzung von {team}, die mit keinen Kosten erfasst ist ({place}), seit {since}."),
     };
     format!("{said}{over}")
+}
+
+/// What an open alert on usage or a resource that is dearer than it has to be says in figures: what would do, and what that saves.
+fn saving(alert: &Alert) -> String {
+    if !alert.kind.is_saving() {
+        return String::new();
+    }
+    let money = |amount| exact(amount, alert.currency, DE);
+    let capacity = alert.causes.first().and_then(|cause| cause.dimensions.get(CAPACITY)).map(|value| name(value, LONGEST_NAME));
+    let instead = match (alert.kind, instead(alert), capacity) {
+        (AlertKind::DearModel, Some(model), _) => format!("Mit {model}"),
+        (AlertKind::OversizedResource, Some(size), Some(capacity)) => format!("Mit Größe {size} statt {capacity}"),
+        (AlertKind::NoPromptCaching, ..) => "Mit dem Cache, wenn sich so viel wiederholt wie angenommen,".to_string(),
+        (AlertKind::NoBatch, ..) => "In Batches".to_string(),
+        _ => "Damit".to_string(),
+    };
+    let (month, so_far) = (brief(matter::monthly(alert), alert.currency, DE), money(alert.actual));
+    format!(" {instead} wären es im Monat etwa {month} weniger; von bisher {so_far} wären {} zu sparen gewesen.", money(alert.excess))
 }
 
 /// What to do next, of an alert that is open. What a policy asks for stands in the policy, in its language.
@@ -101,8 +131,14 @@ pub fn steps(alert: &Alert) -> Vec<String> {
         AlertKind::NoBatch => {
             "Prüfen Sie, ob jemand auf die Antworten wartet. Wenn nicht: über die Batch-Schnittstelle des Anbieters schicken."
         }
-        AlertKind::DearModel => "Vergleichen Sie an einer Stichprobe, ob ein günstigeres Modell derselben Familie genügt.",
-        AlertKind::OversizedResource => "Prüfen Sie, ob eine kleinere Größe genügt.",
+        AlertKind::DearModel => {
+            steps.extend(instead(alert).map(|model| format!("Vergleichen Sie an einer Stichprobe, ob {model} genügt.")));
+            "Bekannt ist die Größe der Anfragen, nicht wie schwer sie sind."
+        }
+        AlertKind::OversizedResource => {
+            steps.extend(instead(alert).map(|size| format!("Versuchen Sie es beim nächsten Neustart mit Größe {size}.")));
+            "Prüfen Sie, ob Speicher oder Netz die Größe brauchen: Bekannt ist nur, was gemessen wird."
+        }
         AlertKind::Budget => "Stimmen Sie ab, ob das Budget erhöht oder weniger ausgegeben wird.",
     };
     steps.push(step.to_string());

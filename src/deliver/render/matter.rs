@@ -2,6 +2,7 @@
 
 use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertKind};
+use crate::model::feedback::Verdict;
 use crate::model::money::{Currency, Nanos};
 
 use super::amount::{brief, difference, exact};
@@ -60,6 +61,22 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
         (AlertKind::Budget, Language::German) => format!("{} verbraucht, {}", budget(alert, language), of_budget(alert, brief, language)),
         (_, Language::English) => format!("not counted, about {amount} in {within}"),
         (_, Language::German) => format!("nicht erfasst, etwa {amount} in {within}"),
+    }
+}
+
+/// Somebody has said that it is no problem.
+pub fn taken_back(alert: &Alert, language: Language) -> String {
+    let by = alert.feedback.iter().rev().find(|said| Verdict::named(&said.verdict) == Some(Verdict::NotAnAnomaly));
+    let who = name(by.and_then(|said| said.actor.as_deref()).unwrap_or(language.pick("somebody", "jemand")), LONGEST_NAME);
+    match language {
+        Language::English => format!(
+            "{who} says that this is not a problem. It stays closed until it is over and begins anew, or costs a quarter more an hour; there \
+             is nothing to do."
+        ),
+        Language::German => format!(
+            "{who} sagt, dass das kein Problem ist. Die Meldung bleibt geschlossen, bis es endet und neu beginnt oder in der Stunde ein \
+             Viertel mehr kostet; es ist nichts zu tun."
+        ),
     }
 }
 
@@ -144,9 +161,9 @@ pub fn spent(alert: &Alert, language: Language) -> Fact {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{sample, subject};
+    use super::super::{sample, subject, words};
     use super::*;
-    use crate::model::alert::{AlertState, Severity};
+    use crate::model::alert::{AlertState, CAPACITY, INSTEAD, NOT_CONFIGURED, Said, Severity, moved_to};
 
     fn alert(kind: AlertKind, dimensions: &[(&str, &str)], actual: &str, expected: &str) -> Alert {
         let (actual, expected): (Nanos, Nanos) = (actual.parse().unwrap(), expected.parse().unwrap());
@@ -182,6 +199,10 @@ mod tests {
                 "[critical] search: budget 'all of search' 100 % used, 5,000 USD of 5,000 USD",
             ),
             (
+                Alert { state: AlertState::Retracted, ..alert(AlertKind::IdleResource, &cluster, "900", "0") },
+                "[retracted] search: settled by an answer, idle, 21,900 USD a month, 900 USD so far (gpu-07 / ranker)",
+            ),
+            (
                 alert(AlertKind::BillMismatch, &[("provider", "openai")], "403", "288"),
                 "[warning] search: +115 USD on the bill of a day, 288 USD were estimated (openai)",
             ),
@@ -202,5 +223,53 @@ mod tests {
             alert.causes.clear();
             assert_eq!(subject::subject(&alert, None, Language::English), expected);
         }
+    }
+
+    /// What the English letter says in a sentence of watch, the German one says from figures and names.
+    #[test]
+    fn german_letters_say_what_would_do_what_it_saves_and_why_it_is_over() {
+        let lead = |alert: &Alert| words::lead(alert, None, &when::zone("UTC"), Language::German);
+        let steps = |alert: &Alert| words::steps(alert, Language::German).join(" ");
+        let caused = |kind, dimensions: &[(&str, &str)]| {
+            let mut alert = alert(kind, &[("project", "ranker")], "900", "200");
+            alert.causes.truncate(1);
+            alert.causes[0].dimensions = dimensions.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            alert
+        };
+        let dear = caused(AlertKind::DearModel, &[("model", "gpt-4o"), (INSTEAD, "gpt-4o-mini")]);
+        assert_eq!(
+            lead(&dear).split_once(": ").map_or(lead(&dear), |(_, rest)| rest.to_string()).split(". ").last().unwrap(),
+            "Mit gpt-4o-mini wären es im Monat etwa 21.900 USD weniger; von bisher 900,00 USD wären 700,00 USD zu sparen gewesen."
+        );
+        assert!(steps(&dear).contains("ob gpt-4o-mini genügt"), "{}", steps(&dear));
+        let large = caused(AlertKind::OversizedResource, &[("resource_id", "vm-7"), (INSTEAD, "8"), (CAPACITY, "16")]);
+        assert!(lead(&large).contains("Mit Größe 8 statt 16 wären es im Monat etwa 21.900 USD weniger"), "{}", lead(&large));
+        assert!(steps(&large).contains("mit Größe 8"), "{}", steps(&large));
+        for kind in [AlertKind::NoPromptCaching, AlertKind::NoBatch] {
+            assert!(lead(&caused(kind, &[])).contains("wären es im Monat etwa 21.900 USD weniger"), "{}", lead(&caused(kind, &[])));
+        }
+        let over = |kind, normal: &str| Alert {
+            state: AlertState::Resolved,
+            closed_at: Some(sample::spike().event_time),
+            normal: normal.to_string(),
+            ..alert(kind, &[("budget", "b")], "900", "1000")
+        };
+        for kind in [AlertKind::Budget, AlertKind::IdleResource] {
+            assert!(lead(&over(kind, NOT_CONFIGURED)).ends_with("Das steht nicht mehr in der Konfiguration, deshalb endet die Meldung."));
+        }
+        let moved = lead(&over(AlertKind::Budget, &moved_to("ads")));
+        assert!(moved.ends_with("Das Budget gehört jetzt zum Team ads, deshalb endet die Meldung."), "{moved}");
+        assert!(lead(&over(AlertKind::Budget, "")).ends_with("Das ist vorbei."));
+        let said = Said {
+            verdict: "not_an_anomaly".to_string(),
+            actor: Some("mara@example.com".to_string()),
+            source: "page".to_string(),
+            said_at: sample::spike().event_time,
+            from: None,
+            until: None,
+            note: None,
+        };
+        let closed = Alert { state: AlertState::Retracted, feedback: vec![said], ..dear };
+        assert!(lead(&closed).starts_with("mara@example.com sagt, dass das kein Problem ist."), "{}", lead(&closed));
     }
 }

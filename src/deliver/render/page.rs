@@ -89,12 +89,13 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
 
 /// Links with what they are called in this language.
 pub fn answers(answers: &[Link], language: Language) -> Vec<Link> {
-    // A violation of a policy is answered in other words.
+    // Violations and matters are answered in other words.
     let german = |link: &Link| match (link.name, link.label) {
         ("ack", _) => "Ich kümmere mich",
         ("expected", "Accepted until…") => "Akzeptiert bis …",
         ("expected", _) => "Erwartet bis …",
         ("not_an_anomaly", "Not a violation") => "Kein Verstoß",
+        ("not_an_anomaly", "Not a problem") => "Kein Problem",
         ("not_an_anomaly", _) => "Keine Anomalie",
         _ => link.label,
     };

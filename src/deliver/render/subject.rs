@@ -77,6 +77,7 @@ pub fn news(alert: &Alert, earlier: Option<&Told>, language: Language) -> String
             Language::English => format!("back to normal, cost {} extra", money(alert.excess)),
             Language::German => format!("wieder im üblichen Rahmen, Mehrkosten {}", money(alert.excess)),
         },
+        (AlertState::Retracted, _) if alert.kind.is_matter() => with("settled by an answer", "durch eine Antwort erledigt"),
         (AlertState::Retracted, _) => match language {
             Language::English => format!("false alarm, no {} after all", kind(alert, language)),
             Language::German => format!("Fehlalarm, doch nicht: {}", kind(alert, language)),

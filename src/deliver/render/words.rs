@@ -13,7 +13,7 @@ use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
 use super::language::Language;
 use super::subject::{kind, last_seen, team};
-use super::{german, when};
+use super::{german, matter, when};
 
 const LONGEST_SENTENCE: usize = 400;
 const LONGEST_VALUE: usize = 80;
@@ -21,6 +21,9 @@ const LONGEST_VALUE: usize = 80;
 /// What happened, in one sentence or two.
 pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: Language) -> String {
     // A matter says itself how it ended.
+    if alert.kind.is_matter() && alert.state == AlertState::Retracted {
+        return matter::taken_back(alert, language);
+    }
     if alert.kind.is_matter() && !alert.summary.is_empty() {
         return said(alert, zone, language);
     }
@@ -180,6 +183,8 @@ fn dimension(key: &str, language: Language) -> String {
         "user" => "Nutzer",
         "meter" => "Messgröße",
         "budget" => "Budget",
+        "instead" => "stattdessen",
+        "capacity" => "Größe",
         "policy" => "Richtlinie",
         _ => return clean(key, 24),
     };
@@ -220,9 +225,11 @@ pub fn steps(alert: &Alert, language: Language) -> Vec<String> {
 /// `ada@example.com takes care of it, as of Tue 14:20 (looking into it)`.
 pub fn answered(said: &Said, kind: AlertKind, zone: &TimeZone, language: Language) -> String {
     let of_violation = kind == AlertKind::PolicyViolation;
+    let of_matter = kind.is_matter();
     let (english, german) = match Verdict::named(&said.verdict) {
         Some(Verdict::Expected) if of_violation => ("accepts it", "nimmt es hin"),
         Some(Verdict::NotAnAnomaly) if of_violation => ("says that it is no violation", "sagt, dass es kein Verstoß ist"),
+        Some(Verdict::NotAnAnomaly) if of_matter => ("says that it is no problem", "sagt, dass es kein Problem ist"),
         Some(Verdict::Ack) => ("takes care of it", "kümmert sich darum"),
         Some(Verdict::Expected | Verdict::Planned) => ("expects it", "erwartet es so"),
         Some(Verdict::NotAnAnomaly) => ("says that it is no anomaly", "sagt, dass es keine Anomalie ist"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::Shard;
 use super::super::alert::episode::{self, Episode};
+use super::super::matters::answers;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
 use super::super::violation;
@@ -17,13 +18,14 @@ use crate::model::time::Hour;
 
 /// Takes a person's word: what holds from now on, and the next revision of each alert that it is about.
 pub(crate) fn take(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    if violation::answer(shard, feedback, said(feedback), rules, effects) {
+    let word = said(feedback);
+    if violation::answer(shard, feedback, word.clone(), rules, effects) || answers::answer(shard, feedback, &word, rules, effects) {
         return;
     }
     let about = alerts_of(shard, feedback);
     let dimensions: BTreeMap<String, String> =
         feedback.dimensions.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    let word = Word { feedback, said: said(feedback), dimensions };
+    let word = Word { feedback, said: word, dimensions };
     let announces = feedback.alert_id.is_none() && matches!(feedback.verdict, Verdict::Expected | Verdict::Planned);
     let has_room = shard.books.len() < MOST_TEAMS || shard.books.contains_key(&feedback.team);
     let book = Arc::make_mut(&mut shard.books).entry(feedback.team.clone()).or_default();

@@ -2,13 +2,15 @@
 //! bought dearer than it has to be (advice).
 //!
 //! Each is kept under a name of its own and written whole whenever it changes, so that a restore has nothing to replay for it. `matter`
-//! is the life of their alerts, which all have in common.
+//! is the life of their alerts, which all have in common, `answers` what people say of them.
 
 pub mod advice;
+pub mod answers;
 pub mod budget;
 pub mod matter;
 pub mod missing;
 pub mod rules;
+mod unwanted;
 pub mod waste;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use self::advice::{Advice, Advised};
+use self::answers::restored;
 use self::budget::{Budget, Subject};
 use self::missing::bill::{Day, DayName};
 use self::missing::gap::Gap;
 use self::missing::silence::Silence;
 use self::missing::untagged::Untagged;
-use self::waste::{Resource, Size, Sizes};
+use self::waste::{Resource, Sizes};
 use super::access::{Access, AccessKey};
 use super::billed::{self, BilledHours};
 use super::rules::WatchRules;
@@ -30,7 +33,7 @@ use super::state::{StateError, encode, from_payload};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions};
-use crate::model::time::Hour;
+use crate::model::time::{Hour, Timestamp};
 
 /// The name of what is kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +85,8 @@ pub(crate) struct Matters {
     pub caches: BTreeMap<(Account, Text), Hour>,
     /// Waits to be written with the next transaction.
     pub changed: BTreeSet<MatterKey>,
+    /// When the first word ends, in shard time; `None`: to be looked up.
+    pub next_lapse: Option<Timestamp>,
     /// Samples that were not looked at since their team has too many resources; since the start of the process.
     pub capped: u64,
 }
@@ -117,21 +122,21 @@ impl Matters {
     /// Bytes that are not of the key's type.
     pub fn put(&mut self, key: MatterKey, payload: &[u8]) -> Result<(), StateError> {
         match key {
-            MatterKey::Resource(team, id) => drop(self.resources.insert((team, id), from_payload(payload)?)),
-            MatterKey::Gap(account, leaf) => drop(self.gaps.insert((account, leaf), from_payload(payload)?)),
-            MatterKey::Silence(account, provider) => drop(self.silences.insert((account, provider), from_payload(payload)?)),
-            MatterKey::Day(name) => drop(self.days.insert(name, from_payload(payload)?)),
-            MatterKey::Budget(name) => drop(self.budgets.insert(name, from_payload(payload)?)),
-            MatterKey::Untagged(account, provider) => drop(self.untagged.insert((account, provider), from_payload(payload)?)),
+            MatterKey::Resource(team, id) => drop(self.resources.insert((team, id), restored(payload)?)),
+            MatterKey::Gap(account, leaf) => drop(self.gaps.insert((account, leaf), restored(payload)?)),
+            MatterKey::Silence(account, provider) => drop(self.silences.insert((account, provider), restored(payload)?)),
+            MatterKey::Day(name) => drop(self.days.insert(name, restored(payload)?)),
+            MatterKey::Budget(name) => drop(self.budgets.insert(name, restored(payload)?)),
+            MatterKey::Untagged(account, provider) => drop(self.untagged.insert((account, provider), restored(payload)?)),
             MatterKey::Billed(account, leaf, hour) => {
                 self.billed.entry((account, leaf)).or_default().insert(hour, from_payload(payload)?);
             }
             MatterKey::Access(key) => self.access.put(key, payload)?,
-            MatterKey::Size(team, id) => drop(self.sizes.insert((team, id), from_payload::<Size>(payload)?)),
-            MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, from_payload(payload)?)),
-            MatterKey::FormerBudget(team, name) => drop(self.former_budgets.insert((team, name), from_payload(payload)?)),
+            MatterKey::Size(team, id) => drop(self.sizes.insert((team, id), restored(payload)?)),
+            MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, restored(payload)?)),
+            MatterKey::FormerBudget(team, name) => drop(self.former_budgets.insert((team, name), restored(payload)?)),
             MatterKey::Caches(account, provider) => drop(self.caches.insert((account, provider), from_payload(payload)?)),
-            MatterKey::Advice(account, leaf, advised) => drop(self.advice.insert((account, leaf, advised), from_payload(payload)?)),
+            MatterKey::Advice(account, leaf, advised) => drop(self.advice.insert((account, leaf, advised), restored(payload)?)),
         }
         Ok(())
     }
@@ -171,7 +176,7 @@ impl Matters {
         let sizes = self.sizes.values().map(|size| &size.matter);
         let advice = self.advice.values().map(|advice| &advice.matter);
         let all = resources.chain(gaps).chain(silences).chain(days).chain(budgets).chain(untagged).chain(advice).chain(sizes);
-        all.flatten().filter(|matter| matter.is_open()).count()
+        all.flatten().filter(|matter| matter.is_told()).count()
     }
 }
 
@@ -189,7 +194,7 @@ impl PartialEq for Matters {
 /// All teams are done with an hour: what has to be looked at although nothing came.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     waste::look_for_silence(shard, hour, rules, effects);
-    waste::end_unwanted_sizes(shard, hour, rules, effects);
+    unwanted::end(shard, hour, rules, effects);
     advice::end_unwanted(shard, hour, rules, effects);
     missing::bill::close_hour(shard, hour, rules, effects);
     budget::close_hour(shard, hour, rules, effects);

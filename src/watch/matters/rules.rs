@@ -1,8 +1,9 @@
 //! What config says about matters: waste, missing money, budgets, advice; and about model drift.
 
 use crate::model::Text;
-use crate::model::leaf::Measure;
+use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
+use crate::model::pattern::matches;
 use crate::model::price::PriceBook;
 use crate::watch::access::rules::AccessRules;
 use crate::watch::drift::rules::DriftRules;
@@ -13,9 +14,31 @@ pub struct MatterRules {
     pub waste: Option<WasteRules>,
     pub missing: Option<MissingRules>,
     pub budgets: Vec<BudgetRule>,
+    /// The first that fits holds.
+    pub cost_centers: Vec<CostCenterRule>,
     pub advice: Option<AdviceRules>,
     pub access: Option<AccessRules>,
     pub drift: Option<DriftRules>,
+}
+
+/// Whose spend belongs to a cost centre; several rules may name one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CostCenterRule {
+    pub name: Text,
+    /// Patterns with `*`.
+    pub team: Text,
+    /// Absent = all of the team's.
+    pub project: Option<Text>,
+}
+
+impl MatterRules {
+    /// What a leaf's spend is booked to, if anything is.
+    pub fn cost_center(&self, leaf: &Leaf) -> Option<&Text> {
+        let fits = |rule: &&CostCenterRule| {
+            matches(&rule.team, &leaf.team) && rule.project.as_ref().is_none_or(|project| matches(project, &leaf.project))
+        };
+        self.cost_centers.iter().find(fits).map(|rule| &rule.name)
+    }
 }
 
 /// Money that somebody may spend within a period.
@@ -23,7 +46,10 @@ pub struct MatterRules {
 pub struct BudgetRule {
     /// Unique.
     pub name: Text,
+    /// Whose it is, and, but for a cost centre's, whose spend it counts.
     pub team: Text,
+    /// Counted is what is booked to it, of whatever team.
+    pub cost_center: Option<Text>,
     /// Absent = all of the team's.
     pub project: Option<Text>,
     pub model: Option<Text>,

@@ -75,7 +75,12 @@ pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRu
     match event {
         ShardEvent::Resource(sample) if !rules.policies.is_empty() => judge_resource(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
-        ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
+        ShardEvent::Resource(_)
+        | ShardEvent::Feedback(_)
+        | ShardEvent::Facts(_)
+        | ShardEvent::Grant(_)
+        | ShardEvent::GrantUsed(_)
+        | ShardEvent::Spent(_) => {}
     }
 }
 

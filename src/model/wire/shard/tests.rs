@@ -67,11 +67,11 @@ fn texts_of_neighbours_are_shared() {
 
 #[test]
 fn another_version_says_what_to_do() {
-    let newer = decode_shard_record(&with_version(5)).unwrap_err();
-    assert_eq!(newer.to_string(), "shard log record of format version 5; this program reads version 4: upgrade tollgate");
-    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 4 }));
+    let newer = decode_shard_record(&with_version(6)).unwrap_err();
+    assert_eq!(newer.to_string(), "shard log record of format version 6; this program reads version 5: upgrade tollgate");
+    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 5 }));
     // A version comes before all that it decides on: a newer form may be shorter or carry no checksum.
-    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 4 }));
+    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 5 }));
 }
 
 #[test]

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use self::signs::{Day, Saving, Sign};
-use super::matter::{self, Matter, Story};
+use super::matter::{self, Matter, Story, with};
 use super::rules::AdviceRules;
 use super::{MatterKey, Matters};
 use crate::model::Text;
-use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::alert::{AlertKind, AlertState, Cause, INSTEAD, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions, Measure};
 use crate::model::money::Nanos;
@@ -287,7 +287,9 @@ fn tell(advice: &mut Advice, name: &Name, rules: &AdviceRules, moment: Moment<'_
     let story = Story { severity, ..story(advice, name, rules, moment) };
     let limits = moment.rules.thresholds(&account.team, &dimensions.project, &dimensions.environment);
     let scope = crate::model::leaf::Scope::Leaf(dimensions.clone()).to_string();
-    let about: [&[u8]; 4] = [b"advice", advised.kind().as_str().as_bytes(), account.currency.as_str().as_bytes(), scope.as_bytes()];
+    // With its first day, so that a leaf that comes back after it was forgotten begins a new one.
+    let (kind, since) = (advised.kind().as_str().as_bytes(), advice.since.0.to_be_bytes());
+    let about: [&[u8]; 5] = [b"advice", kind, account.currency.as_str().as_bytes(), scope.as_bytes(), &since];
     // It grows by the day; what is news is a multiple of it.
     matter::tell(&mut advice.matter, &account.team, &about, story, 2.0 * limits.update_growth, moment, effects);
 }
@@ -296,11 +298,12 @@ fn story(advice: &Advice, name: &Name, rules: &AdviceRules, moment: Moment<'_>) 
     let (account, leaf, advised) = name;
     let dimensions = super::missing::named(&leaf.leaf_of(account));
     let expected = advice.cost.saturating_sub(advice.saved);
+    let instead: Vec<(&str, String)> = advice.instead.iter().map(|model| (INSTEAD, model.to_string())).collect();
     Story {
         kind: advised.kind(),
         severity: Severity::Info,
         onset: advice.since.start(),
-        causes: vec![Cause { dimensions: dimensions.clone(), actual: advice.cost, expected, share: 1.0 }],
+        causes: vec![Cause { dimensions: with(&dimensions, &instead), actual: advice.cost, expected, share: 1.0 }],
         dimensions,
         measure: account.measure,
         currency: account.currency,

@@ -329,6 +329,13 @@ fn advice_that_nobody_wants_or_whose_leaf_has_gone_ends() {
     let [Effect::Alert(alert)] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((alert.state, &alert.id, matters.open()), (AlertState::Resolved, &account.id, 0));
     assert!(alert.summary.contains("is not used any more") && matters.advice.is_empty(), "{}", alert.summary);
+    // It comes back, and is advised anew: under another id, since revisions never go back.
+    bench.shard.matters = matters;
+    let known = bench.told().len();
+    bench.hours(24 * 9..24 * 14, |_| vec![LONG]);
+    let [first, ..] = &bench.told()[known..] else { panic!("{:?}", bench.words()) };
+    assert_eq!((first.state, first.revision), (AlertState::Open, 1));
+    assert!(bench.told()[..known].iter().all(|alert| alert.id != first.id));
 }
 
 /// Amounts of two currencies are never held against each other.

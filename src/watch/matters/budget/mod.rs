@@ -3,6 +3,9 @@
 //!
 //! A month is in the team's time zone. Late usage counts in the day it belongs to; a bill's corrections do so too.
 
+pub(in crate::watch) mod cost_center;
+#[cfg(test)]
+mod cost_center_tests;
 mod forecast;
 mod removed;
 #[cfg(test)]
@@ -17,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use self::forecast::Forecast;
 pub use self::removed::Subject;
 pub(crate) use self::removed::end_removed;
-use super::MatterKey;
 use super::matter::{self, Matter, Story};
 use super::rules::{BudgetRule, Period};
+use super::{MatterKey, Matters};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
-use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
+use crate::model::time::{DAY_MS, HOUR_MS, Hour, Minute, Timestamp};
 use crate::watch::rules::WatchRules;
 use crate::watch::series::to_units;
 use crate::watch::shard::Shard;
@@ -78,22 +81,47 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     for rule in &rules.matters.budgets {
-        let mut own = partials.iter().filter(|partial| rule.counts(partial)).peekable();
-        if own.peek().is_none() {
+        if let Some(cost_center) = &rule.cost_center {
+            cost_center::take_partials(shard, rule, cost_center, partials, rules, effects);
             continue;
         }
-        let zone = judge::zone_of(rules, &rule.team);
-        removed::hand_over(&mut shard.matters, rule, moment, effects);
-        let budget = shard.matters.budgets.entry(rule.name.clone()).or_default();
-        for partial in own {
-            budget.add(partial, day_of(partial.minute.start(), &zone));
-        }
-        let today = day_of(budget.last_event_time, &zone);
-        budget.turn(rule, today, &zone, moment, effects);
-        budget.check_thresholds(rule, today, &zone, moment, effects);
-        removed::remember(&mut shard.matters, rule);
-        shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
+        let own = partials.iter().filter(|partial| rule.counts(partial));
+        take_seen(&mut shard.matters, rule, own.map(Seen::of), moment, effects);
     }
+}
+
+/// An amount that a budget counts.
+struct Seen {
+    minute: Minute,
+    cost: Nanos,
+    last_event_time: Timestamp,
+    last_ingest_time: Timestamp,
+}
+
+impl Seen {
+    fn of(partial: &Partial) -> Seen {
+        let Partial { minute, cost, last_event_time, last_ingest_time, .. } = *partial;
+        Seen { minute, cost, last_event_time, last_ingest_time }
+    }
+}
+
+fn take_seen(matters: &mut Matters, rule: &BudgetRule, seen: impl Iterator<Item = Seen>, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let mut seen = seen.peekable();
+    if seen.peek().is_none() {
+        return;
+    }
+    let zone = judge::zone_of(moment.rules, &rule.team);
+    removed::hand_over(matters, rule, moment, effects);
+    let budget = matters.budgets.entry(rule.name.clone()).or_default();
+    for seen in seen {
+        let day = day_of(seen.minute.start(), &zone);
+        budget.add(&seen, day);
+    }
+    let today = day_of(budget.last_event_time, &zone);
+    budget.turn(rule, today, &zone, moment, effects);
+    budget.check_thresholds(rule, today, &zone, moment, effects);
+    removed::remember(matters, rule);
+    matters.changed.insert(MatterKey::Budget(rule.name.clone()));
 }
 
 /// All teams are done with an hour: a period may be over, and what is to be expected of it is seen better.
@@ -114,6 +142,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
+        budget.keep(rule, newest, &zone);
         if before != *budget {
             shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
         }
@@ -126,11 +155,13 @@ impl BudgetRule {
     fn counts(&self, partial: &Partial) -> bool {
         let leaf = &partial.leaf;
         let is = |wanted: &Option<crate::model::Text>, own: &crate::model::Text| wanted.as_ref().is_none_or(|wanted| wanted == own);
-        leaf.team == self.team
-            && leaf.measure == self.measure
-            && leaf.currency == self.currency
-            && is(&self.project, &leaf.project)
-            && is(&self.model, &leaf.model)
+        leaf.team == self.team && self.counts_kind_of(partial) && is(&self.project, &leaf.project)
+    }
+
+    /// Whoever spent it.
+    fn counts_kind_of(&self, partial: &Partial) -> bool {
+        let leaf = &partial.leaf;
+        leaf.measure == self.measure && leaf.currency == self.currency && self.model.as_ref().is_none_or(|wanted| *wanted == leaf.model)
     }
 
     /// The period that a day lies in.
@@ -165,13 +196,13 @@ fn month_of(day: i64) -> Span {
 }
 
 impl Budget {
-    fn add(&mut self, partial: &Partial, day: i64) {
+    fn add(&mut self, seen: &Seen, day: i64) {
         let sum = self.days.entry(day).or_default();
-        *sum = sum.saturating_add(partial.cost);
-        let sum = self.hours.entry(partial.minute.hour()).or_default();
-        *sum = sum.saturating_add(partial.cost);
-        self.last_event_time = self.last_event_time.max(partial.last_event_time);
-        self.last_ingest_time = self.last_ingest_time.max(partial.last_ingest_time);
+        *sum = sum.saturating_add(seen.cost);
+        let sum = self.hours.entry(seen.minute.hour()).or_default();
+        *sum = sum.saturating_add(seen.cost);
+        self.last_event_time = self.last_event_time.max(seen.last_event_time);
+        self.last_ingest_time = self.last_ingest_time.max(seen.last_ingest_time);
     }
 
     pub(crate) fn spent(&self, span: Span) -> Nanos {
@@ -211,6 +242,15 @@ impl Budget {
         let story = Story { summary: words::over(rule, self.spent(span), span), ..self.story(rule, span, None, None, zone) };
         let at = self.last_event_time;
         matter::end(&mut self.matter, &rule.team, AlertState::Resolved, at, story, moment, effects);
+    }
+
+    /// What is spent of it by now, for whoever answers.
+    fn keep(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone) {
+        let span = rule.span(today);
+        if self.matter.as_ref().is_some_and(Matter::is_open) && (rule.period != Period::Month || span.first == self.period) {
+            let story = self.story(rule, span, None, None, zone);
+            matter::keep(&mut self.matter, story);
+        }
     }
 
     fn check_thresholds(
@@ -306,7 +346,7 @@ impl Budget {
     ) -> Story {
         let spent = self.spent(span);
         let is_over = spent >= rule.amount;
-        let named = [("project", &rule.project), ("model", &rule.model)];
+        let named = [("cost_center", &rule.cost_center), ("project", &rule.project), ("model", &rule.model)];
         let mut dimensions: BTreeMap<String, String> =
             named.into_iter().filter_map(|(name, value)| Some((name.to_string(), value.as_ref()?.to_string()))).collect();
         dimensions.insert("budget".to_string(), rule.name.to_string());

@@ -14,7 +14,7 @@ use super::super::rules::BudgetRule;
 use super::super::{MatterKey, Matters};
 use super::{Budget, KEPT_DAYS};
 use crate::model::Text;
-use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
+use crate::model::alert::{AlertKind, AlertState, NOT_CONFIGURED, Severity, Stage, moved_to};
 use crate::model::effect::Effect;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
@@ -32,19 +32,21 @@ pub struct Subject {
     pub measure: Measure,
     pub currency: Currency,
     pub amount: Nanos,
+    /// Last: what earlier versions wrote ends before it.
+    pub cost_center: Option<Text>,
 }
 
 impl Subject {
     fn of(rule: &BudgetRule) -> Subject {
-        let BudgetRule { team, project, model, measure, currency, amount, .. } = rule.clone();
-        Subject { team, project, model, measure, currency, amount }
+        let BudgetRule { team, cost_center, project, model, measure, currency, amount, .. } = rule.clone();
+        Subject { team, project, model, measure, currency, amount, cost_center }
     }
 
     /// Of an alert that an earlier version opened, which did not write it down: what is known of it.
     fn guessed(matter: &Matter, rules: &WatchRules) -> Subject {
-        let team = matter.id.rsplit_once('/').map_or("", |(team, _)| team);
+        let team = matter.team();
         let (measure, currency) = (Measure::Estimated, rules.reporting_currency);
-        Subject { team: team.into(), project: None, model: None, measure, currency, amount: Nanos::ZERO }
+        Subject { team: team.into(), project: None, model: None, measure, currency, amount: Nanos::ZERO, cost_center: None }
     }
 }
 
@@ -124,7 +126,9 @@ fn end(matters: &mut Matters, name: &Text, why: Why<'_>, moment: Moment<'_>, eff
 }
 
 fn story(name: &Text, why: Why<'_>, budget: &Budget, matter: &Matter, subject: &Subject, moment: Moment<'_>) -> Story {
-    let named = [("budget", Some(name)), ("project", subject.project.as_ref()), ("model", subject.model.as_ref())];
+    let cost_center = subject.cost_center.as_ref();
+    let named =
+        [("budget", Some(name)), ("cost_center", cost_center), ("project", subject.project.as_ref()), ("model", subject.model.as_ref())];
     let dimensions: BTreeMap<String, String> =
         named.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string()))).collect();
     let spent = subject.amount.saturating_add(matter.told_excess);
@@ -133,8 +137,8 @@ fn story(name: &Text, why: Why<'_>, budget: &Budget, matter: &Matter, subject: &
         amount => format!(": {} of {} {} were spent when it was last told of", spent.rounded(2), amount.rounded(2), subject.currency),
     };
     let (normal, is_why) = match why {
-        Why::Removed => ("it is no longer in the config".to_string(), "is no longer in the config".to_string()),
-        Why::Moved(other) => (format!("it is team {other}'s by now"), format!("is no longer team {}'s but team {other}'s", subject.team)),
+        Why::Removed => (NOT_CONFIGURED.to_string(), "is no longer in the config".to_string()),
+        Why::Moved(other) => (moved_to(other), format!("is no longer team {}'s but team {other}'s", subject.team)),
     };
     Story {
         kind: AlertKind::Budget,
@@ -167,15 +171,27 @@ pub(super) fn forget(shard: &mut Shard, hour: Hour, rules: &WatchRules) {
         |name: &Text, budget: &Budget| budget.last_event_time < oldest && !rules.matters.budgets.iter().any(|rule| rule.name == *name);
     let old: Vec<Text> = matters.budgets.iter().filter(|(name, budget)| is_old(name, budget)).map(|(name, _)| name.clone()).collect();
     for name in old {
+        if let Some(budget) = matters.budgets.get_mut(&name).filter(|budget| keeps_its_id(budget)) {
+            if !budget.days.is_empty() {
+                (budget.days, budget.hours) = (BTreeMap::new(), BTreeMap::new());
+                matters.changed.insert(MatterKey::Budget(name));
+            }
+            continue;
+        }
         matters.budgets.remove(&name);
         matters.subjects.remove(&name);
         matters.changed.insert(MatterKey::BudgetSubject(name.clone()));
         matters.changed.insert(MatterKey::Budget(name));
     }
-    let former = matters.former_budgets.iter().filter(|(_, budget)| budget.last_event_time < oldest);
+    let former = matters.former_budgets.iter().filter(|(_, budget)| budget.last_event_time < oldest && !keeps_its_id(budget));
     let old: Vec<(Text, Text)> = former.map(|(place, _)| place.clone()).collect();
     for place in old {
         matters.former_budgets.remove(&place);
         matters.changed.insert(MatterKey::FormerBudget(place.0, place.1));
     }
+}
+
+/// What was told of so many days may come again under its id, which a month never does: no revision is to be used twice.
+fn keeps_its_id(budget: &Budget) -> bool {
+    budget.matter.is_some() && budget.period == 0
 }

@@ -5,17 +5,18 @@ use crate::model::alert::Alert;
 use crate::model::leaf::Measure;
 use crate::model::money::Currency;
 use crate::model::partial::{Marker, ShardRecord, Source};
-use crate::model::time::{MINUTE_MS, Minute};
+use crate::model::time::MINUTE_MS;
 use crate::watch::matters::rules::MatterRules;
 use crate::watch::tests::{partial, rules};
 
 /// 2026-03-01T00:00:00Z.
-const MARCH: Minute = Minute(1_772_323_200 / 60);
+pub(super) const MARCH: Minute = Minute(1_772_323_200 / 60);
 
-fn rule() -> BudgetRule {
+pub(super) fn rule() -> BudgetRule {
     BudgetRule {
         name: "all of search".into(),
         team: "search".into(),
+        cost_center: None,
         project: None,
         model: None,
         measure: Measure::Estimated,
@@ -198,6 +199,17 @@ fn a_budget_that_is_taken_out_of_the_config_ends_its_alert_and_says_why() {
         let (alerts, open) = play_then(vec![project.clone(), other], [300, 302, 302], vec![project], is_restarted);
         assert_eq!((alerts.len(), open), (1, 1));
     }
+}
+
+/// Revisions never go back, whoever writes a budget into the config again.
+#[test]
+fn a_rolling_budget_that_is_written_back_after_months_goes_on_with_its_revisions() {
+    let rolling = BudgetRule { period: Period::Rolling(20), ..rule() };
+    let after = 300 + (KEPT_DAYS + 2) * 24;
+    let (alerts, open) = play_then(vec![rolling], [300, after, after + 300], Vec::new(), true);
+    let told: Vec<(AlertState, u32)> = alerts.iter().map(|alert| (alert.state, alert.revision)).collect();
+    assert_eq!(told, [(AlertState::Open, 1), (AlertState::Resolved, 2), (AlertState::Reopened, 3)]);
+    assert!(alerts.iter().all(|alert| alert.id == alerts[0].id) && open == 1);
 }
 
 #[test]

@@ -28,6 +28,8 @@ const LEAST_HOURS: usize = 6;
 const PART_OF_EXCESS: f64 = 0.25;
 /// ... and this part of what the leaf used since it began.
 const LEAST_SHARE: f64 = 0.5;
+/// Usage that comes later than that after its hour has closed amends roll-ups only.
+const LATEST_HOURS: i64 = 48;
 /// Money in multiples of what is worth an alert from which it is critical.
 const CRITICAL: f64 = 10.0;
 
@@ -112,23 +114,27 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, eff
     let moment = shard.moment(rules, &books);
     let hour = partial.minute.hour();
     let account = partial.leaf.account();
-    if moment.closed_through.is_some_and(|closed| hour <= closed) {
+    if moment.closed_through.is_some_and(|closed| closed.0 - hour.0 >= LATEST_HOURS) {
         return;
     }
     let name = (account, partial.leaf.dimensions());
     if !is_suspect(partial) {
-        if let Some(gap) = shard.matters.gaps.get_mut(&name) {
+        if let Some(gap) = shard.matters.gaps.get_mut(&name).filter(|gap| hour >= gap.since.hour()) {
             gap.counted_events = gap.counted_events.saturating_add(partial.events);
             shard.matters.changed.insert(MatterKey::Gap(name.0, name.1));
         }
         return;
     }
+    let Some(state) = shard.accounts.number_of(&name.0).and_then(|number| shard.accounts.get(number)) else { return };
+    let is_late = moment.closed_through.is_some_and(|closed| hour <= closed);
+    let is_first = shard.matters.gaps.get(&name).is_none_or(|gap| gap.last < hour);
+    let counted = if is_late && is_first { counted_beside(state, &name.1, partial) } else { 0 };
     if !shard.matters.gaps.contains_key(&name) {
-        let Some(state) = shard.accounts.number_of(&name.0).and_then(|number| shard.accounts.get(number)) else { return };
         let Some(fresh) = open(state, partial, &name.1) else { return };
         shard.matters.gaps.insert(name.clone(), fresh);
     }
     let Some(gap) = shard.matters.gaps.get_mut(&name) else { return };
+    gap.counted_events = gap.counted_events.saturating_add(counted);
     gap.add(partial);
     tell(gap, &name, moment, effects);
     shard.matters.changed.insert(MatterKey::Gap(name.0, name.1));
@@ -160,6 +166,13 @@ fn open(state: &AccountState, partial: &Partial, own: &LeafDimensions) -> Option
     })
 }
 
+/// What counted of a leaf in an hour that has closed, beside a sum that came late and is among it by now.
+fn counted_beside(state: &AccountState, own: &LeafDimensions, partial: &Partial) -> u64 {
+    let leaf = state.leaves().find(|(dimensions, ..)| *dimensions == own);
+    let totals = leaf.and_then(|(_, _, leaf)| leaf.recent.get(partial.minute.hour())).filter(|totals| totals.cost > Nanos::ZERO);
+    totals.map_or(0, |totals| totals.events.saturating_sub(partial.events))
+}
+
 impl Gap {
     fn add(&mut self, partial: &Partial) {
         let tokens = tokens(partial);
@@ -172,10 +185,13 @@ impl Gap {
         self.requests = self.requests.saturating_add(partial.requests);
         self.tokens = self.tokens.saturating_add(tokens[0]).saturating_add(tokens[1]);
         self.since = self.since.min(partial.minute.start());
+        // What comes late does not say that it goes on.
+        if partial.minute.hour() >= self.last {
+            self.quiet_hours = 0;
+        }
         self.last = self.last.max(partial.minute.hour());
         self.last_event_time = self.last_event_time.max(partial.last_event_time);
         self.last_ingest_time = self.last_ingest_time.max(partial.last_ingest_time);
-        self.quiet_hours = 0;
     }
 
     /// Lost so far, over at least five minutes, as an hour's.

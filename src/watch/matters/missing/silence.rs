@@ -56,11 +56,14 @@ pub(crate) fn close_hour(
     let silence = matters.silences.entry(name.clone()).or_default();
     let is_steady = silence.hours >= LEAST_HOURS && f64::from(silence.used) >= STEADY * f64::from(silence.hours);
     let is_open = silence.matter.as_ref().is_some_and(Matter::is_open);
+    let is_told = silence.matter.as_ref().is_some_and(Matter::is_told);
     if sums.events > 0 {
         if is_open {
             let story = story(silence, account, provider, hour, moment, Some("is heard of again"));
             matter::end(&mut silence.matter, &account.team, AlertState::Resolved, hour.start(), story, moment, effects);
-        } else {
+        }
+        // Also one that somebody says is nothing to mend.
+        if !is_told {
             silence.longest = silence.longest.max(silence.silent);
         }
         (silence.silent, silence.since, silence.lost) = (0, None, Nanos::ZERO);

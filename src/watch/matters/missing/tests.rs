@@ -89,6 +89,22 @@ fn tokens_at_cost_zero_are_told_within_minutes_and_taken_back_when_they_count_ag
 }
 
 #[test]
+fn what_nobody_wants_to_know_of_any_more_ends() {
+    let mut bench = Bench::new();
+    bench.hours(0..24, |at| vec![usage(at, "ranker", 5.0, 1_000_000)]);
+    bench.hours(24..25, |at| vec![usage(at, "ranker", 0.0, 100_000_000)]);
+    let known = bench.told().last().map(|alert| (*alert).clone()).unwrap();
+    assert_eq!((known.kind, bench.shard.matters.open()), (AlertKind::MissingMoney, 1), "{:?}", bench.words());
+    bench.rules.matters.missing = None;
+    bench.hours(25..29, |at| vec![usage(at, "ranker", 5.0, 1_000_000)]);
+    let last = bench.told().last().map(|alert| (*alert).clone()).unwrap();
+    let is_next = last.id == known.id && last.revision == known.revision + 1;
+    assert_eq!((last.state, is_next, bench.shard.matters.open()), (AlertState::Resolved, true, 0), "{:?}", bench.words());
+    assert!(last.summary.contains("[missing_money] is off"), "{}", last.summary);
+    assert!(bench.shard.matters.gaps.is_empty());
+}
+
+#[test]
 fn a_few_free_calls_among_many_are_nothing() {
     let mut bench = Bench::new();
     bench.hours(0..60, |at| {
@@ -97,6 +113,35 @@ fn a_few_free_calls_among_many_are_nothing() {
         vec![usage(at, "ranker", 2.0, 1_000_000), free]
     });
     assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+/// Usage that comes after its hour has closed, by minutes.
+fn late(bench: &mut Bench, at: i64, used: Partial) {
+    let record = ShardRecord { partials: vec![used], ..ShardRecord::default() };
+    let effects = bench.shard.apply_whole(&record, bench.offset, Minute(START.0 + at).start().plus_ms(MINUTE_MS), &bench.rules);
+    bench.offset += 1;
+    bench.alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+}
+
+#[test]
+fn free_usage_of_an_hour_that_has_closed_is_told_too() {
+    let usual = |at: i64| vec![usage(at, "ranker", 5.0, 1_000_000)];
+    let mut bench = Bench::new();
+    bench.hours(0..30, usual);
+    late(&mut bench, 30 * 60, Partial { events: 30, ..usage(20 * 60, "ranker", 0.0, 300_000_000) });
+    assert_eq!((bench.told().len(), bench.told()[0].kind), (1, AlertKind::MissingMoney), "{:?}", bench.words());
+    assert_eq!(bench.told()[0].onset, Minute(START.0 + 20 * 60).start());
+    // It does not go on: over after some hours.
+    bench.hours(30..36, usual);
+    assert_eq!(bench.told().last().unwrap().state, AlertState::Resolved, "{:?}", bench.words());
+    assert_eq!(bench.shard.matters.open(), 0);
+    // The twins: a few free calls among many that counted, and what is later than anything is amended for.
+    for (at, events) in [(20 * 60, 1), (-30 * 60, 1000)] {
+        let mut bench = Bench::new();
+        bench.hours(0..30, usual);
+        late(&mut bench, 30 * 60, Partial { events, ..usage(at, "ranker", 0.0, 300_000_000) });
+        assert_eq!(bench.words(), Vec::<String>::new(), "{events} events at {at}");
+    }
 }
 
 #[test]

@@ -135,15 +135,13 @@ fn judge(
     let about: [&[u8]; 4] = [b"untagged", account.measure.as_str().as_bytes(), account.currency.as_str().as_bytes(), provider.as_bytes()];
     let is_over = total < OVER * gate;
     let story = story(account, provider, spent, total >= MUCH * gate, is_over, moment);
-    let told = if is_over {
-        matter::end(&mut kept.matter, &account.team, AlertState::Resolved, to, story, moment, effects)
+    if is_over {
+        matter::end(&mut kept.matter, &account.team, AlertState::Resolved, to, story, moment, effects);
     } else {
         let growth = moment.rules.thresholds(&account.team, "", "").update_growth;
-        matter::tell(&mut kept.matter, &account.team, &about, story, growth, moment, effects)
-    };
-    if told || account.measure == Measure::Billed {
-        matters.changed.insert(MatterKey::Untagged(name.0, name.1));
+        matter::tell(&mut kept.matter, &account.team, &about, story, growth, moment, effects);
     }
+    matters.changed.insert(MatterKey::Untagged(name.0, name.1));
 }
 
 fn story(account: &Account, provider: &Text, spent: Spent, is_much: bool, is_over: bool, moment: Moment<'_>) -> Story {

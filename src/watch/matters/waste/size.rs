@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::matter::{self, Matter, Story};
+use super::super::matter::{self, Matter, Story, with};
 use super::super::rules::{OversizedRules, Sign, WasteClass, WasteRules};
 use super::resource::Resource;
 use super::{HOURS_PER_MONTH, Name, dimensions, words};
 use crate::model::Text;
-use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::alert::{AlertKind, AlertState, CAPACITY, Cause, INSTEAD, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
@@ -198,11 +198,12 @@ impl Size {
         let (actual, excess) = (over_time(resource.hourly_cost.unwrap_or_default()), over_time(fit.saved));
         let expected = actual.saturating_sub(excess);
         let dimensions = dimensions(resource, &name.1);
+        let sizes = [(CAPACITY, fit.capacity.to_string()), (INSTEAD, fit.needed.to_string())];
         let story = Story {
             kind: AlertKind::OversizedResource,
             severity,
             onset,
-            causes: vec![Cause { dimensions: dimensions.clone(), actual, expected, share: 1.0 }],
+            causes: vec![Cause { dimensions: with(&dimensions, &sizes), actual, expected, share: 1.0 }],
             dimensions,
             measure: Measure::Estimated,
             currency: resource.currency,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::alert::Alert;
+use crate::model::feedback::{Feedback, Verdict};
 use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
 use crate::model::time::{MINUTE_MS, Timestamp};
 use crate::watch::Restorer;
@@ -342,4 +343,109 @@ fn resources_are_restored_as_they_were() {
         assert_eq!(restorer.finish().unwrap(), bench.shard, "hour {hour}");
     }
     assert!(!bench.alerts.is_empty());
+}
+
+#[test]
+fn what_nobody_wants_to_know_of_any_more_ends() {
+    let mut bench = Bench::new();
+    bench.hours(0..48, |hour| gpu(hour, 0.6));
+    bench.hours(48..80, |hour| gpu(hour, 0.01));
+    bench.hours(0..80, |hour| ResourceSample { resource_id: Some("gpu-2".into()), ..gpu(hour, 0.6) });
+    assert_eq!((states(&bench), bench.shard.open_alerts()), (vec!["open"], 1));
+    bench.rules.matters.waste = None;
+    bench.hours(80..82, |hour| gpu(hour, 0.01));
+    bench.close(82);
+    let last = bench.alerts.last().unwrap();
+    assert_eq!((states(&bench), last.revision, bench.shard.open_alerts()), (vec!["open", "resolved"], 2, 0), "{:#?}", bench.told());
+    assert!(
+        last.summary.contains("[waste] is off in the config") && last.summary.contains("gpu-1 (gpu_cluster) is unused"),
+        "{}",
+        last.summary
+    );
+    assert_eq!(last.dimensions["resource_id"], "gpu-1");
+    // It is wanted again, and still unused: under the same id.
+    bench.rules = watch_rules();
+    bench.hours(86..120, |hour| gpu(hour, 0.01));
+    assert_eq!((states(&bench)[2], bench.alerts[2].revision, &bench.alerts[2].id), ("reopened", 3, &bench.alerts[0].id));
+}
+
+/// A word of somebody about the last alert, ten minutes past an hour.
+fn word(bench: &Bench, hour: i64, verdict: Verdict, until: Option<i64>) -> Feedback {
+    let at = |hour: i64| START.start().plus_ms(hour * HOUR_MS + 10 * MINUTE_MS);
+    Feedback {
+        event_time: at(hour),
+        actor: Some("mara@example.com".into()),
+        alert_id: Some(bench.alerts.last().unwrap().id.as_str().into()),
+        team: "search".into(),
+        verdict,
+        until: until.map(at),
+        ..Feedback::default()
+    }
+}
+
+/// The state goes through the changelog, and is the same behind it.
+fn restart(bench: &mut Bench, changelog: &mut std::collections::BTreeMap<Vec<u8>, Vec<u8>>) {
+    for change in bench.shard.take_changes() {
+        match change.value {
+            Some(value) => changelog.insert(change.key, value),
+            None => changelog.remove(&change.key),
+        };
+    }
+    let mut restorer = Restorer::new(1);
+    changelog.iter().for_each(|(key, value)| restorer.put(key, Some(value)).unwrap());
+    restorer.changelog_read(&bench.rules).unwrap();
+    let restored = restorer.finish().unwrap();
+    assert_eq!(restored, bench.shard);
+    bench.shard = restored;
+}
+
+#[test]
+fn whoever_answers_is_heard_and_the_answer_outlives_the_process() {
+    let (mut bench, mut changelog) = (Bench::new(), std::collections::BTreeMap::new());
+    bench.hours(0..48, |hour| gpu(hour, 0.6));
+    bench.hours(48..80, |hour| gpu(hour, 0.01));
+    assert_eq!(states(&bench), ["open"]);
+    restart(&mut bench, &mut changelog);
+    let say = |bench: &mut Bench, hour: i64, verdict: Verdict, until: Option<i64>| {
+        let word = word(bench, hour, verdict, until);
+        let at = word.event_time;
+        bench.take(ShardEvent::Feedback(Box::new(word)), at);
+    };
+    say(&mut bench, 80, Verdict::Ack, None);
+    let (told, taken) = (&bench.alerts[0], &bench.alerts[1]);
+    assert_eq!((taken.state, taken.revision, taken.feedback.len()), (AlertState::Acknowledged, 2, 1));
+    assert_eq!((&taken.dimensions, taken.feedback[0].actor.as_deref()), (&told.dimensions, Some("mara@example.com")));
+    assert!(taken.excess > told.excess && taken.summary.contains("32 hours"), "as it is when somebody answers: {}", taken.summary);
+    restart(&mut bench, &mut changelog);
+    // Past the grace it is worse by severity alone: who looks after it is not told again, and the topic knows.
+    bench.hours(81..130, |hour| gpu(hour, 0.01));
+    assert!(states(&bench)[2..].iter().all(|state| *state == "acknowledged"), "{:?}", states(&bench));
+    assert_eq!(bench.alerts.last().unwrap().severity, Severity::Critical);
+    // Expected for ten hours; then it is told again as it is then, with the first thing that the shard hears.
+    say(&mut bench, 130, Verdict::Expected, Some(140));
+    restart(&mut bench, &mut changelog);
+    let quiet = bench.alerts.len();
+    bench.hours(131..141, |hour| gpu(hour, 0.01));
+    assert_eq!((states(&bench).len(), states(&bench)[quiet - 1]), (quiet, "expected"), "{:?}", states(&bench));
+    restart(&mut bench, &mut changelog);
+    bench.hours(141..142, |hour| gpu(hour, 0.01));
+    let back = bench.alerts.last().unwrap().clone();
+    assert_eq!((back.state, back.notify, back.id == bench.alerts[0].id), (AlertState::Reopened, true, true));
+    assert!(back.excess > bench.alerts[quiet - 1].excess, "what it has cost meanwhile counts");
+    // No waste: silent as long as things stay as they are, also past a week; not once its owner has gone.
+    say(&mut bench, 142, Verdict::NotAnAnomaly, None);
+    assert_eq!(bench.shard.open_alerts(), 0);
+    restart(&mut bench, &mut changelog);
+    let quiet = bench.alerts.len();
+    bench.hours(143..260, |hour| gpu(hour, 0.01));
+    assert_eq!((bench.alerts.len(), states(&bench)[quiet - 1]), (quiet, "retracted"), "{:?}", states(&bench));
+    bench.hours(260..262, |hour| ResourceSample { hourly_cost: Some(Nanos::from_units(40)), ..gpu(hour, 0.01) });
+    assert_eq!(states(&bench)[quiet..], ["reopened"], "a third dearer an hour");
+    restart(&mut bench, &mut changelog);
+    bench.hours(262..264, |hour| gpu(hour, 0.6));
+    assert_eq!(states(&bench)[quiet..], ["reopened", "resolved"]);
+}
+
+fn states(bench: &Bench) -> Vec<&'static str> {
+    bench.alerts.iter().map(|alert| alert.state.as_str()).collect()
 }

@@ -1,0 +1,72 @@
+//! Budgets of cost centres. The teams of a cost centre are spread over shards, its budget is in one: that of the team that it is of. A shard
+//! that sees spend of the cost centre tells that one, in the transaction of the record that brought it, so that each amount is counted once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::rules::BudgetRule;
+use super::{Seen, take_seen};
+use crate::model::Text;
+use crate::model::effect::Effect;
+use crate::model::hash::shard_of;
+use crate::model::money::Nanos;
+use crate::model::partial::{Partial, ShardEvent, ShardRecord};
+use crate::model::spent::{Spent, SpentMinute};
+use crate::model::time::Minute;
+use crate::watch::rules::WatchRules;
+use crate::watch::shard::Shard;
+
+/// Takes what came in one record for a cost centre's budget: into it, or to the shard that keeps it.
+pub(super) fn take_partials(
+    shard: &mut Shard,
+    rule: &BudgetRule,
+    cost_center: &Text,
+    partials: &[Partial],
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    let is_own = |partial: &&Partial| rule.counts_kind_of(partial) && rules.matters.cost_center(&partial.leaf) == Some(cost_center);
+    let own: Vec<&Partial> = partials.iter().filter(is_own).collect();
+    let Some(first) = own.first() else { return };
+    let mut minutes: BTreeMap<Minute, Nanos> = BTreeMap::new();
+    let (mut last_event_time, mut last_ingest_time) = (first.last_event_time, first.last_ingest_time);
+    for partial in own {
+        let sum = minutes.entry(partial.minute).or_default();
+        *sum = sum.saturating_add(partial.cost);
+        last_event_time = last_event_time.max(partial.last_event_time);
+        last_ingest_time = last_ingest_time.max(partial.last_ingest_time);
+    }
+    let spent = Spent {
+        budget: rule.name.clone(),
+        team: rule.team.clone(),
+        cost_center: cost_center.clone(),
+        measure: rule.measure,
+        currency: rule.currency,
+        minutes: minutes.into_iter().map(|(minute, cost)| SpentMinute { minute, cost }).collect(),
+        last_event_time,
+        last_ingest_time,
+    };
+    let home = shard_of(&rule.team, shard.header.shard_count);
+    if home == shard.header.shard {
+        take(shard, &spent, rules, effects);
+    } else {
+        let record = ShardRecord { events: vec![ShardEvent::Spent(Box::new(spent))], ..ShardRecord::default() };
+        effects.push(Effect::Shard { shard: home, record });
+    }
+}
+
+/// Takes what a shard has seen for a budget of this one. What it is of may have changed since: then it counts no more.
+pub(in crate::watch) fn take(shard: &mut Shard, spent: &Spent, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let is_meant = |rule: &&BudgetRule| {
+        rule.name == spent.budget
+            && rule.team == spent.team
+            && rule.cost_center.as_ref() == Some(&spent.cost_center)
+            && (rule.measure, rule.currency) == (spent.measure, spent.currency)
+    };
+    let Some(rule) = rules.matters.budgets.iter().find(is_meant) else { return };
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let (last_event_time, last_ingest_time) = (spent.last_event_time, spent.last_ingest_time);
+    let seen = |part: &SpentMinute| Seen { minute: part.minute, cost: part.cost, last_event_time, last_ingest_time };
+    take_seen(&mut shard.matters, rule, spent.minutes.iter().map(seen), moment, effects);
+}
