@@ -1,15 +1,18 @@
 //! LINEAGE: which data feeds which model, where it comes from and where the model answers. Events of OpenLineage make the graph,
 //! activity says what is registered and deployed. It never judges: it says what is known, and policies judge that.
 //!
-//! Read `graph` first (nodes, what reaches them, how a change is carried on), then `runs` (events to flows), `map` (what a person or a
-//! program is shown) and `draw` (the picture of it).
+//! Read `graph` first (nodes, what reaches them, how a change is carried on), then `runs` (events to flows), `same` (data of several
+//! names), `map` (what a person or a program is shown) and `draw` (the picture of it).
 
 mod draw;
 mod graph;
 pub mod map;
+#[cfg(test)]
+mod names_tests;
 mod origins;
 pub mod rules;
 mod runs;
+mod same;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -27,7 +30,7 @@ use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::approval::{self, Approvals};
 use crate::model::hash::hash128;
-use crate::model::lineage::{Job, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
+use crate::model::lineage::{Job, Lifecycle, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
 use crate::model::time::Timestamp;
 
 /// Everything that was told of lineage.
@@ -117,6 +120,7 @@ impl Lineage {
                 touched.name_models(&mut self.graph);
                 let named = touched.models.iter().filter_map(|(id, _)| self.graph.dataset_key(*id));
                 self.changed.extend(named);
+                self.changed.extend(touched.rename(&mut self.graph));
             }
         }
     }
@@ -218,18 +222,40 @@ impl Lineage {
 
     fn touched(&mut self, inputs: &[StatedDataset], outputs: &[StatedDataset]) -> Touched {
         let mut touched = Touched::default();
-        for (stated, ids) in [(inputs, &mut touched.inputs), (outputs, &mut touched.outputs)] {
-            for dataset in stated {
-                let id = self.graph.dataset(&format!("{}/{}", dataset.namespace, dataset.name));
-                if let Some(origins) = &dataset.origins {
-                    self.graph.state(id, origins);
-                    self.changed.extend(self.graph.dataset_key(id));
-                }
-                touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
-                ids.insert(id);
+        for dataset in inputs {
+            let id = self.dataset(dataset, &mut touched);
+            touched.inputs.insert(id);
+        }
+        for dataset in outputs {
+            let id = self.dataset(dataset, &mut touched);
+            touched.outputs.insert(id);
+            if dataset.lifecycle.as_ref().is_some_and(Lifecycle::brings_no_data) {
+                touched.unwritten.insert(id);
             }
         }
         touched
+    }
+
+    /// What is said of the data itself holds at once, whatever becomes of the run.
+    fn dataset(&mut self, dataset: &StatedDataset, touched: &mut Touched) -> NodeId {
+        let name: Text = format!("{}/{}", dataset.namespace, dataset.name).as_str().into();
+        let id = self.graph.dataset(&name);
+        if let Some(origins) = &dataset.origins {
+            self.graph.state(id, origins);
+            self.changed.insert(Key::Dataset(name.clone()));
+        }
+        for other in &dataset.same_as {
+            let other: Text = other.to_string().as_str().into();
+            let other_id = self.graph.dataset(&other);
+            if self.graph.unite(id, other_id) {
+                self.changed.insert(Key::Same(name.clone().min(other.clone()), name.clone().max(other)));
+            }
+        }
+        if let Some(Lifecycle::Rename(Some(previous))) = &dataset.lifecycle {
+            touched.renames.insert((self.graph.dataset(&previous.to_string()), id));
+        }
+        touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
+        id
     }
 }
 

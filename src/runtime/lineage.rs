@@ -14,6 +14,7 @@ use crate::kafka::session::Session;
 use crate::lineage::Lineage;
 use crate::lineage::rules::LineageRules;
 use crate::model::effect::Effect;
+use crate::model::hash::hash128;
 use crate::model::lineage::ModelFacts;
 use crate::model::partial::{ShardEvent, ShardRecord};
 use crate::model::wire::decode_lineage_record;
@@ -40,12 +41,23 @@ pub struct Kept {
     is_touched: bool,
 }
 
+/// The changelog is read twice, so that its values never stand in memory beside the graph that is made of them: first which record of each
+/// key is the last one, then these.
 pub struct Loading {
     opening: Opening,
     lineage: Lineage,
-    /// What the changelog holds at its end: a key that was deleted must not have been there at all.
-    live: BTreeMap<Vec<u8>, Vec<u8>>,
-    is_read: bool,
+    /// By hash of the key, the offset of its newest record. A key that was deleted must not have been there at all.
+    newest: BTreeMap<u128, i64>,
+    reading: Reading,
+    /// Of the lineage log, as the changelog has it.
+    position: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Nothing,
+    Keys,
+    Values,
 }
 
 /// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
@@ -130,30 +142,39 @@ impl Role for Genealogist<'_> {
     fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
         let mut lineage = Lineage::default();
         lineage.follow(&self.rules);
-        Ok(Loading { opening, lineage, live: BTreeMap::new(), is_read: false })
+        Ok(Loading { opening, lineage, newest: BTreeMap::new(), reading: Reading::Nothing, position: None })
     }
 
     fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
-        if std::mem::replace(&mut loading.is_read, true) {
-            return Ok(None);
-        }
+        loading.reading = match loading.reading {
+            Reading::Nothing => Reading::Keys,
+            Reading::Keys => Reading::Values,
+            Reading::Values => return Ok(None),
+        };
         let partition = Partition { topic: self.setup.topics.lineage_changelog.clone(), partition: loading.opening.partition };
         Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
     }
 
     fn load(&mut self, loading: &mut Loading, record: &Record<'_>) -> Result<()> {
-        let key = record.key.unwrap_or_default().to_vec();
-        match record.value {
-            Some(value) => loading.live.insert(key, value.to_vec()),
-            None => loading.live.remove(&key),
-        };
+        let key = record.key.unwrap_or_default();
+        let hash = hash128(&[key]);
+        match (loading.reading, record.value) {
+            (Reading::Values, Some(value)) if loading.newest.get(&hash) == Some(&record.offset) => {
+                let position = loading
+                    .lineage
+                    .restore(key, value)
+                    .with_context(|| format!("{}[{}] at offset {}", record.topic, record.partition, record.offset))?;
+                loading.position = position.or(loading.position);
+            }
+            (Reading::Values, _) => {}
+            (_, Some(_)) => drop(loading.newest.insert(hash, record.offset)),
+            (_, None) => drop(loading.newest.remove(&hash)),
+        }
         Ok(())
     }
 
-    fn finish_loading(&mut self, mut loading: Loading) -> Result<Kept> {
-        let position =
-            loading.lineage.restore_all(loading.live).with_context(|| format!("topic {}", self.setup.topics.lineage_changelog))?;
-        let position = self.agree(&loading.opening, position)?;
+    fn finish_loading(&mut self, loading: Loading) -> Result<Kept> {
+        let position = self.agree(&loading.opening, loading.position)?;
         // Rules may have changed since: what follows from the graph is worked out, and told where it is news.
         self.since = Some(Duration::ZERO);
         Ok(Kept { lineage: loading.lineage, position, is_touched: true })
