@@ -77,8 +77,11 @@ pub struct Graph {
     sourceless: BTreeSet<NodeId>,
     /// These, and what they reach: some of their data has no known source, though something may be known of the rest.
     lost: BTreeSet<NodeId>,
-    /// Models of which something else is known than when they were last taken.
+    /// Models, and datasets that are watched, of which something else is known than when they were last taken.
     changed: BTreeSet<NodeId>,
+    watched: BTreeSet<NodeId>,
+    /// Keys of datasets that are to be watched once they are named.
+    awaited: BTreeSet<u128>,
     /// Nodes computed so far, to be seen what a change costs.
     pub computed: u64,
 }
@@ -114,6 +117,32 @@ impl Graph {
     pub fn dataset(&mut self, name: &str) -> NodeId {
         let what = What::Dataset(name.into());
         self.id_of(key(&what, &[], &[]), what)
+    }
+
+    /// What is known of a dataset is told from now on as it changes, whether it is known yet or not.
+    pub fn watch(&mut self, dataset: &str) {
+        let key = key(&What::Dataset(dataset.into()), &[], &[]);
+        match self.ids.get(&key) {
+            Some(id) => self.watched.insert(*id),
+            None => self.awaited.insert(key),
+        };
+    }
+
+    pub fn watch_no_more(&mut self, dataset: &str) {
+        let key = key(&What::Dataset(dataset.into()), &[], &[]);
+        self.awaited.remove(&key);
+        if let Some(id) = self.ids.get(&key) {
+            self.watched.remove(id);
+        }
+    }
+
+    /// Of its data, as far as it is known; sorted.
+    pub fn origins(&self, id: NodeId) -> Vec<Text> {
+        self.node(id).map(|node| self.sets.names(node.known.origins)).unwrap_or_default()
+    }
+
+    fn is_told(&self, id: NodeId) -> bool {
+        matches!(self.node(id).map(|node| &node.what), Some(What::Model(_))) || self.watched.contains(&id)
     }
 
     pub fn dataset_key(&self, id: NodeId) -> Option<Key> {
@@ -255,6 +284,9 @@ impl Graph {
         let id = NodeId::try_from(self.nodes.len()).unwrap_or(NodeId::MAX);
         assert!(id < NodeId::MAX, "a graph of four billion nodes does not fit into memory");
         self.ids.insert(key, id);
+        if self.awaited.remove(&key) {
+            self.watched.insert(id);
+        }
         let (ins, outs) = (Vec::new(), Vec::new());
         self.nodes.push(Node { what, stated: None, ruled: None, registered: None, passes: None, known: Known::NOTHING, ins, outs });
         self.rule(id);
@@ -303,15 +335,15 @@ impl Graph {
                 continue;
             }
             node.known = known;
-            let (is_model, outs) = (matches!(node.what, What::Model(_)), node.outs.clone());
-            if is_model && !affected.contains(&id) {
+            let outs = node.outs.clone();
+            if !affected.contains(&id) && self.is_told(id) {
                 self.changed.insert(id);
             }
             waiting.extend(outs.into_iter().filter(|out| is_waiting.insert(*out)));
         }
         for (id, known) in before {
             let Some(node) = self.node(id) else { continue };
-            if matches!(node.what, What::Model(_)) && node.known != known {
+            if node.known != known && self.is_told(id) {
                 self.changed.insert(id);
             }
         }
@@ -387,7 +419,7 @@ impl Graph {
         }
     }
 
-    /// Models of which something else is known than at the last call, in the order in which they were first named.
+    /// Models and watched datasets of which something else is known than at the last call, in the order in which they were first named.
     pub fn take_changed(&mut self) -> Vec<NodeId> {
         std::mem::take(&mut self.changed).into_iter().collect()
     }

@@ -2,7 +2,7 @@
 //! activity says what is registered and deployed. It never judges: it says what is known, and policies judge that.
 //!
 //! Read `graph` first (nodes, what reaches them, how a change is carried on), then `runs` (events to flows), `same` (data of several
-//! names), `map` (what a person or a program is shown) and `draw` (the picture of it).
+//! names), `uses` (who reads what), `map` (what a person or a program is shown) and `draw` (the picture of it).
 
 mod draw;
 mod graph;
@@ -16,6 +16,9 @@ mod same;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod uses;
+#[cfg(test)]
+mod uses_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +29,14 @@ use self::graph::{Graph, NodeId, What};
 use self::rules::LineageRules;
 use self::runs::{Runs, Touched};
 use self::state::Key;
+use self::uses::Uses;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::approval::{self, Approvals};
 use crate::model::hash::hash128;
-use crate::model::lineage::{Job, Lifecycle, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
+use crate::model::lineage::{
+    DatasetUse, Job, Lifecycle, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told,
+};
 use crate::model::time::Timestamp;
 
 /// Everything that was told of lineage.
@@ -48,6 +54,7 @@ pub struct Lineage {
     answers: BTreeMap<(Text, Text), Answers>,
     /// What was last told of each model.
     told: BTreeMap<ModelName, (Vec<Text>, bool)>,
+    uses: Uses,
     /// What the changelog does not have yet.
     changed: BTreeSet<Key>,
 }
@@ -130,6 +137,9 @@ impl Lineage {
         if approval::concerns(event) && self.approvals.entry(event.team.clone()).or_default().take(event, event.event_time) {
             self.changed.insert(Key::Approvals(event.team.clone()));
         }
+        if uses::is_use(event) {
+            self.uses.take(&mut self.graph, event);
+        }
         let Some(model) = event.model.clone() else { return };
         let name = ModelName { model, version: event.model_version.clone() };
         match event.action.as_deref() {
@@ -176,7 +186,9 @@ impl Lineage {
     /// What is known of models of which something else was known when it was last told.
     pub fn take_facts(&mut self) -> Vec<ModelFacts> {
         self.graph.settle();
-        let changed: Vec<ModelFacts> = self.graph.take_changed().into_iter().filter_map(|id| self.facts(id)).collect();
+        let changed = self.graph.take_changed();
+        self.uses.stir(changed.iter().copied());
+        let changed: Vec<ModelFacts> = changed.into_iter().filter_map(|id| self.facts(id)).collect();
         let mut facts = Vec::new();
         for fact in changed {
             let known = (fact.origins.clone(), fact.has_gap);
@@ -189,6 +201,12 @@ impl Lineage {
         facts
     }
 
+    /// Uses of datasets that are to be judged by the origins of their data: new ones, and those kept of which other origins are known than
+    /// when they were last told. Call [`Lineage::take_facts`] first.
+    pub fn take_uses(&mut self) -> Vec<DatasetUse> {
+        self.uses.take_told(&self.graph)
+    }
+
     /// What is known of a model's data; of the version if it is named and known, else of the model.
     pub fn known(&self, model: &str, version: Option<&str>) -> Option<ModelFacts> {
         let name = |version: Option<&str>| What::Model(ModelName { model: model.into(), version: version.map(Text::from) });
@@ -199,7 +217,7 @@ impl Lineage {
     fn facts(&self, id: NodeId) -> Option<ModelFacts> {
         let node = self.graph.node(id)?;
         let What::Model(model) = &node.what else { return None };
-        Some(ModelFacts { model: model.clone(), origins: self.graph.sets.names(node.known.origins), has_gap: self.graph.has_gap(id) })
+        Some(ModelFacts { model: model.clone(), origins: self.graph.origins(id), has_gap: self.graph.has_gap(id) })
     }
 
     fn name(&self, id: NodeId) -> String {
@@ -262,6 +280,7 @@ impl Lineage {
 /// Whether somebody did something that the graph has to know of.
 pub fn concerns(event: &ActivityEvent) -> bool {
     approval::concerns(event)
+        || uses::is_use(event)
         || (event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment")))
 }
 

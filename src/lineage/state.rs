@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::{NodeId, What};
 use super::runs::{Run, Touched};
+use super::uses::{Kept, UseName};
 use super::{Deployment, Lineage, Place};
 use crate::model::Text;
 use crate::model::approval::Approvals;
@@ -35,6 +36,7 @@ pub(super) enum Key {
     Renamed(Text, Text),
     /// Two names of one piece of data, sorted.
     Same(Text, Text),
+    Use(UseName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +99,7 @@ enum Stored {
         other: Text,
     },
     RunOf(StoredRun),
+    Use(UseName, Box<Kept>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,8 +122,8 @@ impl Lineage {
     /// A value that cannot be written: a bug.
     pub fn take_changes(&mut self, position: i64) -> Result<Vec<StateChange>, StateError> {
         let mut changes = vec![StateChange { key: vec![b'p'], value: Some(written(&Stored::Position(position))?) }];
-        let runs = self.runs.take_changed();
-        let keys = std::mem::take(&mut self.changed).into_iter().chain(runs);
+        let (runs, uses) = (self.runs.take_changed(), self.uses.take_changed());
+        let keys = std::mem::take(&mut self.changed).into_iter().chain(runs).chain(uses);
         for key in keys.collect::<BTreeSet<Key>>() {
             let value = self.stored(&key).map(|stored| written(&stored)).transpose()?;
             changes.push(StateChange { key: self.key_bytes(&key), value });
@@ -172,6 +175,7 @@ impl Lineage {
             Key::Approvals(team) => Some(Stored::Approvals(team.clone(), self.approvals.get(team)?.clone())),
             Key::Renamed(from, to) => Some(Stored::Renamed { from: from.clone(), to: to.clone() }),
             Key::Same(one, other) => Some(Stored::Same { one: one.clone(), other: other.clone() }),
+            Key::Use(name) => Some(Stored::Use(name.clone(), Box::new(self.uses.get(name)?.clone()))),
             Key::Told(model) => {
                 let (origins, has_gap) = self.told.get(model)?.clone();
                 Some(Stored::Told { model: model.clone(), origins, has_gap })
@@ -190,6 +194,11 @@ impl Lineage {
             Key::Deployment(place) => (b'e', place.hash()),
             Key::Told(name) => (b't', of_model(name)),
             Key::Approvals(team) => (b'a', hash128(&[team.as_bytes()])),
+            Key::Use(UseName { dataset, team, actor, region, action }) => {
+                let of = |text: &Option<Text>| text.as_ref().map_or(String::new(), |text| format!("={text}"));
+                let [actor, region, action] = [actor, region, action].map(of);
+                (b'u', hash128(&[dataset.as_bytes(), team.as_bytes(), actor.as_bytes(), region.as_bytes(), action.as_bytes()]))
+            }
             Key::Renamed(from, to) => (b'n', hash128(&[from.as_bytes(), to.as_bytes()])),
             Key::Same(one, other) => (b's', hash128(&[one.as_bytes(), other.as_bytes()])),
         };
@@ -224,7 +233,7 @@ impl Lineage {
     /// # Errors
     /// Bytes of another program or version.
     pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<Option<i64>, StateError> {
-        if !matches!(key.first(), Some(b'p' | b'd' | b'm' | b'r' | b'f' | b'o' | b'e' | b't' | b'a' | b'n' | b's')) {
+        if !matches!(key.first(), Some(b'p' | b'd' | b'm' | b'r' | b'f' | b'o' | b'e' | b't' | b'a' | b'n' | b's' | b'u')) {
             return Err(StateError::UnknownKey);
         }
         match read(value)? {
@@ -253,6 +262,7 @@ impl Lineage {
                 self.restore_run(StoredRun { id, number, job, counts, inputs, outputs, models, renames, unwritten });
             }
             Stored::RunOf(run) => self.restore_run(run),
+            Stored::Use(name, kept) => self.uses.put(&mut self.graph, name, *kept),
             Stored::Renamed { from, to } => {
                 let (from, to) = (self.graph.dataset(&from), self.graph.dataset(&to));
                 self.graph.link(from, to);
@@ -321,6 +331,7 @@ impl Lineage {
             "rest".to_string(),
             format!("{:?} {:?} {:?} {:?} {:?}", self.owners, self.registered, self.deployments, self.approvals, self.told),
         );
+        image.insert("uses".to_string(), self.uses.image());
         image.insert("runs".to_string(), self.runs.image(&|id| self.name(id)));
         image
     }

@@ -30,6 +30,14 @@ pub struct ModelFacts {
     pub has_gap: bool,
 }
 
+/// Somebody read or moved a dataset of which lineage knows where it comes from; for the shard of their team, which knows the event already.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetUse {
+    pub activity: ActivityEvent,
+    /// Cloud regions and countries, sorted; at least one.
+    pub origins: Vec<Text>,
+}
+
 /// A validated event of the topic `lineage-events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageEvent {

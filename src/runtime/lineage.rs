@@ -14,8 +14,8 @@ use crate::kafka::session::Session;
 use crate::lineage::Lineage;
 use crate::lineage::rules::LineageRules;
 use crate::model::effect::Effect;
-use crate::model::hash::hash128;
-use crate::model::lineage::ModelFacts;
+use crate::model::hash::{hash128, shard_of};
+use crate::model::lineage::{DatasetUse, ModelFacts};
 use crate::model::partial::{ShardEvent, ShardRecord};
 use crate::model::wire::decode_lineage_record;
 
@@ -90,6 +90,23 @@ impl<'a> Genealogist<'a> {
         let mut records = Vec::new();
         let events: Vec<ShardEvent> = facts.into_iter().map(|fact| ShardEvent::Facts(Box::new(fact))).collect();
         for shard in 0..self.setup.shard_count {
+            for events in events.chunks(FACTS_PER_RECORD) {
+                let record = ShardRecord { events: events.to_vec(), ..ShardRecord::default() };
+                records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Uses go to the shard of their team.
+    fn use_records(&self, uses: Vec<DatasetUse>) -> Result<Vec<OutRecord>> {
+        let mut by_shard: BTreeMap<u32, Vec<ShardEvent>> = BTreeMap::new();
+        for used in uses {
+            let shard = shard_of(&used.activity.team, self.setup.shard_count);
+            by_shard.entry(shard).or_default().push(ShardEvent::DatasetUse(Box::new(used)));
+        }
+        let mut records = Vec::new();
+        for (shard, events) in by_shard {
             for events in events.chunks(FACTS_PER_RECORD) {
                 let record = ShardRecord { events: events.to_vec(), ..ShardRecord::default() };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
@@ -217,6 +234,7 @@ impl Role for Genealogist<'_> {
         for (number, kept) in parts.iter_mut().filter(|(_, kept)| kept.is_touched || has_new_rules) {
             kept.lineage.follow(&self.rules);
             let mut records = self.shard_records(kept.lineage.take_facts())?;
+            records.extend(self.use_records(kept.lineage.take_uses())?);
             for change in kept.lineage.take_changes(kept.position)? {
                 records.push(encode::change(change, &self.setup.topics.lineage_changelog, *number));
             }

@@ -20,6 +20,6 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
         ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
         // Once alerts and policies are done: see `access`.
-        ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
+        ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::DatasetUse(_) => {}
     }
 }

@@ -194,9 +194,16 @@ fn renamed_data_and_data_of_two_names_keeps_its_origin() {
     let line = |event: &Value| json!({"topic": deployment.topic("lineage-events"), "key": "k", "value_json": event});
     let mut events: Vec<Value> = lines("names.jsonl").iter().map(line).collect();
     let late = events.pop().unwrap();
-    let process = deployment.start();
+    let mut process = deployment.start();
     let deployed = json!({"team": "clinic", "model": "triage", "model_version": "1", "provider": "aws", "region": "ap-southeast-1"});
     did(&deployment, "d1", "deployment", deployed);
+    // Read by its name of the catalogue, from outside, before anybody knows whose it is.
+    did(
+        &deployment,
+        "r1",
+        "access",
+        json!({"team": "lab", "actor": "kim", "dataset": "hive://metastore:9083/clinic.patients", "region": "us-east-1"}),
+    );
     produce(deployment.broker.bootstrap(), &events);
     let map = || -> Value { serde_json::from_str(&deployment.attempt(&["data-flow", "--team", "clinic", "--format", "json"]).1).unwrap() };
     let model = |map: &Value| map["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "triage 1").cloned();
@@ -212,6 +219,8 @@ fn renamed_data_and_data_of_two_names_keeps_its_origin() {
     let found =
         wait_for("what is deployed to be judged again", LIMIT, || violated(&deployment, "clinic").remove("eu-trained-model-in-asia"));
     assert_eq!((&found["dimensions"]["model"], &found["state"]), (&json!("triage"), &json!("open")), "{found}");
+    let outside = wait_for("what was read to be judged again", LIMIT, || violated(&deployment, "lab").remove("data-read-from-outside"));
+    assert_eq!((&outside["dimensions"]["region"], &outside["count"]), (&json!("us-east-1"), &json!(1)), "{outside}");
     let after = map();
     assert_eq!(model(&after).unwrap()["origins"], json!(["DE"]), "{after:#}");
     let broken = after["edges"].as_array().unwrap().iter().find(|edge| edge["state"] == "breaks").unwrap();

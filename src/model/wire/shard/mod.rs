@@ -10,11 +10,13 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The newest version: events may be of grants. Version 3 has the same form without them, its partials end with what policies said; version 2
+/// The newest version: events may be uses of datasets as lineage knows them. Version 4 has none of them, but grants; version 3 none of these
+/// either, its partials end with what policies said; version 2
 /// knew no policies and had events behind the markers, version 1 had no events. A record is written in the lowest version that holds it, which
 /// a program that is a release older reads as well, so that a rolling upgrade is one as long as nobody sends grants: upgrade who reads the
 /// shard log before who reads activity.
-pub const SHARD_FORMAT_VERSION: u8 = 4;
+pub const SHARD_FORMAT_VERSION: u8 = 5;
+const WITHOUT_DATASETS: u8 = 4;
 const WITHOUT_GRANTS: u8 = 3;
 const WITHOUT_HITS: u8 = 2;
 const WITHOUT_EVENTS: u8 = 1;
@@ -25,7 +27,8 @@ const HEADER_LENGTH: usize = 6;
 pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
     let is_of_grants = |event: &ShardEvent| matches!(event, ShardEvent::Grant(_) | ShardEvent::GrantUsed(_));
     let version = match (record.partials.iter().any(|partial| !partial.hits.is_empty()), record.events.is_empty()) {
-        _ if record.events.iter().any(is_of_grants) => SHARD_FORMAT_VERSION,
+        _ if record.events.iter().any(|event| matches!(event, ShardEvent::DatasetUse(_))) => SHARD_FORMAT_VERSION,
+        _ if record.events.iter().any(is_of_grants) => WITHOUT_DATASETS,
         (true, _) => WITHOUT_GRANTS,
         (false, false) => WITHOUT_HITS,
         (false, true) => WITHOUT_EVENTS,

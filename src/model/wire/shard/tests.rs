@@ -52,7 +52,11 @@ fn what_is_written_reads_back() {
     unjudged.partials.iter_mut().for_each(|partial| partial.hits.clear());
     let events = vec![ShardEvent::Resource(Box::default())];
     let with_events = ShardRecord { events, ..unjudged.clone() };
-    for (record, version) in [(record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)] {
+    let of_datasets =
+        ShardRecord { events: vec![ShardEvent::Grant(Box::default()), ShardEvent::DatasetUse(Box::default())], ..unjudged.clone() };
+    let of_grants = ShardRecord { events: vec![ShardEvent::Grant(Box::default())], ..unjudged.clone() };
+    for (record, version) in [(of_datasets, 5), (of_grants, 4), (record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)]
+    {
         let bytes = encode_shard_record(&record).unwrap();
         assert_eq!(bytes[..2], [0x54, version]);
         assert_eq!(decode_shard_record(&bytes), Ok(record));
@@ -67,11 +71,11 @@ fn texts_of_neighbours_are_shared() {
 
 #[test]
 fn another_version_says_what_to_do() {
-    let newer = decode_shard_record(&with_version(5)).unwrap_err();
-    assert_eq!(newer.to_string(), "shard log record of format version 5; this program reads version 4: upgrade tollgate");
-    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 4 }));
+    let newer = decode_shard_record(&with_version(6)).unwrap_err();
+    assert_eq!(newer.to_string(), "shard log record of format version 6; this program reads version 5: upgrade tollgate");
+    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 5 }));
     // A version comes before all that it decides on: a newer form may be shorter or carry no checksum.
-    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 4 }));
+    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 5 }));
 }
 
 #[test]
