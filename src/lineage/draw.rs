@@ -70,11 +70,12 @@ fn words_on_edges(out: &mut String, map: &DataFlow, places: &[(usize, usize)]) {
             Relation::Same => "same data",
         };
         let (x, y) = ((x + WIDTH + to_x) / 2, (y + to_y + HEIGHT) / 2);
-        // A white rim keeps it readable where other lines cross.
         let _ = writeln!(
             out,
-            "<text x=\"{x}\" y=\"{}\" font-size=\"11\" font-style=\"italic\" text-anchor=\"middle\" fill=\"#3b6ea5\" stroke=\"#ffffff\" \
-             stroke-width=\"3\" paint-order=\"stroke\">{words}</text>",
+            "<rect x=\"{}\" y=\"{}\" width=\"64\" height=\"16\" fill=\"#ffffff\"/><text x=\"{x}\" y=\"{}\" font-size=\"11\" \
+             font-style=\"italic\" text-anchor=\"middle\" fill=\"#3b6ea5\">{words}</text>",
+            x.saturating_sub(32),
+            y.saturating_sub(8),
             y + 4
         );
     }

@@ -120,7 +120,8 @@ impl Lineage {
                 What::Model(_) => (Kind::Model, None),
             };
             let is_idle = node.ins.is_empty() && node.outs.is_empty();
-            if is_idle && kind == Kind::Job {
+            // A dataset that was only dropped, or named by a run that failed, leads nowhere and says nothing.
+            if is_idle && (kind == Kind::Job || (kind == Kind::Dataset && node.own().is_none())) {
                 continue;
             }
             places.insert(id, map.nodes.len());

@@ -181,6 +181,7 @@ fn the_map_says_what_was_renamed_and_what_is_the_same() {
     let events = [
         run("load", RunState::Complete, "load", &[stated("crm", &["DE"])], &[stated("tmp", &[])]),
         run("rename", RunState::Complete, "rename", &[], &[renamed("s3", "tmp")]),
+        run("drop", RunState::Complete, "drop", &[], &[with(Lifecycle::Drop, "bak")]),
         of_dataset(named("hive", &["s3"])),
         trained("hive"),
     ];
@@ -193,7 +194,8 @@ fn the_map_says_what_was_renamed_and_what_is_the_same() {
         .filter_map(|edge| Some((map.nodes[edge.from].name.as_str(), map.nodes[edge.to].name.as_str(), edge.relation?)))
         .collect();
     assert_eq!(related, [("lake/tmp", "lake/s3", map::Relation::Renamed), ("lake/s3", "lake/hive", map::Relation::Same)]);
-    assert!(!map.nodes.iter().any(|node| node.name == "jobs/rename"), "it moved no data");
+    assert!(!map.nodes.iter().any(|node| ["jobs/rename", "jobs/drop"].contains(&node.name.as_str())), "they moved no data");
+    assert!(!map.nodes.iter().any(|node| node.name == "lake/bak"), "nothing came of it, nothing is made of it");
     let json = serde_json::to_value(&map).unwrap();
     let relations: Vec<_> = json["edges"].as_array().unwrap().iter().filter_map(|edge| edge["relation"].as_str()).collect();
     assert_eq!(relations, ["renamed", "same"]);
