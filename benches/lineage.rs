@@ -49,7 +49,8 @@ fn dataset(layer: usize, number: usize) -> StatedDataset {
         (layer == 0 && !number.is_multiple_of(1_000)).then(|| vec![text(["eu-central-1", "us-east-1", "JP", "ap-south-1"][number % 4])]);
     let model = (layer > 0 && number.is_multiple_of(100))
         .then(|| ModelName { model: text(&format!("model-{layer}-{number}")), version: Some(text("1")) });
-    StatedDataset { namespace: text(&format!("s3://layer-{layer}")), name: text(&format!("tables/part-{number}")), origins, model }
+    let (namespace, name) = (text(&format!("s3://layer-{layer}")), text(&format!("tables/part-{number}")));
+    StatedDataset { namespace, name, origins, model, ..StatedDataset::default() }
 }
 
 fn scrambled(number: usize) -> usize {

@@ -75,7 +75,8 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 impl Arguments {
     fn names(&self, held: &Held) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
-        is(&self.object, Some(held.name.object.name()))
+        let whole = held.name.object.whole();
+        (is(&self.object, Some(held.name.object.name())) || whole.is_some_and(|whole| is(&self.object, Some(whole.name()))))
             && is(&self.principal, Some(&held.name.principal))
             && is(&self.team, held.granted_by.as_deref())
             && (self.all || matches!(held.status, Status::Holds | Status::Later))

@@ -1,5 +1,5 @@
-//! OpenLineage events as its clients write them: run, job and dataset events. Read is what the graph needs, names and Tollgate's own
-//! facets; everything else in them is skipped.
+//! OpenLineage events as its clients write them: run, job and dataset events. Read is what the graph needs: names, renames, symlinks and
+//! Tollgate's own facets; everything else in them is skipped.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,15 @@ use super::rules::IntakeRules;
 use super::validate::clean;
 use crate::model::Text;
 use crate::model::hash::hash128;
-use crate::model::lineage::{Job, LineageEvent, ModelName, RunState, StatedDataset, Told};
+use crate::model::lineage::{DatasetName, Job, Lifecycle, LineageEvent, ModelName, RunState, StatedDataset, Told};
 use crate::model::record::{InputRecord, Reject, RejectReason};
 use crate::model::time::Timestamp;
 
 /// Of one event; a run that touches more says so in several events.
 const MOST_DATASETS: usize = 10_000;
 const MOST_ORIGINS: usize = 300;
+/// Other names of one dataset.
+const MOST_SYMLINKS: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -95,6 +97,10 @@ struct DatasetFacets<'a> {
     tollgate_origin: Option<&'a RawValue>,
     #[serde(borrow)]
     tollgate_model: Option<&'a RawValue>,
+    #[serde(borrow, rename = "lifecycleStateChange")]
+    lifecycle: Option<&'a RawValue>,
+    #[serde(borrow)]
+    symlinks: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +115,30 @@ struct ModelFacet<'a> {
     model: Cow<'a, str>,
     #[serde(borrow)]
     version: Option<Cow<'a, str>>,
+}
+
+/// Everything may be absent: a facet that takes an earlier one back says nothing but `_deleted`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LifecycleFacet<'a> {
+    #[serde(borrow)]
+    lifecycle_state_change: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    previous_identifier: Option<Identifier<'a>>,
+}
+
+#[derive(Deserialize)]
+struct SymlinksFacet<'a> {
+    #[serde(borrow)]
+    identifiers: Option<Vec<Identifier<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Identifier<'a> {
+    #[serde(borrow)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -212,37 +242,76 @@ fn datasets(what: &str, named: Option<Vec<Named<'_>>>) -> Result<Vec<StatedDatas
 
 fn dataset(what: &str, named: Named<'_>) -> Result<StatedDataset, Reject> {
     let facets = named.facets.as_ref();
-    // These say where data may go: one that cannot be read must not pass for one that is not there.
-    let wrong =
-        |facet: &str, example: &str| Reject::new(RejectReason::WrongType, format!("'{what}[].facets.{facet}' is not like {example}"));
-    let origins = match facets.and_then(|facets| facets.tollgate_origin) {
-        Some(raw) => {
-            let wrong = || wrong("tollgate_origin", r#"{"regions": ["eu-central-1", "FR"]}"#);
-            let facet: OriginFacet<'_> = serde_json::from_str(raw.get()).map_err(|_| wrong())?;
-            if facet.regions.len() > MOST_ORIGINS {
-                return Err(wrong());
-            }
-            let regions = facet.regions.iter().map(|region| needed("tollgate_origin.regions[]", Some(region)));
-            Some(regions.collect::<Result<Vec<Text>, Reject>>()?)
-        }
-        None => None,
-    };
-    let model = match facets.and_then(|facets| facets.tollgate_model) {
-        Some(raw) => {
-            let wrong = |_| wrong("tollgate_model", r#"{"model": "risk-scorer", "version": "3"}"#);
-            let facet: ModelFacet<'_> = serde_json::from_str(raw.get()).map_err(wrong)?;
-            let version = facet.version.filter(|version| !version.is_empty());
-            Some(ModelName {
-                model: needed("tollgate_model.model", Some(&facet.model))?,
-                version: version.map(|version| needed("tollgate_model.version", Some(&version))).transpose()?,
-            })
-        }
-        None => None,
-    };
+    let origins = facets.and_then(|facets| facets.tollgate_origin).map(|raw| origins(what, raw)).transpose()?;
+    let model = facets.and_then(|facets| facets.tollgate_model).map(|raw| model(what, raw)).transpose()?;
+    let lifecycle = facets.and_then(|facets| facets.lifecycle).map(|raw| lifecycle(what, raw)).transpose()?;
+    let same_as = facets.and_then(|facets| facets.symlinks).map(|raw| symlinks(what, raw)).transpose()?;
     Ok(StatedDataset {
         namespace: needed(&format!("{what}[].namespace"), named.namespace.as_ref())?,
         name: needed(&format!("{what}[].name"), named.name.as_ref())?,
         origins,
         model,
+        lifecycle: lifecycle.flatten(),
+        same_as: same_as.unwrap_or_default(),
+    })
+}
+
+/// These facets say where data may go: one that cannot be read must not pass for one that is not there.
+fn wrong(what: &str, facet: &str, example: &str) -> Reject {
+    Reject::new(RejectReason::WrongType, format!("'{what}[].facets.{facet}' is not like {example}"))
+}
+
+fn origins(what: &str, raw: &RawValue) -> Result<Vec<Text>, Reject> {
+    let wrong = || wrong(what, "tollgate_origin", r#"{"regions": ["eu-central-1", "FR"]}"#);
+    let facet: OriginFacet<'_> = serde_json::from_str(raw.get()).map_err(|_| wrong())?;
+    if facet.regions.len() > MOST_ORIGINS {
+        return Err(wrong());
+    }
+    facet.regions.iter().map(|region| needed("tollgate_origin.regions[]", Some(region))).collect()
+}
+
+fn model(what: &str, raw: &RawValue) -> Result<ModelName, Reject> {
+    let facet: ModelFacet<'_> =
+        serde_json::from_str(raw.get()).map_err(|_| wrong(what, "tollgate_model", r#"{"model": "risk-scorer", "version": "3"}"#))?;
+    let version = facet.version.filter(|version| !version.is_empty());
+    Ok(ModelName {
+        model: needed("tollgate_model.model", Some(&facet.model))?,
+        version: version.map(|version| needed("tollgate_model.version", Some(&version))).transpose()?,
+    })
+}
+
+/// `None`: a state that the spec does not have, or none.
+fn lifecycle(what: &str, raw: &RawValue) -> Result<Option<Lifecycle>, Reject> {
+    let example = r#"{"lifecycleStateChange": "RENAME", "previousIdentifier": {"namespace": "s3://lake", "name": "old"}}"#;
+    let facet: LifecycleFacet<'_> = serde_json::from_str(raw.get()).map_err(|_| wrong(what, "lifecycleStateChange", example))?;
+    Ok(match facet.lifecycle_state_change.as_deref().unwrap_or_default() {
+        "ALTER" => Some(Lifecycle::Alter),
+        "CREATE" => Some(Lifecycle::Create),
+        "DROP" => Some(Lifecycle::Drop),
+        "OVERWRITE" => Some(Lifecycle::Overwrite),
+        "RENAME" => {
+            let previous = facet.previous_identifier.as_ref();
+            Some(Lifecycle::Rename(previous.map(|named| identifier("lifecycleStateChange.previousIdentifier", named)).transpose()?))
+        }
+        "TRUNCATE" => Some(Lifecycle::Truncate),
+        _ => None,
+    })
+}
+
+fn symlinks(what: &str, raw: &RawValue) -> Result<Vec<DatasetName>, Reject> {
+    let example = r#"{"identifiers": [{"namespace": "hive://metastore", "name": "db.table", "type": "TABLE"}]}"#;
+    let facet: SymlinksFacet<'_> = serde_json::from_str(raw.get()).map_err(|_| wrong(what, "symlinks", example))?;
+    let named = facet.identifiers.unwrap_or_default();
+    if named.len() > MOST_SYMLINKS {
+        let message = format!("'{what}[].facets.symlinks' has {} identifiers, at most {MOST_SYMLINKS} are taken", named.len());
+        return Err(Reject::new(RejectReason::FieldTooLong, message));
+    }
+    named.iter().map(|named| identifier("symlinks.identifiers[]", named)).collect()
+}
+
+fn identifier(what: &str, named: &Identifier<'_>) -> Result<DatasetName, Reject> {
+    Ok(DatasetName {
+        namespace: needed(&format!("{what}.namespace"), Some(&named.namespace))?,
+        name: needed(&format!("{what}.name"), Some(&named.name))?,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-use super::map::{DataFlow, EdgeState, Kind, MapNode};
+use super::map::{DataFlow, EdgeState, Kind, MapNode, Relation};
 
 const WIDTH: usize = 230;
 const HEIGHT: usize = 46;
@@ -54,8 +54,31 @@ pub fn svg(map: &DataFlow, title: &str) -> String {
     for (node, (x, y)) in map.nodes.iter().zip(&places) {
         box_of(&mut out, node, *x, *y);
     }
+    words_on_edges(&mut out, map, &places);
     out.push_str("</svg>\n");
     out
+}
+
+/// In the middle of the line: that the two are one piece of data, or once were.
+fn words_on_edges(out: &mut String, map: &DataFlow, places: &[(usize, usize)]) {
+    for edge in &map.edges {
+        let (Some(relation), Some((x, y)), Some((to_x, to_y))) = (edge.relation, places.get(edge.from), places.get(edge.to)) else {
+            continue;
+        };
+        let words = match relation {
+            Relation::Renamed => "renamed to",
+            Relation::Same => "same data",
+        };
+        let (x, y) = ((x + WIDTH + to_x) / 2, (y + to_y + HEIGHT) / 2);
+        let _ = writeln!(
+            out,
+            "<rect x=\"{}\" y=\"{}\" width=\"64\" height=\"16\" fill=\"#ffffff\"/><text x=\"{x}\" y=\"{}\" font-size=\"11\" \
+             font-style=\"italic\" text-anchor=\"middle\" fill=\"#3b6ea5\">{words}</text>",
+            x.saturating_sub(32),
+            y.saturating_sub(8),
+            y + 4
+        );
+    }
 }
 
 fn line(state: EdgeState) -> &'static str {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::origins::{NOTHING, SetId, Sets};
 use super::rules::LineageRules;
+use super::same::Same;
 use super::state::Key;
 use crate::model::Text;
 use crate::model::hash::hash128;
@@ -67,6 +68,7 @@ pub struct Graph {
     ids: BTreeMap<u128, NodeId>,
     pub sets: Sets,
     rules: LineageRules,
+    same: Same,
     /// More may come out of these.
     grown: BTreeSet<NodeId>,
     /// Less may come out of these.
@@ -75,8 +77,11 @@ pub struct Graph {
     sourceless: BTreeSet<NodeId>,
     /// These, and what they reach: some of their data has no known source, though something may be known of the rest.
     lost: BTreeSet<NodeId>,
-    /// Models of which something else is known than when they were last taken.
+    /// Models, and datasets that are watched, of which something else is known than when they were last taken.
     changed: BTreeSet<NodeId>,
+    watched: BTreeSet<NodeId>,
+    /// Keys of datasets that are to be watched once they are named.
+    awaited: BTreeSet<u128>,
     /// Nodes computed so far, to be seen what a change costs.
     pub computed: u64,
 }
@@ -90,8 +95,9 @@ impl Graph {
         self.rules = rules.clone();
         for id in 0..self.nodes.len() {
             let id = NodeId::try_from(id).unwrap_or(NodeId::MAX);
+            let was_said = self.has_own(id);
             if self.rule(id) {
-                self.restated.insert(id);
+                self.restate(id, was_said);
             }
         }
     }
@@ -111,6 +117,32 @@ impl Graph {
     pub fn dataset(&mut self, name: &str) -> NodeId {
         let what = What::Dataset(name.into());
         self.id_of(key(&what, &[], &[]), what)
+    }
+
+    /// What is known of a dataset is told from now on as it changes, whether it is known yet or not.
+    pub fn watch(&mut self, dataset: &str) {
+        let key = key(&What::Dataset(dataset.into()), &[], &[]);
+        match self.ids.get(&key) {
+            Some(id) => self.watched.insert(*id),
+            None => self.awaited.insert(key),
+        };
+    }
+
+    pub fn watch_no_more(&mut self, dataset: &str) {
+        let key = key(&What::Dataset(dataset.into()), &[], &[]);
+        self.awaited.remove(&key);
+        if let Some(id) = self.ids.get(&key) {
+            self.watched.remove(id);
+        }
+    }
+
+    /// Of its data, as far as it is known; sorted.
+    pub fn origins(&self, id: NodeId) -> Vec<Text> {
+        self.node(id).map(|node| self.sets.names(node.known.origins)).unwrap_or_default()
+    }
+
+    fn is_told(&self, id: NodeId) -> bool {
+        matches!(self.node(id).map(|node| &node.what), Some(What::Model(_))) || self.watched.contains(&id)
     }
 
     pub fn dataset_key(&self, id: NodeId) -> Option<Key> {
@@ -135,8 +167,12 @@ impl Graph {
     pub fn flow(&mut self, job: &str, inputs: &[NodeId], outputs: &[NodeId]) -> NodeId {
         let what = What::Flow(job.into());
         let id = self.id_of(key(&what, inputs, outputs), what);
-        inputs.iter().for_each(|input| self.link(*input, id));
-        outputs.iter().for_each(|output| self.link(id, *output));
+        for input in inputs {
+            self.link(*input, id);
+        }
+        for output in outputs {
+            self.link(id, *output);
+        }
         id
     }
 
@@ -158,12 +194,30 @@ impl Graph {
         self.restated.insert(flow);
     }
 
-    pub fn link(&mut self, from: NodeId, to: NodeId) {
-        let (Some(source), Some(target)) = (self.node(from), self.node(to)) else { return };
+    /// Two names of one piece of data: what is known of either holds for the other. Whether that is news.
+    pub fn unite(&mut self, one: NodeId, other: NodeId) -> bool {
+        if one == other {
+            return false;
+        }
+        let joined = self.same.join((one, self.has_own(one)), (other, self.has_own(other)));
+        let is_news = joined.is_some();
+        self.restated.extend(joined.into_iter().flatten());
+        // Not only one of the two: what either comes from must be reached by the ways of the graph.
+        [self.link(one, other), self.link(other, one)].contains(&true) || is_news
+    }
+
+    /// Both are names of one piece of data.
+    pub fn are_same(&self, one: NodeId, other: NodeId) -> bool {
+        self.same.are(one, other)
+    }
+
+    /// Whether that is news.
+    pub fn link(&mut self, from: NodeId, to: NodeId) -> bool {
+        let (Some(source), Some(target)) = (self.node(from), self.node(to)) else { return false };
         // Asked of the shorter list: one of the two may be a hub.
         let is_linked = if source.outs.len() < target.ins.len() { source.outs.contains(&to) } else { target.ins.contains(&from) };
         if from == to || is_linked {
-            return;
+            return false;
         }
         let was_bare = target.ins.is_empty();
         if let Some(node) = self.node_mut(from) {
@@ -178,27 +232,48 @@ impl Graph {
         } else {
             self.grown.insert(to)
         };
+        true
+    }
+
+    fn has_own(&self, id: NodeId) -> bool {
+        self.node(id).is_some_and(|node| node.own().is_some())
+    }
+
+    /// Somebody says where it comes from: of it, or of another name of it.
+    fn is_said(&self, id: NodeId) -> bool {
+        self.has_own(id) || self.same.is_said(id)
+    }
+
+    /// Its own origins are others than before; `was_said`: it had any.
+    fn restate(&mut self, id: NodeId, was_said: bool) {
+        self.restated.insert(id);
+        let is_said = self.has_own(id);
+        if was_said != is_said {
+            self.restated.extend(self.same.say(id, is_said));
+        }
     }
 
     /// `origins` is where an event says that its data comes from.
     pub fn state(&mut self, id: NodeId, origins: &[Text]) {
         let set = self.sets.of(origins);
+        let was_said = self.has_own(id);
         if let Some(node) = self.node_mut(id)
             && node.stated != set
         {
             node.stated = set;
-            self.restated.insert(id);
+            self.restate(id, was_said);
         }
     }
 
     /// `origins` is where its registration says that its data comes from.
     pub fn register(&mut self, id: NodeId, origins: &[Text]) {
         let set = self.sets.of(origins);
+        let was_said = self.has_own(id);
         if let Some(node) = self.node_mut(id)
             && node.registered != set
         {
             node.registered = set;
-            self.restated.insert(id);
+            self.restate(id, was_said);
         }
     }
 
@@ -209,6 +284,9 @@ impl Graph {
         let id = NodeId::try_from(self.nodes.len()).unwrap_or(NodeId::MAX);
         assert!(id < NodeId::MAX, "a graph of four billion nodes does not fit into memory");
         self.ids.insert(key, id);
+        if self.awaited.remove(&key) {
+            self.watched.insert(id);
+        }
         let (ins, outs) = (Vec::new(), Vec::new());
         self.nodes.push(Node { what, stated: None, ruled: None, registered: None, passes: None, known: Known::NOTHING, ins, outs });
         self.rule(id);
@@ -257,15 +335,15 @@ impl Graph {
                 continue;
             }
             node.known = known;
-            let (is_model, outs) = (matches!(node.what, What::Model(_)), node.outs.clone());
-            if is_model && !affected.contains(&id) {
+            let outs = node.outs.clone();
+            if !affected.contains(&id) && self.is_told(id) {
                 self.changed.insert(id);
             }
             waiting.extend(outs.into_iter().filter(|out| is_waiting.insert(*out)));
         }
         for (id, known) in before {
             let Some(node) = self.node(id) else { continue };
-            if matches!(node.what, What::Model(_)) && node.known != known {
+            if node.known != known && self.is_told(id) {
                 self.changed.insert(id);
             }
         }
@@ -293,7 +371,7 @@ impl Graph {
         let mut waiting: Vec<NodeId> = lost.iter().copied().collect();
         while let Some(id) = waiting.pop() {
             let outs = self.node(id).map(|node| &node.outs[..]).unwrap_or_default();
-            let carries = |id: &NodeId| self.node(*id).is_some_and(|node| node.own().is_none() && node.passes.is_none());
+            let carries = |id: &NodeId| !self.is_said(*id) && self.node(*id).is_some_and(|node| node.passes.is_none());
             waiting.extend(outs.iter().filter(|out| carries(out) && lost.insert(**out)));
         }
         let is_model = |id: &&NodeId| matches!(self.node(**id).map(|node| &node.what), Some(What::Model(_)));
@@ -323,6 +401,7 @@ impl Graph {
         self.computed += 1;
         let Some(node) = self.node(id) else { return Known::NOTHING };
         let (own, passes, is_flow) = (node.own(), node.passes, matches!(node.what, What::Flow(_)));
+        let is_said = self.is_said(id);
         let ins: Vec<Known> = node.ins.iter().filter_map(|input| self.node(*input)).map(|node| node.known).collect();
         let mut known = Known { origins: own.unwrap_or(NOTHING), is_unknown: ins.is_empty(), is_cleared: false };
         for input in ins {
@@ -335,12 +414,12 @@ impl Graph {
                 Known { origins: self.sets.intersection(known.origins, passes), is_unknown: false, is_cleared: true }
             }
             // Somebody says where it comes from.
-            _ if own.is_some() => Known { is_unknown: false, ..known },
+            _ if is_said => Known { is_unknown: false, ..known },
             _ => known,
         }
     }
 
-    /// Models of which something else is known than at the last call, in the order in which they were first named.
+    /// Models and watched datasets of which something else is known than at the last call, in the order in which they were first named.
     pub fn take_changed(&mut self) -> Vec<NodeId> {
         std::mem::take(&mut self.changed).into_iter().collect()
     }

@@ -71,11 +71,24 @@ pub enum EdgeState {
     Breaks,
 }
 
+/// What an edge between two datasets says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// `to` is a new name of what was `from`.
+    Renamed,
+    /// Both are names of one piece of data, read it both ways.
+    Same,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct MapEdge {
     pub from: usize,
     pub to: usize,
     pub state: EdgeState,
+    /// `None`: data flows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relation: Option<Relation>,
     /// Of a model and a region: who deployed it there or pays for its answers.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub teams: BTreeSet<String>,
@@ -107,7 +120,8 @@ impl Lineage {
                 What::Model(_) => (Kind::Model, None),
             };
             let is_idle = node.ins.is_empty() && node.outs.is_empty();
-            if is_idle && kind == Kind::Job {
+            // A dataset that was only dropped, or named by a run that failed, leads nowhere and says nothing.
+            if is_idle && (kind == Kind::Job || (kind == Kind::Dataset && node.own().is_none())) {
                 continue;
             }
             places.insert(id, map.nodes.len());
@@ -123,12 +137,35 @@ impl Lineage {
         for (id, from) in &places {
             let Some(node) = self.graph.node(*id) else { continue };
             let state = if self.graph.has_gap(*id) { EdgeState::Unknown } else { EdgeState::Known };
-            for to in node.outs.iter().filter_map(|out| places.get(out)) {
-                map.edges.push(MapEdge { from: *from, to: *to, state, teams: BTreeSet::new(), broken: BTreeSet::new(), way: Vec::new() });
+            for (out, to) in node.outs.iter().filter_map(|out| Some((out, places.get(out)?))) {
+                let relation = self.relation(*id, *out);
+                if relation != Some(Relation::Same) || self.stands_before(*id, *out) {
+                    map.edges.push(MapEdge { state, relation, ..edge(*from, *to) });
+                }
             }
         }
         self.add_regions(&mut map, &places, (team, now), judge);
         map
+    }
+
+    fn relation(&self, from: NodeId, to: NodeId) -> Option<Relation> {
+        let is_dataset = |id: NodeId| matches!(self.graph.node(id).map(|node| &node.what), Some(What::Dataset(_)));
+        if !is_dataset(from) || !is_dataset(to) {
+            return None;
+        }
+        Some(if self.graph.are_same(from, to) { Relation::Same } else { Relation::Renamed })
+    }
+
+    /// Of two names of one piece of data the one by which it is written stands before the one by which it is read.
+    fn stands_before(&self, one: NodeId, other: NodeId) -> bool {
+        let place = |id: NodeId| {
+            let node = self.graph.node(id);
+            let is_other = |next: &&NodeId| self.relation(id, **next).is_none();
+            let is_written = node.is_some_and(|node| node.ins.iter().any(|next| is_other(&next)));
+            let is_read = node.is_some_and(|node| node.outs.iter().any(|next| is_other(&next)));
+            (i32::from(is_read) - i32::from(is_written), id)
+        };
+        place(one) < place(other)
     }
 
     fn shown(&self, team: Option<&str>) -> BTreeSet<NodeId> {
@@ -235,14 +272,7 @@ impl Lineage {
                 });
                 map.nodes.len() - 1
             });
-            let edge = edges.entry((from, to)).or_insert_with(|| MapEdge {
-                from,
-                to,
-                state: EdgeState::Known,
-                teams: BTreeSet::new(),
-                broken: BTreeSet::new(),
-                way: Vec::new(),
-            });
+            let edge = edges.entry((from, to)).or_insert_with(|| edge(from, to));
             edge.teams.insert(crossing.team.to_string());
             self.judge_edge(edge, id, self.reviewed(crossing, now), judge);
         }
@@ -311,4 +341,9 @@ impl Lineage {
         };
         all.into_iter().filter(|name| !is_known(name)).collect()
     }
+}
+
+fn edge(from: usize, to: usize) -> MapEdge {
+    let (teams, broken) = (BTreeSet::new(), BTreeSet::new());
+    MapEdge { from, to, state: EdgeState::Known, relation: None, teams, broken, way: Vec::new() }
 }

@@ -1,18 +1,24 @@
 //! LINEAGE: which data feeds which model, where it comes from and where the model answers. Events of OpenLineage make the graph,
 //! activity says what is registered and deployed. It never judges: it says what is known, and policies judge that.
 //!
-//! Read `graph` first (nodes, what reaches them, how a change is carried on), then `runs` (events to flows), `map` (what a person or a
-//! program is shown) and `draw` (the picture of it).
+//! Read `graph` first (nodes, what reaches them, how a change is carried on), then `runs` (events to flows), `same` (data of several
+//! names), `uses` (who reads what), `map` (what a person or a program is shown) and `draw` (the picture of it).
 
 mod draw;
 mod graph;
 pub mod map;
+#[cfg(test)]
+mod names_tests;
 mod origins;
 pub mod rules;
 mod runs;
+mod same;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod uses;
+#[cfg(test)]
+mod uses_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +29,14 @@ use self::graph::{Graph, NodeId, What};
 use self::rules::LineageRules;
 use self::runs::{Runs, Touched};
 use self::state::Key;
+use self::uses::Uses;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::approval::{self, Approvals};
 use crate::model::hash::hash128;
-use crate::model::lineage::{Job, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told};
+use crate::model::lineage::{
+    DatasetUse, Job, Lifecycle, LineageEvent, LineageItem, LineageRecord, ModelFacts, ModelName, StatedDataset, Told,
+};
 use crate::model::time::Timestamp;
 
 /// Everything that was told of lineage.
@@ -45,6 +54,7 @@ pub struct Lineage {
     answers: BTreeMap<(Text, Text), Answers>,
     /// What was last told of each model.
     told: BTreeMap<ModelName, (Vec<Text>, bool)>,
+    uses: Uses,
     /// What the changelog does not have yet.
     changed: BTreeSet<Key>,
 }
@@ -117,6 +127,7 @@ impl Lineage {
                 touched.name_models(&mut self.graph);
                 let named = touched.models.iter().filter_map(|(id, _)| self.graph.dataset_key(*id));
                 self.changed.extend(named);
+                self.changed.extend(touched.rename(&mut self.graph));
             }
         }
     }
@@ -125,6 +136,9 @@ impl Lineage {
     pub fn take_activity(&mut self, event: &ActivityEvent) {
         if approval::concerns(event) && self.approvals.entry(event.team.clone()).or_default().take(event, event.event_time) {
             self.changed.insert(Key::Approvals(event.team.clone()));
+        }
+        if uses::is_use(event) {
+            self.uses.take(&mut self.graph, event);
         }
         let Some(model) = event.model.clone() else { return };
         let name = ModelName { model, version: event.model_version.clone() };
@@ -172,7 +186,9 @@ impl Lineage {
     /// What is known of models of which something else was known when it was last told.
     pub fn take_facts(&mut self) -> Vec<ModelFacts> {
         self.graph.settle();
-        let changed: Vec<ModelFacts> = self.graph.take_changed().into_iter().filter_map(|id| self.facts(id)).collect();
+        let changed = self.graph.take_changed();
+        self.uses.stir(changed.iter().copied());
+        let changed: Vec<ModelFacts> = changed.into_iter().filter_map(|id| self.facts(id)).collect();
         let mut facts = Vec::new();
         for fact in changed {
             let known = (fact.origins.clone(), fact.has_gap);
@@ -185,6 +201,12 @@ impl Lineage {
         facts
     }
 
+    /// Uses of datasets that are to be judged by the origins of their data: new ones, and those kept of which other origins are known than
+    /// when they were last told. Call [`Lineage::take_facts`] first.
+    pub fn take_uses(&mut self) -> Vec<DatasetUse> {
+        self.uses.take_told(&self.graph)
+    }
+
     /// What is known of a model's data; of the version if it is named and known, else of the model.
     pub fn known(&self, model: &str, version: Option<&str>) -> Option<ModelFacts> {
         let name = |version: Option<&str>| What::Model(ModelName { model: model.into(), version: version.map(Text::from) });
@@ -195,7 +217,7 @@ impl Lineage {
     fn facts(&self, id: NodeId) -> Option<ModelFacts> {
         let node = self.graph.node(id)?;
         let What::Model(model) = &node.what else { return None };
-        Some(ModelFacts { model: model.clone(), origins: self.graph.sets.names(node.known.origins), has_gap: self.graph.has_gap(id) })
+        Some(ModelFacts { model: model.clone(), origins: self.graph.origins(id), has_gap: self.graph.has_gap(id) })
     }
 
     fn name(&self, id: NodeId) -> String {
@@ -218,24 +240,47 @@ impl Lineage {
 
     fn touched(&mut self, inputs: &[StatedDataset], outputs: &[StatedDataset]) -> Touched {
         let mut touched = Touched::default();
-        for (stated, ids) in [(inputs, &mut touched.inputs), (outputs, &mut touched.outputs)] {
-            for dataset in stated {
-                let id = self.graph.dataset(&format!("{}/{}", dataset.namespace, dataset.name));
-                if let Some(origins) = &dataset.origins {
-                    self.graph.state(id, origins);
-                    self.changed.extend(self.graph.dataset_key(id));
-                }
-                touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
-                ids.insert(id);
+        for dataset in inputs {
+            let id = self.dataset(dataset, &mut touched);
+            touched.inputs.insert(id);
+        }
+        for dataset in outputs {
+            let id = self.dataset(dataset, &mut touched);
+            touched.outputs.insert(id);
+            if dataset.lifecycle.as_ref().is_some_and(Lifecycle::brings_no_data) {
+                touched.unwritten.insert(id);
             }
         }
         touched
+    }
+
+    /// What is said of the data itself holds at once, whatever becomes of the run.
+    fn dataset(&mut self, dataset: &StatedDataset, touched: &mut Touched) -> NodeId {
+        let name: Text = format!("{}/{}", dataset.namespace, dataset.name).as_str().into();
+        let id = self.graph.dataset(&name);
+        if let Some(origins) = &dataset.origins {
+            self.graph.state(id, origins);
+            self.changed.insert(Key::Dataset(name.clone()));
+        }
+        for other in &dataset.same_as {
+            let other: Text = other.to_string().as_str().into();
+            let other_id = self.graph.dataset(&other);
+            if self.graph.unite(id, other_id) {
+                self.changed.insert(Key::Same(name.clone().min(other.clone()), name.clone().max(other)));
+            }
+        }
+        if let Some(Lifecycle::Rename(Some(previous))) = &dataset.lifecycle {
+            touched.renames.insert((self.graph.dataset(&previous.to_string()), id));
+        }
+        touched.models.extend(dataset.model.iter().map(|model| (id, model.clone())));
+        id
     }
 }
 
 /// Whether somebody did something that the graph has to know of.
 pub fn concerns(event: &ActivityEvent) -> bool {
     approval::concerns(event)
+        || uses::is_use(event)
         || (event.model.is_some() && matches!(event.action.as_deref(), Some("model_registered" | "deployment" | "undeployment")))
 }
 

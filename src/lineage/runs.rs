@@ -36,6 +36,10 @@ pub struct Touched {
     pub outputs: BTreeSet<NodeId>,
     /// Which of them are models.
     pub models: BTreeSet<(NodeId, ModelName)>,
+    /// Old name and new one.
+    pub renames: BTreeSet<(NodeId, NodeId)>,
+    /// Outputs that were only dropped, emptied, altered or renamed, as far as one knows.
+    pub unwritten: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +59,25 @@ impl Touched {
             graph.link(*dataset, model);
         }
     }
+
+    /// The data under the old name is what the new one begins with. Keys of those that are news.
+    pub fn rename(&self, graph: &mut Graph) -> Vec<Key> {
+        let mut news = Vec::new();
+        for (from, to) in &self.renames {
+            if graph.link(*from, *to)
+                && let (Some(Key::Dataset(from)), Some(Key::Dataset(to))) = (graph.dataset_key(*from), graph.dataset_key(*to))
+            {
+                news.push(Key::Renamed(from, to));
+            }
+        }
+        news
+    }
+
+    /// What data came into. Where nothing was read, nothing came into what was only renamed or the like.
+    fn written(&self) -> impl Iterator<Item = NodeId> {
+        let is_written = |id: &&NodeId| !self.inputs.is_empty() || !self.unwritten.contains(id);
+        self.outputs.iter().filter(is_written).copied()
+    }
 }
 
 impl Runs {
@@ -67,6 +90,8 @@ impl Runs {
         run.touched.inputs.extend(touched.inputs);
         run.touched.outputs.extend(touched.outputs);
         run.touched.models.extend(touched.models);
+        run.touched.renames.extend(touched.renames);
+        run.touched.unwritten.extend(touched.unwritten);
         match state {
             // A streaming job never completes, and its data moves all the same.
             RunState::Running | RunState::Complete => run.counts = true,
@@ -75,6 +100,7 @@ impl Runs {
         if run.counts {
             run.touched.name_models(graph);
             self.changed.extend(run.touched.models.iter().filter_map(|(dataset, _)| graph.dataset_key(*dataset)));
+            self.changed.extend(run.touched.rename(graph));
             self.count(graph, &mut run);
         }
         self.changed.insert(Key::Run(id.clone()));
@@ -83,13 +109,15 @@ impl Runs {
 
     /// Counts it for the flow of what it touched, as far as that is known by now.
     fn count(&mut self, graph: &mut Graph, run: &mut Run) {
-        let Some(flow) = self.flow(graph, &run.job, &run.touched) else { return };
-        let before = run.flow.replace(flow);
-        if before == Some(flow) {
+        let flow = self.flow(graph, &run.job, &run.touched);
+        let before = std::mem::replace(&mut run.flow, flow);
+        if before == flow {
             return;
         }
-        self.add(flow, 1);
-        // It was taken for a run of fewer datasets until now.
+        if let Some(flow) = flow {
+            self.add(flow, 1);
+        }
+        // It was taken for a run of other datasets until now.
         let Some(before) = before else { return };
         self.changed.insert(Key::Flow(before));
         if let Some(known) = self.flows.get_mut(&before) {
@@ -104,6 +132,7 @@ impl Runs {
     pub fn define(&mut self, graph: &mut Graph, job: &str, touched: &Touched) {
         touched.name_models(graph);
         self.changed.extend(touched.models.iter().filter_map(|(dataset, _)| graph.dataset_key(*dataset)));
+        self.changed.extend(touched.rename(graph));
         if let Some(flow) = self.flow(graph, job, touched) {
             // Said again it is no other one.
             if self.of_flow(flow) == 0 {
@@ -113,10 +142,10 @@ impl Runs {
     }
 
     fn flow(&mut self, graph: &mut Graph, job: &str, touched: &Touched) -> Option<NodeId> {
-        if touched.outputs.is_empty() {
+        let (inputs, outputs): (Vec<NodeId>, Vec<NodeId>) = (touched.inputs.iter().copied().collect(), touched.written().collect());
+        if outputs.is_empty() {
             return None;
         }
-        let [inputs, outputs]: [Vec<NodeId>; 2] = [&touched.inputs, &touched.outputs].map(|ids| ids.iter().copied().collect());
         let flow = graph.flow(job, &inputs, &outputs);
         self.flows.entry(flow).or_insert(Flow { runs: 0, inputs, outputs });
         Some(flow)
@@ -156,6 +185,7 @@ impl Runs {
     pub fn put(&mut self, graph: &mut Graph, id: Text, mut run: Run) {
         if run.counts {
             run.touched.name_models(graph);
+            run.touched.rename(graph);
             run.flow = self.flow(graph, &run.job, &run.touched);
         }
         self.keep(id, run);
@@ -182,7 +212,11 @@ impl Runs {
         let runs: Vec<_> = self
             .runs
             .iter()
-            .map(|(id, run)| (id, run.number, &run.job, run.counts, names(&run.touched.inputs), names(&run.touched.outputs)))
+            .map(|(id, run)| {
+                let Touched { inputs, outputs, renames, unwritten, .. } = &run.touched;
+                let renames: BTreeSet<_> = renames.iter().map(|(from, to)| (name(*from), name(*to))).collect();
+                (id, run.number, &run.job, run.counts, names(inputs), names(outputs), renames, names(unwritten))
+            })
             .collect();
         let mut flows: Vec<_> =
             self.flows.iter().filter(|(_, flow)| flow.runs > 0).map(|(id, flow)| (name(*id), flow.runs, flow.outputs.len())).collect();

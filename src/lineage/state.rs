@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::graph::{NodeId, What};
-use super::runs::Touched;
+use super::runs::{Run, Touched};
+use super::uses::{Kept, UseName};
 use super::{Deployment, Lineage, Place};
 use crate::model::Text;
 use crate::model::approval::Approvals;
@@ -15,8 +16,8 @@ use crate::model::effect::StateChange;
 use crate::model::hash::hash128;
 use crate::model::lineage::ModelName;
 
-/// A change of any form below is a new one.
-const VERSION: u8 = 1;
+/// A change of any form below is a new one. Version 1 has the first nine kinds of values, in the same form.
+const VERSION: u8 = 2;
 
 /// What has a key of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +32,11 @@ pub(super) enum Key {
     Told(ModelName),
     /// Of a team.
     Approvals(Text),
+    /// Old name and new one.
+    Renamed(Text, Text),
+    /// Two names of one piece of data, sorted.
+    Same(Text, Text),
+    Use(UseName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,14 +53,66 @@ pub enum StateError {
 #[derive(Debug, Serialize, Deserialize)]
 enum Stored {
     Position(i64),
-    Dataset { name: Text, stated: Option<Vec<Text>>, models: Vec<ModelName> },
-    Model { name: ModelName, origins: Option<Vec<Text>>, is_registered: bool },
-    Run { id: Text, number: u64, job: Text, counts: bool, inputs: Vec<Text>, outputs: Vec<Text>, models: Vec<(Text, ModelName)> },
-    Flow { job: Text, inputs: Vec<Text>, outputs: Vec<Text>, runs: u64 },
-    Owner { job: Text, owner: Text },
+    Dataset {
+        name: Text,
+        stated: Option<Vec<Text>>,
+        models: Vec<ModelName>,
+    },
+    Model {
+        name: ModelName,
+        origins: Option<Vec<Text>>,
+        is_registered: bool,
+    },
+    /// As version 1 writes it.
+    Run {
+        id: Text,
+        number: u64,
+        job: Text,
+        counts: bool,
+        inputs: Vec<Text>,
+        outputs: Vec<Text>,
+        models: Vec<(Text, ModelName)>,
+    },
+    Flow {
+        job: Text,
+        inputs: Vec<Text>,
+        outputs: Vec<Text>,
+        runs: u64,
+    },
+    Owner {
+        job: Text,
+        owner: Text,
+    },
     Deployment(Place, Deployment),
-    Told { model: ModelName, origins: Vec<Text>, has_gap: bool },
+    Told {
+        model: ModelName,
+        origins: Vec<Text>,
+        has_gap: bool,
+    },
     Approvals(Text, Approvals),
+    Renamed {
+        from: Text,
+        to: Text,
+    },
+    Same {
+        one: Text,
+        other: Text,
+    },
+    RunOf(StoredRun),
+    Use(UseName, Box<Kept>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredRun {
+    id: Text,
+    number: u64,
+    job: Text,
+    counts: bool,
+    inputs: Vec<Text>,
+    outputs: Vec<Text>,
+    models: Vec<(Text, ModelName)>,
+    renames: Vec<(Text, Text)>,
+    unwritten: Vec<Text>,
 }
 
 impl Lineage {
@@ -64,8 +122,8 @@ impl Lineage {
     /// A value that cannot be written: a bug.
     pub fn take_changes(&mut self, position: i64) -> Result<Vec<StateChange>, StateError> {
         let mut changes = vec![StateChange { key: vec![b'p'], value: Some(written(&Stored::Position(position))?) }];
-        let runs = self.runs.take_changed();
-        let keys = std::mem::take(&mut self.changed).into_iter().chain(runs);
+        let (runs, uses) = (self.runs.take_changed(), self.uses.take_changed());
+        let keys = std::mem::take(&mut self.changed).into_iter().chain(runs).chain(uses);
         for key in keys.collect::<BTreeSet<Key>>() {
             let value = self.stored(&key).map(|stored| written(&stored)).transpose()?;
             changes.push(StateChange { key: self.key_bytes(&key), value });
@@ -91,18 +149,20 @@ impl Lineage {
             }
             Key::Run(id) => {
                 let run = self.runs.get(id)?;
-                let names = |ids: &BTreeSet<NodeId>| ids.iter().map(|id| self.name(*id).as_str().into()).collect();
-                let models = run.touched.models.iter().map(|(id, model)| (self.name(*id).as_str().into(), model.clone())).collect();
-                let Touched { inputs, outputs, .. } = &run.touched;
-                Some(Stored::Run {
+                let name = |id: NodeId| Text::from(self.name(id).as_str());
+                let names = |ids: &BTreeSet<NodeId>| ids.iter().map(|id| name(*id)).collect();
+                let Touched { inputs, outputs, models, renames, unwritten } = &run.touched;
+                Some(Stored::RunOf(StoredRun {
                     id: id.clone(),
                     number: run.number,
                     job: run.job.clone(),
                     counts: run.counts,
                     inputs: names(inputs),
                     outputs: names(outputs),
-                    models,
-                })
+                    models: models.iter().map(|(id, model)| (name(*id), model.clone())).collect(),
+                    renames: renames.iter().map(|(from, to)| (name(*from), name(*to))).collect(),
+                    unwritten: names(unwritten),
+                }))
             }
             Key::Flow(id) => {
                 let runs = self.runs.of_flow(*id);
@@ -113,6 +173,9 @@ impl Lineage {
             Key::Owner(job) => Some(Stored::Owner { job: job.clone(), owner: self.owners.get(job)?.clone() }),
             Key::Deployment(place) => Some(Stored::Deployment(place.clone(), self.deployments.get(place)?.clone())),
             Key::Approvals(team) => Some(Stored::Approvals(team.clone(), self.approvals.get(team)?.clone())),
+            Key::Renamed(from, to) => Some(Stored::Renamed { from: from.clone(), to: to.clone() }),
+            Key::Same(one, other) => Some(Stored::Same { one: one.clone(), other: other.clone() }),
+            Key::Use(name) => Some(Stored::Use(name.clone(), Box::new(self.uses.get(name)?.clone()))),
             Key::Told(model) => {
                 let (origins, has_gap) = self.told.get(model)?.clone();
                 Some(Stored::Told { model: model.clone(), origins, has_gap })
@@ -131,6 +194,13 @@ impl Lineage {
             Key::Deployment(place) => (b'e', place.hash()),
             Key::Told(name) => (b't', of_model(name)),
             Key::Approvals(team) => (b'a', hash128(&[team.as_bytes()])),
+            Key::Use(UseName { dataset, team, actor, region, action }) => {
+                let of = |text: &Option<Text>| text.as_ref().map_or(String::new(), |text| format!("={text}"));
+                let [actor, region, action] = [actor, region, action].map(of);
+                (b'u', hash128(&[dataset.as_bytes(), team.as_bytes(), actor.as_bytes(), region.as_bytes(), action.as_bytes()]))
+            }
+            Key::Renamed(from, to) => (b'n', hash128(&[from.as_bytes(), to.as_bytes()])),
+            Key::Same(one, other) => (b's', hash128(&[one.as_bytes(), other.as_bytes()])),
         };
         [&[kind], &hash.to_be_bytes()[..]].concat()
     }
@@ -159,8 +229,11 @@ impl Lineage {
     }
 
     /// Takes one key back in, in any order; the position, if it was that.
-    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<Option<i64>, StateError> {
-        if !matches!(key.first(), Some(b'p' | b'd' | b'm' | b'r' | b'f' | b'o' | b'e' | b't' | b'a')) {
+    ///
+    /// # Errors
+    /// Bytes of another program or version.
+    pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<Option<i64>, StateError> {
+        if !matches!(key.first(), Some(b'p' | b'd' | b'm' | b'r' | b'f' | b'o' | b'e' | b't' | b'a' | b'n' | b's' | b'u')) {
             return Err(StateError::UnknownKey);
         }
         match read(value)? {
@@ -185,15 +258,22 @@ impl Lineage {
                 }
             }
             Stored::Run { id, number, job, counts, inputs, outputs, models } => {
-                let mut touched = Touched::default();
-                touched.inputs.extend(inputs.iter().map(|name| self.graph.dataset(name)));
-                touched.outputs.extend(outputs.iter().map(|name| self.graph.dataset(name)));
-                touched.models.extend(models.into_iter().map(|(name, model)| (self.graph.dataset(&name), model)));
-                self.runs.put(&mut self.graph, id, super::runs::Run { number, job, counts, touched, flow: None });
+                let (renames, unwritten) = (Vec::new(), Vec::new());
+                self.restore_run(StoredRun { id, number, job, counts, inputs, outputs, models, renames, unwritten });
+            }
+            Stored::RunOf(run) => self.restore_run(run),
+            Stored::Use(name, kept) => self.uses.put(&mut self.graph, name, *kept),
+            Stored::Renamed { from, to } => {
+                let (from, to) = (self.graph.dataset(&from), self.graph.dataset(&to));
+                self.graph.link(from, to);
+            }
+            Stored::Same { one, other } => {
+                let (one, other) = (self.graph.dataset(&one), self.graph.dataset(&other));
+                self.graph.unite(one, other);
             }
             Stored::Flow { job, inputs, outputs, runs } => {
                 let [inputs, outputs] = [inputs, outputs].map(|names| names.iter().map(|name| self.graph.dataset(name)).collect());
-                self.runs.put_flow(&mut self.graph, &job, &Touched { inputs, outputs, models: BTreeSet::new() }, runs);
+                self.runs.put_flow(&mut self.graph, &job, &Touched { inputs, outputs, ..Touched::default() }, runs);
             }
             Stored::Owner { job, owner } => {
                 self.owners.insert(job, owner);
@@ -210,6 +290,19 @@ impl Lineage {
             }
         }
         Ok(None)
+    }
+
+    fn restore_run(&mut self, run: StoredRun) {
+        let StoredRun { id, number, job, counts, inputs, outputs, models, renames, unwritten } = run;
+        let graph = &mut self.graph;
+        let touched = Touched {
+            inputs: inputs.iter().map(|name| graph.dataset(name)).collect(),
+            outputs: outputs.iter().map(|name| graph.dataset(name)).collect(),
+            models: models.into_iter().map(|(name, model)| (graph.dataset(&name), model)).collect(),
+            renames: renames.iter().map(|(from, to)| (graph.dataset(from), graph.dataset(to))).collect(),
+            unwritten: unwritten.iter().map(|name| graph.dataset(name)).collect(),
+        };
+        self.runs.put(graph, id, Run { number, job, counts, touched, flow: None });
     }
 
     /// Everything that a restore must give back, in an order of its own: for tests.
@@ -238,6 +331,7 @@ impl Lineage {
             "rest".to_string(),
             format!("{:?} {:?} {:?} {:?} {:?}", self.owners, self.registered, self.deployments, self.approvals, self.told),
         );
+        image.insert("uses".to_string(), self.uses.image());
         image.insert("runs".to_string(), self.runs.image(&|id| self.name(id)));
         image
     }
@@ -249,7 +343,8 @@ fn written(stored: &Stored) -> Result<Vec<u8>, StateError> {
 
 fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, StateError> {
     match value.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| StateError::Malformed(error.to_string())),
+        // What version 1 has is as it was.
+        Some((1 | &VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| StateError::Malformed(error.to_string())),
         Some((other, _)) => Err(StateError::OtherVersion(*other)),
         None => Err(StateError::Malformed("empty".to_owned())),
     }

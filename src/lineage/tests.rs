@@ -4,35 +4,51 @@ use proptest::prelude::*;
 
 use super::rules::StepRule;
 use super::*;
-use crate::model::lineage::{OriginRule, RunState};
+use crate::model::lineage::{DatasetName, OriginRule, RunState};
 
-fn text(text: &str) -> Text {
+pub(super) fn text(text: &str) -> Text {
     text.into()
 }
 
-fn stated(name: &str, origins: &[&str]) -> StatedDataset {
+pub(super) fn stated(name: &str, origins: &[&str]) -> StatedDataset {
     let origins = if origins.is_empty() { None } else { Some(origins.iter().map(|origin| text(origin)).collect()) };
-    StatedDataset { namespace: text("lake"), name: text(name), origins, model: None }
+    StatedDataset { namespace: text("lake"), name: text(name), origins, ..StatedDataset::default() }
 }
 
-fn of_model(name: &str, model: &str, version: &str) -> StatedDataset {
+pub(super) fn of_model(name: &str, model: &str, version: &str) -> StatedDataset {
     StatedDataset { model: Some(ModelName { model: text(model), version: Some(text(version)) }), ..stated(name, &[]) }
 }
 
-fn run(id: &str, state: RunState, job: &str, inputs: &[StatedDataset], outputs: &[StatedDataset]) -> LineageEvent {
+pub(super) fn run(id: &str, state: RunState, job: &str, inputs: &[StatedDataset], outputs: &[StatedDataset]) -> LineageEvent {
     let job = Job { namespace: text("jobs"), name: text(job), owner: Some(text("owners")) };
     let told = Told::Run { run_id: text(id), state, job, inputs: inputs.to_vec(), outputs: outputs.to_vec() };
     LineageEvent { event_id: text(id), producer: text("test"), event_time: Timestamp(0), told }
 }
 
-fn facts(lineage: &mut Lineage, model: &str, version: Option<&str>) -> (Vec<String>, bool) {
+pub(super) fn of_dataset(dataset: StatedDataset) -> LineageEvent {
+    LineageEvent { event_id: text("d"), producer: text("test"), event_time: Timestamp(0), told: Told::Dataset(dataset) }
+}
+
+/// Its new name and the one before.
+pub(super) fn renamed(name: &str, before: &str) -> StatedDataset {
+    let before = DatasetName { namespace: text("lake"), name: text(before) };
+    StatedDataset { lifecycle: Some(Lifecycle::Rename(Some(before))), ..stated(name, &[]) }
+}
+
+/// One with other names.
+pub(super) fn named(name: &str, others: &[&str]) -> StatedDataset {
+    let same_as = others.iter().map(|other| DatasetName { namespace: text("lake"), name: text(other) }).collect();
+    StatedDataset { same_as, ..stated(name, &[]) }
+}
+
+pub(super) fn facts(lineage: &mut Lineage, model: &str, version: Option<&str>) -> (Vec<String>, bool) {
     lineage.take_facts();
     let name = ModelName { model: text(model), version: version.map(text) };
     let facts = lineage.graph.find(&What::Model(name)).and_then(|id| lineage.facts(id)).unwrap();
     (facts.origins.iter().map(ToString::to_string).collect(), facts.has_gap)
 }
 
-fn known(origins: &[&str]) -> (Vec<String>, bool) {
+pub(super) fn known(origins: &[&str]) -> (Vec<String>, bool) {
     (origins.iter().map(ToString::to_string).collect(), false)
 }
 
@@ -280,6 +296,8 @@ fn a_map_says_which_ways_break_a_rule_and_by_what_way() {
 enum Change {
     Run { id: u8, job: u8, inputs: Vec<u8>, outputs: Vec<u8>, counts: bool },
     State { dataset: u8, origins: Vec<u8> },
+    Rename { run: Option<(u8, bool)>, from: u8, to: u8 },
+    Same { one: u8, other: u8 },
     Rules { origins: Vec<(u8, u8)>, step: Option<(u8, Vec<u8>)> },
 }
 
@@ -289,6 +307,8 @@ fn change() -> impl Strategy<Value = Change> {
         6 => (0_u8..6, 0_u8..4, few(), few(), any::<bool>())
             .prop_map(|(id, job, inputs, outputs, counts)| Change::Run { id, job, inputs, outputs, counts }),
         2 => (0_u8..8, prop::collection::vec(0_u8..4, 0..3)).prop_map(|(dataset, origins)| Change::State { dataset, origins }),
+        2 => (prop::option::of((0_u8..6, any::<bool>())), 0_u8..8, 0_u8..8).prop_map(|(run, from, to)| Change::Rename { run, from, to }),
+        2 => (0_u8..8, 0_u8..8).prop_map(|(one, other)| Change::Same { one, other }),
         1 => (prop::collection::vec((0_u8..8, 0_u8..4), 0..3), prop::option::of((0_u8..4, prop::collection::vec(0_u8..4, 0..2))))
             .prop_map(|(origins, step)| Change::Rules { origins, step }),
     ]
@@ -300,9 +320,16 @@ fn make(lineage: &mut Lineage, change: &Change) {
         let dataset = |id: &u8| if *id == 7 { of_model("m", "scorer", "1") } else { stated(&format!("d{id}"), &[]) };
         ids.iter().map(dataset).collect()
     };
+    let name = |id: &u8| if *id == 7 { "m".to_string() } else { format!("d{id}") };
+    let ended = |counts: bool| if counts { RunState::Complete } else { RunState::Start };
     match change {
+        Change::Rename { run: None, from, to } => lineage.apply(&of_dataset(renamed(&name(to), &name(from)))),
+        Change::Rename { run: Some((id, counts)), from, to } => {
+            lineage.apply(&run(&format!("{id}"), ended(*counts), "rename", &[], &[renamed(&name(to), &name(from))]));
+        }
+        Change::Same { one, other } => lineage.apply(&of_dataset(named(&name(one), &[&name(other)]))),
         Change::Run { id, job, inputs, outputs, counts } => {
-            let state = if *counts { RunState::Complete } else { RunState::Start };
+            let state = ended(*counts);
             lineage.apply(&run(&format!("{id}"), state, &format!("j{job}"), &datasets(inputs), &datasets(outputs)));
         }
         Change::State { dataset, origins } => {
@@ -324,7 +351,7 @@ fn make(lineage: &mut Lineage, change: &Change) {
 }
 
 /// What a changelog holds after these changes; `stops` are the ends of transactions.
-fn changelog(lineage: &mut Lineage, kept: &mut BTreeMap<Vec<u8>, Vec<u8>>, position: i64) -> Vec<ModelFacts> {
+pub(super) fn changelog(lineage: &mut Lineage, kept: &mut BTreeMap<Vec<u8>, Vec<u8>>, position: i64) -> Vec<ModelFacts> {
     let facts = lineage.take_facts();
     for change in lineage.take_changes(position).unwrap() {
         match change.value {

@@ -9,6 +9,7 @@ use super::time::Timestamp;
 /// What somebody may use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Object {
+    /// All versions of it, or one: `model@version`.
     Model(Text),
     /// `namespace/name`.
     Dataset(Text),
@@ -47,10 +48,33 @@ impl Object {
         }
     }
 
-    /// What an event is about.
+    /// What an event is about, whatever the version.
     pub fn all_of(event: &ActivityEvent) -> Vec<Object> {
         let model = event.model.clone().map(Object::Model);
         model.into_iter().chain(event.dataset.clone().map(Object::Dataset)).collect()
+    }
+
+    /// What an event is about, down to the version if it names one.
+    pub fn versions_of(event: &ActivityEvent) -> Vec<Object> {
+        let version = event.model_version.as_deref().filter(|version| !version.is_empty());
+        let exact = |object| match (object, version) {
+            (Object::Model(model), Some(version)) => Object::Model(format!("{model}@{version}").as_str().into()),
+            (object, _) => object,
+        };
+        Object::all_of(event).into_iter().map(exact).collect()
+    }
+
+    /// The model of which it is one version.
+    pub fn whole(&self) -> Option<Object> {
+        let Object::Model(name) = self else { return None };
+        let (model, version) = name.rsplit_once('@')?;
+        (!model.is_empty() && !version.is_empty()).then(|| Object::Model(model.into()))
+    }
+
+    /// Whether what holds for this one holds for another: a model stands for its versions, and who does not say which version they use may
+    /// use the one that is meant.
+    pub fn covers(&self, other: &Object) -> bool {
+        self == other || other.whole().as_ref() == Some(self) || self.whole().as_ref() == Some(other)
     }
 }
 
@@ -73,4 +97,31 @@ pub fn concerns_all(event: &ActivityEvent) -> bool {
 /// Who a registration says is responsible: the tag `owner`, else who registered it.
 pub fn owner(event: &ActivityEvent) -> Option<&Text> {
     event.tags.get("owner").or(event.actor.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_stands_for_its_versions_and_a_version_for_itself() {
+        let model = |name: &str| Object::Model(name.into());
+        for (one, other, covers) in [
+            ("risk", "risk", true),
+            ("risk", "risk@3", true),
+            ("risk@3", "risk@3", true),
+            ("risk@3", "risk", true),
+            ("risk@3", "risk@4", false),
+            ("risk", "risky", false),
+            ("risk", "fraud@3", false),
+            ("@3", "", false),
+        ] {
+            assert_eq!(model(one).covers(&model(other)), covers, "{one} {other}");
+        }
+        assert!(!Object::Dataset("risk".into()).covers(&model("risk@3")) && Object::Dataset("a@3".into()).whole().is_none());
+        let event = ActivityEvent { model: Some("risk".into()), dataset: Some("d".into()), ..ActivityEvent::default() };
+        let with = |version: &str| ActivityEvent { model_version: Some(version.into()), ..event.clone() };
+        assert_eq!(Object::versions_of(&with("3")), [model("risk@3"), Object::Dataset("d".into())]);
+        assert_eq!(Object::versions_of(&with("")), Object::all_of(&event));
+    }
 }

@@ -30,6 +30,14 @@ pub struct ModelFacts {
     pub has_gap: bool,
 }
 
+/// Somebody read or moved a dataset of which lineage knows where it comes from; for the shard of their team, which knows the event already.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetUse {
+    pub activity: ActivityEvent,
+    /// Cloud regions and countries, sorted; at least one.
+    pub origins: Vec<Text>,
+}
+
 /// A validated event of the topic `lineage-events`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageEvent {
@@ -70,7 +78,7 @@ pub struct Job {
 }
 
 /// A dataset as one event names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatedDataset {
     pub namespace: Text,
     pub name: Text,
@@ -78,6 +86,28 @@ pub struct StatedDataset {
     pub origins: Option<Vec<Text>>,
     /// Facet `tollgate_model`: the dataset is this model, or a version of it.
     pub model: Option<ModelName>,
+    /// Facet `lifecycleStateChange`: what was done to the dataset itself.
+    pub lifecycle: Option<Lifecycle>,
+    /// Facet `symlinks`: other names of the same data.
+    pub same_as: Vec<DatasetName>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DatasetName {
+    pub namespace: Text,
+    pub name: Text,
+}
+
+/// `lifecycleStateChange` of the facet of this name (OpenLineage spec, LifecycleStateChangeDatasetFacet 1-0-1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifecycle {
+    Alter,
+    Create,
+    Drop,
+    Overwrite,
+    /// From its previous name; `None`: the event does not say from which.
+    Rename(Option<DatasetName>),
+    Truncate,
 }
 
 /// A model, or one version of it.
@@ -113,6 +143,19 @@ impl RunState {
 
     pub fn named(name: &str) -> Option<RunState> {
         RunState::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, state)| *state)
+    }
+}
+
+impl Lifecycle {
+    /// What is only dropped, emptied, altered or renamed is not written: no data comes into it. To create or overwrite may bring some.
+    pub fn brings_no_data(&self) -> bool {
+        matches!(self, Lifecycle::Alter | Lifecycle::Drop | Lifecycle::Rename(_) | Lifecycle::Truncate)
+    }
+}
+
+impl std::fmt::Display for DatasetName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 

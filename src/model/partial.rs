@@ -7,7 +7,7 @@ use super::access::{GrantUsed, concerns_all};
 use super::activity::ActivityEvent;
 use super::feedback::Feedback;
 use super::leaf::Leaf;
-use super::lineage::ModelFacts;
+use super::lineage::{DatasetUse, ModelFacts};
 use super::money::{Nanos, decimal};
 use super::resource::ResourceSample;
 use super::spent::Spent;
@@ -131,6 +131,8 @@ pub enum ShardEvent {
     GrantUsed(Box<GrantUsed>),
     /// For the shard of the team that a budget is of.
     Spent(Box<Spent>),
+    /// What lineage knows of the data that an earlier `Activity` is about.
+    DatasetUse(Box<DatasetUse>),
 }
 
 impl ShardEvent {
@@ -139,7 +141,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.source),
             ShardEvent::Activity(activity) => Some(&activity.source),
             ShardEvent::Feedback(feedback) => Some(&feedback.source),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => None,
         }
     }
 
@@ -149,7 +151,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.event_id),
             ShardEvent::Activity(activity) => Some(&activity.event_id),
             ShardEvent::Feedback(feedback) => Some(&feedback.event_id),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => None,
         }
     }
 
@@ -158,7 +160,7 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(sample.event_time),
             ShardEvent::Activity(activity) => Some(activity.event_time),
             ShardEvent::Feedback(feedback) => Some(feedback.event_time),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => None,
         }
     }
 
@@ -173,6 +175,7 @@ impl ShardEvent {
     /// Whose shard it goes to; facts and grants go to every one.
     pub fn team(&self) -> Option<&Text> {
         match self {
+            ShardEvent::DatasetUse(used) => Some(&used.activity.team),
             ShardEvent::Resource(sample) => Some(&sample.team),
             ShardEvent::Activity(activity) => Some(&activity.team),
             ShardEvent::Feedback(feedback) => Some(&feedback.team),

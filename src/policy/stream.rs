@@ -160,10 +160,15 @@ impl Stream {
 
     /// Whether it cannot be said for want of an origin, as far as that can be told.
     pub fn asks_for_origin(&self, told: &Told) -> bool {
-        let Some(policy) = self.policy(told.policy).filter(|_| told.said == Said::Indeterminate) else { return false };
+        told.said == Said::Indeterminate && self.reads_origin(told.policy)
+    }
+
+    /// Whether a policy asks where data comes from.
+    pub fn reads_origin(&self, place: usize) -> bool {
+        let Some(policy) = self.policy(place) else { return false };
         let fields = policy.when.subject.fields();
         let is_origin = |field: FieldId| fields.get(field).is_some_and(|field| field.name.starts_with("origin_"));
-        self.reads(told.policy).into_iter().any(is_origin)
+        self.reads(place).into_iter().any(is_origin)
     }
 
     /// What policies that are asked once for all events of a leaf say of one.

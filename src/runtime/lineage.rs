@@ -14,7 +14,8 @@ use crate::kafka::session::Session;
 use crate::lineage::Lineage;
 use crate::lineage::rules::LineageRules;
 use crate::model::effect::Effect;
-use crate::model::lineage::ModelFacts;
+use crate::model::hash::{hash128, shard_of};
+use crate::model::lineage::{DatasetUse, ModelFacts};
 use crate::model::partial::{ShardEvent, ShardRecord};
 use crate::model::wire::decode_lineage_record;
 
@@ -40,12 +41,23 @@ pub struct Kept {
     is_touched: bool,
 }
 
+/// The changelog is read twice, so that its values never stand in memory beside the graph that is made of them: first which record of each
+/// key is the last one, then these.
 pub struct Loading {
     opening: Opening,
     lineage: Lineage,
-    /// What the changelog holds at its end: a key that was deleted must not have been there at all.
-    live: BTreeMap<Vec<u8>, Vec<u8>>,
-    is_read: bool,
+    /// By hash of the key, the offset of its newest record. A key that was deleted must not have been there at all.
+    newest: BTreeMap<u128, i64>,
+    reading: Reading,
+    /// Of the lineage log, as the changelog has it.
+    position: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Nothing,
+    Keys,
+    Values,
 }
 
 /// Runs until asked to stop; every error leaves what is committed as it was, and the supervisor starts anew from there.
@@ -78,6 +90,23 @@ impl<'a> Genealogist<'a> {
         let mut records = Vec::new();
         let events: Vec<ShardEvent> = facts.into_iter().map(|fact| ShardEvent::Facts(Box::new(fact))).collect();
         for shard in 0..self.setup.shard_count {
+            for events in events.chunks(FACTS_PER_RECORD) {
+                let record = ShardRecord { events: events.to_vec(), ..ShardRecord::default() };
+                records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Uses go to the shard of their team.
+    fn use_records(&self, uses: Vec<DatasetUse>) -> Result<Vec<OutRecord>> {
+        let mut by_shard: BTreeMap<u32, Vec<ShardEvent>> = BTreeMap::new();
+        for used in uses {
+            let shard = shard_of(&used.activity.team, self.setup.shard_count);
+            by_shard.entry(shard).or_default().push(ShardEvent::DatasetUse(Box::new(used)));
+        }
+        let mut records = Vec::new();
+        for (shard, events) in by_shard {
             for events in events.chunks(FACTS_PER_RECORD) {
                 let record = ShardRecord { events: events.to_vec(), ..ShardRecord::default() };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
@@ -130,30 +159,39 @@ impl Role for Genealogist<'_> {
     fn begin_loading(&mut self, opening: Opening) -> Result<Loading> {
         let mut lineage = Lineage::default();
         lineage.follow(&self.rules);
-        Ok(Loading { opening, lineage, live: BTreeMap::new(), is_read: false })
+        Ok(Loading { opening, lineage, newest: BTreeMap::new(), reading: Reading::Nothing, position: None })
     }
 
     fn next_source(&mut self, loading: &mut Loading) -> Result<Option<Source>> {
-        if std::mem::replace(&mut loading.is_read, true) {
-            return Ok(None);
-        }
+        loading.reading = match loading.reading {
+            Reading::Nothing => Reading::Keys,
+            Reading::Keys => Reading::Values,
+            Reading::Values => return Ok(None),
+        };
         let partition = Partition { topic: self.setup.topics.lineage_changelog.clone(), partition: loading.opening.partition };
         Ok(Some(Source { partition, from: From::Beginning, until: Until::End }))
     }
 
     fn load(&mut self, loading: &mut Loading, record: &Record<'_>) -> Result<()> {
-        let key = record.key.unwrap_or_default().to_vec();
-        match record.value {
-            Some(value) => loading.live.insert(key, value.to_vec()),
-            None => loading.live.remove(&key),
-        };
+        let key = record.key.unwrap_or_default();
+        let hash = hash128(&[key]);
+        match (loading.reading, record.value) {
+            (Reading::Values, Some(value)) if loading.newest.get(&hash) == Some(&record.offset) => {
+                let position = loading
+                    .lineage
+                    .restore(key, value)
+                    .with_context(|| format!("{}[{}] at offset {}", record.topic, record.partition, record.offset))?;
+                loading.position = position.or(loading.position);
+            }
+            (Reading::Values, _) => {}
+            (_, Some(_)) => drop(loading.newest.insert(hash, record.offset)),
+            (_, None) => drop(loading.newest.remove(&hash)),
+        }
         Ok(())
     }
 
-    fn finish_loading(&mut self, mut loading: Loading) -> Result<Kept> {
-        let position =
-            loading.lineage.restore_all(loading.live).with_context(|| format!("topic {}", self.setup.topics.lineage_changelog))?;
-        let position = self.agree(&loading.opening, position)?;
+    fn finish_loading(&mut self, loading: Loading) -> Result<Kept> {
+        let position = self.agree(&loading.opening, loading.position)?;
         // Rules may have changed since: what follows from the graph is worked out, and told where it is news.
         self.since = Some(Duration::ZERO);
         Ok(Kept { lineage: loading.lineage, position, is_touched: true })
@@ -196,6 +234,7 @@ impl Role for Genealogist<'_> {
         for (number, kept) in parts.iter_mut().filter(|(_, kept)| kept.is_touched || has_new_rules) {
             kept.lineage.follow(&self.rules);
             let mut records = self.shard_records(kept.lineage.take_facts())?;
+            records.extend(self.use_records(kept.lineage.take_uses())?);
             for change in kept.lineage.take_changes(kept.position)? {
                 records.push(encode::change(change, &self.setup.topics.lineage_changelog, *number));
             }

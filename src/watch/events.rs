@@ -22,6 +22,6 @@ pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &
         ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
         ShardEvent::Spent(spent) => cost_center::take(shard, spent, rules, effects),
         // Once alerts and policies are done: see `access`.
-        ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => {}
+        ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::DatasetUse(_) => {}
     }
 }

@@ -185,6 +185,58 @@ fn approvals_come_and_go(deployment: &Deployment, mut process: Guarded) -> Guard
     process
 }
 
+/// Patients' data goes by a staging table that is renamed, and by a name of the catalogue besides its place, into a model that answers from
+/// Asia. Where it comes from is learnt last of all, after a kill; a rename that failed has brought no Chinese data.
+#[test]
+fn renamed_data_and_data_of_two_names_keeps_its_origin() {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies");
+    let deployment = Deployment::without_mail("names", &format!("[policies]\ndir = '{}'\n", policies.display()));
+    let line = |event: &Value| json!({"topic": deployment.topic("lineage-events"), "key": "k", "value_json": event});
+    let mut events: Vec<Value> = lines("names.jsonl").iter().map(line).collect();
+    let late = events.pop().unwrap();
+    let mut process = deployment.start();
+    let deployed = json!({"team": "clinic", "model": "triage", "model_version": "1", "provider": "aws", "region": "ap-southeast-1"});
+    did(&deployment, "d1", "deployment", deployed);
+    // Read by its name of the catalogue, from outside, before anybody knows whose it is.
+    did(
+        &deployment,
+        "r1",
+        "access",
+        json!({"team": "lab", "actor": "kim", "dataset": "hive://metastore:9083/clinic.patients", "region": "us-east-1"}),
+    );
+    produce(deployment.broker.bootstrap(), &events);
+    let map = || -> Value { serde_json::from_str(&deployment.attempt(&["data-flow", "--team", "clinic", "--format", "json"]).1).unwrap() };
+    let model = |map: &Value| map["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "triage 1").cloned();
+    let before = wait_for("all of it but its origin", LIMIT, || {
+        let map = map();
+        let relations = map["edges"].as_array().unwrap().iter().filter(|edge| edge["relation"].is_string()).count();
+        model(&map).filter(|_| relations == 2)
+    });
+    assert_eq!((&before["origins"], &before["is_unknown"]), (&json!([]), &json!(true)), "{before}");
+    process.kill9();
+    let _process = deployment.start();
+    produce(deployment.broker.bootstrap(), &[late]);
+    let found =
+        wait_for("what is deployed to be judged again", LIMIT, || violated(&deployment, "clinic").remove("eu-trained-model-in-asia"));
+    assert_eq!((&found["dimensions"]["model"], &found["state"]), (&json!("triage"), &json!("open")), "{found}");
+    let outside = wait_for("what was read to be judged again", LIMIT, || violated(&deployment, "lab").remove("data-read-from-outside"));
+    assert_eq!((&outside["dimensions"]["region"], &outside["count"]), (&json!("us-east-1"), &json!(1)), "{outside}");
+    let after = map();
+    assert_eq!(model(&after).unwrap()["origins"], json!(["DE"]), "{after:#}");
+    let broken = after["edges"].as_array().unwrap().iter().find(|edge| edge["state"] == "breaks").unwrap();
+    let way = [
+        "postgres://ward:5432/ward.public.patients",
+        "airflow/clinic.load",
+        "s3://clinic/patients_staging",
+        "s3://clinic/patients",
+        "hive://metastore:9083/clinic.patients",
+        "airflow/triage.train",
+        "s3://models/triage/1",
+        "triage 1",
+    ];
+    assert_eq!(broken["way"], json!(way));
+}
+
 /// What every shard was told last of a model; `None` while they differ.
 fn last(told: &Told, model: &str) -> Option<(Vec<String>, bool)> {
     let shards = told.get(model)?;

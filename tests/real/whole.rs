@@ -78,7 +78,7 @@ fn read_on(log: &BaseConsumer, arrived: &mut Arrived) {
                     assert_eq!(feedback.actor.as_deref(), Some("mara"));
                     "feedback"
                 }
-                ShardEvent::Facts(facts) => panic!("nobody told anything of lineage: {facts:?}"),
+                ShardEvent::Facts(_) | ShardEvent::DatasetUse(_) => panic!("nobody told anything of lineage: {event:?}"),
                 ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) => panic!("nobody granted anything: {event:?}"),
                 ShardEvent::Spent(_) => panic!("there is no budget: {event:?}"),
             };

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::lineage::read;
 use super::*;
-use crate::model::lineage::{LineageEvent, RunState, Told};
+use crate::model::lineage::{Lifecycle, LineageEvent, RunState, Told};
 use crate::model::record::RejectReason as Reason;
 
 /// 2026-12-31T00:00:00Z: after all of them.
@@ -46,6 +46,28 @@ fn what_the_client_writes_is_read() {
 }
 
 #[test]
+fn renames_and_symlinks_are_read_as_the_client_writes_them() {
+    let events = lines("names.jsonl");
+    let Told::Run { state: RunState::Complete, inputs, outputs, .. } = &events[3].told else { panic!("{:?}", events[3]) };
+    let Some(Lifecycle::Rename(Some(previous))) = &outputs[0].lifecycle else { panic!("{outputs:?}") };
+    assert_eq!((inputs.len(), &*outputs[0].name, previous.to_string()), (0, "patients", "s3://clinic/patients_staging".to_string()));
+    assert_eq!(outputs[1].lifecycle, Some(Lifecycle::Drop));
+    let Told::Dataset(dataset) = &events[6].told else { panic!("{:?}", events[6]) };
+    assert_eq!(dataset.same_as[0].to_string(), "hive://metastore:9083/clinic.patients");
+    // What a facet leaves out, takes back, or says in words of its own says nothing.
+    for facets in [
+        json!({"lifecycleStateChange": {"lifecycleStateChange": "MOVE"}, "symlinks": {"identifiers": null}}),
+        json!({"lifecycleStateChange": {"_deleted": true}, "symlinks": {"_deleted": true}}),
+        json!({"lifecycleStateChange": null, "symlinks": {"identifiers": []}}),
+    ] {
+        let event =
+            json!({"eventTime": "2026-03-01T10:00:00Z", "producer": "p", "dataset": {"namespace": "n", "name": "a", "facets": facets}});
+        let Told::Dataset(dataset) = outcome(event.to_string().as_bytes(), &[]).unwrap().told else { panic!("{event}") };
+        assert!(dataset.lifecycle.is_none() && dataset.same_as.is_empty(), "{event}");
+    }
+}
+
+#[test]
 fn what_is_no_lineage_event_is_refused_with_a_reason() {
     let good = json!({"eventType": "COMPLETE", "eventTime": "2026-03-01T10:00:00Z", "producer": "p", "run": {"runId": "r"},
         "job": {"namespace": "n", "name": "j"}, "inputs": [{"namespace": "n", "name": "a"}], "outputs": null});
@@ -56,6 +78,9 @@ fn what_is_no_lineage_event_is_refused_with_a_reason() {
         event.to_string()
     };
     let facet = |facet: Json| with("/inputs", json!([{"namespace": "n", "name": "a", "facets": facet}]));
+    let renamed = |previous: Json| json!({"lifecycleStateChange": {"lifecycleStateChange": "RENAME", "previousIdentifier": previous}});
+    let many = |count: usize| -> Vec<Json> { (0..count).map(|n| json!({"namespace": "n", "name": format!("{n}")})).collect() };
+    assert!(outcome(facet(json!({"symlinks": {"identifiers": many(100)}})).as_bytes(), &[]).is_ok());
     let cases = [
         (String::new(), Reason::EmptyValue, "zero bytes"),
         ("[1]".to_string(), Reason::UnknownFormat, "JSON object"),
@@ -72,6 +97,16 @@ fn what_is_no_lineage_event_is_refused_with_a_reason() {
         (facet(json!({"tollgate_origin": {"regions": "eu"}})), Reason::WrongType, "tollgate_origin"),
         (facet(json!({"tollgate_model": {"version": "3"}})), Reason::WrongType, "tollgate_model"),
         (facet(json!({"tollgate_origin": {"regions": ["x".repeat(2_000)]}})), Reason::FieldTooLong, "regions"),
+        (facet(json!({"lifecycleStateChange": "RENAME"})), Reason::WrongType, "lifecycleStateChange"),
+        (facet(renamed(json!({"name": "b"}))), Reason::WrongType, "previousIdentifier"),
+        (facet(renamed(json!({"namespace": "n", "name": ""}))), Reason::MissingField, "previousIdentifier.name"),
+        (facet(json!({"symlinks": {"identifiers": ["hive/a"]}})), Reason::WrongType, "symlinks"),
+        (
+            facet(json!({"symlinks": {"identifiers": [{"namespace": "", "name": "b"}]}})),
+            Reason::MissingField,
+            "symlinks.identifiers[].namespace",
+        ),
+        (facet(json!({"symlinks": {"identifiers": many(10_000)}})), Reason::FieldTooLong, "10000 identifiers, at most 100"),
         (json!({"eventTime": "2026-03-01T10:00:00Z", "producer": "p"}).to_string(), Reason::MissingField, "neither"),
     ];
     for (value, reason, words) in cases {

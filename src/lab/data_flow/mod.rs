@@ -122,7 +122,11 @@ impl<'a> Reading<'a> {
             "activity-events" => {
                 let schemas = WriterSchemas::new(Topic::Activity.table());
                 match whole::process(Topic::Activity, &record, now, self.rules.intake, &schemas) {
-                    WholeOutcome::Accepted(ShardEvent::Activity(event)) => self.graph.take_activity(&event),
+                    WholeOutcome::Accepted(ShardEvent::Activity(event)) => {
+                        self.graph.take_activity(&event);
+                        // Here nobody judges who reads what.
+                        self.graph.take_uses();
+                    }
                     WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),
                     // JSON names no schema, and an activity event is nothing else.
                     WholeOutcome::Accepted(_) | WholeOutcome::NeedsSchema(_) => self.reject("no_event_line"),

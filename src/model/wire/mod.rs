@@ -7,6 +7,7 @@ mod confluent;
 mod dead_letter;
 pub(in crate::model) mod fields;
 mod framed;
+mod old_lineage;
 mod output;
 mod redrive;
 mod schema;

@@ -188,11 +188,52 @@ impl Access {
         self.grants.range(first..).take_while(move |(name, _)| name.object == is_same.0 && name.principal == is_same.1)
     }
 
-    /// Somebody may use it, or might once. What was only ever revoked was granted to nobody.
+    /// As [`Access::grants_of`], of all objects that stand for this one.
+    pub fn grants_for(&self, object: &Object, principal: &str) -> Vec<(&GrantName, &Grant)> {
+        let all = std::iter::once(object.clone()).chain(object.whole()).chain(self.versions(object));
+        all.flat_map(|object| self.grants_of(&object, principal).collect::<Vec<_>>()).collect()
+    }
+
+    /// Versions of a model that somebody was granted, each by itself; from one to the next, whatever the number of grants.
+    pub fn versions<'a>(&'a self, object: &Object) -> impl Iterator<Item = Object> + use<'a> {
+        let first = match object {
+            Object::Model(model) => Some(Object::Model(format!("{model}@").as_str().into())),
+            Object::Dataset(_) => None,
+        };
+        let (whole, model) = (object.clone(), object.clone());
+        let next = move |after: &Object, is_first: bool| {
+            let from = GrantName { object: after.clone(), principal: "".into(), role: None };
+            let found = if is_first {
+                self.grants.range(from..).next()
+            } else {
+                // Behind every principal of the one before.
+                let object = Object::Model(format!("{}\0", after.name()).as_str().into());
+                self.grants.range(GrantName { object, ..from }..).next()
+            };
+            let is_version = |object: &&Object| match object {
+                Object::Model(name) => name.strip_prefix(&**whole.name()).is_some_and(|rest| rest.starts_with('@')),
+                Object::Dataset(_) => false,
+            };
+            found.map(|(name, _)| &name.object).filter(is_version).cloned()
+        };
+        let first = first.and_then(|first| next(&first, true));
+        std::iter::successors(first, move |last| next(last, false)).filter(move |version| version.whole().as_ref() == Some(&model))
+    }
+
+    /// Somebody may use it, some or all versions of it, or might once. What was only ever revoked was granted to nobody.
     pub fn is_granted(&self, object: &Object) -> bool {
-        let first = GrantName { object: object.clone(), principal: "".into(), role: None };
-        let mut own = self.grants.range(first..).take_while(|(name, _)| name.object == *object);
-        own.any(|(_, grant)| grant.from.is_some())
+        let is_granted = |object: &Object| {
+            let first = GrantName { object: object.clone(), principal: "".into(), role: None };
+            let mut own = self.grants.range(first..).take_while(|(name, _)| name.object == *object);
+            own.any(|(_, grant)| grant.from.is_some())
+        };
+        let whole = object.whole().unwrap_or_else(|| object.clone());
+        is_granted(object) || (whole != *object && is_granted(&whole)) || self.versions(&whole).any(|version| is_granted(&version))
+    }
+
+    /// Whose it is, or the model of which it is a version.
+    pub fn owner(&self, object: &Object) -> Option<&Text> {
+        self.owners.get(object).or_else(|| self.owners.get(&object.whole()?))
     }
 
     pub fn set_gone(&mut self, who: &Text, at: Option<Timestamp>) {

@@ -1,7 +1,7 @@
 //! What is wrong although nothing comes: once an hour of event time, and once new grants have waited for their uses, all grants are looked
 //! at, and what nobody asks for any more is forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::{Grant, Looked};
 use super::keys::KEEP_DUTIES_MS;
@@ -86,17 +86,19 @@ fn look_for_unused(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules
 
 /// How many use what somebody of this shard grants, and nobody owns.
 fn look_for_hands(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let mut objects: BTreeMap<(Object, Text), Vec<Text>> = BTreeMap::new();
+    let mut objects: BTreeMap<(Object, Text), BTreeSet<Text>> = BTreeMap::new();
     for (name, grant, team) in own(shard) {
-        let hands = objects.entry((name.object.clone(), team.clone())).or_default();
+        let object = name.object.whole().unwrap_or_else(|| name.object.clone());
+        let hands = objects.entry((object, team.clone())).or_default();
         let is_recent = grant.last_used.is_some_and(|used| at.0 - used.0 <= HANDS_MS);
-        if is_recent && hands.last() != Some(&name.principal) {
-            hands.push(name.principal.clone());
+        if is_recent {
+            hands.insert(name.principal.clone());
         }
     }
     for ((object, team), hands) in objects {
+        let hands: Vec<Text> = hands.into_iter().collect();
         let book = &shard.matters.access;
-        let owner = book.owners.get(&object);
+        let owner = book.owner(&object);
         let gone = owner.filter(|owner| book.gone.contains_key(*owner)).cloned();
         let is_owned = owner.is_some() && gone.is_none();
         let key = key(Kind::TooManyHands, &team, &words::of_object(&object));

@@ -54,6 +54,37 @@ fn a_third_party_without_a_grant_is_told_and_one_with_a_grant_is_not() {
 }
 
 #[test]
+fn a_grant_of_a_version_covers_that_version_and_no_other() {
+    let mut fleet = Fleet::new();
+    let version = |version: &'static str| move |event: &mut ActivityEvent| event.model_version = Some(version.into());
+    fleet.event(0, OWNERS, "grant", version("3"));
+    // Models whose names begin alike, and that sort between the model and its versions.
+    fleet.event(0, "others", "grant", |event| event.model = Some("risk-2".into()));
+    assert_eq!(fleet.event(1, USERS, "access", version("3")), []);
+    // Who does not say which version may have used the one that is granted.
+    assert_eq!(fleet.access(2, USERS, "acme"), []);
+    fleet.usage(3, USERS, "risk", "acme");
+    assert_eq!(fleet.pass(6), []);
+    fleet.event(7, USERS, "access", version("4"));
+    let subject = "principal=acme;model=risk@4";
+    let told = fleet.pass(9);
+    assert_eq!(said(&told), [(UNGRANTED, USERS, subject, Open)]);
+    assert_eq!(told[0].evidence["granted_by"], OWNERS, "who grants the other version: {told:?}");
+    // Another version does not help, all versions do.
+    assert_eq!(said(&fleet.event(10, OWNERS, "grant", version("5"))), []);
+    assert_eq!(said(&fleet.event(11, OWNERS, "grant", |_| {})), [(UNGRANTED, USERS, subject, Resolved)]);
+    fleet.event(12, USERS, "access", version("6"));
+    assert_eq!(fleet.pass(15), []);
+    // A version is taken back and the rest stands; then all of it is.
+    fleet.event(20, OWNERS, "revoke", version("3"));
+    fleet.event(21, USERS, "access", version("3"));
+    assert_eq!(fleet.pass(23), [], "the grant of all versions stands");
+    fleet.event(24, OWNERS, "revoke", |_| {});
+    fleet.event(25, USERS, "access", version("5"));
+    assert_eq!(said(&fleet.pass(27)), [(UNGRANTED, USERS, "principal=acme;model=risk@5", Open)]);
+}
+
+#[test]
 fn a_grant_that_comes_late_through_another_partition_leaves_nothing_to_tell() {
     let mut fleet = Fleet::new();
     fleet.event(0, OWNERS, "grant", |event| event.actor = Some("ann".into()));

@@ -31,7 +31,7 @@ pub(super) fn take(shard: &mut Shard, event: &ActivityEvent, access: &AccessRule
 fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     let book = &mut shard.matters.access;
-    for object in Object::all_of(event) {
+    for object in Object::versions_of(event) {
         if event.role.as_deref() == Some(OWNER) {
             book.set_owner(object.clone(), who);
         }
@@ -56,12 +56,13 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
         end_those(shard, Kind::Offboarded, event.event_time, |_, named| words::is_of(named, who), rules, effects);
     }
     // What was used without it is granted now; what still waits for one is told before it is over.
-    let objects = Object::all_of(event);
+    let objects = Object::versions_of(event);
     let held =
         |object: &Object| shard.matters.access.grants_of(object, who).any(|(_, grant)| grant.holds(event.event_time, access.grace_ms));
     let granted: Vec<Object> = objects.into_iter().filter(held).collect();
-    let concerns =
-        |name: &UseName| (name.principal == *who || **who == *words::team_principal(&name.team)) && granted.contains(&name.object);
+    let concerns = |name: &UseName| {
+        (name.principal == *who || **who == *words::team_principal(&name.team)) && granted.iter().any(|object| object.covers(&name.object))
+    };
     uses::judge_those(shard, |name, _| concerns(name), access, rules, effects);
     let is_granted =
         |team: &Text, named: &_| words::may_be(named, who, team) && granted.iter().any(|object| words::is_about(named, object));
@@ -70,16 +71,16 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
 
 fn revoke(shard: &mut Shard, event: &ActivityEvent, who: &Text, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let book = &shard.matters.access;
-    let objects = Object::all_of(event);
+    let objects = Object::versions_of(event);
     let is_meant = |name: &GrantName| {
         name.principal == *who
-            && (objects.is_empty() || objects.contains(&name.object))
+            && (objects.is_empty() || objects.contains(&name.object) || name.object.whole().is_some_and(|whole| objects.contains(&whole)))
             && (event.role.is_none() || event.role == name.role)
     };
     let mut meant: Vec<GrantName> = if objects.is_empty() {
         book.grants.keys().filter(|name| is_meant(name)).cloned().collect()
     } else {
-        let of = objects.iter().flat_map(|object| book.grants_of(object, who));
+        let of = objects.iter().flat_map(|object| book.grants_for(object, who));
         of.map(|(name, _)| name).filter(|name| is_meant(name)).cloned().collect()
     };
     // Told before the grant itself: it will come.

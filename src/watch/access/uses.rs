@@ -66,7 +66,7 @@ pub(super) fn take_activity(shard: &mut Shard, event: &ActivityEvent, access: &A
         team: &event.team,
         who,
         who_type: event.principal_type.as_ref(),
-        objects: if is_use { Object::all_of(event) } else { Vec::new() },
+        objects: if is_use { Object::versions_of(event) } else { Vec::new() },
         what: action,
         region: event.region.as_ref(),
         used,
@@ -113,14 +113,15 @@ fn take(shard: &mut Shard, seen: &Seen<'_>, access: &AccessRules, rules: &WatchR
 }
 
 pub(super) fn is_governed(shard: &Shard, object: &Object, access: &AccessRules) -> bool {
-    shard.matters.access.is_granted(object) || access.governs(object.name())
+    shard.matters.access.is_granted(object)
+        || access.governs(object.name())
+        || object.whole().is_some_and(|whole| access.governs(whole.name()))
 }
 
 /// Grants that allow a use: to whom it is, or to their team.
 fn holding(shard: &Shard, object: &Object, who: &str, team: &str, at: Timestamp, access: &AccessRules) -> Vec<GrantName> {
     let book = &shard.matters.access;
-    let of = |principal: &str| book.grants_of(object, principal).collect::<Vec<_>>();
-    let all = of(who).into_iter().chain(of(&words::team_principal(team)));
+    let all = book.grants_for(object, who).into_iter().chain(book.grants_for(object, &words::team_principal(team)));
     all.filter(|(_, grant)| grant.holds(at, access.grace_ms)).map(|(name, _)| name.clone()).collect()
 }
 
@@ -243,14 +244,20 @@ fn tell_ungranted(
     effects: &mut Vec<Effect>,
 ) {
     let book = &shard.matters.access;
-    let own = book.grants_of(object, seen.who).map(|(_, grant)| grant).max_by_key(|grant| grant.until).cloned();
-    let givers = book.grants.range(GrantName { object: object.clone(), principal: "".into(), role: None }..);
-    let givers = givers.take_while(|(name, _)| name.object == *object).filter_map(|(_, grant)| grant.team.clone()).take(100);
+    let own = book.grants_for(object, seen.who).into_iter().map(|(_, grant)| grant).max_by_key(|grant| grant.until).cloned();
+    // Of the model or of all its versions, whichever there are.
+    let whole = object.whole().unwrap_or_else(|| object.clone());
+    let of = |object: Object| {
+        let all = book.grants.range(GrantName { object: object.clone(), principal: "".into(), role: None }..);
+        all.take_while(move |(name, _)| name.object == object)
+    };
+    let givers = std::iter::once(whole.clone()).chain(book.versions(&whole)).flat_map(of);
+    let givers = givers.filter_map(|(_, grant)| grant.team.clone()).take(100);
     let mut givers: Vec<Text> = givers.collect();
     givers.sort();
     givers.dedup();
     let who_type = seen.who_type.cloned().or_else(|| own.as_ref().and_then(|grant| grant.principal_type.clone()));
-    let owner = book.owners.get(object).cloned();
+    let owner = book.owner(object).cloned();
     let is_outside = matches!(who_type.as_deref(), Some("third_party" | "contractor"));
     let severity = if is_outside { Severity::Critical } else { Severity::Warning };
     let finding = words::ungranted(seen, object, who_type.as_ref(), own.as_ref(), &givers, owner.as_ref());
@@ -266,7 +273,7 @@ pub(super) fn tell_gone(
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
-    let holds = |object: &&Object| shard.matters.access.grants_of(object, seen.who).any(|(_, grant)| grant.holds(seen.used.at, 0));
+    let holds = |object: &&Object| shard.matters.access.grants_for(object, seen.who).iter().any(|(_, grant)| grant.holds(seen.used.at, 0));
     let standing: Vec<Text> = seen.objects.iter().filter(holds).map(|object| object.name().clone()).collect();
     let finding = words::gone(seen, left, &standing);
     tell(shard, seen.wrong(Kind::Offboarded, Severity::Critical, finding), access, rules, effects);

@@ -62,7 +62,11 @@ pub(super) fn may_be(dimensions: &BTreeMap<String, String>, who: &str, team: &st
 }
 
 pub(super) fn is_about(dimensions: &BTreeMap<String, String>, object: &Object) -> bool {
-    dimensions.get(object.kind()).is_some_and(|named| **named == **object.name())
+    let of_kind = |named: &String| match object {
+        Object::Model(_) => Object::Model(named.as_str().into()),
+        Object::Dataset(_) => Object::Dataset(named.as_str().into()),
+    };
+    dimensions.get(object.kind()).is_some_and(|named| object.covers(&of_kind(named)))
 }
 
 pub(super) fn of_object(object: &Object) -> String {

@@ -4,8 +4,8 @@ use super::tests::{Bench, in_asia, states, told_by_lineage, used};
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{Open, Reopened, Resolved};
 use crate::model::leaf::Leaf;
-use crate::model::lineage::OriginRule;
-use crate::model::partial::Partial;
+use crate::model::lineage::{DatasetUse, OriginRule};
+use crate::model::partial::{Partial, ShardEvent};
 use crate::model::time::Minute;
 use crate::model::violation::Violation;
 use crate::policy::fields::Subject;
@@ -196,6 +196,29 @@ fn data_is_held_against_the_origin_that_the_config_names_and_approvals_of_its_ow
     assert_eq!(read(4, "s3://health/notes"), [], "somebody has reviewed that");
     assert_eq!(read(5, "s3://health/scans").len(), 0, "the same matter goes on");
     assert_eq!(read(70, "s3://health/scans").len(), 1, "and is told each hour");
+}
+
+/// The event says nothing of it; lineage knows where it comes from, at once or later, and is asked for no more than that.
+#[test]
+fn data_is_held_against_the_origin_that_lineage_knows() {
+    let when = "action in ['access', 'transfer'] && origin_country == 'DE' && country != 'DE'";
+    let trapped = policy_over(Subject::Activity, "trapped", when, Some("has(activity.approval)"));
+    let mut bench = Bench::new(vec![trapped, policy_over(Subject::Activity, "any", "action == 'access'", None)]);
+    let mut read = ActivityEvent::default();
+    let told = bench.activity(0, "access", |activity| {
+        (activity.model, activity.dataset, activity.region) = (None, Some("s3://health/scans".into()), Some("us-east-1".into()));
+        read = activity.clone();
+    });
+    assert_eq!(told.iter().map(|one| one.policy.as_str()).collect::<Vec<_>>(), ["any"]);
+    let mut known = |minute, origins: &[&str]| {
+        let origins = origins.iter().map(|origin| (*origin).into()).collect();
+        let used = DatasetUse { activity: read.clone(), origins };
+        bench.record(minute, Vec::new(), vec![ShardEvent::DatasetUse(Box::new(used))])
+    };
+    assert_eq!(known(1, &["US"]), [], "it may be read there; what asks for no origin has been told");
+    let told = known(2, &["US", "eu-central-1"]);
+    assert_eq!((told.iter().map(|one| one.policy.as_str()).collect::<Vec<_>>(), told[0].count), (vec!["trapped"], 1));
+    assert_eq!(known(90, &["IN", "US", "eu-central-1"]), [], "one use is one, however often it is told");
 }
 
 /// The deployment passed when it came; what its model was made of is known better now.

@@ -16,6 +16,7 @@ use crate::model::activity::ActivityEvent;
 use crate::model::approval::{About, Approval};
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
+use crate::model::lineage::DatasetUse;
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Said, ShardEvent};
 use crate::model::resource::ResourceSample;
@@ -75,6 +76,7 @@ pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRu
     match event {
         ShardEvent::Resource(sample) if !rules.policies.is_empty() => judge_resource(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
+        ShardEvent::DatasetUse(used) => judge_use(shard, used, rules, effects),
         ShardEvent::Resource(_)
         | ShardEvent::Feedback(_)
         | ShardEvent::Facts(_)
@@ -151,6 +153,23 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
             if has_learnt {
                 life::judge_again(shard, (Some(&activity.team), Some(&model)), rules, effects);
             }
+        }
+    }
+}
+
+/// A use that was judged by what it says itself, by what lineage knows of its data: as if it said so, once for each origin. What was told of it
+/// already is not told again.
+fn judge_use(shard: &mut Shard, used: &DatasetUse, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let DatasetUse { activity, origins } = used;
+    let of_origin = |origin: &Text| {
+        let event = ActivityEvent { origin_region: Some(origin.clone()), ..activity.clone() };
+        samples_of(shard, &event, event.event_time, rules).0
+    };
+    let samples: Vec<Sample> = origins.iter().flat_map(of_origin).collect();
+    let told = gravest(samples.iter().map(|sample| rules.policies.of_sample(sample, &activity.team, activity.event_time)));
+    for (told, place) in told.into_iter().filter(|(told, _)| told.said == Said::Violates && rules.policies.reads_origin(told.policy)) {
+        if let Some(sample) = samples.get(place) {
+            hits(shard, sample, &[told], &seen(activity), rules, effects);
         }
     }
 }

@@ -1,4 +1,5 @@
-"""Writes events.jsonl: a credit model's lineage, by OpenLineage's own Python client (pip install openlineage-python==1.54.0).
+"""Writes events.jsonl: a credit model's lineage, by OpenLineage's own Python client (pip install openlineage-python==1.54.0); and
+names.jsonl: data that is renamed, and that has a name besides its place.
 
 Customers of the EU feed the model 'risk-scorer' 3 by way of features; payments of unknown origin feed 'fraud' 1; a run that failed
 read Chinese data and led to nothing; a federated model saw EU data and carries none of it away.
@@ -10,10 +11,10 @@ import uuid
 import attr
 from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import DatasetEvent, InputDataset, Job, JobEvent, OutputDataset, Run, RunEvent, RunState, StaticDataset
-from openlineage.client.facet_v2 import DatasetFacet, ownership_job
+from openlineage.client.facet_v2 import DatasetFacet, lifecycle_state_change_dataset, ownership_job, symlinks_dataset
 from openlineage.client.transport.file import FileConfig, FileTransport
 
-OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'events.jsonl')
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 PRODUCER = 'https://example.org/pipelines'
 
 
@@ -61,9 +62,14 @@ def job(name, owner):
     return Job(namespace='airflow', name=name, facets={'ownership': owners})
 
 
-if os.path.exists(OUT):
-    os.remove(OUT)
-client = OpenLineageClient(transport=FileTransport(FileConfig(log_file_path=OUT, append=True)))
+def writer(name):
+    path = os.path.join(FOLDER, name)
+    if os.path.exists(path):
+        os.remove(path)
+    return OpenLineageClient(transport=FileTransport(FileConfig(log_file_path=path, append=True)))
+
+
+client = writer('events.jsonl')
 
 
 def run(number, job, ends, inputs, outputs):
@@ -82,4 +88,37 @@ run(4, job('fraud.train', 'fraud'), RunState.COMPLETE, [read('sftp://partner', '
 run(5, job('fl.aggregate', 'research'), RunState.COMPLETE, [read('s3://features', 'customers/v1')], [written('s3://models', 'churn/1', ('churn', '1'))])
 client.emit(JobEvent(eventTime=now(), producer=PRODUCER, job=job('crm.replicate', 'data-platform'),
                      inputs=[read('postgres://crm:5432', 'crm.public.customers')], outputs=[written('bigquery', 'dwh.crm.customers')]))
-print(len(open(OUT).readlines()), 'events')
+
+# Patients are loaded into a staging table, which is renamed; training reads the result by the name that the catalogue has for it.
+client = writer('names.jsonl')
+clock = datetime.datetime(2026, 3, 4, 8, tzinfo=datetime.timezone.utc)
+State = lifecycle_state_change_dataset.LifecycleStateChange
+LAKE, HIVE = 's3://clinic', 'hive://metastore:9083'
+
+
+def changed(name, state, previous=None):
+    before = previous and lifecycle_state_change_dataset.PreviousIdentifier(namespace=LAKE, name=previous)
+    facet = lifecycle_state_change_dataset.LifecycleStateChangeDatasetFacet(lifecycleStateChange=state, previousIdentifier=before)
+    return OutputDataset(namespace=LAKE, name=name, facets={'lifecycleStateChange': facet})
+
+
+def also(table):
+    names = [symlinks_dataset.Identifier(namespace=HIVE, name=table, type='TABLE')]
+    return symlinks_dataset.SymlinksDatasetFacet(identifiers=names)
+
+
+run(11, job('clinic.load', 'clinic'), RunState.COMPLETE, [read('postgres://ward:5432', 'ward.public.patients')], [written(LAKE, 'patients_staging')])
+run(12, job('clinic.swap', 'clinic'), RunState.COMPLETE, [], [changed('patients', State.RENAME, 'patients_staging'), changed('patients_old', State.DROP)])
+# One that did not go through.
+run(13, job('clinic.swap', 'clinic'), RunState.FAIL, [], [changed('patients', State.RENAME, 'patients_test')])
+client.emit(DatasetEvent(eventTime=now(), producer=PRODUCER, dataset=StaticDataset(
+    namespace=LAKE, name='patients', facets={'symlinks': also('clinic.patients')})))
+run(14, job('triage.train', 'clinic'), RunState.COMPLETE, [read(HIVE, 'clinic.patients')], [written('s3://models', 'triage/1', ('triage', '1'))])
+client.emit(DatasetEvent(eventTime=now(), producer=PRODUCER, dataset=StaticDataset(
+    namespace=LAKE, name='patients_test', facets=facets(['cn-north-1']))))
+# Found out last of all.
+client.emit(DatasetEvent(eventTime=now(), producer=PRODUCER, dataset=StaticDataset(
+    namespace='postgres://ward:5432', name='ward.public.patients', facets=facets(['DE']))))
+
+for name in ['events.jsonl', 'names.jsonl']:
+    print(len(open(os.path.join(FOLDER, name)).readlines()), 'events in', name)

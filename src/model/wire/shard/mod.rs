@@ -10,13 +10,14 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The newest version: events may be of what is spent for a budget of another shard. Version 4 has the same form without them, and with
-/// events of grants, version 3 without these, its partials end with what policies said; version 2
+/// The newest version: events may be of what is spent for a budget of another shard, or uses of datasets as lineage knows them. Version 4 has
+/// the same form without these, and with events of grants, version 3 without those, its partials end with what policies said; version 2
 /// knew no policies and had events behind the markers, version 1 had no events. A record is written in the lowest version that holds it, which
-/// a program that is a release older reads as well, so that a rolling upgrade is one as long as nobody sends grants (upgrade who reads the
-/// shard log before who reads activity) and no budget is of a cost centre (write it into the config once all are upgraded).
+/// a program that is a release older reads as well, so that a rolling upgrade is one as long as nobody sends grants or uses of datasets
+/// (upgrade who reads the shard log before who reads activity and lineage) and no budget is of a cost centre (write it into the config once
+/// all are upgraded).
 pub const SHARD_FORMAT_VERSION: u8 = 5;
-const WITHOUT_SPENT: u8 = 4;
+const WITHOUT_SPENT_AND_DATASETS: u8 = 4;
 const WITHOUT_GRANTS: u8 = 3;
 const WITHOUT_HITS: u8 = 2;
 const WITHOUT_EVENTS: u8 = 1;
@@ -26,9 +27,10 @@ const HEADER_LENGTH: usize = 6;
 
 pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
     let is_of_grants = |event: &ShardEvent| matches!(event, ShardEvent::Grant(_) | ShardEvent::GrantUsed(_));
+    let is_of_five = |event: &ShardEvent| matches!(event, ShardEvent::Spent(_) | ShardEvent::DatasetUse(_));
     let version = match (record.partials.iter().any(|partial| !partial.hits.is_empty()), record.events.is_empty()) {
-        _ if record.events.iter().any(|event| matches!(event, ShardEvent::Spent(_))) => SHARD_FORMAT_VERSION,
-        _ if record.events.iter().any(is_of_grants) => WITHOUT_SPENT,
+        _ if record.events.iter().any(is_of_five) => SHARD_FORMAT_VERSION,
+        _ if record.events.iter().any(is_of_grants) => WITHOUT_SPENT_AND_DATASETS,
         (true, _) => WITHOUT_GRANTS,
         (false, false) => WITHOUT_HITS,
         (false, true) => WITHOUT_EVENTS,

@@ -52,7 +52,11 @@ fn what_is_written_reads_back() {
     unjudged.partials.iter_mut().for_each(|partial| partial.hits.clear());
     let events = vec![ShardEvent::Resource(Box::default())];
     let with_events = ShardRecord { events, ..unjudged.clone() };
-    for (record, version) in [(record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)] {
+    let of_datasets =
+        ShardRecord { events: vec![ShardEvent::Grant(Box::default()), ShardEvent::DatasetUse(Box::default())], ..unjudged.clone() };
+    let of_grants = ShardRecord { events: vec![ShardEvent::Grant(Box::default())], ..unjudged.clone() };
+    for (record, version) in [(of_datasets, 5), (of_grants, 4), (record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)]
+    {
         let bytes = encode_shard_record(&record).unwrap();
         assert_eq!(bytes[..2], [0x54, version]);
         assert_eq!(decode_shard_record(&bytes), Ok(record));
