@@ -141,7 +141,9 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.source),
             ShardEvent::Activity(activity) => Some(&activity.source),
             ShardEvent::Feedback(feedback) => Some(&feedback.source),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => {
+                None
+            }
         }
     }
 
@@ -151,7 +153,9 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(&sample.event_id),
             ShardEvent::Activity(activity) => Some(&activity.event_id),
             ShardEvent::Feedback(feedback) => Some(&feedback.event_id),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => {
+                None
+            }
         }
     }
 
@@ -160,7 +164,9 @@ impl ShardEvent {
             ShardEvent::Resource(sample) => Some(sample.event_time),
             ShardEvent::Activity(activity) => Some(activity.event_time),
             ShardEvent::Feedback(feedback) => Some(feedback.event_time),
-            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => None,
+            ShardEvent::Facts(_) | ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => {
+                None
+            }
         }
     }
 

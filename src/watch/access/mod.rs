@@ -48,7 +48,8 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
                 uses::take_activity(shard, activity, access, rules, effects);
                 keys::take(shard, activity, access, rules, effects);
             }
-            ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => {}
+            ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => {
+            }
         }
     }
     // Most companies have none of it, and each user of each partial would be asked for.

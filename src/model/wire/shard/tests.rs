@@ -1,6 +1,7 @@
 //! What a shard-log record looks like, and what is said about one that cannot be read.
 
 use super::*;
+use crate::model::spent::{Spent, SpentMinute};
 
 fn record() -> ShardRecord {
     let leaf = Leaf {
@@ -55,7 +56,20 @@ fn what_is_written_reads_back() {
     let of_datasets =
         ShardRecord { events: vec![ShardEvent::Grant(Box::default()), ShardEvent::DatasetUse(Box::default())], ..unjudged.clone() };
     let of_grants = ShardRecord { events: vec![ShardEvent::Grant(Box::default())], ..unjudged.clone() };
-    for (record, version) in [(of_datasets, 5), (of_grants, 4), (record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)]
+    let spent = Spent {
+        budget: "research".into(),
+        team: "ml".into(),
+        cost_center: "4711".into(),
+        measure: Measure::Estimated,
+        currency: Currency::USD,
+        minutes: vec![SpentMinute { minute: Minute(29_000_000), cost: Nanos(-7) }],
+        last_event_time: Timestamp(1),
+        last_ingest_time: Timestamp(2),
+    };
+    let events = vec![ShardEvent::Grant(Box::default()), ShardEvent::Spent(Box::new(spent))];
+    let of_budgets = ShardRecord { events, ..unjudged.clone() };
+    for (record, version) in
+        [(of_datasets, 5), (of_budgets, 5), (of_grants, 4), (record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)]
     {
         let bytes = encode_shard_record(&record).unwrap();
         assert_eq!(bytes[..2], [0x54, version]);
