@@ -154,14 +154,18 @@ fn write_mails(folder: &Path, alert: &Alert, receivers: &[Named], settings: &Set
     let channel = Channel::Folder(Folder::new(folder, sender));
     let base_url = mail.and_then(|mail| mail.base_url.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    for named in receivers.iter().filter(|named| matches!(named.receiver, Receiver::Mail(_))) {
+    let by_mail: Vec<&Named> = receivers.iter().filter(|named| matches!(named.receiver, Receiver::Mail(_))).collect();
+    for named in &by_mail {
         let language = renderer.language_of(named.receiver.address());
         let context = Context { topic: &settings.topics.alerts, base_url, earlier: None, answers: &[], language };
         let rendered = renderer.render(alert, &context)?;
         let letter = Letter { alert, receiver: &named.receiver, earlier: None, date: alert.decided_at };
         runtime.block_on(channel.send(&letter, &rendered))?;
     }
-    println!("Mails are in {}", folder.display());
+    match by_mail.len() {
+        0 => println!("No mails: nobody is told by mail"),
+        _ => println!("Mails are in {}", folder.display()),
+    }
     Ok(())
 }
 

@@ -194,11 +194,16 @@ pub fn sum(values: impl Iterator<Item = String>) -> i128 {
     values.map(|text| text.parse::<tollgate::model::money::Nanos>().unwrap().0).sum()
 }
 
+const WEBHOOK_SECRET: &str = "a shared secret";
+/// As Slack's, the address is a secret itself.
+const WEBHOOK_PATH: &str = "/alerts/T0KEN-B0X";
+
 #[test]
 fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     let smtp = Smtp::start(&SmtpOptions::default());
-    let hooks = Hooks::start("a shared secret");
-    let hook = format!("[[webhook]]\nname = 'ops'\nform = 'cloudevents'\nurl = '{}'\nsecret = 'a shared secret'\n", hooks.url("/alerts"));
+    let hooks = Hooks::start(WEBHOOK_SECRET);
+    let url = hooks.url(WEBHOOK_PATH);
+    let hook = format!("[[webhook]]\nname = 'ops'\nform = 'cloudevents'\nurl = '{url}'\nsecret = '{WEBHOOK_SECRET}'\n");
     let route = "[[route]]\nteams = ['search']\nreceivers = ['oncall@example.com', 'hook:ops']\n";
     let deployment = Deployment::new("path", &smtp, &format!("{hook}{route}"));
     let teams = ["search", "ads", "support"];
@@ -213,7 +218,7 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     produce(deployment.broker.bootstrap(), &[broken]);
     process.kill9();
     deployment.produce_usage(second);
-    let mut process = deployment.start();
+    let mut process = deployment.start_with(&["--log-level", "trace"]);
 
     // Every closed hour is there once: the roll-ups' newest revisions add up to what was produced, to the nano.
     let produced = sum(events.iter().map(|event| event["cost"].as_str().unwrap().to_string()));
@@ -250,7 +255,14 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
 
     // A clean stop and another start change nothing: same alert, no second mail.
     process.signal("TERM");
-    assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
+    let log = deployment.log();
+    assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{log}");
+    // Mails and webhooks were sent: what they were sent with is said by no line, of ours or of a library.
+    assert!(log.contains("TRACE") && log.contains("DEBUG"), "as much as can be logged: {}", log.len());
+    let login = "AHRvbGxnYXRlAGNvcnJlY3QgaG9yc2U";
+    for secret in ["correct horse", login, WEBHOOK_SECRET, WEBHOOK_PATH] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
     let before = deployment.newest("alerts");
     let _process = deployment.start();
     deployment.produce_usage(&[usage("after", now_ms(), "ads", "ann", "0.01")]);

@@ -19,6 +19,8 @@ use super::receipt::Told;
 
 pub mod amount;
 pub mod clean;
+#[cfg(test)]
+mod clients_tests;
 pub mod digest;
 mod drawn;
 mod german;
