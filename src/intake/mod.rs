@@ -102,8 +102,14 @@ fn process_up_to<const N: usize>(
 ) -> Progress {
     batch.memory.follow(rules);
     let mut taken = 0;
+    // Where the quick way does not lead on, what was read behind that is read once more: for a while no more is read than is needed.
+    let mut one_by_one = 0_usize;
     while let Some(rest) = records.get(taken..).filter(|rest| !rest.is_empty()) {
-        let quickly = quickly::take::<N>(rest, now, rules, schemas, partition, batch);
+        let quickly = match one_by_one {
+            0 => quickly::take::<N>(rest, now, rules, schemas, partition, batch),
+            _ => quickly::take::<1>(rest, now, rules, schemas, partition, batch),
+        };
+        one_by_one = if quickly.end == End::Done { one_by_one.saturating_sub(1) } else { N };
         taken += quickly.records;
         let missed = match quickly.end {
             End::Done => continue,

@@ -23,6 +23,8 @@ use crate::model::wire::decode_lineage_record;
 const LARGEST_BATCH: usize = 20_000;
 /// Facts packed into one record of the shard log.
 const FACTS_PER_RECORD: usize = 500;
+/// Uses: with all tags that an event may have, fifty are below the largest record.
+const USES_PER_RECORD: usize = 50;
 /// New rules are looked for this often where nothing else happens.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -107,7 +109,7 @@ impl<'a> Genealogist<'a> {
         }
         let mut records = Vec::new();
         for (shard, events) in by_shard {
-            for events in events.chunks(FACTS_PER_RECORD) {
+            for events in events.chunks(USES_PER_RECORD) {
                 let record = ShardRecord { events: events.to_vec(), ..ShardRecord::default() };
                 records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
             }

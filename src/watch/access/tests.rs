@@ -109,6 +109,23 @@ fn a_grant_that_comes_late_through_another_partition_leaves_nothing_to_tell() {
 }
 
 #[test]
+fn what_was_taken_back_stays_so_for_a_grant_that_is_heard_of_later() {
+    let mut fleet = Fleet::new();
+    let early = |version: Option<&'static str>, role: Option<&'static str>| {
+        move |event: &mut ActivityEvent| {
+            (event.event_time, event.model_version, event.role) = (at(5), version.map(Into::into), role.map(Into::into));
+        }
+    };
+    fleet.event(10, OWNERS, "revoke", |_| {});
+    fleet.event(11, OWNERS, "grant", early(Some("3"), None));
+    fleet.event(11, OWNERS, "grant", early(None, Some("reader")));
+    fleet.event(12, USERS, "access", |event| event.model_version = Some("3".into()));
+    assert_eq!(said(&fleet.pass(15)), [(UNGRANTED, USERS, "principal=acme;model=risk@3", Open)]);
+    let anew = fleet.event(20, OWNERS, "grant", |event| event.model_version = Some("3".into()));
+    assert_eq!(said(&anew), [(UNGRANTED, USERS, "principal=acme;model=risk@3", Resolved)]);
+}
+
+#[test]
 fn what_was_revoked_or_has_expired_is_told_as_that_and_a_renewal_is_not() {
     let mut fleet = Fleet::new();
     fleet.event(0, OWNERS, "grant", |event| {
@@ -326,6 +343,11 @@ fn what_many_use_has_to_have_an_owner() {
     let told = fleet.pass(4 * HOUR);
     assert_eq!(said(&told), [("access.too-many-hands", OWNERS, "model=risk", Reopened)]);
     assert!(told[0].message.ends_with("and its owner olga has left"), "{told:?}");
+    fleet.event(4 * HOUR + 1, OWNERS, "grant", |event| {
+        (event.actor, event.role, event.model_version) = (Some("otto".into()), Some("owner".into()), Some("3".into()));
+    });
+    let told = fleet.pass(5 * HOUR);
+    assert_eq!(said(&told), [("access.too-many-hands", OWNERS, "model=risk", Resolved)], "who owns a version speaks for the model");
 }
 
 #[test]

@@ -31,11 +31,18 @@ pub(super) fn take(shard: &mut Shard, event: &ActivityEvent, access: &AccessRule
 fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     let book = &mut shard.matters.access;
+    if event.role.as_deref() == Some(OWNER) {
+        // Who owns a version speaks for the model.
+        Object::versions_of(event).into_iter().chain(Object::all_of(event)).for_each(|object| book.set_owner(object, who));
+    }
     for object in Object::versions_of(event) {
-        if event.role.as_deref() == Some(OWNER) {
-            book.set_owner(object.clone(), who);
-        }
         let name = GrantName { object, principal: who.clone(), role: event.role.clone() };
+        // A word that is heard first, and took back more than this one.
+        let wider = [Some(name.object.clone()), name.object.whole()].into_iter().flatten();
+        let wider =
+            wider.flat_map(|object| [None, event.role.clone()].map(|role| GrantName { object: object.clone(), role, ..name.clone() }));
+        let revoked = wider.filter(|wider| *wider != name).filter_map(|wider| book.grants.get(&wider)).filter(|grant| grant.is_revoked);
+        let taken_back = revoked.map(|grant| grant.as_of).filter(|at| *at > event.event_time).max();
         if !book.grants.contains_key(&name) {
             book.look(Looked { again: Some(now.plus_ms(access.grace_ms)), ..book.looked });
         }
@@ -48,6 +55,9 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
                 grant.principal_type = event.principal_type.clone().or(grant.principal_type.take());
             }
             grant.give(event.event_time, event.expires_at);
+            if let Some(at) = taken_back {
+                grant.revoke(at);
+            }
         });
     }
     // Whoever gets a grant after having left is back.

@@ -56,7 +56,7 @@ fn last_word(matter: &Matter, part: &str, at: Timestamp, moment: Moment<'_>) -> 
 }
 
 /// Of a matter that an earlier version told, which kept no story: what is known of it.
-fn unknown(matter: &Matter, moment: Moment<'_>) -> Story {
+pub(super) fn unknown(matter: &Matter, moment: Moment<'_>) -> Story {
     Story {
         kind: matter.kind,
         severity: matter.severity,

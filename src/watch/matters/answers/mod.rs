@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::matter::{Matter, Story, emit};
+use super::unwanted::unknown;
 use super::{MatterKey, Matters};
 use crate::model::alert::{AlertKind, AlertState, Said};
 use crate::model::effect::Effect;
@@ -101,7 +102,7 @@ impl Matter {
         let is_patient = matches!(self.answers.holding(moment.shard_time), Some(Verdict::Ack | Verdict::Expected | Verdict::Planned));
         let growth = if is_patient { growth * growth } else { growth };
         let (now, told) = (to_units(story.excess).abs(), to_units(self.told_excess).abs());
-        // Said of what an earlier version told, before anybody knew how to write the revision that says so.
+        // Said of what an earlier version told: the revision that says so had to leave out what it is about.
         let is_owed = self.story.is_none() && !self.answers.said.is_empty();
         is_owed || (now > told && now >= growth * told)
     }
@@ -172,11 +173,16 @@ impl Matter {
         self.is_open() && self.is_answered()
     }
 
-    /// The next revision, of what is the case as last known; of what an earlier version told it is not known yet.
+    /// The next revision, of what is the case as last known. Of what an earlier version told little is known: the next time it is looked at,
+    /// it is told whole.
     fn restate(&mut self, state: AlertState, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        let Some(story) = self.story.as_deref().cloned() else { return };
+        let known = self.story.as_deref().cloned();
+        let is_unknown = known.is_none();
         let team = self.team().to_string();
-        emit(self, &team, state, story, moment, effects);
+        emit(self, &team, state, known.unwrap_or_else(|| unknown(self, moment)), moment, effects);
+        if is_unknown {
+            self.story = None;
+        }
     }
 }
 

@@ -264,10 +264,15 @@ fn what_versions_before_answers_wrote_is_read() {
     assert_eq!(restored::<(u32, Option<Matter>)>(&new), Ok((7, Some(matter.clone()))));
     assert_eq!(restored::<(u32, Option<Matter>)>(&[7, 0]), Ok((7, None)));
     assert!(restored::<(u32, Option<Matter>)>(&old[..old.len() - 9]).is_err());
-    // A word on one of these is told with the next that is known of it.
-    let mut life = Life { slot: Some(matter), rules: rules(), hours: 2, told: Vec::new() };
+    // A word on one of these is told at once, and what it is about with the next that is known of it.
+    let mut life = Life { slot: Some(matter.clone()), rules: rules(), hours: 2, told: Vec::new() };
     life.say(Verdict::Ack);
-    assert_eq!(life.told, []);
-    life.happens("as it was");
     assert_eq!((life.states(), life.told[0].revision, life.told[0].feedback.len()), (vec!["acknowledged"], 2, 1));
+    life.happens("as it was");
+    let last = life.told.last().unwrap();
+    assert!(life.states() == ["acknowledged"; 2] && (last.revision, last.feedback.len()) == (3, 1) && !last.summary.is_empty());
+    let mut life = Life { slot: Some(matter), rules: rules(), hours: 2, told: Vec::new() };
+    life.say(Verdict::NotAnAnomaly);
+    life.happens("as it was");
+    assert_eq!((life.states(), life.told[0].revision), (vec!["retracted"], 2), "and nothing more of it");
 }

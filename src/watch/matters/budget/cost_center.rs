@@ -16,17 +16,18 @@ use crate::model::time::Minute;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
-/// Takes what came in one record for a cost centre's budget: into it, or to the shard that keeps it.
+/// Takes what came in one record, and the cost centres that it is booked to, for a cost centre's budget: into it, or to the shard that keeps
+/// it.
 pub(super) fn take_partials(
     shard: &mut Shard,
     rule: &BudgetRule,
     cost_center: &Text,
-    partials: &[Partial],
+    booked: &[(&Partial, Option<&Text>)],
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
-    let is_own = |partial: &&Partial| rule.counts_kind_of(partial) && rules.matters.cost_center(&partial.leaf) == Some(cost_center);
-    let own: Vec<&Partial> = partials.iter().filter(is_own).collect();
+    let own = booked.iter().filter(|(partial, booked_to)| *booked_to == Some(cost_center) && rule.counts_kind_of(partial));
+    let own: Vec<&Partial> = own.map(|(partial, _)| *partial).collect();
     let Some(first) = own.first() else { return };
     let mut minutes: BTreeMap<Minute, Nanos> = BTreeMap::new();
     let (mut last_event_time, mut last_ingest_time) = (first.last_event_time, first.last_ingest_time);

@@ -23,6 +23,7 @@ pub(crate) use self::removed::end_removed;
 use super::matter::{self, Matter, Story};
 use super::rules::{BudgetRule, Period};
 use super::{MatterKey, Matters};
+use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::money::Nanos;
@@ -80,9 +81,13 @@ pub(crate) struct Span {
 pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) {
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
+    // Asked once for all budgets.
+    let has_cost_centers = rules.matters.budgets.iter().any(|rule| rule.cost_center.is_some());
+    let asked = if has_cost_centers { partials } else { &[] };
+    let booked: Vec<(&Partial, Option<&Text>)> = asked.iter().map(|partial| (partial, rules.matters.cost_center(&partial.leaf))).collect();
     for rule in &rules.matters.budgets {
         if let Some(cost_center) = &rule.cost_center {
-            cost_center::take_partials(shard, rule, cost_center, partials, rules, effects);
+            cost_center::take_partials(shard, rule, cost_center, &booked, rules, effects);
             continue;
         }
         let own = partials.iter().filter(|partial| rule.counts(partial));

@@ -214,7 +214,8 @@ fn tell(gap: &mut Gap, name: &(Account, LeafDimensions), moment: Moment<'_>, eff
     let severity = if to_units(gap.lost) >= CRITICAL * gate { Severity::Critical } else { Severity::Warning };
     let story = story(gap, name, severity, moment);
     let scope = dimensions.leaf_of(account);
-    let about: [&[u8]; 4] = [
+    // Late usage may begin a gap at the minute of one that is over.
+    let about: [&[u8]; 5] = [
         b"gap",
         account.currency.as_str().as_bytes(),
         &named(&scope).into_iter().fold(Vec::new(), |mut text, (name, value)| {
@@ -222,6 +223,7 @@ fn tell(gap: &mut Gap, name: &(Account, LeafDimensions), moment: Moment<'_>, eff
             text
         }),
         &gap.since.0.to_be_bytes(),
+        &moment.shard_time.0.to_be_bytes(),
     ];
     // The id is frozen once it is told; late minutes before it change the onset only.
     matter::tell(&mut gap.matter, &account.team, &about, story, limits.update_growth, moment, effects);
