@@ -138,7 +138,7 @@ fn free_usage_of_an_hour_that_has_closed_is_told_too() {
     // More of the same minute after that is an alert of its own: revisions never go back.
     let first = bench.told()[0].id.clone();
     late(&mut bench, 36 * 60, Partial { events: 300, ..usage(20 * 60, "ranker", 0.0, 300_000_000) });
-    let again = bench.told().last().unwrap().clone();
+    let again = *bench.told().last().unwrap();
     assert!((again.state, again.revision) == (AlertState::Open, 1) && again.id != first, "{:?}", bench.words());
     // The twins: a few free calls among many that counted, and what is later than anything is amended for.
     for (at, events) in [(20 * 60, 1), (-30 * 60, 1000)] {
