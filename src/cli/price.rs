@@ -60,6 +60,10 @@ pub struct Arguments {
     #[arg(long, value_name = "TOKENS", default_value_t = 0)]
     reasoning: u64,
 
+    /// By a batch interface, whose answers may wait: usage events say so by the tag service_tier = batch
+    #[arg(long)]
+    batch: bool,
+
     /// How much, in the meter's unit, of meters other than tokens
     #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = amount)]
     quantity: crate::model::money::Nanos,
@@ -72,11 +76,11 @@ fn amount(text: &str) -> Result<crate::model::money::Nanos, String> {
 
 pub fn run(arguments: &Arguments) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
-    let Arguments { provider, model, meter, region, input, output, cached_input, cache_write, reasoning, quantity, .. } = arguments;
+    let Arguments { provider, model, meter, region, input, output, cached_input, cache_write, reasoning, quantity, batch, .. } = arguments;
     let now = clock::now();
     let at: Timestamp = arguments.at.map_or(now, |moment| moment.at(now));
     let tokens = Tokens { input: *input, output: *output, cached_input: *cached_input, cache_write: *cache_write, reasoning: *reasoning };
-    let asked = Asked { provider, meter, model, region, at, tokens, quantity: *quantity };
+    let asked = Asked { provider, meter, model, region, at, is_batch: *batch, tokens, quantity: *quantity };
     let Quote { parts, missing, totals } = quote(&loaded.intake.prices, &asked);
     for part in &parts {
         let (price, cost) = (part.price, part.cost);
@@ -86,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
             "{:<14} {:>16}  x {} {} per {}  = {cost} {}   ({} {}, from {} {until})",
             part.what,
             part.count.to_string(),
-            price.amount,
+            price.rate(*batch).amount,
             price.currency,
             price.per,
             price.currency,

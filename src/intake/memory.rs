@@ -10,7 +10,7 @@ use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
 use super::interner::{self, Interner};
 use super::judge::Asked;
-use super::price::{Convention, Counted, PerToken, Priced, Usage, price_by, query};
+use super::price::{Convention, Counted, PerToken, Priced, SERVICE_TIER, Usage, is_batch, price_by, query};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
 use super::validate::{LONGEST_TEXT, clean};
 use crate::model::Text;
@@ -40,6 +40,7 @@ struct Known {
     counted: Counted,
     convention: Convention,
     currency: Option<Currency>,
+    is_batch: bool,
     /// In `Memory::asked`: policies that have to be asked about each event.
     asked: Option<u32>,
 }
@@ -103,6 +104,8 @@ struct Followed {
     /// What the rules of attribution read besides source, account and project, where an event names no team.
     user_patterns: Vec<Text>,
     reads_tags: Vec<Text>,
+    /// Whether a tag decides what an event costs.
+    has_batch: bool,
 }
 
 impl Memory {
@@ -191,12 +194,18 @@ impl Memory {
         let Some(key) = quick_keys.get_mut(place) else { return 0 };
         // Where it names no meter, its numbers decide which.
         key.push(u8::from(event.has_tokens) | u8::from(event.usage.quantity.is_some()) << 1);
+        let mut reads_tags = &[][..];
         if event.team.is_empty() {
             key.extend_from_slice(&user.matches.to_le_bytes());
-            let reads_tags = rules.as_ref().map(|followed| followed.reads_tags.as_slice()).unwrap_or_default();
+            reads_tags = rules.as_ref().map(|followed| followed.reads_tags.as_slice()).unwrap_or_default();
+        }
+        let has_batch = rules.as_ref().is_some_and(|followed| followed.has_batch);
+        if has_batch || !reads_tags.is_empty() {
+            let is_tier = |name: &[u8]| has_batch && name == SERVICE_TIER.as_bytes();
             // As they come, in one walk over them: another order is another key, and the same answer.
             event.each_tag(|name, value| {
-                if let Some(place) = reads_tags.iter().position(|read| read.as_bytes() == name) {
+                let read = reads_tags.iter().position(|read| read.as_bytes() == name);
+                if let Some(place) = read.or_else(|| is_tier(name).then_some(usize::MAX)) {
                     let [place, length] = [place, value.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
                     key.extend_from_slice(&place);
                     key.extend_from_slice(&length);
@@ -243,6 +252,7 @@ impl Memory {
             let UsageEvent { source, meter, team, project, model, provider, region, environment, account, .. } = event;
             let stated = [team, project, model, provider, region, environment, account].map(stated);
             [source.as_ref(), meter, currency].iter().chain(&stated).for_each(|text| write(&mut key, text.as_bytes()));
+            key.push(u8::from(followed.has_batch && is_batch(event)));
             if team.is_none() {
                 write_unattributed(&mut key, user, followed, event);
             }
@@ -302,6 +312,7 @@ impl Memory {
             counted: Counted::by(meter),
             convention: Convention::of(&event.source, &rules.sources),
             currency: event.currency,
+            is_batch: is_batch(event),
             sum: u32::MAX,
         }
     }
@@ -309,6 +320,7 @@ impl Memory {
     fn tariff(&mut self, query: &PriceQuery<'_>, rules: &IntakeRules) -> u32 {
         let mut key = Vec::new();
         [query.provider, query.meter, query.model, query.region].iter().for_each(|text| write(&mut key, text.as_bytes()));
+        key.push(u8::from(query.is_batch));
         number(match self.tariff_numbers.find(&key) {
             Some(number) => number,
             None => {
@@ -336,7 +348,7 @@ impl Memory {
         let remembered = self.tariffs.get_mut(index(known.tariff))?;
         if !remembered.tariff.holds_at(time) {
             let [_, _, model, provider, region, _, meter] = self.leaves.get(index(known.leaf))?;
-            let query = PriceQuery { provider, meter, model, region, token_kind: None, at: time };
+            let query = PriceQuery { provider, meter, model, region, token_kind: None, at: time, is_batch: known.is_batch };
             *remembered = Remembered::new(rules.prices.tariff(&query));
         }
         let usage = Usage { currency: known.currency, ..*usage };
@@ -434,7 +446,7 @@ impl Followed {
         let mut user_patterns: Vec<Text> = rules.attribution.iter().filter_map(|rule| rule.user.clone()).collect();
         user_patterns.sort();
         user_patterns.dedup();
-        Followed { rules: rules.clone(), address, user_patterns, reads_tags }
+        Followed { rules: rules.clone(), address, user_patterns, reads_tags, has_batch: rules.prices.has_batch() }
     }
 }
 

@@ -84,7 +84,7 @@ impl Convention {
 pub fn price(event: &UsageEvent<'_>, rules: &IntakeRules) -> Priced {
     let find = |token_kind| {
         let query = PriceQuery { token_kind, ..query(event) };
-        rules.prices.find(&query).map(super::rules::Price::rate)
+        rules.prices.find(&query).map(|price| price.rate(query.is_batch))
     };
     let convention = Convention::of(&event.source, &rules.sources);
     price_by(&Usage::of(event), Counted::by(&event.meter), convention, rules.reporting_currency, None, find)
@@ -222,6 +222,14 @@ pub fn times(rate: Rate, count: i128, per: i128) -> Option<Nanos> {
     rate.amount.checked_mul_div(count, i128::from(rate.per.max(1)).checked_mul(per)?)
 }
 
+/// The tag by which gateways and providers say how an answer was asked for, and what it says of one that may wait.
+pub const SERVICE_TIER: &str = "service_tier";
+const BATCH: &str = "batch";
+
+pub fn is_batch(event: &UsageEvent<'_>) -> bool {
+    event.tag(SERVICE_TIER) == Some(BATCH)
+}
+
 /// What the price book is asked for an event, whatever the kind of token.
 pub fn query<'q>(event: &'q UsageEvent<'_>) -> PriceQuery<'q> {
     PriceQuery {
@@ -231,5 +239,6 @@ pub fn query<'q>(event: &'q UsageEvent<'_>) -> PriceQuery<'q> {
         region: event.region.as_deref().unwrap_or_default(),
         token_kind: None,
         at: event.event_time,
+        is_batch: is_batch(event),
     }
 }

@@ -16,6 +16,7 @@ pub struct Asked<'a> {
     pub model: &'a str,
     pub region: &'a str,
     pub at: Timestamp,
+    pub is_batch: bool,
     /// No token in two of the counts.
     pub tokens: Tokens,
     pub quantity: Nanos,
@@ -40,11 +41,11 @@ pub struct Quote<'b> {
 }
 
 pub fn quote<'b>(book: &'b PriceBook, asked: &Asked<'_>) -> Quote<'b> {
-    let Asked { provider, meter, model, region, at, tokens, quantity } = *asked;
-    let find = |token_kind| book.find(&PriceQuery { provider, meter, model, region, token_kind, at });
+    let Asked { provider, meter, model, region, at, is_batch, tokens, quantity } = *asked;
+    let find = |token_kind| book.find(&PriceQuery { provider, meter, model, region, token_kind, at, is_batch });
     let mut quote = Quote::default();
     let mut add = |what: &str, count: Nanos, price: Option<&'b Price>| {
-        let cost = price.and_then(|price| times(price.rate(), count.0, 1_000_000_000));
+        let cost = price.and_then(|price| times(price.rate(is_batch), count.0, 1_000_000_000));
         let Some((price, cost)) = price.zip(cost) else { return quote.missing.push(what.to_owned()) };
         let total = quote.totals.entry(price.currency).or_default();
         *total = total.saturating_add(cost);
@@ -92,7 +93,8 @@ mod tests {
     }
 
     fn asked(tokens: Tokens, quantity: Nanos, meter: &str) -> Asked<'_> {
-        Asked { provider: "p", meter, model: "m1", region: "", at: Timestamp::parse("2026-03-01T10:00:00Z").unwrap(), tokens, quantity }
+        let at = Timestamp::parse("2026-03-01T10:00:00Z").unwrap();
+        Asked { provider: "p", meter, model: "m1", region: "", at, is_batch: false, tokens, quantity }
     }
 
     /// The stream's price of the same usage is the measure.

@@ -17,6 +17,7 @@ pub struct PriceBook(Arc<Book>);
 #[derive(Debug, Default)]
 struct Book {
     prices: Vec<Price>,
+    has_batch: bool,
     /// By provider, then meter.
     shelves: BTreeMap<Text, BTreeMap<Text, Shelf>>,
 }
@@ -37,6 +38,8 @@ pub struct PriceQuery<'q> {
     pub region: &'q str,
     pub token_kind: Option<TokenKind>,
     pub at: Timestamp,
+    /// It was asked for by a batch interface; only what a price comes to depends on it, not which price holds.
+    pub is_batch: bool,
 }
 
 impl PartialEq for PriceBook {
@@ -58,11 +61,17 @@ impl PriceBook {
                 shelf.exact.entry(price.model.clone()).or_default().push(place);
             }
         }
-        PriceBook(Arc::new(Book { prices, shelves }))
+        let has_batch = prices.iter().any(|price| price.batch.is_some());
+        PriceBook(Arc::new(Book { prices, has_batch, shelves }))
     }
 
     pub fn prices(&self) -> &[Price] {
         &self.0.prices
+    }
+
+    /// Whether anything costs less by a batch interface.
+    pub fn has_batch(&self) -> bool {
+        self.0.has_batch
     }
 
     /// Prices of input of the models of one family with `query.model`, itself among them, that hold for a provider and region at a time.
@@ -99,7 +108,7 @@ impl PriceBook {
             }
             let rate = &mut tariff.rates[place_of(price.token_kind)];
             if rate.is_none() && price.holds_at(query.at) {
-                *rate = Some(price.rate());
+                *rate = Some(price.rate(query.is_batch));
             }
         }
         tariff
@@ -148,8 +157,9 @@ fn place_of(kind: Option<TokenKind>) -> usize {
 }
 
 impl Price {
-    pub fn rate(&self) -> Rate {
-        Rate { amount: self.amount, per: self.per, currency: self.currency }
+    pub fn rate(&self, is_batch: bool) -> Rate {
+        let amount = self.batch.filter(|_| is_batch).unwrap_or(self.amount);
+        Rate { amount, per: self.per, currency: self.currency }
     }
 
     fn holds_at(&self, time: Timestamp) -> bool {

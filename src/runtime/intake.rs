@@ -25,6 +25,8 @@ use crate::model::record::{DeadLetter, InputRecord, Reject};
 const TICK: Duration = Duration::from_secs(1);
 /// Caught up and empty for this long: the partition is idle and does not hold the watermark.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
+/// Who has not looked for so long (brokers did not answer) does not know whether there was anything: it is no silence.
+const LOOKED_AWAY: Duration = Duration::from_secs(3);
 /// Records of one transaction, whatever the time.
 const LARGEST_BATCH: u64 = 200_000;
 /// Partials packed into one shard-log record: some 100 KB.
@@ -72,9 +74,21 @@ pub struct Input {
     caught_up: bool,
     /// Nothing yet: it has just been taken over, and what has come meanwhile was not fetched yet.
     quiet_since: Option<Duration>,
+    /// When there was last a look whether there is anything.
+    looked: Option<Duration>,
     /// Waits for a schema since then.
     held_since: Option<Duration>,
     topic_id: String,
+}
+
+impl Input {
+    /// After a time in which nobody looked it is not known to be quiet: much may have come meanwhile.
+    fn look(&mut self, now: Duration) {
+        let away = self.looked.replace(now).map_or(Duration::ZERO, |looked| now.saturating_sub(looked));
+        if away > LOOKED_AWAY {
+            self.quiet_since = Some(now);
+        }
+    }
 }
 
 /// An input partition whose key is being read.
@@ -222,7 +236,9 @@ impl<'a> Intake<'a> {
     }
 
     fn marker(&self, input: &Input, moment: Moment) -> Marker {
-        let quiet = input.quiet_since.is_some_and(|since| moment.uptime.saturating_sub(since) >= IDLE_AFTER);
+        let passed = |since: Duration| moment.uptime.saturating_sub(since);
+        let has_looked = input.looked.is_some_and(|looked| passed(looked) <= LOOKED_AWAY);
+        let quiet = has_looked && input.quiet_since.is_some_and(|since| passed(since) >= IDLE_AFTER);
         Marker {
             source: Source { topic: self.setup.topics.usage_events.as_str().into(), partition: input.number },
             watermark: input.state.watermark(),
@@ -333,9 +349,14 @@ impl Role for Intake<'_> {
             next: self.start(opening.committed.as_ref(), low, high),
             caught_up: next == high,
             quiet_since: None,
+            looked: None,
             held_since: None,
             topic_id: self.topics.input_id.clone().or(stored.map(|stored| stored.topic_id)).unwrap_or_default(),
         })
+    }
+
+    fn looked(&self, input: &mut Input, moment: Moment) {
+        input.look(moment.uptime);
     }
 
     fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {

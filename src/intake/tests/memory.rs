@@ -60,7 +60,8 @@ fn prices(at: Timestamp) -> Vec<Price> {
         currency: Currency::USD,
         effective_from: at.plus_ms(from),
         effective_to: to.map(|to| at.plus_ms(to)),
-        batch: None,
+        // Of some of them, and of some no whole number of nanos either.
+        batch: (kind != TokenKind::Output).then(|| "1.2500001".parse().unwrap()),
         family: None,
     };
     let minutes = |minutes: i64| minutes * 60_000;
@@ -188,7 +189,9 @@ fn some_event(dice: &mut Dice, id: i64) -> Map<String, Json> {
     }
     if dice.once_in(2) {
         let mut tags = Map::new();
-        for (name, values) in [("cc", ["12", "2"]), ("owner", [" ranking\t", ""]), ("other", ["x", "y"])] {
+        for (name, values) in
+            [("cc", ["12", "2"]), ("owner", [" ranking\t", ""]), ("other", ["x", "y"]), ("service_tier", ["batch", " batch\n"])]
+        {
             if dice.once_in(2) {
                 tags.insert(name.to_owned(), json!(dice.pick(&values)));
             }

@@ -88,6 +88,23 @@ fn the_most_specific_price_that_is_in_force_holds() {
 }
 
 #[test]
+fn an_answer_that_may_wait_costs_what_a_batch_costs() {
+    let half = |kind, amount: &str, batch: &str| Price { batch: Some(batch.parse().unwrap()), ..tokens("m", kind, amount) };
+    let rules = with(vec![half(TokenKind::Input, "10", "5"), tokens("m", TokenKind::Output, "100")]);
+    let usage = r#""provider":"openai","model":"m","input_tokens":1000,"output_tokens":10"#;
+    for (tags, micros) in [
+        ("", 1_000 * 10 + 10 * 100),
+        (r#","tags":{"service_tier":"default"}"#, 1_000 * 10 + 10 * 100),
+        // Output has no price of its own there.
+        (r#","tags":{"service_tier":"batch"}"#, 1_000 * 5 + 10 * 100),
+        // What the source says is what it costs.
+        (r#","tags":{"service_tier":"batch"},"cost":"7""#, 7_000_000),
+    ] {
+        priced(&format!("{usage}{tags}"), &rules, |priced| assert_eq!(priced.cost, Nanos(micros * 1_000), "{tags}"));
+    }
+}
+
+#[test]
 fn each_token_is_paid_once() {
     use TokenKind::{CacheWrite, CachedInput, Input, Output, Reasoning};
     let base = vec![tokens("m", Input, "10"), tokens("m", Output, "100")];

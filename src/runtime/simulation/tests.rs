@@ -4,8 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::scenario::{Report, Weather, on_a_slow_broker, run, setups, two_under_one_name};
+use crate::kafka::link::{Batch, Partition};
+use crate::model::time::Timestamp;
+use crate::model::wire::decode_shard_record;
+use crate::runtime::intake::{Input, Intake, Topics};
+use crate::runtime::worker::{Moment, Opening, Role as _};
 
 /// What has to happen in the runs together, else they prove nothing.
 const MUST_HAPPEN: [&str; 12] = [
@@ -90,4 +96,36 @@ fn two_under_one_name_end_with_an_error() {
 fn commits_that_take_longer_than_a_tick_starve_nobody() {
     let report = on_a_slow_broker(setups());
     assert!(report.complaints.is_empty(), "{:?}", report.complaints);
+}
+
+/// Whether intake says, after a look at an input at its end and a commit, that it is idle.
+fn is_idle(role: &mut Intake<'_>, inputs: &mut BTreeMap<i32, Input>, seconds: u64) -> bool {
+    let moment = Moment { now: Timestamp(0), uptime: Duration::from_secs(seconds) };
+    for (number, input) in inputs.iter_mut() {
+        let partition = Partition { topic: role.topic().to_owned(), partition: *number };
+        role.looked(input, moment);
+        role.take(input, &Batch::owned(partition, Vec::new(), true), 0, moment).unwrap();
+    }
+    let staged = role.stage(inputs, moment).unwrap();
+    role.committed(inputs, Duration::ZERO);
+    let record = staged.common.first().expect("a tick");
+    decode_shard_record(record.value.as_deref().unwrap()).unwrap().markers.iter().all(|marker| marker.idle)
+}
+
+/// Brokers that stand still for a while are no inputs that are silent: shards would go on without what is still to come, and all of that
+/// would be late.
+#[test]
+fn time_in_which_nobody_looked_is_no_silence() {
+    let topics = Topics { input: 1, changelog: 1, input_id: None };
+    let mut role = Intake::new(&setups()[0], 0, topics).unwrap();
+    let opening = Opening { partition: 0, committed: None, low: 0, high: 0 };
+    let loading = role.begin_loading(opening).unwrap();
+    let mut inputs = BTreeMap::from([(0, role.finish_loading(loading).unwrap())]);
+    let mut idle = |seconds| is_idle(&mut role, &mut inputs, seconds);
+    assert!((1..=10).all(|seconds| !idle(seconds)), "too short to say");
+    assert!(idle(11));
+    // A commit hangs until the thirtieth second.
+    assert!(!idle(30));
+    assert!((31..40).all(|seconds| !idle(seconds)));
+    assert!(idle(40), "silent for as long as before");
 }

@@ -425,6 +425,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             Some(backlog) => backlog,
             None => (self.link.fetch(&place, FETCH)?, 0),
         };
+        self.role.looked(part, moment);
         if batch.is_empty() && !batch.end {
             return Ok(false);
         }

@@ -41,6 +41,9 @@ pub trait Role {
 
     fn finish_loading(&mut self, loading: Self::Loading) -> Result<Self::Part>;
 
+    /// It was asked whether there is anything of this partition; `take` follows if there is.
+    fn looked(&self, _part: &mut Self::Part, _moment: Moment) {}
+
     /// Takes the records of `batch` from index `from` on; the index of the first one that could not be taken now. The others are offered
     /// again later, before anything else of this partition.
     fn take(&mut self, part: &mut Self::Part, batch: &Batch, from: usize, moment: Moment) -> Result<usize>;

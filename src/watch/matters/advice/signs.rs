@@ -107,7 +107,15 @@ fn times(rate: Rate, count: u64) -> Option<Nanos> {
 }
 
 fn query(leaf: &Leaf, at: Timestamp) -> PriceQuery<'_> {
-    PriceQuery { provider: &leaf.provider, meter: &leaf.meter, model: &leaf.model, region: &leaf.region, token_kind: None, at }
+    PriceQuery {
+        provider: &leaf.provider,
+        meter: &leaf.meter,
+        model: &leaf.model,
+        region: &leaf.region,
+        token_kind: None,
+        at,
+        is_batch: false,
+    }
 }
 
 /// What a day of a leaf says, by the prices of its last hour.
@@ -148,7 +156,7 @@ fn batch(leaf: &Leaf, day: &Day, query: &PriceQuery<'_>, list: Nanos, rules: &Ad
     let in_batches = |kind: TokenKind, count: u64| {
         let find = |kind| rules.prices.find(&PriceQuery { token_kind: Some(kind), ..*query });
         let price = find(kind).or_else(|| find(kind.instead()?))?;
-        times(in_currency(Rate { amount: price.batch?, ..price.rate() }, leaf.currency)?, count)
+        times(in_currency(Rate { amount: price.batch?, ..price.rate(false) }, leaf.currency)?, count)
     };
     let parts = TokenKind::ALL.into_iter().zip(day.apart()).filter(|(_, count)| *count > 0);
     let sum = parts.map(|(kind, count)| in_batches(kind, count)).try_fold(Nanos::ZERO, |sum, part| sum.checked_add(part?));

@@ -93,6 +93,7 @@ impl Use {
                 region: "",
                 token_kind: Some(kind),
                 at: minute.start(),
+                is_batch: false,
             };
             prices().find(&query).map_or(0, |price| price.amount.0 / 1_000_000)
         };
@@ -353,6 +354,7 @@ fn prices_in_another_currency_are_as_good_as_none() {
                     region: "",
                     token_kind: Some(token_kind),
                     at: START.start(),
+                    is_batch: false,
                 };
                 let Some(price) = prices().find(&query).cloned() else { continue };
                 let is_other = query_model == model && kind.is_none_or(|kind| kind == token_kind);

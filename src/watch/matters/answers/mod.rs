@@ -79,9 +79,9 @@ impl Answers {
         self.standing.as_ref().filter(|standing| standing.from <= at && at < standing.until).map(|standing| standing.verdict)
     }
 
-    /// When the word that holds ends by itself.
-    fn until(&self) -> Option<Timestamp> {
-        self.standing.as_ref().map(|standing| standing.until)
+    /// When the word that was said last begins to hold, and when it ends by itself.
+    fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        self.standing.as_ref().map(|standing| (standing.from, standing.until))
     }
 
     fn note(&mut self, said: Said) {
@@ -167,6 +167,29 @@ impl Matter {
         }
     }
 
+    /// What was announced for later has begun, and no revision says so yet.
+    fn is_expected_now(&self, now: Timestamp) -> bool {
+        let holds = matches!(self.answers.holding(now), Some(Verdict::Expected | Verdict::Planned));
+        holds && self.is_open() && self.state != AlertState::Expected
+    }
+
+    /// What time alone changes: whether something has, and when to look again.
+    fn wake(&mut self, moment: Moment<'_>, effects: &mut Vec<Effect>) -> (bool, Option<Timestamp>) {
+        let now = moment.shard_time;
+        let Some((from, until)) = self.answers.span() else { return (false, None) };
+        if now >= until {
+            if self.lapse() {
+                self.restate(AlertState::Reopened, moment, effects);
+            }
+            return (true, None);
+        }
+        let begins = self.is_expected_now(now);
+        if begins {
+            self.restate(AlertState::Expected, moment, effects);
+        }
+        (begins, Some(if now < from { from } else { until }))
+    }
+
     /// Lets go of a word that has ended. Whether people have to be told that it is still the case.
     fn lapse(&mut self) -> bool {
         self.answers.standing = None;
@@ -207,7 +230,7 @@ pub(in crate::watch) fn answer(shard: &mut Shard, feedback: &Feedback, said: &Sa
     is_known
 }
 
-/// What was answered until now and is still the case is open again.
+/// What was answered until now and is still the case is open again; what was announced for now is expected.
 pub(in crate::watch) fn look(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     if shard.matters.next_lapse.is_some_and(|next| now < next) {
@@ -217,15 +240,9 @@ pub(in crate::watch) fn look(shard: &mut Shard, rules: &WatchRules, effects: &mu
     let moment = shard.moment(rules, &books);
     let mut next = Timestamp(i64::MAX);
     shard.matters.each(|matter| {
-        let Some(until) = matter.answers.until() else { return false };
-        if now < until {
-            next = next.min(until);
-            return false;
-        }
-        if matter.lapse() {
-            matter.restate(AlertState::Reopened, moment, effects);
-        }
-        true
+        let (has_changed, again) = matter.wake(moment, effects);
+        next = again.map_or(next, |again| next.min(again));
+        has_changed
     });
     shard.matters.next_lapse = Some(next);
 }

@@ -123,10 +123,7 @@ impl Life {
             "the day ends" => {
                 self.hours = 25;
                 self.act(|slot, moment, effects| {
-                    let matter = slot.as_mut().unwrap();
-                    if matter.answers.until().is_some_and(|until| until <= moment.shard_time) && matter.lapse() {
-                        matter.restate(AlertState::Reopened, moment, effects);
-                    }
+                    slot.as_mut().unwrap().wake(moment, effects);
                 });
             }
             word => self.say(Verdict::named(word).unwrap()),
@@ -247,11 +244,41 @@ fn a_dismissal_may_have_an_end_and_what_is_told_then_is_how_things_are() {
         let state = matter.hear(&ends, said, moment.shard_time);
         matter.restate(state, moment, effects);
         assert!(!matter.is_told());
-        assert_eq!(matter.answers.until(), Some(moment.shard_time.plus_ms(HOUR_MS)));
+        assert_eq!(matter.answers.span().map(|(_, until)| until), Some(moment.shard_time.plus_ms(HOUR_MS)));
     });
     life.hours += 1;
     life.happens("as it was");
     assert_eq!(life.states()[3..], ["retracted", "reopened"]);
+}
+
+/// Nothing arrives but time.
+#[test]
+fn what_is_announced_for_later_begins_and_ends_by_itself() {
+    let mut life = Life::new();
+    let (from, until) = (life.now().plus_ms(2 * HOUR_MS), life.now().plus_ms(4 * HOUR_MS));
+    let planned =
+        Feedback { verdict: Verdict::Planned, from: Some(from), until: Some(until), event_time: life.now(), ..Feedback::default() };
+    let said = Said {
+        verdict: "planned".to_string(),
+        actor: None,
+        source: "page".to_string(),
+        said_at: life.now(),
+        from: Some(from),
+        until: Some(until),
+        note: None,
+    };
+    life.act(|slot, moment, effects| {
+        let matter = slot.as_mut().unwrap();
+        let state = matter.hear(&planned, said, moment.shard_time);
+        matter.restate(state, moment, effects);
+    });
+    let mut looks = Vec::new();
+    for _ in 0..5 {
+        life.act(|slot, moment, effects| looks.push(slot.as_mut().unwrap().wake(moment, effects).1));
+        life.hours += 1;
+    }
+    assert_eq!(looks, [Some(from), Some(from), Some(until), Some(until), None]);
+    assert_eq!(life.states(), ["open", "updated", "expected", "reopened"]);
 }
 
 #[test]
