@@ -9,7 +9,7 @@ use std::cell::Cell;
 use tollgate::cli::bench::events::{self, BEGINNING, Events, Form, SCHEMA, SCHEMA_ID, SPAN_MS};
 use tollgate::cli::bench::policies;
 use tollgate::intake::rules::IntakeRules;
-use tollgate::intake::{Batch, Outcome, PartitionState, SchemaTable, process};
+use tollgate::intake::{Batch, Outcome, PartitionState, SchemaTable, process, process_all};
 use tollgate::model::partial::Source;
 use tollgate::model::record::InputRecord;
 use tollgate::policy::Facts;
@@ -126,6 +126,33 @@ fn an_event_like_others_before_it_allocates_nothing() {
         made(form, 0..140_000).iter().for_each(|value| intake.take(value, headers));
         assert_eq!(further(&mut intake, form, headers, 140_000), 0, "{form:?} with {headers:?}");
     }
+}
+
+/// As intake does it: sixteen at once.
+#[test]
+fn events_that_are_taken_together_allocate_nothing() {
+    let mut intake = Intake::new(1_000);
+    made(Form::Avro, 0..140_000).iter().for_each(|value| intake.take(value, &[]));
+    let timestamp = BEGINNING.plus_ms(SPAN_MS);
+    let values = made(Form::Avro, 140_000..150_000);
+    let record = |(offset, value)| InputRecord {
+        topic: "usage-events",
+        partition: 0,
+        offset,
+        timestamp,
+        key: None,
+        value: Some(value),
+        headers: &[],
+    };
+    let records: Vec<InputRecord<'_>> = (intake.offset..).zip(values.iter().map(Vec::as_slice)).map(record).collect();
+    let Intake { rules, schemas, partition, batch, .. } = &mut intake;
+    // The keys of the sixteen find their room.
+    let (first, further) = records.split_at(1_000);
+    process_all(first, timestamp, rules, schemas, partition, batch);
+    let before = allocations();
+    let progress = process_all(further, timestamp, rules, schemas, partition, batch);
+    assert_eq!((progress.taken, progress.stopped), (9_000, None));
+    assert_eq!(allocations() - before, 0);
 }
 
 #[test]

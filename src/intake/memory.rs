@@ -180,7 +180,7 @@ impl Memory {
         self.user_names.get(user)
     }
 
-    /// For `decode::quick` to fill: the key of the so manieth of the events that are worked on together.
+    /// For `decode::quick` to fill: the key of the event at this place among those that are worked on together.
     pub fn quick_key(&mut self, place: usize) -> &mut Vec<u8> {
         if self.quick_keys.len() <= place {
             self.quick_keys.resize_with(place + 1, Vec::new);

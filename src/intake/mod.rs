@@ -125,7 +125,7 @@ fn process_up_to<const N: usize>(
     Progress { taken, stopped: None }
 }
 
-/// Any record, stage by stage. `missed`: the quick way would have led on for the so manieth of its records, had it known what comes out here.
+/// Any record, stage by stage. `missed`: its place among those of the quick way, which would have led on had it known what comes out here.
 fn thoroughly(
     record: &InputRecord<'_>,
     now: Timestamp,

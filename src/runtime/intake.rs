@@ -368,7 +368,7 @@ impl Role for Intake<'_> {
             return Ok(from);
         }
         input.held_since = None;
-        let (mut headers, mut index) = (Vec::new(), from);
+        let (mut headers, mut fetched, mut index) = (Vec::new(), Vec::with_capacity(TOGETHER), from);
         while index < batch.len() {
             if self.is_full() {
                 return Ok(index);
@@ -376,23 +376,22 @@ impl Role for Intake<'_> {
             input.quiet_since = Some(moment.uptime);
             input.caught_up = false;
             headers.clear();
-            let fetched: Vec<(Record<'_>, usize)> = (index..batch.len().min(index + TOGETHER))
-                .filter_map(|place| {
-                    let record = batch.get(place)?;
-                    record.add_headers(&mut headers);
-                    Some((record, headers.len()))
-                })
-                .collect();
-            let mut begin = 0;
-            let records: Vec<InputRecord<'_>> = fetched
-                .iter()
-                .map(|(record, end)| {
-                    let headers = headers.get(std::mem::replace(&mut begin, *end)..*end).unwrap_or_default();
-                    let Record { topic, partition, offset, timestamp, key, value, .. } = *record;
-                    InputRecord { topic, partition, offset, timestamp, key, value, headers }
-                })
-                .collect();
-            let taken = self.take_records(input, &records, moment)?;
+            fetched.clear();
+            for record in (index..batch.len()).take(TOGETHER).filter_map(|place| batch.get(place)) {
+                let begin = headers.len();
+                record.add_headers(&mut headers);
+                fetched.push((record, begin..headers.len()));
+            }
+            let Some(last) = fetched.len().checked_sub(1) else { break };
+            // Without an allocation: the last one stands for all that there is no other for.
+            let records: [InputRecord<'_>; TOGETHER] = std::array::from_fn(|place| {
+                let (Record { topic, partition, offset, timestamp, key, value, .. }, of_it) = &fetched[place.min(last)];
+                let headers = headers.get(of_it.clone()).unwrap_or_default();
+                let (topic, partition, offset, timestamp) = (*topic, *partition, *offset, *timestamp);
+                InputRecord { topic, partition, offset, timestamp, key: *key, value: *value, headers }
+            });
+            let records = &records[..=last];
+            let taken = self.take_records(input, records, moment)?;
             index += taken;
             if taken < records.len() {
                 input.held_since = Some(moment.uptime);

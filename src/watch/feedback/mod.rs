@@ -33,8 +33,15 @@ const LEAST_LIMIT: f64 = 2.0;
 const MOST_STANDING: usize = 100;
 /// Teams of which something may stand: names of teams come from outside.
 const MOST_TEAMS: usize = 10_000;
-/// Words about one alert that are kept with it, the latest ones.
-const MOST_SAID: usize = 20;
+/// Words about one alert, matter or violation that are kept with it, the latest ones.
+pub(in crate::watch) const MOST_SAID: usize = 20;
+
+/// Keeps a word beside those that were said before, oldest first.
+pub(in crate::watch) fn note(said: &mut Vec<Said>, word: Said) {
+    said.push(word);
+    let beyond = said.len().saturating_sub(MOST_SAID);
+    said.drain(..beyond);
+}
 
 /// By team.
 pub(crate) type Books = BTreeMap<Text, Book>;
@@ -142,11 +149,8 @@ impl Book {
         all
     }
 
-    fn note(&mut self, alert: &str, said: Said) {
-        let all = self.said.entry(alert.to_string()).or_default();
-        all.push(said);
-        let beyond = all.len().saturating_sub(MOST_SAID);
-        all.drain(..beyond);
+    fn note(&mut self, alert: &str, word: Said) {
+        note(self.said.entry(alert.to_string()).or_default(), word);
     }
 
     fn stand(&mut self, standing: Standing) {

@@ -13,13 +13,10 @@ use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
 use crate::model::feedback::{Feedback, Verdict};
 use crate::model::time::Timestamp;
-use crate::watch::feedback::span;
+use crate::watch::feedback::{note, span};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 use crate::watch::state::{StateError, from_payload};
-
-/// Words that are kept with a violation, the latest ones.
-const MOST_SAID: usize = 20;
 
 /// What was said of one violation, as far as it still matters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,12 +51,6 @@ impl Answers {
 
     fn holding(&self, at: Timestamp) -> Option<Verdict> {
         self.standing.as_ref().filter(|standing| standing.from <= at && at < standing.until).map(|standing| standing.verdict)
-    }
-
-    fn note(&mut self, said: Said) {
-        self.said.push(said);
-        let beyond = self.said.len().saturating_sub(MOST_SAID);
-        self.said.drain(..beyond);
     }
 }
 
@@ -118,7 +109,10 @@ impl Tracked {
         let Feedback { verdict, event_time: at, from, until, .. } = *feedback;
         let is_first = self.answers.standing.is_none();
         let (_, ends) = span(verdict, at, from, until);
-        self.answers.note(Said { until: Some(ends).filter(|_| !matches!(verdict, Verdict::Ack | Verdict::Reopen)).or(until), ..said });
+        note(
+            &mut self.answers.said,
+            Said { until: Some(ends).filter(|_| !matches!(verdict, Verdict::Ack | Verdict::Reopen)).or(until), ..said },
+        );
         match verdict {
             Verdict::Reopen => self.answers.standing = None,
             // Nobody looks after what is over.

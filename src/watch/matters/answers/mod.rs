@@ -23,14 +23,12 @@ use crate::model::feedback::{Feedback, Verdict};
 use crate::model::money::Nanos;
 use crate::model::time::Timestamp;
 use crate::watch::Moment;
-use crate::watch::feedback::span;
+use crate::watch::feedback::{note, span};
 use crate::watch::rules::WatchRules;
 use crate::watch::series::to_units;
 use crate::watch::shard::Shard;
 use crate::watch::state::{StateError, from_payload};
 
-/// Words that are kept with a matter, the latest ones.
-const MOST_SAID: usize = 20;
 /// So many times the cost of an hour at which something was said: an acknowledgement is of less than that, as is a dismissal.
 const WORSE: f64 = 2.0;
 const ROOM: f64 = 1.25;
@@ -82,12 +80,6 @@ impl Answers {
     /// When the word that was said last begins to hold, and when it ends by itself.
     fn span(&self) -> Option<(Timestamp, Timestamp)> {
         self.standing.as_ref().map(|standing| (standing.from, standing.until))
-    }
-
-    fn note(&mut self, said: Said) {
-        self.said.push(said);
-        let beyond = self.said.len().saturating_sub(MOST_SAID);
-        self.said.drain(..beyond);
     }
 
     /// The matter is over: only what is expected may come again.
@@ -144,7 +136,7 @@ impl Matter {
             _ => span(verdict, at, from, until).1,
         };
         let has_end = matches!(verdict, Verdict::Expected | Verdict::Planned);
-        self.answers.note(Said { until: Some(ends).filter(|_| has_end).or(until), ..said });
+        note(&mut self.answers.said, Said { until: Some(ends).filter(|_| has_end).or(until), ..said });
         match verdict {
             Verdict::Reopen => self.answers.standing = None,
             // Nobody looks after what is over, and what was it once may be again.

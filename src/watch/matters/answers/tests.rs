@@ -218,7 +218,7 @@ fn what_was_said_stands_on_the_alert_with_who_and_until_when_and_who_expects_it_
     life.happens("over");
     assert!(life.told.iter().all(|alert| alert.notify), "who looks after it hears of its end");
     (0..30).for_each(|_| life.say(Verdict::Ack));
-    assert_eq!(life.told.last().unwrap().feedback.len(), MOST_SAID);
+    assert_eq!(life.told.last().unwrap().feedback.len(), crate::watch::feedback::MOST_SAID);
 }
 
 #[test]
