@@ -36,6 +36,8 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const DAYS: i64 = 15;
+/// The best of so many counts: what else the machine does only adds to it.
+const RESTORES: usize = 5;
 const START: Hour = Hour(480_000);
 
 fn rules() -> WatchRules {
@@ -186,15 +188,22 @@ fn measure(series: usize) {
         started.elapsed().as_nanos() as f64 / keys as f64
     );
 
-    let started = Stopwatch::start();
-    let mut restorer = Restorer::new(1);
-    for change in &changes {
-        restorer.put(&change.key, change.value.as_deref()).unwrap();
+    let mut best = f64::INFINITY;
+    let mut restored = None;
+    for _ in 0..RESTORES {
+        restored = None;
+        let started = Stopwatch::start();
+        let mut restorer = Restorer::new(1);
+        for change in &changes {
+            restorer.put(&change.key, change.value.as_deref()).unwrap();
+        }
+        let replay = restorer.changelog_read(&feed.rules).unwrap();
+        restored = restorer.finish().ok();
+        best = (started.elapsed().as_nanos() as f64 / count as f64).min(best);
+        assert!(replay.is_some_and(|replay| replay.from == replay.to));
     }
-    let replay = restorer.changelog_read(&feed.rules).unwrap();
-    let shard = restorer.finish().unwrap();
-    println!("{count} series: {:.0} ns to restore a series, {replay:?}", started.elapsed().as_nanos() as f64 / count as f64);
-    assert!(shard == feed.shard);
+    println!("{count} series: {best:.0} ns to restore a series");
+    assert!(restored.as_ref() == Some(&feed.shard));
 }
 
 fn main() {

@@ -72,9 +72,9 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
         return;
     }
     let local = judge::local_hour_of(rules, &account.team, hour);
-    let born = state.nodes().filter(|node| node.closed.born <= hour).map(|node| node.scope.clone());
-    let scopes: Vec<Scope> = born.collect();
-    let judged: Vec<Judged> = scopes.iter().filter_map(|scope| judge::judge(state, &account, scope, hour, local, rules)).collect();
+    let series = judge::series_in_team(state, hour, rules);
+    let born = state.ids().iter().filter(|id| state.node(**id).is_some_and(|node| node.closed.born <= hour));
+    let judged: Vec<Judged> = born.filter_map(|id| judge::judge_node(state, &account, *id, (hour, local), rules, series)).collect();
     drift::close_account_hour(shard, number, hour, rules);
     matters::missing::close_account_hour(shard, number, hour, &judged, rules, effects);
     let Some(state) = shard.accounts.get_mut(number) else { return };
@@ -139,16 +139,17 @@ fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour
     // What somebody expects is not what is usual: the old normal holds again when it is over.
     let is_set_aside = told && book.is_some_and(|book| book.sets_aside(&judged.scope, hour));
     let lesson = if is_allowed { Learn::Normal } else { verdict::lesson(&judged.verdict, &judged.expectation, told) };
-    let id = state.id_of(&judged.scope)?;
-    let node = state.node_mut(id)?;
+    let node = state.node_mut(judged.node)?;
     let known = judged.expectation.hours_seen > 0;
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
     if !is_set_aside {
-        node.closed.baseline.observe(hour, local, judged.actual, lesson);
+        let mut baseline = node.closed.baseline.wake();
+        baseline.observe(hour, local, judged.actual, lesson);
+        node.closed.baseline.rest(&baseline);
     }
     node.closed.history.push(Point { hour, actual: judged.actual as f32, band });
     if let Grain::Sum(sum) = &mut node.grain {
         sum.hours.remove(hour);
     }
-    Some(id)
+    Some(judged.node)
 }

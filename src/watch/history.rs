@@ -22,6 +22,7 @@ pub struct Point {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     next: Hour,
+    #[serde(with = "super::numbers::in_one_piece")]
     bytes: Box<[u8]>,
 }
 

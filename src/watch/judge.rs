@@ -2,10 +2,10 @@
 
 use super::Moment;
 use super::account::{AccountState, NodeId};
-use super::baseline::{Baseline, Channel, Expectation, LocalHour};
+use super::baseline::{Channel, Expectation, LocalHour};
 use super::detect::{runaway, verdict};
 use super::rules::{Thresholds, WatchRules};
-use super::series::{CachedBound, Grain, Node, to_units};
+use super::series::{Grain, Node, Outlook, to_units};
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
@@ -13,6 +13,7 @@ use crate::model::time::Hour;
 /// A node's hour and what was thought of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
+    pub node: NodeId,
     pub scope: Scope,
     pub actual: f64,
     pub expectation: Expectation,
@@ -73,18 +74,30 @@ pub(crate) fn judge(
     local: LocalHour,
     rules: &WatchRules,
 ) -> Option<Judged> {
-    let node = state.get(scope)?;
+    judge_node(state, account, state.id_of(scope)?, (hour, local), rules, series_in_team(state, hour, rules))
+}
+
+/// `series`: those that share the team's budget.
+pub(crate) fn judge_node(
+    state: &AccountState,
+    account: &Account,
+    id: NodeId,
+    (hour, local): (Hour, LocalHour),
+    rules: &WatchRules,
+    series: f64,
+) -> Option<Judged> {
+    let node = state.node(id)?;
     let actual = to_units(node.hour(hour).cost);
-    let expectation = node.closed.baseline.expect(hour, local);
-    let verdict =
-        verdict::judge(&node.closed.baseline, &expectation, actual, thresholds(rules, account, scope), series_in_team(state, hour, rules));
-    Some(Judged { scope: scope.clone(), actual, expectation, verdict })
+    let baseline = node.closed.baseline.wake();
+    let expectation = baseline.expect(hour, local);
+    let verdict = verdict::judge(&baseline, &expectation, actual, thresholds(rules, account, &node.scope), series);
+    Some(Judged { node: id, scope: node.scope.clone(), actual, expectation, verdict })
 }
 
 /// What a channel takes for normal of a node's hour.
 pub(crate) fn normal(node: &Node, hour: Hour, local: LocalHour, actual: f64, channel: Channel) -> f64 {
-    let baseline = &node.closed.baseline;
-    verdict::normal_for(baseline, &baseline.expect(hour, local), channel, actual)
+    let baseline = node.closed.baseline.wake();
+    verdict::normal_for(&baseline, &baseline.expect(hour, local), channel, actual)
 }
 
 /// Whether an open hour already holds more than the whole hour may; one comparison once the bound is known.
@@ -95,12 +108,16 @@ pub(crate) fn crosses(node: &mut Node, series: f64, hour: Hour, local: LocalHour
     }
     let closed = moment.closed_through.map_or(0, |closed| closed.0.saturating_add(1)) as u64;
     let stamp = (moment.rules.revision << 32 | (closed & 0xffff_ffff)).wrapping_add(1);
-    if node.bound.hour != hour || node.bound.stamp != stamp || node.bound.series != series {
-        let expectation = node.closed.baseline.expect(hour, local);
-        let bound = verdict::bound(&node.closed.baseline, &expectation, limits, series).unwrap_or(f64::INFINITY);
-        node.bound = CachedBound { hour, stamp, series, bound };
-    }
-    to_units(sum.cost) >= node.bound.bound
+    let known = node.outlook.filter(|known| known.hour == hour && known.stamp == stamp && known.series == series);
+    let outlook = known.unwrap_or_else(|| {
+        let baseline = node.closed.baseline.wake();
+        let expectation = baseline.expect(hour, local);
+        let bound = verdict::bound(&baseline, &expectation, limits, series).unwrap_or(f64::INFINITY);
+        let (stage, expected, worst) = (baseline.stage(hour), expectation.expected, baseline.usual_worst_hour());
+        Outlook { hour, stamp, series, bound, stage, expected, worst }
+    });
+    node.outlook = Some(outlook);
+    to_units(sum.cost) >= outlook.bound
 }
 
 /// The guard on minutes, which needs no closed hour to speak.
@@ -111,16 +128,17 @@ pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHo
     if minutes.sum(minutes.newest(), 60) <= limits.runaway_floor && !node.hour(hour).has_negative {
         return None;
     }
-    let baseline = &node.closed.baseline;
-    let team = state.get(&Scope::Team).map(|team| &team.closed.baseline);
-    let known_team = team.filter(|team| node.scope != Scope::Team && team.stage(hour) != Stage::New);
-    let usual = runaway::Usual {
-        stage: baseline.stage(hour),
-        expected_hour: baseline.expect(hour, local).expected,
-        worst_hour: baseline.usual_worst_hour(),
-        team_worst_hour: known_team.map(Baseline::usual_worst_hour),
+    let (stage, expected_hour, worst_hour) = match node.outlook.filter(|known| known.hour == hour) {
+        Some(known) => (known.stage, known.expected, known.worst),
+        None => {
+            let baseline = node.closed.baseline.wake();
+            (baseline.stage(hour), baseline.expect(hour, local).expected, baseline.usual_worst_hour())
+        }
     };
-    runaway::judge(minutes, &usual, limits)
+    let team = state.get(&Scope::Team).filter(|_| node.scope != Scope::Team).map(|team| team.closed.baseline.wake());
+    let known_team = team.filter(|team| team.stage(hour) != Stage::New);
+    let team_worst_hour = known_team.map(|team| team.usual_worst_hour());
+    runaway::judge(minutes, &runaway::Usual { stage, expected_hour, worst_hour, team_worst_hour }, limits)
 }
 
 /// Series that share the team's budget of alerts: its leaves, since sums are the same money again; more if the budget is overdrawn.

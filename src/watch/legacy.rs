@@ -1,10 +1,12 @@
-//! State as format versions 1 and 2 wrote it: read once, written anew when its series changes next.
+//! State as format versions 1 to 3 wrote it: read once, written anew when its series changes next.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::baseline::Baseline;
 use super::baseline::legacy::{Baseline1, Baseline2};
+use super::baseline::rest::Resting;
 use super::detect::ring::MinuteRing;
 use super::history::{History, Point};
 use super::recent::Recent;
@@ -33,17 +35,20 @@ struct NodeClosed1 {
     history: Vec<Point>,
 }
 
-/// All else of version 2 is as it is today.
+/// All else of versions 2 and 3 is as it is today.
 #[derive(Deserialize)]
-pub(super) struct NodeClosed2 {
+pub(super) struct NodeClosed2<Old = Baseline2> {
     born: Hour,
-    baseline: Baseline2,
+    baseline: Old,
     history: History,
 }
 
-impl From<NodeClosed2> for NodeClosed {
-    fn from(old: NodeClosed2) -> NodeClosed {
-        NodeClosed { born: old.born, baseline: old.baseline.into(), history: old.history }
+/// Baselines were written number by number.
+pub(super) type NodeClosed3 = NodeClosed2<Baseline>;
+
+impl<Old: Into<Baseline>> From<NodeClosed2<Old>> for NodeClosed {
+    fn from(old: NodeClosed2<Old>) -> NodeClosed {
+        NodeClosed { born: old.born, baseline: Resting::new(&old.baseline.into()), history: old.history }
     }
 }
 
@@ -69,7 +74,7 @@ pub(super) fn header(payload: &[u8]) -> Result<Header, StateError> {
 
 pub(super) fn closed(payload: &[u8]) -> Result<NodeClosed, StateError> {
     let old: NodeClosed1 = from_payload(payload)?;
-    Ok(NodeClosed { born: old.born, baseline: old.baseline.into(), history: old.history.into_iter().collect() })
+    Ok(NodeClosed { born: old.born, baseline: Resting::new(&old.baseline.into()), history: old.history.into_iter().collect() })
 }
 
 pub(super) fn recent(payload: &[u8]) -> Result<Recent, StateError> {

@@ -26,6 +26,7 @@ mod judge;
 mod legacy;
 pub mod matters;
 mod merge;
+mod numbers;
 mod recent;
 pub mod restore;
 pub mod rules;

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::numbers::{put, put_signed, put_wide, skip, take, take_signed, take_wide};
 use super::series::HourTotals;
 use crate::model::Text;
 use crate::model::money::Nanos;
@@ -18,10 +19,11 @@ pub const USUAL_HOURS: usize = 24;
 /// An episode that opens now may have begun some minutes ago, in an hour that is closed.
 const ONSET_MAY_LIE_BACK: usize = 2;
 
-/// Names of users, then hours in order: hours since the one before, a word that says which numbers follow, and those.
+/// Names of users, sorted, then hours in order: hours since the one before, a word that says which numbers follow, and those. An hour
+/// that comes in goes behind the others, whose bytes are copied: nobody reads two days of numbers to add one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Recent(Box<[u8]>);
+pub struct Recent(#[serde(with = "super::numbers::in_one_piece")] Box<[u8]>);
 
 /// Which hours are needed in full.
 pub struct Held<'a> {
@@ -45,14 +47,41 @@ const REVISION: u64 = 1 << 7;
 const TOKENS: u64 = 1 << 8;
 /// Users share the whole cost among them: the last one's part need not be written.
 const SHARED: u64 = 1 << 13;
+/// Each of these brings a number; the count of events is always there.
+const NUMBERS: u64 = COST | QUANTITY | UNPRICED | REQUESTS | REVISION | (0x1f * TOKENS);
+
+/// An hour as it stands in the bytes.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    hour: Hour,
+    word: u64,
+    numbers: &'a [u8],
+    times: &'a [u8],
+    user_count: usize,
+    /// Number of the name, then cost, of each.
+    users: &'a [u8],
+}
+
+enum Part<'a> {
+    /// Stays as it is.
+    Old(Written<'a>),
+    New(Hour, HourTotals),
+}
 
 impl Recent {
     pub fn hours(&self) -> Vec<(Hour, HourTotals)> {
-        read(&self.0).unwrap_or_default()
+        let read = || -> Option<Vec<(Hour, HourTotals)>> {
+            let (names, hours) = skim(&self.0)?;
+            let names: Vec<Text> = names.into_iter().map(Text::from).collect();
+            hours.iter().map(|written| Some((written.hour, written.totals(|name| names.get(name).cloned())?))).collect()
+        };
+        read().unwrap_or_default()
     }
 
     pub fn get(&self, hour: Hour) -> Option<HourTotals> {
-        self.hours().into_iter().find(|(known, _)| *known == hour).map(|(_, totals)| totals)
+        let (names, hours) = skim(&self.0)?;
+        let at = hours.binary_search_by_key(&hour, |written| written.hour).ok()?;
+        hours[at].totals(|name| names.get(name).copied().map(Text::from))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,86 +89,288 @@ impl Recent {
     }
 
     pub fn is_readable(&self) -> bool {
-        read(&self.0).is_some()
+        skim(&self.0).is_some_and(|(names, hours)| hours.iter().all(|written| written.is_readable(names.len())))
     }
 
     /// Puts an hour in its place, and drops those up to `oldest`.
     pub fn put(&mut self, hour: Hour, totals: HourTotals, oldest: Hour, held: &Held<'_>) {
-        let mut hours = self.hours();
-        match hours.binary_search_by_key(&hour, |(known, _)| *known) {
-            Ok(at) => hours[at].1 = totals,
-            Err(at) => hours.insert(at, (hour, totals)),
-        }
-        self.keep(hours, oldest, held);
+        self.0 = self.rewritten(Some((hour, totals)), oldest, held);
     }
 
     /// Drops hours up to `oldest`. Returns whether there were any.
     pub fn forget(&mut self, oldest: Hour, held: &Held<'_>) -> bool {
-        let hours = self.hours();
-        let is_due = hours.first().is_some_and(|(first, _)| *first <= oldest);
+        let is_due = self.first().is_some_and(|first| first <= oldest);
         if is_due {
-            self.keep(hours, oldest, held);
+            self.0 = self.rewritten(None, oldest, held);
         }
         is_due
     }
 
-    fn keep(&mut self, mut hours: Vec<(Hour, HourTotals)>, oldest: Hour, held: &Held<'_>) {
-        hours.retain(|(hour, _)| *hour > oldest);
-        let past = hours.partition_point(|(hour, _)| *hour < held.onset);
-        for (at, (hour, totals)) in hours.iter_mut().enumerate() {
-            if (held.holds)(*hour) {
-                continue;
-            }
-            (totals.last_event_time, totals.last_ingest_time) = (Timestamp::default(), Timestamp::default());
-            if at + USUAL_HOURS + ONSET_MAY_LIE_BACK < past {
-                totals.users = Vec::new();
-            } else if totals.users.len() > USUAL_USERS {
-                totals.users.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.user.cmp(&b.user)));
-                totals.users.truncate(USUAL_USERS);
+    fn first(&self) -> Option<Hour> {
+        let mut rest = &self.0[..];
+        for _ in 0..take(&mut rest)? {
+            let length = usize::try_from(take(&mut rest)?).ok()?;
+            rest = rest.get(length..)?;
+        }
+        take_signed(&mut rest).map(Hour)
+    }
+
+    fn rewritten(&self, added: Option<(Hour, HourTotals)>, oldest: Hour, held: &Held<'_>) -> Box<[u8]> {
+        let (names, hours) = skim(&self.0).unwrap_or_default();
+        let mut parts: Vec<Part<'_>> = Vec::with_capacity(hours.len() + 1);
+        parts.extend(hours.into_iter().map(Part::Old));
+        if let Some((hour, totals)) = added {
+            match parts.binary_search_by_key(&hour, Part::hour) {
+                Ok(at) => parts[at] = Part::New(hour, totals),
+                Err(at) => parts.insert(at, Part::New(hour, totals)),
             }
         }
-        self.0 = write(&hours).into();
+        parts.retain(|part| part.hour() > oldest);
+        let past = parts.partition_point(|part| part.hour() < held.onset);
+        for (at, part) in parts.iter_mut().enumerate() {
+            let most = if at + USUAL_HOURS + ONSET_MAY_LIE_BACK < past { 0 } else { USUAL_USERS };
+            if part.is_longer_than(most) && !(held.holds)(part.hour()) {
+                part.shorten(most, &names);
+            }
+        }
+        write(&parts, &names).into()
     }
 }
 
 impl FromIterator<(Hour, HourTotals)> for Recent {
     fn from_iter<I: IntoIterator<Item = (Hour, HourTotals)>>(hours: I) -> Recent {
-        let hours: Vec<(Hour, HourTotals)> = hours.into_iter().collect();
-        Recent(write(&hours).into())
+        let parts: Vec<Part<'_>> = hours.into_iter().map(|(hour, totals)| Part::New(hour, totals)).collect();
+        Recent(write(&parts, &[]).into())
     }
 }
 
-fn write(hours: &[(Hour, HourTotals)]) -> Vec<u8> {
-    if hours.is_empty() {
+impl Part<'_> {
+    fn hour(&self) -> Hour {
+        match self {
+            Part::Old(written) => written.hour,
+            Part::New(hour, _) => *hour,
+        }
+    }
+
+    /// Whether it says more than an hour that no episode holds may, which is so many users and no times.
+    fn is_longer_than(&self, most_users: usize) -> bool {
+        match self {
+            Part::Old(written) => !written.times.is_empty() || written.user_count > most_users,
+            Part::New(_, totals) => totals.has_times() || totals.users.len() > most_users,
+        }
+    }
+
+    fn shorten(&mut self, most_users: usize, names: &[&str]) {
+        if let Part::Old(written) = self {
+            let totals = written.totals(|name| names.get(name).copied().map(Text::from));
+            *self = Part::New(written.hour, totals.unwrap_or_default());
+        }
+        let Part::New(_, totals) = self else { return };
+        (totals.last_event_time, totals.last_ingest_time) = (Timestamp::default(), Timestamp::default());
+        if most_users == 0 {
+            totals.users = Vec::new();
+        } else if totals.users.len() > most_users {
+            totals.users.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.user.cmp(&b.user)));
+            totals.users.truncate(most_users);
+        }
+    }
+}
+
+impl HourTotals {
+    fn has_times(&self) -> bool {
+        self.last_event_time != Timestamp::default() || self.last_ingest_time != Timestamp::default()
+    }
+}
+
+impl<'a> Written<'a> {
+    /// Passes over one hour; what its numbers are is not looked at.
+    fn skim(rest: &mut &'a [u8], hour: Hour) -> Option<Written<'a>> {
+        let word = take(rest)?;
+        let numbers = passed(rest, 1 + (word & NUMBERS).count_ones() as usize)?;
+        let times = passed(rest, if word & TIMES != 0 { 2 } else { 0 })?;
+        let user_count = if word & USERS != 0 { usize::try_from(take(rest)?).ok()? } else { 0 };
+        let left_out = usize::from(word & SHARED != 0 && user_count > 0);
+        let users = passed(rest, user_count.checked_mul(2)? - left_out)?;
+        Some(Written { hour, word, numbers, times, user_count, users })
+    }
+
+    fn has(&self, bit: u64) -> bool {
+        self.word & bit != 0
+    }
+
+    fn totals(&self, name: impl Fn(usize) -> Option<Text>) -> Option<HourTotals> {
+        let mut totals = self.without_users()?;
+        self.each_user(totals.cost, |user, cost| {
+            totals.users.push(UserCost { user: name(user)?, cost });
+            Some(())
+        })?;
+        Some(totals)
+    }
+
+    fn is_readable(&self, names: usize) -> bool {
+        let users = |totals: HourTotals| self.each_user(totals.cost, |user, _| (user < names).then_some(()));
+        self.without_users().and_then(users).is_some()
+    }
+
+    fn without_users(&self) -> Option<HourTotals> {
+        let rest = &mut &*self.numbers;
+        let mut totals = HourTotals { events: take(rest)?, revision: 1, has_negative: self.has(NEGATIVE), ..HourTotals::default() };
+        totals.requests = totals.events;
+        if self.has(COST) {
+            totals.cost = Nanos(take_wide(rest)?);
+        }
+        if self.has(QUANTITY) {
+            totals.quantity = Nanos(take_wide(rest)?);
+        }
+        if self.has(UNPRICED) {
+            totals.unpriced_events = take(rest)?;
+        }
+        if self.has(REQUESTS) {
+            totals.requests = take(rest)?;
+        }
+        if self.has(REVISION) {
+            totals.revision = u32::try_from(take(rest)?).ok()?;
+        }
+        for (kind, tokens) in totals.tokens.iter_mut().enumerate() {
+            if self.has(TOKENS << kind) {
+                *tokens = take(rest)?;
+            }
+        }
+        if self.has(TIMES) {
+            let times = &mut &*self.times;
+            totals.last_event_time = self.hour.start().plus_ms(take_signed(times)?);
+            totals.last_ingest_time = self.hour.start().plus_ms(take_signed(times)?);
+        }
+        Some(totals)
+    }
+
+    /// Number of the name and cost of each user.
+    fn each_user(&self, total: Nanos, mut each: impl FnMut(usize, Nanos) -> Option<()>) -> Option<()> {
+        let (rest, mut left) = (&mut &*self.users, total.0);
+        for behind in (0..self.user_count).rev() {
+            let name = usize::try_from(take(rest)?).ok()?;
+            let cost = if behind > 0 || !self.has(SHARED) { take_wide(rest)? } else { left };
+            left = left.wrapping_sub(cost);
+            each(name, Nanos(cost))?;
+        }
+        Some(())
+    }
+
+    /// Its numbers of names alone.
+    fn names(&self) -> impl Iterator<Item = usize> {
+        let mut rest = self.users;
+        (0..self.user_count).map_while(move |_| {
+            let name = usize::try_from(take(&mut rest)?).ok()?;
+            // The last one's cost may have been left out.
+            let _ = skip(&mut rest, 1);
+            Some(name)
+        })
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>, renumbered: Option<&[u64]>) {
+        put(bytes, self.word);
+        bytes.extend(self.numbers);
+        bytes.extend(self.times);
+        if self.user_count == 0 {
+            return;
+        }
+        put(bytes, self.user_count as u64);
+        let Some(renumbered) = renumbered else { return bytes.extend(self.users) };
+        let mut rest = self.users;
+        while let Some(name) = take(&mut rest) {
+            put(bytes, usize::try_from(name).ok().and_then(|name| renumbered.get(name)).copied().unwrap_or_default());
+            let cost = rest;
+            if skip(&mut rest, 1).is_some() {
+                bytes.extend(&cost[..cost.len() - rest.len()]);
+            }
+        }
+    }
+}
+
+/// What so many numbers take.
+fn passed<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let all = *rest;
+    skip(rest, count)?;
+    Some(&all[..all.len() - rest.len()])
+}
+
+/// Names and hours of it.
+fn skim(bytes: &[u8]) -> Option<(Vec<&str>, Vec<Written<'_>>)> {
+    let mut rest = bytes;
+    if rest.is_empty() {
+        return Some(Default::default());
+    }
+    let count = take(&mut rest)?;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let length = usize::try_from(take(&mut rest)?).ok()?;
+        let (name, behind) = rest.split_at_checked(length)?;
+        names.push(std::str::from_utf8(name).ok()?);
+        rest = behind;
+    }
+    let mut hours = Vec::with_capacity(49);
+    let mut hour = Hour(0);
+    while !rest.is_empty() {
+        hour = Hour(hour.0.checked_add(take_signed(&mut rest)?)?);
+        hours.push(Written::skim(&mut rest, hour)?);
+    }
+    Some((names, hours))
+}
+
+/// `known`: the names that old parts number.
+fn write(parts: &[Part<'_>], known: &[&str]) -> Vec<u8> {
+    if parts.is_empty() {
         return Vec::new();
     }
-    let mut names: Vec<&Text> = hours.iter().flat_map(|(_, totals)| totals.users.iter().map(|user| &user.user)).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = names_of(parts, known);
+    let renumbered: Option<Vec<u64>> =
+        (names != known).then(|| known.iter().map(|name| names.partition_point(|other| other < name) as u64).collect());
     let mut bytes = Vec::with_capacity(1_024);
-    put(&mut bytes, names.len() as u128);
+    put(&mut bytes, names.len() as u64);
     for name in &names {
-        put(&mut bytes, name.len() as u128);
+        put(&mut bytes, name.len() as u64);
         bytes.extend(name.as_bytes());
     }
     let mut before = 0;
-    for (hour, totals) in hours {
-        put_signed(&mut bytes, i128::from(hour.0 - before));
-        before = hour.0;
-        write_hour(&mut bytes, *hour, totals, &names);
+    for part in parts {
+        put_signed(&mut bytes, part.hour().0 - before);
+        before = part.hour().0;
+        match part {
+            Part::Old(written) => written.write(&mut bytes, renumbered.as_deref()),
+            Part::New(hour, totals) => write_hour(&mut bytes, *hour, totals, &names),
+        }
     }
     bytes
 }
 
-fn write_hour(bytes: &mut Vec<u8>, hour: Hour, totals: &HourTotals, names: &[&Text]) {
+/// Names that hours still have, sorted.
+fn names_of<'a>(parts: &'a [Part<'_>], known: &[&'a str]) -> Vec<&'a str> {
+    let mut is_used = vec![false; known.len()];
+    let mut names: Vec<&str> = Vec::new();
+    for part in parts {
+        match part {
+            Part::Old(written) => written.names().for_each(|name| {
+                if let Some(used) = is_used.get_mut(name) {
+                    *used = true;
+                }
+            }),
+            Part::New(_, totals) => names.extend(totals.users.iter().map(|user| &*user.user)),
+        }
+    }
+    names.extend(known.iter().zip(is_used).filter(|(_, used)| *used).map(|(name, _)| *name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn write_hour(bytes: &mut Vec<u8>, hour: Hour, totals: &HourTotals, names: &[&str]) {
     let bit = |set: bool, bit: u64| if set { bit } else { 0 };
-    let has_times = totals.last_event_time != Timestamp::default() || totals.last_ingest_time != Timestamp::default();
     let mut word = bit(totals.cost != Nanos::ZERO, COST)
         | bit(totals.quantity != Nanos::ZERO, QUANTITY)
         | bit(totals.unpriced_events != 0, UNPRICED)
         | bit(totals.requests != totals.events, REQUESTS)
         | bit(totals.has_negative, NEGATIVE)
-        | bit(has_times, TIMES)
+        | bit(totals.has_times(), TIMES)
         | bit(!totals.users.is_empty(), USERS)
         | bit(totals.revision != 1, REVISION);
     for (kind, tokens) in totals.tokens.iter().enumerate() {
@@ -147,134 +378,35 @@ fn write_hour(bytes: &mut Vec<u8>, hour: Hour, totals: &HourTotals, names: &[&Te
     }
     let of_users = totals.users.iter().try_fold(0_i128, |sum, user| sum.checked_add(user.cost.0));
     word |= bit(!totals.users.is_empty() && of_users == Some(totals.cost.0), SHARED);
-    put(bytes, u128::from(word));
-    put(bytes, u128::from(totals.events));
+    put(bytes, word);
+    put(bytes, totals.events);
     for (value, bit) in [(totals.cost.0, COST), (totals.quantity.0, QUANTITY)] {
         if word & bit != 0 {
-            put_signed(bytes, value);
+            put_wide(bytes, value);
         }
     }
     let counts = [(totals.unpriced_events, UNPRICED), (totals.requests, REQUESTS), (u64::from(totals.revision), REVISION)];
     for (value, bit) in counts {
         if word & bit != 0 {
-            put(bytes, u128::from(value));
+            put(bytes, value);
         }
     }
     for tokens in totals.tokens.iter().filter(|tokens| **tokens != 0) {
-        put(bytes, u128::from(*tokens));
+        put(bytes, *tokens);
     }
-    if has_times {
-        put_signed(bytes, i128::from(totals.last_event_time.0 - hour.start().0));
-        put_signed(bytes, i128::from(totals.last_ingest_time.0 - hour.start().0));
+    if totals.has_times() {
+        put_signed(bytes, totals.last_event_time.0.wrapping_sub(hour.start().0));
+        put_signed(bytes, totals.last_ingest_time.0.wrapping_sub(hour.start().0));
     }
     if !totals.users.is_empty() {
-        put(bytes, totals.users.len() as u128);
+        put(bytes, totals.users.len() as u64);
         for (behind, user) in (0..totals.users.len()).rev().zip(&totals.users) {
-            put(bytes, names.partition_point(|name| **name < user.user) as u128);
+            put(bytes, names.partition_point(|name| *name < &*user.user) as u64);
             if behind > 0 || word & SHARED == 0 {
-                put_signed(bytes, user.cost.0);
+                put_wide(bytes, user.cost.0);
             }
         }
     }
-}
-
-fn read(bytes: &[u8]) -> Option<Vec<(Hour, HourTotals)>> {
-    let mut rest = bytes;
-    if rest.is_empty() {
-        return Some(Vec::new());
-    }
-    let count = take(&mut rest)?;
-    let mut names: Vec<Text> = Vec::new();
-    for _ in 0..count {
-        let length = usize::try_from(take(&mut rest)?).ok()?;
-        let (name, behind) = rest.split_at_checked(length)?;
-        names.push(std::str::from_utf8(name).ok()?.into());
-        rest = behind;
-    }
-    let mut hours = Vec::with_capacity(49);
-    let mut hour = Hour(0);
-    while !rest.is_empty() {
-        hour = Hour(hour.0.checked_add(i64::try_from(take_signed(&mut rest)?).ok()?)?);
-        hours.push((hour, read_hour(&mut rest, hour, &names)?));
-    }
-    Some(hours)
-}
-
-fn read_hour(rest: &mut &[u8], hour: Hour, names: &[Text]) -> Option<HourTotals> {
-    let word = take_count(rest)?;
-    let has = |bit: u64| word & bit != 0;
-    let mut totals = HourTotals { events: take_count(rest)?, revision: 1, has_negative: has(NEGATIVE), ..HourTotals::default() };
-    totals.requests = totals.events;
-    if has(COST) {
-        totals.cost = Nanos(take_signed(rest)?);
-    }
-    if has(QUANTITY) {
-        totals.quantity = Nanos(take_signed(rest)?);
-    }
-    if has(UNPRICED) {
-        totals.unpriced_events = take_count(rest)?;
-    }
-    if has(REQUESTS) {
-        totals.requests = take_count(rest)?;
-    }
-    if has(REVISION) {
-        totals.revision = u32::try_from(take(rest)?).ok()?;
-    }
-    for (kind, tokens) in totals.tokens.iter_mut().enumerate() {
-        if has(TOKENS << kind) {
-            *tokens = take_count(rest)?;
-        }
-    }
-    if has(TIMES) {
-        totals.last_event_time = hour.start().plus_ms(i64::try_from(take_signed(rest)?).ok()?);
-        totals.last_ingest_time = hour.start().plus_ms(i64::try_from(take_signed(rest)?).ok()?);
-    }
-    if has(USERS) {
-        let count = usize::try_from(take(rest)?).ok()?;
-        let mut left = totals.cost.0;
-        for behind in (0..count).rev() {
-            let user = names.get(usize::try_from(take(rest)?).ok()?)?.clone();
-            let cost = if behind > 0 || !has(SHARED) { take_signed(rest)? } else { left };
-            left = left.wrapping_sub(cost);
-            totals.users.push(UserCost { user, cost: Nanos(cost) });
-        }
-    }
-    Some(totals)
-}
-
-/// Seven bits a byte, the lowest first.
-fn put(bytes: &mut Vec<u8>, mut value: u128) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn put_signed(bytes: &mut Vec<u8>, value: i128) {
-    put(bytes, ((value << 1) ^ (value >> 127)).cast_unsigned());
-}
-
-fn take(rest: &mut &[u8]) -> Option<u128> {
-    let mut value = 0;
-    for shift in (0..128).step_by(7) {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        value |= u128::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn take_count(rest: &mut &[u8]) -> Option<u64> {
-    u64::try_from(take(rest)?).ok()
-}
-
-fn take_signed(rest: &mut &[u8]) -> Option<i128> {
-    let value = take(rest)?;
-    Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
 }
 
 #[cfg(test)]
@@ -318,6 +450,25 @@ mod tests {
             prop_assert_eq!(recent.hours(), hours.clone());
             recent.forget(hours[hours.len() / 2].0, &held);
             prop_assert_eq!(&recent.hours()[..], &hours[hours.len() / 2 + 1..]);
+        }
+
+        #[test]
+        fn what_is_copied_is_what_would_be_written_anew(
+            all in prop::collection::vec((totals(), 0_i64..3), 1..60), holds in any::<u64>(), onset in 0_i64..70,
+        ) {
+            let is_held = |hour: Hour| holds >> (hour.0 % 64) & 1 == 1;
+            let (mut recent, mut hour) = (Recent::default(), Hour(0));
+            for (totals, later) in all {
+                hour = Hour(hour.0 + later);
+                let held = Held { holds: &is_held, onset: Hour(onset.min(hour.0 + 1)) };
+                recent.put(hour, totals, Hour(hour.0 - 48), &held);
+                prop_assert!(recent.is_readable());
+                prop_assert_eq!(&recent.hours().into_iter().collect::<Recent>(), &recent);
+                let known = recent.hours();
+                prop_assert!(known.iter().all(|(hour, totals)| recent.get(*hour).as_ref() == Some(totals)));
+                let short = |(hour, totals): &(Hour, HourTotals)| is_held(*hour) || totals.users.len() <= USUAL_USERS && !totals.has_times();
+                prop_assert!(known.iter().all(short));
+            }
         }
 
         #[test]

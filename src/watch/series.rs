@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::account::NodeId;
 use super::baseline::Baseline;
+use super::baseline::rest::Resting;
 use super::detect::ring::MinuteRing;
 use super::history::History;
 use super::recent::Recent;
 use super::violation::LeafVerdicts;
-use crate::model::alert::HistoryPoint;
+use crate::model::alert::{HistoryPoint, Stage};
 use crate::model::leaf::{Leaf, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::{Partial, UserCost};
@@ -26,8 +27,8 @@ pub struct Node {
     pub closed: NodeClosed,
     pub minutes: Option<MinuteRing>,
     pub grain: Grain,
-    /// The smallest sum of an hour that fires. Not a part of the state.
-    pub bound: CachedBound,
+    /// What is known of an hour that is open. Not a part of the state.
+    pub outlook: Option<Outlook>,
     /// Waits to be written with the next transaction. Not a part of the state.
     pub changed: bool,
 }
@@ -36,7 +37,7 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeClosed {
     pub born: Hour,
-    pub baseline: Baseline,
+    pub baseline: Resting,
     pub history: History,
 }
 
@@ -78,16 +79,20 @@ pub struct LeafState {
 #[serde(transparent)]
 pub struct HourList<T>(Vec<(Hour, T)>);
 
-/// Good for one hour, until the next close or the next rules.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CachedBound {
+/// What the baseline says of an hour, so that it need not be woken for each amount. Good until the next close or the next rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlook {
     pub hour: Hour,
-    /// Made from the last closed hour and the rules' revision; 0 = there is none yet.
+    /// Made from the last closed hour and the rules' revision.
     pub stamp: u64,
     /// What the series' budget was shared by.
     pub series: f64,
-    /// Infinite where nothing fires.
+    /// The smallest sum of the hour that fires; infinite where nothing does.
     pub bound: f64,
+    pub stage: Stage,
+    /// Of the hour, and `Baseline::usual_worst_hour`.
+    pub expected: f64,
+    pub worst: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -178,13 +183,13 @@ impl HourTotals {
 
 impl NodeClosed {
     pub fn new(born: Hour) -> NodeClosed {
-        NodeClosed { born, baseline: Baseline::new(born), history: History::default() }
+        NodeClosed { born, baseline: Resting::new(&Baseline::new(born)), history: History::default() }
     }
 }
 
 impl Node {
     pub fn new(scope: Scope, born: Hour, grain: Grain) -> Node {
-        Node { scope, closed: NodeClosed::new(born), minutes: None, grain, bound: CachedBound::default(), changed: false }
+        Node { scope, closed: NodeClosed::new(born), minutes: None, grain, outlook: None, changed: false }
     }
 
     /// Adds to an hour that is not closed yet.

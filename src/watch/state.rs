@@ -20,7 +20,7 @@ use crate::model::lineage::ModelName;
 
 const MAGIC: u8 = b'S';
 /// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`.
-pub const STATE_VERSION: u8 = 3;
+pub const STATE_VERSION: u8 = 4;
 /// Keys must keep their bytes, else what an earlier version wrote would stay beside them.
 const KEY_VERSION: u8 = 1;
 

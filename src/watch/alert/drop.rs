@@ -60,7 +60,7 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
 fn sleeps(node: &Node, local: LocalHour) -> bool {
     let points: Vec<f64> = node.closed.history.points().map(|point| f64::from(point.actual)).collect();
     let mean = points.iter().sum::<f64>() / points.len().max(1) as f64;
-    node.closed.baseline.of_week(local).is_none_or(|usual| usual <= STILL_LOW * mean)
+    node.closed.baseline.wake().of_week(local).is_none_or(|usual| usual <= STILL_LOW * mean)
 }
 
 /// The drop that an hour stands in, if it is long enough and nothing before it was as low.

@@ -87,7 +87,7 @@ fn growth(state: &AccountState, node: &Node, actual: f64, hour: Hour, local: Loc
     let grows = ratio >= LEAST_RATIO
         && total >= LEAST_OF_LARGEST * largest
         && libm::log(ratio) >= deviations * deviation
-        && share_above(&node.closed.baseline, &hours, local) >= MOST_HOURS;
+        && share_above(&node.closed.baseline.wake(), &hours, local) >= MOST_HOURS;
     grows.then_some(Growth { ratio, hours })
 }
 

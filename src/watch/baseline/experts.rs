@@ -50,13 +50,13 @@ pub struct Forecasts {
 pub struct Experts {
     /// Values of the last buckets, at (buckets seen) modulo their number.
     #[serde(with = "packed")]
-    recent: [f32; RECENT],
-    day: Slots<24>,
-    week: Option<Box<WeekSlots>>,
+    pub(super) recent: [f32; RECENT],
+    pub(super) day: Slots<24>,
+    pub(super) week: Option<Box<WeekSlots>>,
     /// What the last hours took, and what the hours of the day would have said.
-    level: (Faded, Faded),
+    pub(super) level: (Faded, Faded),
     /// Discounted absolute error, in the order of [`Forecasts::all`].
-    losses: [Faded; EXPERTS],
+    pub(super) losses: [Faded; EXPERTS],
 }
 
 /// What one bucket teaches the experts.

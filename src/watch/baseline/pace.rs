@@ -8,7 +8,7 @@ const LEAST_HALF_LIFE: f64 = 2.0;
 /// Length of a bucket, 1 minute to 1 day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
-    minutes: u16,
+    pub(super) minutes: u16,
 }
 
 impl Pace {

@@ -10,10 +10,10 @@ use super::packed;
 pub struct Slots<const N: usize> {
     /// In money per hour.
     #[serde(with = "packed")]
-    centres: [f32; N],
+    pub(super) centres: [f32; N],
     /// How often each slot was learnt from; stays at 255.
     #[serde(with = "packed")]
-    visits: [u8; N],
+    pub(super) visits: [u8; N],
 }
 
 impl<const N: usize> Slots<N> {
@@ -41,16 +41,16 @@ impl<const N: usize> Slots<N> {
     }
 }
 
-const WEEK: usize = 168;
+pub(super) const WEEK: usize = 168;
 
 /// Hours of the week as [`Slots`], in two bytes and two bits each: their centres move slowly, and after the fourth visit all weights
 /// are the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeekSlots {
     #[serde(with = "packed")]
-    centres: [u8; 2 * WEEK],
+    pub(super) centres: [u8; 2 * WEEK],
     #[serde(with = "packed")]
-    visits: [u8; WEEK / 4],
+    pub(super) visits: [u8; WEEK / 4],
 }
 
 impl WeekSlots {

@@ -4,11 +4,13 @@
 //! (DETECTION.md, section 0 no. 2 and section 6.2 A). Hill's estimator: B. M. Hill, A Simple General Approach to Inference About
 //! the Tail of a Distribution, 1975.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 use super::packed;
 
-const BINS: usize = 40;
+pub(super) const BINS: usize = 40;
 /// Lower edge of the first bin, in units; anything below counts into the total only.
 const LEAST: f64 = 0.125;
 /// Bins per doubling: 40 bins reach from 1/8 to 128 units.
@@ -29,15 +31,22 @@ const LEAST_IN_TAIL: f64 = 12.0;
 const PRIOR_XI: f64 = 1.0;
 const PRIOR_XI_WEIGHT: f64 = 2.0;
 
+/// Worked out once: a series that begins takes five of them.
+static PRIOR: LazyLock<Tail> = LazyLock::new(|| {
+    let share = |index: usize| prior_exceedance(edge(index)) - prior_exceedance(edge(index + 1));
+    let bins = std::array::from_fn(|index| libm::rint(PRIOR_WEIGHT * f64::from(ONE) * share(index)) as u16);
+    Tail { bins, total: (PRIOR_WEIGHT * f64::from(ONE)) as u16, age: 0 }
+});
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
     /// Buckets per bin of `z`, the distance from normal in units.
     #[serde(with = "packed")]
-    bins: [u16; BINS],
+    pub(super) bins: [u16; BINS],
     /// Buckets in all, those below the first bin included.
-    total: u16,
+    pub(super) total: u16,
     /// Buckets since counts were last halved.
-    age: u16,
+    pub(super) age: u16,
 }
 
 /// The upper tail as a power law: P(Z > z) = `share` * (z / `from`)^(-1 / `xi`) from `from` on.
@@ -51,9 +60,7 @@ pub struct TailFit {
 impl Tail {
     /// Starts with a prior: half of all buckets exceed nothing, the others fall off with the third power.
     pub fn prior() -> Tail {
-        let share = |index: usize| prior_exceedance(edge(index)) - prior_exceedance(edge(index + 1));
-        let bins = std::array::from_fn(|index| libm::rint(PRIOR_WEIGHT * f64::from(ONE) * share(index)) as u16);
-        Tail { bins, total: (PRIOR_WEIGHT * f64::from(ONE)) as u16, age: 0 }
+        PRIOR.clone()
     }
 
     /// From weighted buckets, as formats before version 3 kept them.

@@ -98,9 +98,9 @@ fn earlier_hours_and_broken_numbers_are_ignored() {
 
 #[test]
 fn it_is_small() {
-    let bytes = |hours: i64| postcard::to_stdvec(&fed(hours, |at| (at % 17) as f64)).unwrap().len();
-    assert!(bytes(20) <= 700, "{}", bytes(20));
-    assert!(bytes(2_000) <= 1_300, "{}", bytes(2_000));
+    let bytes = |hours: i64| postcard::to_stdvec(&rest::Resting::new(&fed(hours, |at| (at % 17) as f64))).unwrap().len();
+    assert!(bytes(20) <= 600, "{}", bytes(20));
+    assert!(bytes(2_000) <= 1_100, "{}", bytes(2_000));
 }
 
 proptest! {
@@ -110,7 +110,7 @@ proptest! {
         let mut restored = running.clone();
         for (at, (value, alarmed)) in values.iter().enumerate() {
             if at == cut {
-                restored = postcard::from_bytes(&postcard::to_stdvec(&running).unwrap()).unwrap();
+                restored = rest::Resting::new(&running).wake();
             }
             let (hour, learn) = (Hour(at as i64), if *alarmed { Learn::Alarmed } else { Learn::Normal });
             for baseline in [&mut running, &mut restored] {

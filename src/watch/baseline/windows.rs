@@ -89,6 +89,17 @@ impl Gauge {
 }
 
 impl Windows {
+    /// All that is kept, in the order in which it is written.
+    pub(super) fn all(&self) -> [Faded; 7] {
+        let Windows { fast, slow, fast_noise, slow_noise, level, reference, level_noise } = *self;
+        [fast, slow, fast_noise, slow_noise, level, reference, level_noise]
+    }
+
+    /// From what [`Windows::all`] gives.
+    pub(super) fn of([fast, slow, fast_noise, slow_noise, level, reference, level_noise]: [Faded; 7]) -> Windows {
+        Windows { fast, slow, fast_noise, slow_noise, level, reference, level_noise }
+    }
+
     /// Gauges of the fast sum, the slow sum, and the level against the reference.
     pub fn gauges(&self, bucket: Bucket) -> [Gauge; 3] {
         let known = |from: (f64, u32)| bucket.pace.hours(bucket.seen) >= from.0 && bucket.seen >= from.1;

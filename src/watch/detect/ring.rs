@@ -55,10 +55,14 @@ impl MinuteRing {
     pub fn add_ring(&mut self, other: &MinuteRing) {
         self.first = self.first.min(other.first);
         self.advance(other.newest);
-        for back in 0..MINUTES as i64 {
-            let minute = Minute(other.newest.0.saturating_sub(back));
-            self.add_known(minute, other.at(slot(minute.0)));
+        // What is an hour and more behind our newest minute is over; of the other's 60 the oldest are.
+        let over = self.newest.0.saturating_sub(other.newest.0).clamp(0, MINUTES as i64);
+        let (mut sums, added) = (self.all(), other.all());
+        for back in 0..MINUTES as i64 - over {
+            let slot = slot(other.newest.0.saturating_sub(back));
+            sums[slot] = sums[slot].saturating_add(added[slot]);
         }
+        self.set_all(&sums);
     }
 
     /// The series had its first usage in this hour, whoever is left to tell of it.
@@ -71,6 +75,9 @@ impl MinuteRing {
 
     /// Sum of the `minutes` up to and with `last`.
     pub fn sum(&self, last: Minute, minutes: u32) -> Nanos {
+        if last >= self.newest && i64::from(minutes) >= MINUTES as i64 + (last.0 - self.newest.0) {
+            return Nanos(self.all().iter().map(|sum| i128::from(*sum)).sum());
+        }
         let from = last.0.saturating_sub(i64::from(minutes) - 1).max(self.oldest().0);
         let to = last.0.min(self.newest.0);
         Nanos((from..=to).map(|minute| i128::from(self.at(slot(minute)))).sum())
@@ -113,15 +120,55 @@ impl MinuteRing {
     fn set(&mut self, slot: usize, value: i64) {
         let needed = width_of(value);
         if needed > self.width() {
-            let all: Vec<i64> = (0..MINUTES).map(|slot| self.at(slot)).collect();
-            self.sums = vec![0; needed * MINUTES].into();
-            all.into_iter().enumerate().for_each(|(slot, value)| self.set(slot, value));
+            let mut all = self.all();
+            all[slot] = value;
+            return self.set_all(&all);
         }
         let width = self.width();
         if let Some(bytes) = self.sums.get_mut(slot * width..(slot + 1) * width) {
             bytes.copy_from_slice(&value.to_le_bytes()[..width]);
         }
     }
+
+    /// All slots.
+    fn all(&self) -> [i64; MINUTES] {
+        match self.width() {
+            0 => [0; MINUTES],
+            1 => read_all::<1>(&self.sums),
+            2 => read_all::<2>(&self.sums),
+            3 => read_all::<3>(&self.sums),
+            4 => read_all::<4>(&self.sums),
+            5 => read_all::<5>(&self.sums),
+            6 => read_all::<6>(&self.sums),
+            7 => read_all::<7>(&self.sums),
+            _ => read_all::<8>(&self.sums),
+        }
+    }
+
+    /// As wide as the largest needs, and never narrower than before.
+    fn set_all(&mut self, all: &[i64; MINUTES]) {
+        // The widest of several is the one of their magnitudes' common bits.
+        let bits = all.iter().fold(0, |bits, sum| bits | if *sum < 0 { !*sum } else { *sum });
+        let needed = if all.iter().all(|sum| *sum == 0) { 0 } else { width_of(bits).max(1) };
+        let width = needed.max(self.width());
+        if width != self.width() {
+            self.sums = vec![0; width * MINUTES].into();
+        }
+        for (bytes, sum) in self.sums.chunks_exact_mut(width.max(1)).zip(all) {
+            bytes.copy_from_slice(&sum.to_le_bytes()[..width]);
+        }
+    }
+}
+
+fn read_all<const WIDTH: usize>(bytes: &[u8]) -> [i64; MINUTES] {
+    let mut all = [0; MINUTES];
+    for (sum, own) in all.iter_mut().zip(bytes.as_chunks::<WIDTH>().0) {
+        let mut eight = [0; 8];
+        eight[8 - WIDTH..].copy_from_slice(own);
+        // Shifted down with its sign.
+        *sum = i64::from_le_bytes(eight) >> (8 * (8 - WIDTH));
+    }
+    all
 }
 
 /// Bytes that hold a value and its sign.
@@ -137,20 +184,20 @@ fn slot(minute: i64) -> usize {
 /// However wide: the same sums are the same ring.
 impl PartialEq for MinuteRing {
     fn eq(&self, other: &MinuteRing) -> bool {
-        (self.first, self.newest) == (other.first, other.newest) && (0..MINUTES).all(|slot| self.at(slot) == other.at(slot))
+        (self.first, self.newest) == (other.first, other.newest) && self.all() == other.all()
     }
 }
 
 impl From<MinuteRing> for Plain {
     fn from(ring: MinuteRing) -> Plain {
-        Plain { first: ring.first, newest: ring.newest, sums: std::array::from_fn(|slot| ring.at(slot)) }
+        Plain { first: ring.first, newest: ring.newest, sums: ring.all() }
     }
 }
 
 impl From<Plain> for MinuteRing {
     fn from(plain: Plain) -> MinuteRing {
         let mut ring = MinuteRing { first: plain.first, newest: plain.newest, sums: Box::default() };
-        plain.sums.into_iter().enumerate().for_each(|(slot, value)| ring.set(slot, value));
+        ring.set_all(&plain.sums);
         ring
     }
 }

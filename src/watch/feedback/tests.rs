@@ -175,7 +175,7 @@ fn a_planned_change_is_a_silent_alert_and_teaches_nothing() {
         let account = life.shard.accounts.of_team("search").next().unwrap().1;
         let node = account.get(&Scope::Project("ranker".into())).unwrap();
         let hour = Minute(START.0 + 12 * DAY + 600).hour();
-        node.closed.baseline.expect(hour, crate::watch::baseline::LocalHour::at(hour, 0)).expected
+        node.closed.baseline.wake().expect(hour, crate::watch::baseline::LocalHour::at(hour, 0)).expected
     };
     let before = expected(&life);
     let mut plan = life.word(Verdict::Planned, Some(SPIKE + 30 * 60));

@@ -121,6 +121,10 @@ impl Restorer {
                         let old: ReadClosed<legacy::NodeClosed2> = from_payload(payload)?;
                         ReadClosed { closed: old.closed.into(), leaf: old.leaf }
                     }
+                    3 => {
+                        let old: ReadClosed<legacy::NodeClosed3> = from_payload(payload)?;
+                        ReadClosed { closed: old.closed.into(), leaf: old.leaf }
+                    }
                     _ => from_payload(payload)?,
                 };
                 if read.leaf.as_ref().is_some_and(|leaf| !leaf.recent.is_readable()) {
