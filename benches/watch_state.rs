@@ -189,9 +189,9 @@ fn measure(series: usize) {
     );
 
     let mut best = f64::INFINITY;
-    let mut restored = None;
+    let mut restored: Option<Shard> = None;
     for _ in 0..RESTORES {
-        restored = None;
+        drop(restored.take());
         let started = Stopwatch::start();
         let mut restorer = Restorer::new(1);
         for change in &changes {

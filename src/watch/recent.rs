@@ -176,12 +176,6 @@ impl Part<'_> {
     }
 }
 
-impl HourTotals {
-    fn has_times(&self) -> bool {
-        self.last_event_time != Timestamp::default() || self.last_ingest_time != Timestamp::default()
-    }
-}
-
 impl<'a> Written<'a> {
     /// Passes over one hour; what its numbers are is not looked at.
     fn skim(rest: &mut &'a [u8], hour: Hour) -> Option<Written<'a>> {

@@ -145,6 +145,10 @@ impl HourTotals {
         }
     }
 
+    pub fn has_times(&self) -> bool {
+        self.last_event_time != Timestamp::default() || self.last_ingest_time != Timestamp::default()
+    }
+
     /// Space-saving: a newcomer to a full table takes the smallest one's place and inherits its sum as the error bound.
     fn add_user(&mut self, user: &UserCost) {
         if let Some(known) = self.users.iter_mut().find(|known| known.user == user.user) {
