@@ -26,6 +26,9 @@ mod judge;
 mod legacy;
 pub mod matters;
 mod merge;
+mod originals;
+#[cfg(test)]
+mod originals_tests;
 mod recent;
 pub mod restore;
 pub mod rules;

@@ -109,8 +109,8 @@ fn so_far(alert: &Alert, language: Language) -> String {
         _ => "",
     };
     let billed = match alert.measure {
-        Measure::Billed => language.pick(" billed", " berechnet"),
-        Measure::Estimated => "",
+        Measure::Billed | Measure::BilledOriginal => language.pick(" billed", " berechnet"),
+        Measure::Estimated | Measure::EstimatedOriginal => "",
     };
     format!("{kind}{extra}{billed} in {}, {}", when::within(alert.onset, last_seen(alert), language), multiple(alert, language))
 }
