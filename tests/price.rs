@@ -65,6 +65,12 @@ fn a_price_says_its_step_its_agreement_and_its_rate() {
     let no_rate = "7.5 USD; there is no rate of USD and EUR that holds on 2025-12-31: add one to currency.rates";
     assert!(before.stdout.contains(no_rate) && !before.stdout.contains("Enterprise"), "{}", before.stdout);
 
+    // The rate is of some day in March: whoever checks the config hears that it is too old, or not there yet.
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    check.args(["check", "--offline", "--config"]).arg(folder.join("tollgate.toml"));
+    let checked = run(&mut check, "", Duration::from_secs(60));
+    assert!(checked.stdout.contains("today no rate to EUR holds for USD"), "{}", checked.stdout);
+
     let long = "--provider google --model gemini-2.5-pro --input 900000 --output 1000 --at 2026-03-03T10:00:00Z";
     let told = price(&folder, &format!("{long} --requests 3"));
     assert!(

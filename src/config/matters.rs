@@ -10,8 +10,8 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::price::PriceBook;
 use crate::model::time::DAY_MS;
 use crate::watch::matters::rules::{
-    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, CostCenterRule, MatterRules, MissingRules, OversizedRules,
-    Period, Sign, WasteClass, WasteRules,
+    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, CommitmentRules, CostCenterRule, MatterRules, MissingRules,
+    OversizedRules, Period, Sign, WasteClass, WasteRules,
 };
 
 pub fn matters(root: &mut Section, reporting_currency: Currency, converts: bool) -> MatterRules {
@@ -53,6 +53,17 @@ fn waste(mut section: Section) -> Option<WasteRules> {
         most_unknown: section.number("most_unknown", 0.0..=1.0).unwrap_or_default(),
         classes: CLASSES.into_iter().map(|(name, sign)| class(section.section(name), sign)).collect(),
         oversized: oversized(section.section("oversized")),
+        commitment: commitment(section.section("commitment")),
+    };
+    section.finish();
+    is_on.then_some(rules)
+}
+
+fn commitment(mut section: Section) -> Option<CommitmentRules> {
+    let is_on = section.boolean("enabled").unwrap_or_default();
+    let rules = CommitmentRules {
+        window_days: section.duration("window", "1d", "90d") / DAY_MS,
+        least_days: usize::try_from(section.integer("least_days", 1..=90)).unwrap_or_default(),
     };
     section.finish();
     is_on.then_some(rules)

@@ -80,6 +80,12 @@ impl Rates {
         self.0.as_ref().map(|table| table.base)
     }
 
+    /// Those that are converted somehow, on some day.
+    pub fn currencies(&self) -> impl Iterator<Item = Currency> {
+        let known = self.0.iter().flat_map(|table| table.by_currency.keys().copied().chain([table.base]));
+        known.filter(|currency| self.concern(*currency))
+    }
+
     /// Whether amounts of this currency are to be converted.
     pub fn concern(&self, currency: Currency) -> bool {
         self.target().is_some_and(|target| target != currency)

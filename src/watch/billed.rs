@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Shard;
 use super::matters::MatterKey;
 use super::matters::missing::bill;
+use super::matters::waste::commitment;
 use super::originals;
 use super::rules::WatchRules;
 use super::series::HourTotals;
@@ -35,6 +36,7 @@ pub(crate) type BilledHours = BTreeMap<(Account, LeafDimensions), BTreeMap<Hour,
 
 pub(crate) fn roll_up(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
     bill::add_billed(shard, partial, rules);
+    commitment::take(shard, partial, rules);
     restate(shard, partial, KEPT_HOURS, effects);
 }
 

@@ -139,6 +139,7 @@ pub fn kind(alert: &Alert, language: Language) -> &'static str {
         AlertKind::IdleResource => ("idle resource", "ungenutzte Ressource"),
         AlertKind::ForgottenResource => ("forgotten resource", "vergessene Ressource"),
         AlertKind::OrphanedResource => ("orphaned resource", "verwaiste Ressource"),
+        AlertKind::UnusedCommitment => ("unused commitment", "ungenutzte Zusage"),
         AlertKind::MissingMoney => ("missing money", "fehlende Kosten"),
         AlertKind::ProviderSilent => ("silence of a provider", "Anbieter verstummt"),
         AlertKind::BillMismatch => ("difference to the bill", "Abweichung von der Rechnung"),

@@ -178,6 +178,16 @@ pub struct WasteRules {
     /// The first that names a resource's type holds; the last one names none and holds for all others.
     pub classes: Vec<WasteClass>,
     pub oversized: Option<OversizedRules>,
+    pub commitment: Option<CommitmentRules>,
+}
+
+/// When a commitment counts as unused, by the bill.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitmentRules {
+    /// The last days that the bill knows.
+    pub window_days: i64,
+    /// Of these so many, at least, have unused cost.
+    pub least_days: usize,
 }
 
 /// When a resource is larger than it has to be.
