@@ -55,6 +55,7 @@ fn rules() -> WatchRules {
         revision: 1,
         lateness_ms: 300_000,
         reporting_currency: Currency::USD,
+        rates: Default::default(),
         series_per_team: 20_000,
         defaults,
         overrides: Vec::new(),

@@ -1,5 +1,5 @@
 //! The one integration binary: `contract` holds schemas to their examples, `dashboard` holds Grafana to the metrics, `data_flow` draws a map, `demo` plays the
-//! demo, `lab` tries a setting, `policy` reads policies, `readme` holds the README to the program, `real` runs against real parts, `tidy`
+//! demo, `lab` tries a setting, `policy` reads policies, `price` asks for prices, `readme` holds the README to the program, `real` runs against real parts, `tidy`
 //! holds the rules of the house.
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod data_flow;
 mod demo;
 mod lab;
 mod policy;
+mod price;
 mod readme;
 mod real;
 mod tidy;

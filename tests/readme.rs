@@ -99,10 +99,30 @@ fn make_targets_exist() {
 
 #[test]
 fn configs_load() {
-    for text in blocks(README, "toml").into_iter().filter(|text| !text.starts_with("[[policy]]")) {
+    for text in blocks(README, "toml").into_iter().filter(|text| !text.starts_with("[[policy]]") && !is_beside_files(text)) {
         let loaded = load(&text, Vec::new());
         assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
     }
+}
+
+/// A price file, or a config that names a file.
+fn is_beside_files(text: &str) -> bool {
+    text.contains("as_of = ") || text.contains("rates = ")
+}
+
+#[test]
+fn price_files_and_rates_load() {
+    let (prices, configs): (Vec<_>, Vec<_>) =
+        blocks(README, "toml").into_iter().filter(|text| is_beside_files(text)).partition(|text| text.contains("as_of = "));
+    let ([prices], [currency]) = (&prices[..], &configs[..]) else { panic!("{prices:#?} {configs:#?}") };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("own.toml"), prices).unwrap();
+    std::fs::write(folder.path().join("rates.csv"), "date,currency,rate\n2026-03-02,USD,1.0823\n").unwrap();
+    let config = format!("{currency}\n[prices]\nfiles = ['own.toml']\n");
+    let loaded =
+        config::load_text("README.md", &config, folder.path(), std::iter::empty()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
+    assert!(loaded.intake.prices.has_agreements() && loaded.intake.rates.target().is_some());
 }
 
 /// Beside the shipped ones, whose sets it names, in the place of its namesake.
@@ -125,8 +145,21 @@ fn policies_are_right() {
 /// Options of the tables and the prose: `section.key` is a key of the default file.
 #[test]
 fn options_exist() {
-    let sections =
-        ["kafka.", "topics.", "shards.", "schemas.", "intake.", "prices.", "watch.", "alerts.", "mail.", "deliver.", "http.", "log."];
+    let sections = [
+        "kafka.",
+        "topics.",
+        "shards.",
+        "schemas.",
+        "intake.",
+        "prices.",
+        "currency.",
+        "watch.",
+        "alerts.",
+        "mail.",
+        "deliver.",
+        "http.",
+        "log.",
+    ];
     let mut seen = 0;
     for code in inline(README) {
         let name = code.split([' ', '=']).next().unwrap_or_default();

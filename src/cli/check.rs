@@ -12,9 +12,11 @@ use secrecy::ExposeSecret as _;
 use super::report::{Report, Verdict};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble};
+use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::{MailSettings, MailTls, SchemaSettings, Settings};
 use crate::kafka::topics::{self, TopicState};
+use crate::model::money::Currency;
 use crate::model::wire;
 
 /// Patience with one server; a healthy one answers in milliseconds.
@@ -87,6 +89,7 @@ fn files(report: &mut Report, name: &str, loaded: &Loaded) {
     for file in &loaded.price_files {
         report.add(Verdict::Ok, "prices", format!("{}: {} as of {}", file.name, count(file.prices, "price"), file.as_of));
     }
+    rates(report, loaded);
     if let Some(folder) = &loaded.policies {
         let policies = count(folder.policies.policies.len(), "policy").replace("policys", "policies");
         report.add(Verdict::Ok, "policies", format!("{policies} of {}", count(folder.files, "file")));
@@ -101,6 +104,24 @@ fn files(report: &mut Report, name: &str, loaded: &Loaded) {
             Ok(_) => report.add(Verdict::Ok, "schemas", format!("id {id} = {}", schema.name)),
             Err(error) => report.add(Verdict::Problem, "schemas", format!("id {id} = {}: no Avro schema: {error}", schema.name)),
         }
+    }
+}
+
+/// Into what all is converted, and whether there is a rate for today.
+fn rates(report: &mut Report, loaded: &Loaded) {
+    let rates = &loaded.watch.rates;
+    let Some(target) = rates.target() else { return };
+    let (fresh, old): (Vec<Currency>, Vec<Currency>) =
+        rates.currencies().partition(|currency| rates.cross(*currency, clock::now()).is_some());
+    let named = |currencies: &[Currency]| currencies.iter().map(Currency::to_string).collect::<Vec<_>>().join(", ");
+    if old.is_empty() {
+        report.add(Verdict::Ok, "rates", format!("{} into {target}", named(&fresh)));
+    } else {
+        let what = format!(
+            "today no rate to {target} holds for {}: amounts in them are not converted; bring the files of currency.rates up to date",
+            named(&old)
+        );
+        report.add(Verdict::Warning, "rates", what);
     }
 }
 

@@ -10,15 +10,15 @@ use crate::model::money::{Currency, Nanos};
 use crate::model::price::PriceBook;
 use crate::model::time::DAY_MS;
 use crate::watch::matters::rules::{
-    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, CostCenterRule, MatterRules, MissingRules, OversizedRules,
-    Period, Sign, WasteClass, WasteRules,
+    AdviceRules, BatchRules, BudgetRule, CachingRules, CheaperModelRules, CommitmentRules, CostCenterRule, MatterRules, MissingRules,
+    OversizedRules, Period, Sign, WasteClass, WasteRules,
 };
 
-pub fn matters(root: &mut Section, reporting_currency: Currency) -> MatterRules {
+pub fn matters(root: &mut Section, reporting_currency: Currency, converts: bool) -> MatterRules {
     let mut budgets: Vec<BudgetRule> = Vec::new();
     let cost_centers: Vec<CostCenterRule> = root.tables("cost_center").into_iter().map(cost_center).collect();
     for section in root.tables("budget") {
-        budgets.push(budget(section, reporting_currency, &budgets, &cost_centers));
+        budgets.push(budget(section, (reporting_currency, converts), &budgets, &cost_centers));
     }
     MatterRules {
         waste: waste(root.section("waste")),
@@ -53,6 +53,17 @@ fn waste(mut section: Section) -> Option<WasteRules> {
         most_unknown: section.number("most_unknown", 0.0..=1.0).unwrap_or_default(),
         classes: CLASSES.into_iter().map(|(name, sign)| class(section.section(name), sign)).collect(),
         oversized: oversized(section.section("oversized")),
+        commitment: commitment(section.section("commitment")),
+    };
+    section.finish();
+    is_on.then_some(rules)
+}
+
+fn commitment(mut section: Section) -> Option<CommitmentRules> {
+    let is_on = section.boolean("enabled").unwrap_or_default();
+    let rules = CommitmentRules {
+        window_days: section.duration("window", "1d", "90d") / DAY_MS,
+        least_days: usize::try_from(section.integer("least_days", 1..=90)).unwrap_or_default(),
     };
     section.finish();
     is_on.then_some(rules)
@@ -99,6 +110,7 @@ fn missing(mut section: Section) -> Option<MissingRules> {
 fn advice(mut section: Section) -> Option<AdviceRules> {
     let is_on = section.boolean("enabled").unwrap_or_default();
     let rules = AdviceRules {
+        rates: crate::model::rates::Rates::default(),
         prices: PriceBook::default(),
         least_per_month: section.money("least_per_month").unwrap_or_default(),
         least_requests_per_day: count(&mut section, "least_requests_per_day"),
@@ -179,7 +191,12 @@ fn cost_center(mut section: Section) -> CostCenterRule {
     rule
 }
 
-fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRule], cost_centers: &[CostCenterRule]) -> BudgetRule {
+fn budget(
+    mut section: Section,
+    (reporting_currency, converts): (Currency, bool),
+    others: &[BudgetRule],
+    cost_centers: &[CostCenterRule],
+) -> BudgetRule {
     let mut shared = |key| section.optional_text(key).map(Text::from);
     let (cost_center, project, model) = (shared("cost_center"), shared("project"), shared("model"));
     if let Some(name) = cost_center.as_ref().filter(|name| !cost_centers.iter().any(|known| known.name == **name)) {
@@ -205,6 +222,10 @@ fn budget(mut section: Section, reporting_currency: Currency, others: &[BudgetRu
         forecast: section.boolean("forecast").unwrap_or(true),
         burn_rate: section.number("burn_rate", 0.0..=1000.0).unwrap_or(6.0),
     };
+    if converts && rule.currency != reporting_currency {
+        let what = format!("is {}, but all is converted into {reporting_currency} by [currency]", rule.currency);
+        section.complain("currency", Complaint::new(what, format!("write the amount in {reporting_currency}")));
+    }
     if section.has("amount") && rule.amount == Nanos::ZERO {
         section.complain("amount", Complaint::new("is 0", "write what may be spent: \"20000.00\""));
     }

@@ -4,7 +4,9 @@
 //! values out of it and notes every problem, the other files know one group of sections each. Nothing here talks to the network.
 
 mod access;
+mod agreements;
 mod broker;
+mod currency;
 mod drift;
 mod duty;
 mod env;
@@ -147,13 +149,14 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let reporting_currency = watch_section.currency("reporting_currency").unwrap_or(Currency::USD);
     let policies = with(&mut root, "policies", policies::of_section);
     let stream = policies.as_ref().map(|folder| Stream::new(folder.policies.clone(), folder.regions.clone(), folder.ai_domains.clone()));
-    let common = rules::Common { revision, shard_count, reporting_currency, policies: Arc::new(stream.unwrap_or_default()) };
+    let rates = with(&mut root, "currency", |section| currency::currency(section, reporting_currency));
+    let common = rules::Common { revision, shard_count, reporting_currency, rates, policies: Arc::new(stream.unwrap_or_default()) };
     let mut watch = rules::watch(&mut root, &mut watch_section, &common);
     let watch_threads = usize::try_from(watch_section.integer("threads", 1..=1024)).unwrap_or(1);
     watch_section.finish();
     let (book, price_files) = with(&mut root, "prices", prices::prices);
     if let Some(advice) = &mut watch.matters.advice {
-        advice.prices = book.clone();
+        (advice.prices, advice.rates) = (book.clone(), common.rates.clone());
     }
     let (intake, intake_settings) = rules::intake(&mut root, &common, book);
     let lineage = with(&mut root, "lineage", |section| lineage::lineage(section, &mut watch));

@@ -1,13 +1,14 @@
-//! Price files: list prices with the dates they hold from, turned into the price book.
+//! Price files: list prices with the dates they hold from, and what was negotiated, turned into the price book.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::agreements::Terms;
 use super::problem::{Place, Problem};
 use super::read::{Notes, Section, integer, money, text, wrong_kind};
 use super::tree::{self, Item, Value};
 use super::units::Complaint;
-use crate::intake::rules::{Price, PriceBook, TokenKind};
+use crate::intake::rules::{Discount, Price, PriceBook, TokenKind};
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::Timestamp;
@@ -26,8 +27,6 @@ const FORMAT_VERSION: i64 = 1;
 /// LLM prices are quoted per million tokens.
 const PER_TOKENS: i64 = 1_000_000;
 pub const TOKENS: &str = "llm.tokens";
-/// All of a price.
-const WHOLE: Nanos = Nanos(1_000_000_000);
 
 /// What was read of one file, for reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +38,8 @@ pub struct PriceFile {
     pub prices: usize,
 }
 
-/// What makes two prices rivals: at most one of them may hold at a time.
-type Key = (Text, Text, Text, Option<TokenKind>, Option<Text>);
+/// What a price is of. Of those with the same size of prompt at most one may hold at a time.
+type Key = (Text, Text, Text, Option<TokenKind>, Option<Text>, Option<u32>);
 
 struct Placed {
     price: Price,
@@ -51,6 +50,7 @@ struct Placed {
 pub fn prices(section: &mut Section) -> (PriceBook, Vec<PriceFile>) {
     let notes = section.notes();
     let mut files = Vec::new();
+    let mut terms = Terms::default();
     let mut book: BTreeMap<Key, Vec<Placed>> = BTreeMap::new();
     for (_, name) in section.texts("built_in") {
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
@@ -58,7 +58,7 @@ pub fn prices(section: &mut Section) -> (PriceBook, Vec<PriceFile>) {
             section.complain("built_in", Complaint::new(format!("names '{name}'"), super::broker::one_of(&name, &names)));
             continue;
         };
-        let (file, prices) = read(&name, &format!("built-in prices/{name}.toml"), text, notes);
+        let (file, prices) = read(&name, &format!("built-in prices/{name}.toml"), text, &mut terms, notes);
         files.push(file);
         add(&mut book, prices);
     }
@@ -67,7 +67,7 @@ pub fn prices(section: &mut Section) -> (PriceBook, Vec<PriceFile>) {
         let path = section.resolve(&name);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let (file, prices) = read(&name, &path.display().to_string(), &text, notes);
+                let (file, prices) = read(&name, &path.display().to_string(), &text, &mut terms, notes);
                 files.push(file);
                 add(&mut own, prices);
             }
@@ -80,22 +80,26 @@ pub fn prices(section: &mut Section) -> (PriceBook, Vec<PriceFile>) {
     // A price of the user's replaces all built-in ones of its key, whatever their dates.
     book.extend(own);
     let book = book.into_values().flat_map(|rivals| without_overlaps(rivals, notes));
-    (PriceBook::new(book.collect()), files)
+    (PriceBook::with_agreements(book.collect(), terms.agreements, terms.discounts), files)
 }
 
 fn add(book: &mut BTreeMap<Key, Vec<Placed>>, prices: Vec<Placed>) {
     for placed in prices {
-        let Price { provider, model, meter, token_kind, region, .. } = &placed.price;
-        let key = (provider.clone(), model.clone(), meter.clone(), *token_kind, region.clone());
+        let Price { provider, model, meter, token_kind, region, agreement, .. } = &placed.price;
+        let key = (provider.clone(), model.clone(), meter.clone(), *token_kind, region.clone(), *agreement);
         book.entry(key).or_default().push(placed);
     }
 }
 
 /// An open end is closed by the next price; anything else that holds at the same time is a contradiction.
 fn without_overlaps(mut rivals: Vec<Placed>, notes: &Notes) -> Vec<Price> {
-    rivals.sort_by(|a, b| (a.price.effective_from, &a.place).cmp(&(b.price.effective_from, &b.place)));
+    let order = |placed: &Placed| (placed.price.prompt_above, placed.price.effective_from);
+    rivals.sort_by(|a, b| (order(a), &a.place).cmp(&(order(b), &b.place)));
     for pair in rivals.windows(2) {
         let [earlier, later] = pair else { continue };
+        if earlier.price.prompt_above != later.price.prompt_above {
+            continue;
+        }
         let (from, next) = (earlier.price.effective_from, later.price.effective_from);
         if from == next || earlier.price.effective_to.is_some_and(|to| to > next) {
             let what = format!("{} has a price for the same time at {}", describe(&later.price), earlier.place);
@@ -108,11 +112,12 @@ fn without_overlaps(mut rivals: Vec<Placed>, notes: &Notes) -> Vec<Price> {
 fn describe(price: &Price) -> String {
     let kind = price.token_kind.map_or_else(String::new, |kind| format!(" {}", kind.as_str()));
     let region = price.region.as_ref().map_or_else(String::new, |region| format!(" in {region}"));
-    format!("{} {} {}{kind}{region}", price.provider, price.model, price.meter)
+    let above = if price.prompt_above > 0 { format!(" above {} tokens of prompt", price.prompt_above) } else { String::new() };
+    format!("{} {} {}{kind}{region}{above}", price.provider, price.model, price.meter)
 }
 
 /// One file. `shown` is what problems call it.
-fn read(name: &str, shown: &str, text: &str, notes: &Notes) -> (PriceFile, Vec<Placed>) {
+fn read(name: &str, shown: &str, text: &str, terms: &mut Terms, notes: &Notes) -> (PriceFile, Vec<Placed>) {
     let mut file = PriceFile { name: name.to_string(), as_of: String::new(), prices: 0 };
     let table = match tree::parse(shown, text) {
         Ok(table) => table,
@@ -138,21 +143,24 @@ fn read(name: &str, shown: &str, text: &str, notes: &Notes) -> (PriceFile, Vec<P
     // For people; nothing depends on them.
     root.optional_text("source");
     root.optional_text("note");
+    root.tables("agreement").into_iter().for_each(|section| terms.agreement(section));
     let mut prices = Vec::new();
     for section in root.tables("model") {
-        prices.extend(model(section, &head));
+        prices.extend(model(section, &head, terms));
     }
     for section in root.tables("meter") {
-        prices.extend(meter(section, &head));
+        prices.extend(meter(section, &head, terms));
     }
+    let discounts = terms.discounts.len();
+    root.tables("discount").into_iter().for_each(|section| terms.discount(section, &head));
     root.finish();
-    file.prices = prices.len();
+    file.prices = prices.len() + terms.discounts.len() - discounts;
     (file, prices)
 }
 
 /// What holds for all entries of a file that do not say otherwise.
-struct Head {
-    providers: Vec<Text>,
+pub(super) struct Head {
+    pub providers: Vec<Text>,
     currency: Option<Currency>,
     batch_discount: Option<Nanos>,
 }
@@ -169,22 +177,25 @@ struct Entry {
     family: Option<Text>,
     /// The part that is not paid where an answer may wait.
     batch_discount: Option<Nanos>,
+    prompt_above: u64,
+    agreement: Option<u32>,
 }
 
-fn entry(section: &mut Section, head: &Head, default_per: i64) -> Entry {
-    let own: Vec<Text> = section.texts("providers").into_iter().map(|(_, provider)| provider.into()).collect();
-    let providers = if own.is_empty() { head.providers.clone() } else { own };
-    if providers.is_empty() {
-        section
-            .notes()
-            .problem(Problem::new(&section.place, "this price has no provider").hint("add providers = [\"openai\"] here or at the top"));
+impl Head {
+    /// Those of an entry.
+    pub fn providers(&self, section: &mut Section) -> Vec<Text> {
+        let own: Vec<Text> = section.texts("providers").into_iter().map(|(_, provider)| provider.into()).collect();
+        let providers = if own.is_empty() { self.providers.clone() } else { own };
+        if providers.is_empty() {
+            let problem = Problem::new(&section.place, "this price has no provider");
+            section.notes().problem(problem.hint("add providers = [\"openai\"] here or at the top"));
+        }
+        providers
     }
-    let currency = section.currency("currency").or(head.currency);
-    if currency.is_none() && !section.has("currency") {
-        section
-            .notes()
-            .problem(Problem::new(&section.place, "this price has no currency").hint("add currency = \"USD\" here or at the top"));
-    }
+}
+
+/// When an entry holds.
+pub(super) fn period(section: &mut Section) -> (Timestamp, Option<Timestamp>) {
     let from = section.required("effective_from", date).map(|(time, _)| time).unwrap_or_default();
     let to = section.optional("effective_to", date).flatten().map(|(time, _)| time);
     if to.is_some_and(|to| to <= from) {
@@ -193,6 +204,19 @@ fn entry(section: &mut Section, head: &Head, default_per: i64) -> Entry {
             Complaint::new("is not after 'effective_from'", "the price holds from the one to the other, exclusive"),
         );
     }
+    (from, to)
+}
+
+fn entry(section: &mut Section, head: &Head, terms: &Terms, default_per: i64) -> Entry {
+    let providers = head.providers(section);
+    let agreement = terms.named(section, false);
+    let currency = section.currency("currency").or(head.currency);
+    if currency.is_none() && !section.has("currency") {
+        section
+            .notes()
+            .problem(Problem::new(&section.place, "this price has no currency").hint("add currency = \"USD\" here or at the top"));
+    }
+    let (from, to) = period(section);
     let per = section.optional("per", |item| integer(item, &(1..=1_000_000_000_000))).unwrap_or(default_per);
     Entry {
         providers,
@@ -204,6 +228,8 @@ fn entry(section: &mut Section, head: &Head, default_per: i64) -> Entry {
         per: u64::try_from(per).unwrap_or(1),
         family: None,
         batch_discount: None,
+        prompt_above: 0,
+        agreement,
     }
 }
 
@@ -222,15 +248,19 @@ impl Entry {
             currency: self.currency,
             effective_from: self.from,
             effective_to: self.to,
-            batch: self.batch_discount.and_then(|part| amount.checked_mul_div(WHOLE.0.checked_sub(part.0)?, WHOLE.0)),
+            batch: self.batch_discount.and_then(|part| amount.checked_mul_div(Discount::WHOLE.0.checked_sub(part.0)?, Discount::WHOLE.0)),
             family: self.family.clone(),
+            prompt_above: self.prompt_above,
+            agreement: self.agreement,
         };
         pairs.map(|pair| Placed { price: price(pair), place: place.clone() }).collect()
     }
 }
 
-fn model(mut section: Section, head: &Head) -> Vec<Placed> {
-    let mut entry = entry(&mut section, head, PER_TOKENS);
+fn model(mut section: Section, head: &Head, terms: &Terms) -> Vec<Placed> {
+    let mut entry = entry(&mut section, head, terms, PER_TOKENS);
+    let above = section.optional_integer("prompt_above", 1..=1_000_000_000_000).unwrap_or(0);
+    entry.prompt_above = u64::try_from(above).unwrap_or(0);
     entry.family = section.optional_text("family").map(Text::from);
     entry.batch_discount = section.optional("batch_discount", part).flatten().or(head.batch_discount).filter(|part| *part > Nanos::ZERO);
     if entry.models.is_empty() {
@@ -254,8 +284,8 @@ fn model(mut section: Section, head: &Head) -> Vec<Placed> {
     prices
 }
 
-fn meter(mut section: Section, head: &Head) -> Vec<Placed> {
-    let mut entry = entry(&mut section, head, 1);
+fn meter(mut section: Section, head: &Head, terms: &Terms) -> Vec<Placed> {
+    let mut entry = entry(&mut section, head, terms, 1);
     let meter = section.text("meter");
     if meter == TOKENS {
         section.complain("meter", Complaint::new("is \"llm.tokens\"", "tokens are priced by kind: write [[model]]"));
@@ -270,9 +300,9 @@ fn meter(mut section: Section, head: &Head) -> Vec<Placed> {
 }
 
 /// A part of a price, "0" to below "1".
-fn part(item: &Item) -> Result<Option<Nanos>, Complaint> {
+pub(super) fn part(item: &Item) -> Result<Option<Nanos>, Complaint> {
     let part = money(item)?;
-    let is_part = Nanos::ZERO <= part && part < WHOLE;
+    let is_part = Nanos::ZERO <= part && part < Discount::WHOLE;
     if is_part { Ok(Some(part)) } else { Err(Complaint::new("is no part of a price", "write what is not paid: \"0.5\" for half")) }
 }
 

@@ -11,6 +11,7 @@ use super::units::Complaint;
 use crate::intake::rules::{AttributedTeam, AttributionRule, IntakeRules, PriceBook, SourceRule};
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
+use crate::model::rates::Rates;
 use crate::model::time::HOUR_MS;
 use crate::policy::stream::Stream;
 use crate::watch::rules::{Override, TeamRule, Thresholds, WatchRules};
@@ -20,6 +21,7 @@ pub struct Common {
     pub revision: u64,
     pub shard_count: u32,
     pub reporting_currency: Currency,
+    pub rates: Rates,
     pub policies: Arc<Stream>,
 }
 
@@ -38,6 +40,7 @@ pub fn intake(root: &mut Section, common: &Common, prices: PriceBook) -> (Intake
         attribution: attribution(root.tables("attribution")),
         sources: root.tables("sources").into_iter().map(source).collect(),
         prices,
+        rates: common.rates.clone(),
         policies: common.policies.clone(),
     };
     let settings = IntakeSettings {
@@ -111,12 +114,13 @@ pub fn watch(root: &mut Section, section: &mut Section, common: &Common) -> Watc
         lateness_ms,
         series_per_team,
         reporting_currency: common.reporting_currency,
+        rates: common.rates.clone(),
         overrides: overrides(root.tables("override"), &defaults),
         teams: teams(root.tables("team")),
         // Section [lineage].
         data_origins: Vec::new(),
         lineage_grace_ms: 0,
-        matters: super::matters::matters(root, common.reporting_currency),
+        matters: super::matters::matters(root, common.reporting_currency, common.rates.target().is_some()),
         defaults,
         policies: common.policies.clone(),
     }

@@ -163,6 +163,8 @@ pub fn price_book() -> PriceBook {
                 effective_to: None,
                 batch: None,
                 family: None,
+                prompt_above: 0,
+                agreement: None,
             });
         }
     }

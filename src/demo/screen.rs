@@ -68,7 +68,9 @@ impl Screen {
                     AlertKind::SpendMoved => "MOVED",
                     AlertKind::SpendDrop => "DROP",
                     AlertKind::PolicyViolation => "POLICY",
-                    AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource => "WASTE",
+                    AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource | AlertKind::UnusedCommitment => {
+                        "WASTE"
+                    }
                     AlertKind::MissingMoney | AlertKind::UnseenSpend | AlertKind::UntaggedSpend | AlertKind::BillMismatch => "MISSING",
                     AlertKind::ProviderSilent => "SILENT",
                     AlertKind::NoPromptCaching | AlertKind::NoBatch | AlertKind::DearModel | AlertKind::OversizedResource => "SAVING",

@@ -150,7 +150,9 @@ fn decision_with(sample: &Sample, field: &str, value: &str, folder: &PolicyFolde
 fn cost(plan: &Plan, prices: &PriceBook, at: Timestamp) -> Option<(Nanos, Currency)> {
     let text = |name: &str| plan.sample.text(name).unwrap_or_default();
     let [provider, model, region] = ["provider", "model", "region"].map(text);
-    let tariff = prices.tariff(&PriceQuery { provider, meter: "llm.tokens", model, region, token_kind: None, at, is_batch: false });
+    // How its tokens are spread over requests is not planned: the price of short ones.
+    let terms = prices.terms("", text("team"));
+    let tariff = prices.tariff(&PriceQuery { provider, meter: "llm.tokens", model, region, terms: &terms, at, ..PriceQuery::default() });
     let mut sum: Option<(Nanos, Currency)> = None;
     for (kind, tokens) in [TokenKind::Input, TokenKind::Output].into_iter().zip(plan.tokens) {
         let Some(tokens) = tokens else { continue };

@@ -11,7 +11,7 @@ use super::rules::IntakeRules;
 use super::validate::{EARLIEST, LONGEST_TEXT, clean};
 use super::{latest, stamp};
 use crate::model::Text;
-use crate::model::billing::{Amounts, BillingLine, CHARGE_METERS, Charge, Completion, LedgerItem};
+use crate::model::billing::{Amounts, BillingLine, CHARGE_METERS, Charge, Completion, LedgerItem, UNUSED_COMMITMENT};
 use crate::model::focus;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Leaf, Measure};
@@ -169,6 +169,9 @@ fn charge(row: &Columns<'_>, source: &str, rules: &IntakeRules) -> Result<(Charg
 fn meter(row: &Columns<'_>) -> Result<Text, Reject> {
     let category = row.get("ChargeCategory").unwrap_or("Usage");
     if category.eq_ignore_ascii_case("Usage") {
+        if row.get("CommitmentDiscountStatus").is_some_and(|status| status.eq_ignore_ascii_case("Unused")) {
+            return Ok(UNUSED_COMMITMENT.into());
+        }
         return Ok(row.name(&["SkuMeter", "ConsumedUnit", "PricingUnit"])?.unwrap_or_default().as_ref().into());
     }
     let known = CHARGE_METERS.iter().find(|(name, _)| category.eq_ignore_ascii_case(name));

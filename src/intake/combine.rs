@@ -33,6 +33,8 @@ pub struct Counts {
     pub rejected_by: BTreeMap<RejectReason, u64>,
     /// Among the combined: without a price.
     pub unpriced: u64,
+    /// Among the combined: in a currency that there is no rate for.
+    pub unconverted: u64,
     /// Among the combined: more cached (or reasoning) tokens than tokens.
     pub inconsistent_tokens: u64,
 }
@@ -56,11 +58,20 @@ pub struct Batch {
     places: Slots,
     users: Users,
     hits: Hits,
+    /// What was converted, as it was before: by leaf, currency and minute.
+    originals: BTreeMap<(usize, Currency, Minute), Original>,
     counts: Counts,
     /// Events in `sums`.
     summed: u64,
     /// Stands in for a sum that is not there, which nobody has seen.
     no_sum: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Original {
+    cost: Nanos,
+    last_event_time: Timestamp,
+    last_ingest_time: Timestamp,
 }
 
 /// What identifies a sum; leaves are numbers of `Memory`.
@@ -173,6 +184,7 @@ impl Batch {
         self.counts.read += 1;
         self.counts.combined += 1;
         self.counts.unpriced += u64::from(priced.unpriced);
+        self.counts.unconverted += u64::from(priced.unconverted);
         self.counts.inconsistent_tokens += u64::from(priced.inconsistent);
         self.summed += 1;
         let key = Key { leaf, currency: priced.currency, minute: event_time.minute() };
@@ -184,6 +196,12 @@ impl Batch {
             self.memory.note_sum(known, place);
             place
         };
+        if let Some((currency, cost)) = priced.original {
+            let sum = self.originals.entry((leaf, currency, event_time.minute())).or_default();
+            sum.cost = sum.cost.saturating_add(cost);
+            sum.last_event_time = sum.last_event_time.max(event_time);
+            sum.last_ingest_time = sum.last_ingest_time.max(ingest_time);
+        }
         if let (Some(user), Some(sum)) = (user.number, self.sums.get_mut(index(place))) {
             sum.users = Some(self.users.add(place, number(user), priced.cost, sum.users));
         }
@@ -237,10 +255,26 @@ impl Batch {
             let hits = self.memory.policies().map(|policies| self.hits.of(sum.hits, policies)).unwrap_or_default();
             shards.entry(shard).or_default().push(sum.finish(dimensions, users, hits));
         }
+        self.drain_originals(shard_count, &mut shards);
         let drained: u64 = shards.values().flatten().map(|partial| partial.events).sum();
         assert_eq!(drained, self.summed, "every sum has its partial");
         self.forget_sums();
         shards
+    }
+
+    /// What was converted, behind what it was converted into.
+    fn drain_originals(&mut self, shard_count: u32, shards: &mut BTreeMap<u32, Vec<Partial>>) {
+        if self.originals.is_empty() {
+            return;
+        }
+        let ranks = self.ranks();
+        let mut order: Vec<_> = std::mem::take(&mut self.originals).into_iter().collect();
+        order.sort_by_key(|((leaf, currency, minute), _)| (ranks.get(leaf).copied().unwrap_or_default(), *currency, *minute));
+        for ((leaf, currency, minute), original) in order {
+            let Some(dimensions) = self.memory.dimensions(leaf) else { continue };
+            let shard = shard_of(dimensions.first().map_or("", AsRef::as_ref), shard_count);
+            shards.entry(shard).or_default().push(original.finish(dimensions, currency, minute));
+        }
     }
 
     /// The leaves of this transaction in the order of their texts.
@@ -264,6 +298,7 @@ impl Batch {
         self.users.costs.clear();
         self.users.places.clear();
         self.hits.clear();
+        self.originals.clear();
         self.summed = 0;
         self.memory.rest();
     }
@@ -361,6 +396,18 @@ impl Sum {
             users,
             hits,
         }
+    }
+}
+
+impl Original {
+    /// Money alone: all else is counted where it was converted into.
+    fn finish(self, dimensions: &Dimensions, currency: Currency, minute: Minute) -> Partial {
+        let sum = Sum::empty(Key { leaf: 0, currency, minute });
+        let mut partial = sum.finish(dimensions, Vec::new(), Vec::new());
+        partial.leaf.measure = Measure::EstimatedOriginal;
+        (partial.cost, partial.has_negative) = (self.cost, self.cost < Nanos::ZERO);
+        (partial.last_event_time, partial.last_ingest_time) = (self.last_event_time, self.last_ingest_time);
+        partial
     }
 }
 

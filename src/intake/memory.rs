@@ -10,8 +10,9 @@ use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
 use super::interner::{self, Interner};
 use super::judge::Asked;
-use super::price::{Convention, Counted, PerToken, Priced, SERVICE_TIER, Usage, is_batch, price_by, query};
-use super::rules::{AttributedTeam, IntakeRules, PriceQuery, Tariff};
+use super::price::{Convention, Counted, Priced, SERVICE_TIER, Usage, is_batch, price_by, prompt_tokens, query, terms};
+use super::rules::{AttributedTeam, IntakeRules, PriceQuery};
+use super::tariffs::{Remembered, Tariffs};
 use super::validate::{LONGEST_TEXT, clean};
 use crate::model::Text;
 use crate::model::money::Currency;
@@ -45,19 +46,6 @@ struct Known {
     asked: Option<u32>,
 }
 
-/// What some provider, meter, model and region cost, at the time that was last asked for.
-#[derive(Clone, Copy, Debug)]
-struct Remembered {
-    tariff: Tariff,
-    per_token: Option<PerToken>,
-}
-
-impl Remembered {
-    fn new(tariff: Tariff) -> Remembered {
-        Remembered { per_token: PerToken::of(&tariff), tariff }
-    }
-}
-
 /// A leaf's team, project, model, provider, region, environment and meter.
 pub type Dimensions = [Text; 7];
 
@@ -70,8 +58,7 @@ pub struct Memory {
     meanings: Vec<u32>,
     known: Vec<Known>,
     asked: Vec<Asked>,
-    tariff_numbers: Interner,
-    tariffs: Vec<Remembered>,
+    tariffs: Tariffs,
     leaf_numbers: Interner,
     leaves: Vec<Dimensions>,
     user_spellings: Interner,
@@ -158,7 +145,6 @@ impl Memory {
         self.meanings.clear();
         self.known.clear();
         self.asked.clear();
-        self.tariff_numbers.clear();
         self.tariffs.clear();
     }
 
@@ -280,7 +266,7 @@ impl Memory {
     /// Before the event at hand is looked for: then what is known of it stays, and its spelling can be added.
     fn make_room(&mut self) {
         let kept = self.known.len() * size_of::<Known>() + self.asked.len() * (size_of::<Asked>() + 64);
-        let size = self.inputs.bytes() + kept + self.tariffs.len() * size_of::<Remembered>();
+        let size = self.inputs.bytes() + kept + self.tariffs.bytes();
         if self.inputs.len() >= MOST_INPUTS || size > MOST_INPUT_BYTES {
             self.forget_inputs();
         }
@@ -305,29 +291,18 @@ impl Memory {
                 self.asked.len() - 1
             }))
         });
+        let convention = Convention::of(&event.source, &rules.sources);
+        let terms = terms(event, &team, &rules.prices);
         Known {
             asked,
-            tariff: self.tariff(&query(event), rules),
+            tariff: number(self.tariffs.number(&query(event, &terms, convention), &rules.prices)),
             leaf: self.leaf(dimensions),
             counted: Counted::by(meter),
-            convention: Convention::of(&event.source, &rules.sources),
+            convention,
             currency: event.currency,
             is_batch: is_batch(event),
             sum: u32::MAX,
         }
-    }
-
-    fn tariff(&mut self, query: &PriceQuery<'_>, rules: &IntakeRules) -> u32 {
-        let mut key = Vec::new();
-        [query.provider, query.meter, query.model, query.region].iter().for_each(|text| write(&mut key, text.as_bytes()));
-        key.push(u8::from(query.is_batch));
-        number(match self.tariff_numbers.find(&key) {
-            Some(number) => number,
-            None => {
-                self.tariffs.push(Remembered::new(rules.prices.tariff(query)));
-                self.tariff_numbers.add(&key)
-            }
-        })
     }
 
     fn leaf(&mut self, dimensions: Dimensions) -> u32 {
@@ -346,16 +321,19 @@ impl Memory {
     pub fn price(&mut self, known: usize, usage: &Usage, time: Timestamp, rules: &IntakeRules) -> Option<(usize, Priced, u32)> {
         let known = self.known.get(known)?;
         let remembered = self.tariffs.get_mut(index(known.tariff))?;
-        if !remembered.tariff.holds_at(time) {
+        let prompt_tokens = if remembered.tariff.is_by_prompt() { prompt_tokens(usage, known.convention) } else { 0 };
+        if !remembered.holds_for(time, prompt_tokens) {
             let [_, _, model, provider, region, _, meter] = self.leaves.get(index(known.leaf))?;
-            let query = PriceQuery { provider, meter, model, region, token_kind: None, at: time, is_batch: known.is_batch };
-            *remembered = Remembered::new(rules.prices.tariff(&query));
+            let prompt_tokens = self::prompt_tokens(usage, known.convention);
+            let query =
+                PriceQuery { provider, meter, model, region, at: time, prompt_tokens, is_batch: known.is_batch, ..Default::default() };
+            remembered.renew(&query, &rules.prices);
         }
         let usage = Usage { currency: known.currency, ..*usage };
-        let Remembered { tariff, per_token } = &*remembered;
+        let Remembered { tariff, per_token, .. } = &*remembered;
         let find = |kind| tariff.rate(kind);
         let priced = price_by(&usage, known.counted, known.convention, rules.reporting_currency, per_token.as_ref(), find);
-        Some((index(known.leaf), priced, known.sum))
+        Some((index(known.leaf), priced.converted(time, &rules.rates), known.sum))
     }
 
     pub fn note_sum(&mut self, known: usize, sum: u32) {
@@ -453,6 +431,7 @@ impl Followed {
 /// In all that an answer depends on.
 fn is_same(one: &IntakeRules, other: &IntakeRules) -> bool {
     one.prices.is_same(&other.prices)
+        && one.rates.is_same(&other.rates)
         && one.policies.hash() == other.policies.hash()
         && one.reporting_currency == other.reporting_currency
         && one.sources == other.sources

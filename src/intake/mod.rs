@@ -19,6 +19,7 @@ pub mod quote;
 pub mod rules;
 mod slots;
 pub mod state;
+mod tariffs;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -3,10 +3,12 @@
 
 #[cfg(test)]
 use super::rules::IntakeRules;
-use super::rules::{PriceQuery, Rate, SourceRule, Tariff, TokenKind};
+use super::rules::{PriceBook, PriceQuery, Rate, SourceRule, Tariff, TokenKind};
 use super::validate::{LLM_TOKENS, REQUEST};
 use crate::model::money::{Currency, Nanos};
 use crate::model::pattern::matches;
+use crate::model::rates::Rates;
+use crate::model::time::Timestamp;
 use crate::model::usage::{Tokens, UsageEvent};
 
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
@@ -21,6 +23,24 @@ pub struct Priced {
     pub tokens: Tokens,
     /// A part is larger than the whole that should include it: the source's rule is probably wrong.
     pub inconsistent: bool,
+    /// What was converted, in its own currency.
+    pub original: Option<(Currency, Nanos)>,
+    /// It should have been converted, and there is no rate: `cost` is in its own currency.
+    pub unconverted: bool,
+}
+
+impl Priced {
+    /// In the currency that all is counted in, by the rate of the day. What nobody knows the cost of is nothing in any currency.
+    pub fn converted(self, at: Timestamp, rates: &Rates) -> Priced {
+        let Some(target) = rates.target().filter(|target| *target != self.currency) else { return self };
+        match rates.convert(self.cost, self.currency, at) {
+            Some(cost) => {
+                let original = Some((self.currency, self.cost)).filter(|_| self.cost != Nanos::ZERO);
+                Priced { cost, currency: target, original, ..self }
+            }
+            None => Priced { unconverted: true, ..self },
+        }
+    }
 }
 
 /// What an event counts.
@@ -82,12 +102,14 @@ impl Convention {
 /// Looks everything up anew; `Memory` has the answers of what came before and must give the same (tests/memory.rs).
 #[cfg(test)]
 pub fn price(event: &UsageEvent<'_>, rules: &IntakeRules) -> Priced {
-    let find = |token_kind| {
-        let query = PriceQuery { token_kind, ..query(event) };
-        rules.prices.find(&query).map(|price| price.rate(query.is_batch))
-    };
     let convention = Convention::of(&event.source, &rules.sources);
-    price_by(&Usage::of(event), Counted::by(&event.meter), convention, rules.reporting_currency, None, find)
+    let terms = terms(event, &super::attribute::attribute(event, &rules.attribution), &rules.prices);
+    let find = |token_kind| {
+        let query = PriceQuery { token_kind, ..query(event, &terms, convention) };
+        rules.prices.find(&query).map(|found| found.rate(query.is_batch))
+    };
+    let priced = price_by(&Usage::of(event), Counted::by(&event.meter), convention, rules.reporting_currency, None, find);
+    priced.converted(event.event_time, &rules.rates)
 }
 
 /// Prices of a token that are whole numbers of nanos, as nearly all are: nothing is rounded where they are used, so that no division is
@@ -152,10 +174,12 @@ pub fn price_by(
         Counted::Quantity => price_of_count(find(None)?, usage.quantity?.0, NANOS_PER_UNIT),
     });
     match amount {
-        Some(Amount { cost, currency }) => Priced { cost, currency, unpriced: false, tokens, inconsistent },
+        Some(Amount { cost, currency }) => {
+            Priced { cost, currency, unpriced: false, tokens, inconsistent, original: None, unconverted: false }
+        }
         None => {
             let currency = usage.currency.unwrap_or(reporting_currency);
-            Priced { cost: Nanos::ZERO, currency, unpriced: true, tokens, inconsistent }
+            Priced { cost: Nanos::ZERO, currency, unpriced: true, tokens, inconsistent, original: None, unconverted: false }
         }
     }
 }
@@ -176,7 +200,7 @@ fn each_token_once(stated: &Tokens, convention: Convention) -> (Tokens, bool) {
     (Tokens { input: input.unwrap_or(0), output: output.unwrap_or(0), ..*stated }, inconsistent)
 }
 
-/// A leaf has one currency, so that prices in two of them are as good as none: a sum would need a rate, and rates are not intake's.
+/// A leaf has one currency, so that prices in two of them are as good as none: what is converted is one amount, not a part of it.
 fn price_of_tokens(
     usage: &Usage,
     apart: &Tokens,
@@ -230,15 +254,29 @@ pub fn is_batch(event: &UsageEvent<'_>) -> bool {
     event.tag(SERVICE_TIER) == Some(BATCH)
 }
 
+/// What an account and the team that pays for it have negotiated.
+pub fn terms(event: &UsageEvent<'_>, team: &str, prices: &PriceBook) -> Vec<u32> {
+    prices.terms(event.account.as_deref().unwrap_or_default(), team)
+}
+
+/// Tokens of the prompt of a single request, all of them; of an event that sums several up those of the mean one.
+pub fn prompt_tokens(usage: &Usage, convention: Convention) -> u64 {
+    let (apart, _) = each_token_once(&usage.tokens, convention);
+    let all = apart.input.saturating_add(apart.cached_input).saturating_add(apart.cache_write);
+    all / usage.requests.max(1)
+}
+
 /// What the price book is asked for an event, whatever the kind of token.
-pub fn query<'q>(event: &'q UsageEvent<'_>) -> PriceQuery<'q> {
+pub fn query<'q>(event: &'q UsageEvent<'_>, terms: &'q [u32], convention: Convention) -> PriceQuery<'q> {
     PriceQuery {
         provider: event.provider.as_deref().unwrap_or_default(),
         meter: &event.meter,
         model: event.model.as_deref().unwrap_or_default(),
         region: event.region.as_deref().unwrap_or_default(),
+        terms,
         token_kind: None,
         at: event.event_time,
+        prompt_tokens: prompt_tokens(&Usage::of(event), convention),
         is_batch: is_batch(event),
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::price::{Counted, times};
-use super::rules::{Price, PriceBook, PriceQuery, TokenKind};
+use super::rules::{PriceBook, PriceQuery, TokenKind};
 use crate::model::money::{Currency, Nanos};
+use crate::model::price::Found;
 use crate::model::time::Timestamp;
 use crate::model::usage::Tokens;
 
@@ -15,11 +16,23 @@ pub struct Asked<'a> {
     pub meter: &'a str,
     pub model: &'a str,
     pub region: &'a str,
+    pub account: &'a str,
+    pub team: &'a str,
     pub at: Timestamp,
     pub is_batch: bool,
     /// No token in two of the counts.
     pub tokens: Tokens,
+    /// That the tokens are spread over evenly; at least 1.
+    pub requests: u64,
     pub quantity: Nanos,
+}
+
+impl Asked<'_> {
+    /// Of one request.
+    pub fn prompt_tokens(&self) -> u64 {
+        let Tokens { input, cached_input, cache_write, .. } = self.tokens;
+        input.saturating_add(cached_input).saturating_add(cache_write) / self.requests.max(1)
+    }
 }
 
 /// One price and what it comes to.
@@ -28,7 +41,7 @@ pub struct Part<'b> {
     /// Kind of token, else the meter.
     pub what: String,
     pub count: Nanos,
-    pub price: &'b Price,
+    pub found: Found<'b>,
     pub cost: Nanos,
 }
 
@@ -41,15 +54,17 @@ pub struct Quote<'b> {
 }
 
 pub fn quote<'b>(book: &'b PriceBook, asked: &Asked<'_>) -> Quote<'b> {
-    let Asked { provider, meter, model, region, at, is_batch, tokens, quantity } = *asked;
-    let find = |token_kind| book.find(&PriceQuery { provider, meter, model, region, token_kind, at, is_batch });
+    let Asked { provider, meter, model, region, at, is_batch, tokens, quantity, .. } = *asked;
+    let (terms, prompt_tokens) = (book.terms(asked.account, asked.team), asked.prompt_tokens());
+    let find =
+        |token_kind| book.find(&PriceQuery { provider, meter, model, region, terms: &terms, token_kind, at, prompt_tokens, is_batch });
     let mut quote = Quote::default();
-    let mut add = |what: &str, count: Nanos, price: Option<&'b Price>| {
-        let cost = price.and_then(|price| times(price.rate(is_batch), count.0, 1_000_000_000));
-        let Some((price, cost)) = price.zip(cost) else { return quote.missing.push(what.to_owned()) };
-        let total = quote.totals.entry(price.currency).or_default();
+    let mut add = |what: &str, count: Nanos, found: Option<Found<'b>>| {
+        let cost = found.and_then(|found| times(found.rate(is_batch), count.0, 1_000_000_000));
+        let Some((found, cost)) = found.zip(cost) else { return quote.missing.push(what.to_owned()) };
+        let total = quote.totals.entry(found.price.currency).or_default();
         *total = total.saturating_add(cost);
-        quote.parts.push(Part { what: what.to_owned(), count, price, cost });
+        quote.parts.push(Part { what: what.to_owned(), count, found, cost });
     };
     if Counted::by(meter) != Counted::Tokens {
         if quantity > Nanos::ZERO {
@@ -60,9 +75,9 @@ pub fn quote<'b>(book: &'b PriceBook, asked: &Asked<'_>) -> Quote<'b> {
     let Tokens { input, output, cached_input, cache_write, reasoning } = tokens;
     for (kind, count) in TokenKind::ALL.into_iter().zip([input, output, cached_input, cache_write, reasoning]) {
         if count > 0 {
-            let price = find(Some(kind)).or_else(|| find(Some(kind.instead()?)));
+            let found = find(Some(kind)).or_else(|| find(Some(kind.instead()?)));
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            add(kind.as_str(), Nanos::from_units(count), price);
+            add(kind.as_str(), Nanos::from_units(count), found);
         }
     }
     quote
@@ -71,7 +86,7 @@ pub fn quote<'b>(book: &'b PriceBook, asked: &Asked<'_>) -> Quote<'b> {
 #[cfg(test)]
 mod tests {
     use super::super::price::price;
-    use super::super::rules::IntakeRules;
+    use super::super::rules::{Agreement, Discount, IntakeRules, Price};
     use super::super::tests::{NOW, event, rules};
     use super::*;
 
@@ -89,12 +104,14 @@ mod tests {
             effective_to: None,
             batch: None,
             family: None,
+            prompt_above: 0,
+            agreement: None,
         }
     }
 
     fn asked(tokens: Tokens, quantity: Nanos, meter: &str) -> Asked<'_> {
         let at = Timestamp::parse("2026-03-01T10:00:00Z").unwrap();
-        Asked { provider: "p", meter, model: "m1", region: "", at, is_batch: false, tokens, quantity }
+        Asked { provider: "p", meter, model: "m1", region: "", account: "a", team: "t", at, is_batch: false, tokens, requests: 1, quantity }
     }
 
     /// The stream's price of the same usage is the measure.
@@ -117,6 +134,54 @@ mod tests {
         event(r#""provider":"p","model":"m1","meter":"gpu.seconds","quantity":3600.5"#, |event| {
             assert_eq!(seconds.totals, [(Currency::USD, price(event, &rules).cost)].into());
         });
+    }
+
+    /// Steps by the size of a prompt, a rate of an account's own, a discount, a batch: whatever is asked for, the stream counts the same.
+    #[test]
+    fn a_quote_by_steps_and_agreements_is_what_intake_would_count() {
+        let step = |amount, prompt_above| Price { prompt_above, ..listed(Some(TokenKind::Input), "llm.tokens", amount, 0) };
+        let own = Price { agreement: Some(1), ..listed(Some(TokenKind::Output), "llm.tokens", 7_000_000, 0) };
+        let mut prices = vec![step(2_500_000, 0), step(5_000_001, 1_000), step(8_000_000, 9_000), own];
+        prices.push(Price { batch: Some(Nanos(5_000_000)), ..listed(Some(TokenKind::Output), "llm.tokens", 10_000_001, 0) });
+        let agreement = |accounts: &[&str], teams: &[&str]| Agreement {
+            name: "x".into(),
+            accounts: accounts.iter().map(|name| (*name).into()).collect(),
+            teams: teams.iter().map(|name| (*name).into()).collect(),
+        };
+        let discount = |agreement, part| Discount {
+            agreement,
+            provider: "p".into(),
+            model: "m*".into(),
+            meter: None,
+            region: None,
+            part: Nanos(part),
+            effective_from: Timestamp(0),
+            effective_to: None,
+        };
+        let agreements = vec![agreement(&["acme-*"], &[]), agreement(&["acme-1"], &["search"])];
+        let discounts = vec![discount(1, 120_000_000), discount(0, 333_333_333)];
+        let book = PriceBook::with_agreements(prices, agreements, discounts);
+        let rules = IntakeRules { prices: book, ..rules() };
+        let costs = |account: &str, team: &str, input: u64, requests: u64, is_batch: bool| {
+            let tokens = Tokens { input, output: 1_000, ..Tokens::default() };
+            let told = quote(&rules.prices, &Asked { account, team, requests, is_batch, ..asked(tokens, Nanos::ZERO, "llm.tokens") });
+            let tier = if is_batch { r#""tags":{"service_tier":"batch"},"# } else { "" };
+            let fields = format!(
+                r#"{tier}"provider":"p","model":"m1","account":"{account}","team":"{team}","input_tokens":{input},"output_tokens":1000,"requests":{requests}"#
+            );
+            event(&fields, |event| assert_eq!(told.totals, [(Currency::USD, price(event, &rules).cost)].into(), "{fields}"));
+            told.parts.iter().map(|part| part.cost.0).collect::<Vec<_>>()
+        };
+        assert_eq!(costs("", "", 1_000, 1, false), [2_500_000, 10_000_001]);
+        assert_eq!(costs("", "", 1_001, 1, false), [5_005_001, 10_000_001]);
+        assert_eq!(costs("", "", 9_001, 1, false), [72_008_000, 10_000_001]);
+        assert_eq!(costs("", "", 9_001, 10, false), [22_502_500, 10_000_001], "ten short ones");
+        // A third off, and of the longer prompts' price, too; the first agreement goes before the second.
+        assert_eq!(costs("acme-1", "", 1_000, 1, false), [1_666_667, 6_666_667]);
+        assert_eq!(costs("acme-1", "search", 2_000, 1, false), [6_666_668, 6_666_667]);
+        assert_eq!(costs("acme-1", "search", 1_000, 1, true), [1_666_667, 3_333_333]);
+        // Nobody's agreement.
+        assert_eq!(costs("other", "search", 1_000, 1, false), [2_500_000, 10_000_001]);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::model::Text;
 use crate::model::money::Currency;
-pub use crate::model::price::{Price, PriceBook, PriceQuery, Rate, Tariff, TokenKind};
+pub use crate::model::price::{Agreement, Discount, Price, PriceBook, PriceQuery, Rate, Tariff, TokenKind};
+use crate::model::rates::Rates;
 use crate::policy::stream::Stream;
 
 /// Everything intake's verdicts depend on besides the record itself. Changed between two transactions only.
@@ -25,6 +26,8 @@ pub struct IntakeRules {
     pub attribution: Vec<AttributionRule>,
     pub sources: Vec<SourceRule>,
     pub prices: PriceBook,
+    /// None: everything stays in its own currency.
+    pub rates: Rates,
     /// Those that look at single events are asked here.
     pub policies: Arc<Stream>,
 }

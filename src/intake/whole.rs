@@ -13,6 +13,7 @@ use super::rules::IntakeRules;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::feedback::{Feedback, Verdict};
+use crate::model::money::{Currency, Nanos};
 use crate::model::partial::ShardEvent;
 use crate::model::record::{InputRecord, Reject, RejectReason};
 use crate::model::resource::ResourceSample;
@@ -157,6 +158,8 @@ fn resource(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Resul
     let owner = shared(cells, "owner")?;
     let tags = map(cells, "tags")?;
     let team = who_pays(name(cells, "team")?, &source, project.as_deref(), owner.as_deref(), &tags, rules);
+    let (hourly_cost, currency) = (amount(cells, "hourly_cost")?, currency(cells, "currency")?);
+    let (hourly_cost, currency) = converted(hourly_cost, currency, event_time, rules);
     Ok(ResourceSample {
         event_id,
         source,
@@ -169,14 +172,23 @@ fn resource(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Resul
         provider: shared(cells, "provider")?,
         region: shared(cells, "region")?,
         environment: shared(cells, "environment")?,
-        hourly_cost: amount(cells, "hourly_cost")?,
-        currency: currency(cells, "currency")?,
+        hourly_cost,
+        currency,
         capacity: number(cells, "capacity", false)?,
         utilization: number(cells, "utilization", false)?,
         requests: count(cells, "requests")?,
         owner,
         tags,
     })
+}
+
+/// In the currency that all is counted in; as it was where there is no rate.
+fn converted(cost: Option<Nanos>, currency: Option<Currency>, at: Timestamp, rules: &IntakeRules) -> (Option<Nanos>, Option<Currency>) {
+    let own = currency.unwrap_or(rules.reporting_currency);
+    match cost.zip(rules.rates.target()).and_then(|(cost, target)| Some((rules.rates.convert(cost, own, at)?, target))) {
+        Some((cost, target)) => (Some(cost), Some(target)),
+        None => (cost, currency),
+    }
 }
 
 fn activity(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Result<ActivityEvent, Reject> {

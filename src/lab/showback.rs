@@ -78,10 +78,10 @@ impl Spend {
         *sum = sum.saturating_add(added);
     }
 
-    /// By measure and currency.
+    /// By measure and currency; what was converted counts as what it was converted into.
     pub fn showback(&self, rules: &[SharedCost]) -> Vec<Showback> {
         let mut kinds: BTreeMap<(Measure, Currency), Vec<(&Leaf, Nanos)>> = BTreeMap::new();
-        for (leaf, cost) in &self.leaves {
+        for (leaf, cost) in self.leaves.iter().filter(|(leaf, _)| !leaf.measure.is_original()) {
             kinds.entry((leaf.measure, leaf.currency)).or_default().push((leaf, *cost));
         }
         kinds.into_iter().map(|((measure, currency), leaves)| of_kind(measure, currency, &leaves, rules)).collect()

@@ -24,7 +24,7 @@ use crate::model::effect::StateChange;
 use crate::model::hash::hash128;
 use crate::model::leaf::Leaf;
 use crate::model::partial::Partial;
-use crate::model::time::{Hour, Minute};
+use crate::model::time::Hour;
 
 /// All lines of one partition of the ledger log.
 #[derive(Debug, Default)]
@@ -62,29 +62,10 @@ impl Leaves {
     }
 }
 
-/// A delta as a sum of the shard log: the amortised cost.
+/// A delta as a sum of the shard log: the amortised cost. Lines come and go; how many there are is no sum of what was told.
 pub fn partial(delta: BilledDelta) -> Partial {
     let BilledDelta { leaf, hour, amounts, .. } = delta;
-    Partial {
-        leaf,
-        minute: Minute(hour.0.saturating_mul(60)),
-        // Lines come and go; how many there are is no sum of what was told.
-        events: 0,
-        unpriced_events: 0,
-        cost: amounts.effective,
-        has_negative: amounts.effective.0 < 0,
-        quantity: amounts.quantity,
-        requests: 0,
-        tokens_input: 0,
-        tokens_output: 0,
-        tokens_cached_input: 0,
-        tokens_cache_write: 0,
-        tokens_reasoning: 0,
-        last_event_time: hour.start(),
-        last_ingest_time: hour.start(),
-        users: Vec::new(),
-        hits: Vec::new(),
-    }
+    Partial::of_hour(leaf, hour, amounts.effective, amounts.quantity)
 }
 
 impl Ledger {

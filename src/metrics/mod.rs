@@ -31,6 +31,7 @@ pub struct Metrics {
     combined: Counter,
     duplicates: Counter,
     unpriced: Counter,
+    unconverted: Counter,
     rejected: Family<Labels, Counter>,
     billing: Family<Labels, Counter>,
     forwarded: Family<Labels, Counter>,
@@ -103,6 +104,7 @@ impl Metrics {
             combined: counter(r, "intake_records_combined", "Usage events summed into partials"),
             duplicates: counter(r, "intake_records_duplicate", "Usage events whose source and id were seen within the dedupe window"),
             unpriced: counter(r, "intake_events_unpriced", "Combined usage events without a cost of their own and without a price"),
+            unconverted: counter(r, "intake_events_unconverted", "Combined usage events in a currency without a rate: they stay in it"),
             rejected: family(r, "intake_records_rejected", "Records sent to dead-letter, by reason"),
             forwarded: family(
                 r,
@@ -157,6 +159,10 @@ impl Metrics {
     }
 
     /// What one intake transaction decided.
+    pub fn unconverted(&self, events: u64) {
+        self.unconverted.inc_by(events);
+    }
+
     pub fn intake(&self, read: u64, combined: u64, duplicates: u64, unpriced: u64) {
         self.read.inc_by(read);
         self.combined.inc_by(combined);

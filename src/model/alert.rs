@@ -65,6 +65,8 @@ pub enum AlertKind {
     ForgottenResource,
     /// An unused resource whose owner has gone.
     OrphanedResource,
+    /// A commitment that is paid and not used.
+    UnusedCommitment,
     /// Usage that counts no money although it cost some: tokens at zero, usage without a price, streams that report nothing.
     MissingMoney,
     /// Steady usage of a provider has stopped altogether.
@@ -88,7 +90,7 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
-    pub const ALL: [AlertKind; 22] = [
+    pub const ALL: [AlertKind; 23] = [
         AlertKind::SpendSpike,
         AlertKind::Runaway,
         AlertKind::Sustained,
@@ -101,6 +103,7 @@ impl AlertKind {
         AlertKind::IdleResource,
         AlertKind::ForgottenResource,
         AlertKind::OrphanedResource,
+        AlertKind::UnusedCommitment,
         AlertKind::MissingMoney,
         AlertKind::ProviderSilent,
         AlertKind::BillMismatch,
@@ -127,6 +130,7 @@ impl AlertKind {
             AlertKind::IdleResource => "idle_resource",
             AlertKind::ForgottenResource => "forgotten_resource",
             AlertKind::OrphanedResource => "orphaned_resource",
+            AlertKind::UnusedCommitment => "unused_commitment",
             AlertKind::MissingMoney => "missing_money",
             AlertKind::ProviderSilent => "provider_silent",
             AlertKind::BillMismatch => "bill_mismatch",
@@ -145,14 +149,14 @@ impl AlertKind {
         use AlertKind::*;
         match self {
             SpendSpike | Runaway | Sustained | LevelShift | PriceChange | ModelSwitch | SpendMoved | SpendDrop | PolicyViolation => false,
-            IdleResource | ForgottenResource | OrphanedResource | MissingMoney | ProviderSilent | BillMismatch | UnseenSpend
-            | UntaggedSpend | Budget | NoPromptCaching | NoBatch | DearModel | OversizedResource => true,
+            IdleResource | ForgottenResource | OrphanedResource | UnusedCommitment | MissingMoney | ProviderSilent | BillMismatch
+            | UnseenSpend | UntaggedSpend | Budget | NoPromptCaching | NoBatch | DearModel | OversizedResource => true,
         }
     }
 
     /// Money for something that nobody uses.
     pub fn is_waste(self) -> bool {
-        matches!(self, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource)
+        matches!(self, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource | AlertKind::UnusedCommitment)
     }
 
     /// Money that is missing, or that nobody should have had to pay.

@@ -11,9 +11,12 @@ use super::time::{Hour, Timestamp};
 pub const CHARGE_METERS: [(&str, &str); 4] =
     [("Tax", "charge.tax"), ("Credit", "charge.credit"), ("Purchase", "charge.purchase"), ("Adjustment", "charge.adjustment")];
 
-/// Whether a meter is one of [`CHARGE_METERS`].
+/// Meter of lines that FOCUS calls usage and that nobody used: what a commitment costs beyond what it covers.
+pub const UNUSED_COMMITMENT: &str = "charge.unused_commitment";
+
+/// Whether a meter is one of [`CHARGE_METERS`], or [`UNUSED_COMMITMENT`].
 pub fn is_charge_meter(meter: &str) -> bool {
-    CHARGE_METERS.iter().any(|(_, charge)| *charge == meter)
+    meter == UNUSED_COMMITMENT || CHARGE_METERS.iter().any(|(_, charge)| *charge == meter)
 }
 
 /// Where a line's money stands, and how much it is.

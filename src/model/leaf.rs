@@ -22,6 +22,10 @@ pub enum Measure {
     Estimated,
     /// FOCUS rows of the provider: hours to days after.
     Billed,
+    /// What of `Estimated` was converted, in the currency that it had: for roll-ups only, nothing else looks at it.
+    EstimatedOriginal,
+    /// What of `Billed` was converted, as it stands on the bill.
+    BilledOriginal,
 }
 
 impl Measure {
@@ -29,7 +33,14 @@ impl Measure {
         match self {
             Measure::Estimated => "estimated",
             Measure::Billed => "billed",
+            Measure::EstimatedOriginal => "estimated_original",
+            Measure::BilledOriginal => "billed_original",
         }
+    }
+
+    /// Of money that was converted, before it was.
+    pub fn is_original(self) -> bool {
+        matches!(self, Measure::EstimatedOriginal | Measure::BilledOriginal)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod near;
 pub mod partial;
 pub mod pattern;
 pub mod price;
+pub mod rates;
 pub mod record;
 pub mod resource;
 pub mod rollup;

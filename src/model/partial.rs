@@ -11,7 +11,7 @@ use super::lineage::{DatasetUse, ModelFacts};
 use super::money::{Nanos, decimal};
 use super::resource::ResourceSample;
 use super::spent::Spent;
-use super::time::{Minute, Timestamp};
+use super::time::{Hour, Minute, Timestamp};
 
 /// Sum of the usage of one leaf in one minute, of one transaction of one intake worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,31 @@ pub struct Partial {
     pub users: Vec<UserCost>,
     /// What policies that look at single events said of them, in the order of their names.
     pub hits: Vec<PolicyHit>,
+}
+
+impl Partial {
+    /// Money of an hour as a whole, without events.
+    pub fn of_hour(leaf: Leaf, hour: Hour, cost: Nanos, quantity: Nanos) -> Partial {
+        Partial {
+            leaf,
+            minute: Minute(hour.0.saturating_mul(60)),
+            events: 0,
+            unpriced_events: 0,
+            cost,
+            has_negative: cost < Nanos::ZERO,
+            quantity,
+            requests: 0,
+            tokens_input: 0,
+            tokens_output: 0,
+            tokens_cached_input: 0,
+            tokens_cache_write: 0,
+            tokens_reasoning: 0,
+            last_event_time: hour.start(),
+            last_ingest_time: hour.start(),
+            users: Vec::new(),
+            hits: Vec::new(),
+        }
+    }
 }
 
 /// Events among the summands of which a policy said the same.

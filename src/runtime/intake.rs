@@ -449,6 +449,7 @@ impl Role for Intake<'_> {
     fn committed(&mut self, _inputs: &mut BTreeMap<i32, Input>, _took: Duration) {
         let counts = std::mem::take(&mut self.staged);
         self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
+        self.setup.metrics.unconverted(counts.unconverted);
         for (reason, count) in &counts.rejected_by {
             self.setup.metrics.rejected(*reason, *count);
         }

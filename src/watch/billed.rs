@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 use super::Shard;
 use super::matters::MatterKey;
 use super::matters::missing::bill;
+use super::matters::waste::commitment;
+use super::originals;
 use super::rules::WatchRules;
 use super::series::HourTotals;
 use crate::model::effect::Effect;
-use crate::model::leaf::{Account, LeafDimensions};
+use crate::model::leaf::{Account, LeafDimensions, Measure};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
 /// Bills are restated for a quarter.
-const KEPT_HOURS: i64 = 100 * 24;
+pub(crate) const KEPT_HOURS: i64 = 100 * 24;
 
 /// What is billed of one leaf's hour by now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,16 +36,22 @@ pub(crate) type BilledHours = BTreeMap<(Account, LeafDimensions), BTreeMap<Hour,
 
 pub(crate) fn roll_up(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
     bill::add_billed(shard, partial, rules);
+    commitment::take(shard, partial, rules);
+    restate(shard, partial, KEPT_HOURS, effects);
+}
+
+/// Adds to an hour and tells what it has now; what it has. `None`: it is older than so many hours, and what comes is told by itself.
+pub(crate) fn restate(shard: &mut Shard, partial: &Partial, kept_hours: i64, effects: &mut Vec<Effect>) -> Option<BilledHour> {
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
     let hour = partial.minute.hour();
     let mut totals = HourTotals::default();
-    if shard.header.closed_through.is_some_and(|closed| hour.0 <= closed.0 - KEPT_HOURS) {
+    if shard.header.closed_through.is_some_and(|closed| hour.0 <= closed.0 - kept_hours) {
         totals.add(partial);
         let mut supplement = totals.roll_up(&partial.leaf, hour);
         supplement.revision = 0;
         let (shard, number) = (shard.header.shard, shard.header.late_partials);
         effects.push(Effect::RollupSupplement { shard, number, rollup: Box::new(supplement) });
-        return;
+        return None;
     }
     let leaf = (partial.leaf.account(), partial.leaf.dimensions());
     let known = shard.matters.billed.entry(leaf.clone()).or_default().entry(hour).or_default();
@@ -52,8 +60,10 @@ pub(crate) fn roll_up(shard: &mut Shard, partial: &Partial, rules: &WatchRules, 
     (totals.cost, totals.quantity, totals.revision) = (known.cost, known.quantity, known.revision);
     let restated = totals.roll_up(&partial.leaf, hour);
     known.revision = restated.revision;
+    let now = *known;
     effects.push(Effect::Rollup(Box::new(restated)));
     shard.matters.changed.insert(MatterKey::Billed(leaf.0, leaf.1, hour));
+    Some(now)
 }
 
 /// A day is over: hours that no bill restates any more are not kept.
@@ -63,9 +73,14 @@ pub(crate) fn forget(shard: &mut Shard, hour: Hour) {
     }
     let matters = &mut shard.matters;
     for ((account, leaf), hours) in &mut matters.billed {
-        let kept = hours.split_off(&Hour(hour.0 - KEPT_HOURS + 1));
+        let kept_hours = if account.measure == Measure::EstimatedOriginal { originals::KEPT_HOURS } else { KEPT_HOURS };
+        let kept = hours.split_off(&Hour(hour.0 - kept_hours + 1));
         for old in std::mem::replace(hours, kept).into_keys() {
             matters.changed.insert(MatterKey::Billed(account.clone(), leaf.clone(), old));
+            let name = (account.clone(), leaf.clone(), old);
+            if matters.converted.remove(&name).is_some() {
+                matters.changed.insert(MatterKey::Converted(name.0, name.1, name.2));
+            }
         }
     }
     matters.billed.retain(|_, hours| !hours.is_empty());

@@ -8,6 +8,7 @@ use super::account::{AccountState, NodeId};
 use super::alert::episode;
 use super::billed;
 use super::matters::missing::bill;
+use super::originals;
 use super::recent::Held;
 use super::rules::WatchRules;
 use super::series::{AMENDABLE_HOURS, HourTotals};
@@ -23,9 +24,18 @@ pub(crate) type Touched = BTreeMap<(u32, Hour), Vec<NodeId>>;
 pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) -> Touched {
     let mut touched = Touched::new();
     for partial in partials {
-        if partial.leaf.measure == Measure::Billed {
-            billed::roll_up(shard, partial, rules, effects);
-            continue;
+        match partial.leaf.measure {
+            Measure::Estimated => {}
+            Measure::Billed => {
+                billed::roll_up(shard, partial, rules, effects);
+                continue;
+            }
+            Measure::EstimatedOriginal => {
+                originals::take_usage(shard, partial, effects);
+                continue;
+            }
+            // Made here, and not sent.
+            Measure::BilledOriginal => continue,
         }
         let hour = partial.minute.hour();
         if let Some(closed) = shard.header.closed_through

@@ -27,6 +27,9 @@ mod legacy;
 pub mod matters;
 mod merge;
 mod numbers;
+mod originals;
+#[cfg(test)]
+mod originals_tests;
 mod recent;
 pub mod restore;
 pub mod rules;

@@ -6,6 +6,7 @@ use super::matters::rules::MatterRules;
 use crate::model::Text;
 use crate::model::lineage::OriginRule;
 use crate::model::money::{Currency, Nanos};
+use crate::model::rates::Rates;
 use crate::policy::stream::Stream;
 
 /// Everything watch's verdicts depend on besides the shard log. Changed between two transactions only; a shard refuses an older revision.
@@ -15,6 +16,8 @@ pub struct WatchRules {
     /// A bucket closes when the watermark passes its end plus this, in ms.
     pub lateness_ms: i64,
     pub reporting_currency: Currency,
+    /// None: everything stays in its own currency. Intake converts usage, watch the bill.
+    pub rates: Rates,
     /// Series that one account (team, measure, currency) may have; leaves beyond it are counted in its `(other)`.
     pub series_per_team: usize,
     pub defaults: Thresholds,

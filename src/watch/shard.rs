@@ -17,7 +17,7 @@ use super::state::StateKey;
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
 use super::violation::{self, Violations};
 use super::watermark::Watermarks;
-use super::{Moment, access, close, early, events};
+use super::{Moment, access, close, early, events, originals};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::hash128;
@@ -157,11 +157,14 @@ impl Shard {
 
         if has_new_rules {
             matters::budget::end_removed(self, rules, &mut effects);
+            originals::convert_again(self, rules, &mut effects);
         }
-        let touched = merge::merge(self, &record.partials, offset, rules, &mut effects);
-        early::judge_open_hours(self, &record.partials, touched, rules, &mut effects);
-        matters::missing::take_partials(self, &record.partials, rules, &mut effects);
-        matters::budget::take_partials(self, &record.partials, rules, &mut effects);
+        let converted = originals::convert_bill(self, &record.partials, rules, &mut effects);
+        let partials = converted.as_deref().unwrap_or(&record.partials);
+        let touched = merge::merge(self, partials, offset, rules, &mut effects);
+        early::judge_open_hours(self, partials, touched, rules, &mut effects);
+        matters::missing::take_partials(self, partials, rules, &mut effects);
+        matters::budget::take_partials(self, partials, rules, &mut effects);
         for event in &record.events {
             events::take(self, event, offset, rules, &mut effects);
         }

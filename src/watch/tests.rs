@@ -17,6 +17,7 @@ pub(crate) fn rules() -> WatchRules {
         revision: 1,
         lateness_ms: 5 * MINUTE_MS,
         reporting_currency: Currency::USD,
+        rates: Default::default(),
         series_per_team: 20_000,
         defaults: Thresholds {
             alerts_per_team_month: 2.0,

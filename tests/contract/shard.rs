@@ -33,7 +33,8 @@ fn text() -> impl Strategy<Value = String> {
 
 fn leaf() -> impl Strategy<Value = Leaf> {
     let currency = prop_oneof![Just("USD"), Just("EUR"), Just("JPY")];
-    let measure = prop_oneof![Just(Measure::Estimated), Just(Measure::Billed)];
+    let measures = [Measure::Estimated, Measure::Billed, Measure::EstimatedOriginal, Measure::BilledOriginal];
+    let measure = proptest::sample::select(measures.to_vec());
     (vec(text(), 7), currency, measure).prop_map(|(texts, currency, measure)| Leaf {
         team: texts[0].as_str().into(),
         project: texts[1].as_str().into(),

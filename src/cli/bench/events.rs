@@ -251,6 +251,8 @@ fn prices() -> Vec<Price> {
                     effective_to: None,
                     batch: None,
                     family: None,
+                    prompt_above: 0,
+                    agreement: None,
                 });
             }
         }

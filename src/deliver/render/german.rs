@@ -56,6 +56,12 @@ fn matter(alert: &Alert, team: &str, place: &str, since: &str) -> String {
         AlertKind::IdleResource => format!("Eine Ressource von {team} kostet Geld, und niemand nutzt sie: {place}, seit {since}."),
         AlertKind::ForgottenResource => format!("Eine Ressource von {team} ist wohl vergessen worden: {place}, seit {since} ungenutzt."),
         AlertKind::OrphanedResource => format!("Eine Ressource von {team} hat niemanden mehr, dem sie gehört: {place}, seit {since}."),
+        AlertKind::UnusedCommitment => {
+            format!("{team} bezahlt eine Zusage (Reservierung, Savings Plan) und nutzt sie nicht: {place}, seit {since}.")
+        }
+        AlertKind::MissingMoney if alert.dimensions.contains_key("currency") => {
+            format!("Für {} von {team} fehlt der Wechselkurs ({place}): Kein Budget zählt sie.", money(alert.actual))
+        }
         AlertKind::ProviderSilent => format!("Seit {since} kommt keine Nutzung mehr an, die bisher stetig kam ({place})."),
         AlertKind::BillMismatch => {
             format!("Die Rechnung weicht von der Schätzung ab ({place}): {} statt {}.", money(alert.actual), money(alert.expected))
@@ -120,6 +126,10 @@ pub fn steps(alert: &Alert) -> Vec<String> {
         }
         AlertKind::IdleResource | AlertKind::ForgottenResource => "Schalten Sie sie ab, wenn niemand sie mehr braucht.",
         AlertKind::OrphanedResource => "Klären Sie, wem sie gehört, oder schalten Sie sie ab.",
+        AlertKind::UnusedCommitment => "Verlagern Sie Last dorthin, oder verlängern Sie die Zusage nicht in dieser Größe.",
+        AlertKind::MissingMoney if alert.dimensions.contains_key("currency") => {
+            "Ergänzen Sie Kurse für diese Tage in einer Datei von currency.rates."
+        }
         AlertKind::MissingMoney => "Ergänzen Sie den Preis des Modells, oder lassen Sie die Quelle Token und Kosten melden.",
         AlertKind::ProviderSilent => "Prüfen Sie, ob der Anbieter noch genutzt wird, und ob dessen Nutzung noch gemeldet wird.",
         AlertKind::BillMismatch => "Vergleichen Sie Preise und Mengen der Rechnung mit der Schätzung dieses Tages.",

@@ -39,6 +39,7 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
         (AlertKind::IdleResource, _) => waste("idle", "ungenutzt"),
         (AlertKind::ForgottenResource, _) => waste("forgotten", "vergessen"),
         (AlertKind::OrphanedResource, _) => waste("orphaned", "verwaist"),
+        (AlertKind::UnusedCommitment, _) => waste("commitment not used", "Zusage ungenutzt"),
         (AlertKind::NoPromptCaching, _) => saving("no prompt caching", "Prompts ohne Cache"),
         (AlertKind::NoBatch, _) => saving("not sent in batches", "nicht in Batches"),
         (AlertKind::DearModel, _) => saving("dear model for small questions", "teures Modell für kleine Fragen"),

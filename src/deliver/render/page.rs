@@ -149,8 +149,10 @@ fn facts(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
     // A retracted alert did not end, it never was.
     let closed = alert.closed_at.filter(|_| alert.state != AlertState::Retracted);
     let measure = match alert.measure {
-        Measure::Estimated => language.pick("Estimated from usage and prices", "Geschätzt aus Nutzung und Preisen"),
-        Measure::Billed => language.pick("As billed by the provider", "Wie vom Anbieter berechnet"),
+        Measure::Estimated | Measure::EstimatedOriginal => {
+            language.pick("Estimated from usage and prices", "Geschätzt aus Nutzung und Preisen")
+        }
+        Measure::Billed | Measure::BilledOriginal => language.pick("As billed by the provider", "Wie vom Anbieter berechnet"),
     };
     let mut facts = vec![fact("Where", "Wo", words::place(&alert.dimensions, language)), fact("Since", "Seit", since)];
     facts.extend(closed.map(|closed| fact("Until", "Bis", when::moment(closed, zone, language))));

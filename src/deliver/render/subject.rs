@@ -109,8 +109,8 @@ fn so_far(alert: &Alert, language: Language) -> String {
         _ => "",
     };
     let billed = match alert.measure {
-        Measure::Billed => language.pick(" billed", " berechnet"),
-        Measure::Estimated => "",
+        Measure::Billed | Measure::BilledOriginal => language.pick(" billed", " berechnet"),
+        Measure::Estimated | Measure::EstimatedOriginal => "",
     };
     format!("{kind}{extra}{billed} in {}, {}", when::within(alert.onset, last_seen(alert), language), multiple(alert, language))
 }
@@ -139,6 +139,7 @@ pub fn kind(alert: &Alert, language: Language) -> &'static str {
         AlertKind::IdleResource => ("idle resource", "ungenutzte Ressource"),
         AlertKind::ForgottenResource => ("forgotten resource", "vergessene Ressource"),
         AlertKind::OrphanedResource => ("orphaned resource", "verwaiste Ressource"),
+        AlertKind::UnusedCommitment => ("unused commitment", "ungenutzte Zusage"),
         AlertKind::MissingMoney => ("missing money", "fehlende Kosten"),
         AlertKind::ProviderSilent => ("silence of a provider", "Anbieter verstummt"),
         AlertKind::BillMismatch => ("difference to the bill", "Abweichung von der Rechnung"),

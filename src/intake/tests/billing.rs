@@ -155,6 +155,10 @@ fn what_is_no_usage_has_a_meter_of_its_own() {
         let row = json!({"ChargeCategory": category, "ConsumedUnit": "GB"});
         assert_eq!(&*line(&event(row, json!({})), &rules()).charge.leaf.meter, meter, "{category}");
     }
+    for (status, meter) in [("Used", "GB"), ("Unused", "charge.unused_commitment"), ("unused", "charge.unused_commitment")] {
+        let row = json!({"ChargeCategory": "Usage", "CommitmentDiscountStatus": status, "ConsumedUnit": "GB"});
+        assert_eq!(&*line(&event(row, json!({})), &rules()).charge.leaf.meter, meter, "{status}");
+    }
 }
 
 #[test]

@@ -243,6 +243,8 @@ fn price(kind: TokenKind, amount: &str) -> Price {
         effective_to: None,
         batch: None,
         family: None,
+        prompt_above: 0,
+        agreement: None,
     }
 }
 

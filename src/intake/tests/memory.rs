@@ -10,9 +10,11 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Map, Value as Json, json};
 
 use super::*;
-use crate::intake::rules::{AttributedTeam, AttributionRule, Price, SourceRule, TokenKind};
+use crate::intake::rules::{Agreement, AttributedTeam, AttributionRule, Discount, Price, SourceRule, TokenKind};
 use crate::model::Text;
 use crate::model::partial::{Partial, PolicyHit, UserCost};
+use crate::model::rates::{DatedRate, Rates};
+use crate::model::time::DAY_MS;
 use crate::model::usage::Tokens;
 use crate::model::wire::confluent_frame;
 use crate::policy::stream::tests::{policy, stream};
@@ -63,6 +65,8 @@ fn prices(at: Timestamp) -> Vec<Price> {
         // Of some of them, and of some no whole number of nanos either.
         batch: (kind != TokenKind::Output).then(|| "1.2500001".parse().unwrap()),
         family: None,
+        prompt_above: 0,
+        agreement: None,
     };
     let minutes = |minutes: i64| minutes * 60_000;
     let mut prices = vec![
@@ -76,7 +80,40 @@ fn prices(at: Timestamp) -> Vec<Price> {
     ];
     prices.push(Price { meter: "gpu.seconds".into(), token_kind: None, model: "".into(), per: 3_600, ..prices[0].clone() });
     prices.push(Price { meter: "request".into(), token_kind: None, model: "".into(), per: 7, effective_to: None, ..prices[0].clone() });
+    // Long prompts cost more, of one kind of token above another size, and one account has a price of its own for them.
+    let long = |above, amount: &str, agreement, place: usize| Price {
+        prompt_above: above,
+        amount: amount.parse().unwrap(),
+        agreement,
+        ..prices[place].clone()
+    };
+    prices.extend([long(2_000, "11", None, 2), long(3_000, "5.0000001", None, 1), long(1_500, "4", Some(1), 4), long(0, "6", Some(1), 1)]);
     prices
+}
+
+fn price_book() -> PriceBook {
+    let agreement = |accounts: &[&str], teams: &[&str]| Agreement {
+        name: "a".into(),
+        accounts: accounts.iter().map(|name| Text::from(*name)).collect(),
+        teams: teams.iter().map(|name| Text::from(*name)).collect(),
+    };
+    let discount = |agreement, model: &str, part, from: i64, to: Option<i64>| Discount {
+        agreement,
+        provider: "openai".into(),
+        model: model.into(),
+        meter: None,
+        region: None,
+        part: Nanos(part),
+        effective_from: NOW.plus_ms(from * 60_000),
+        effective_to: to.map(|to| NOW.plus_ms(to * 60_000)),
+    };
+    let agreements = vec![agreement(&["key-*"], &[]), agreement(&["none", "key-1"], &["by *", "search"])];
+    let discounts = vec![
+        discount(0, "gpt-4o", 333_333_333, -4, Some(-2)),
+        discount(1, "", 120_000_000, -3, None),
+        discount(1, "gpt-*", 500_000_000, -1, None),
+    ];
+    PriceBook::with_agreements(prices(NOW), agreements, discounts)
 }
 
 fn some_rules(which: usize) -> IntakeRules {
@@ -90,7 +127,19 @@ fn some_rules(which: usize) -> IntakeRules {
     let first = which % attribution.len();
     attribution.rotate_left(first);
     let sources = if which.is_multiple_of(2) { vec![tolerant] } else { Vec::new() };
-    IntakeRules { attribution, sources, prices: PriceBook::new(prices(NOW)), policies: some_policies(which), ..rules() }
+    let (usd, eur) = (Currency::USD, Currency::parse("EUR").unwrap());
+    let rate = |day: &str| DatedRate {
+        currency: usd,
+        day: Timestamp::parse(day).unwrap().0.div_euclid(DAY_MS),
+        per_base: "1.0823".parse().unwrap(),
+    };
+    // Not converted at all, converted, and without a rate that holds.
+    let rates = match which % 3 {
+        0 => Rates::default(),
+        1 => Rates::new(usd, eur, 7, [rate("2026-02-27T00:00:00Z")]),
+        _ => Rates::new(usd, eur, 7, [rate("2026-02-20T00:00:00Z")]),
+    };
+    IntakeRules { attribution, sources, prices: price_book(), rates, policies: some_policies(which), ..rules() }
 }
 
 /// Every kind of field of a single event, known and unknown, and exemptions that end within the events.
@@ -241,7 +290,7 @@ fn as_json(event: &Map<String, Json>) -> Vec<u8> {
 }
 
 /// What becomes of one event, by the functions that remember nothing.
-fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable) -> Partial {
+fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable) -> Vec<Partial> {
     let mut scratch = Scratch::default();
     let event = accept(record, Some(NOW), rules, schemas, &mut scratch).unwrap();
     let priced = price::price(&event, rules);
@@ -260,7 +309,14 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
             measure: crate::model::leaf::Measure::Estimated,
         }
     };
-    Partial {
+    let original = priced.original.map(|(currency, cost)| Partial {
+        leaf: crate::model::leaf::Leaf { currency, measure: crate::model::leaf::Measure::EstimatedOriginal, ..leaf.clone() },
+        minute: event.event_time.minute(),
+        last_event_time: event.event_time,
+        last_ingest_time: NOW,
+        ..Partial::of_hour(leaf.clone(), event.event_time.hour(), cost, Nanos::ZERO)
+    });
+    let counted = Partial {
         hits: said(&event, &leaf, priced.cost, &rules.policies),
         leaf,
         minute: event.event_time.minute(),
@@ -278,7 +334,8 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
         last_event_time: event.event_time,
         last_ingest_time: NOW,
         users: users.collect(),
-    }
+    };
+    std::iter::once(counted).chain(original).collect()
 }
 
 #[test]
@@ -288,7 +345,7 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
     schemas.insert(7, WRITER);
     let (mut dice, mut partition, mut batch) = (Dice(5), partition(), Batch::default());
     let mut rules = some_rules(0);
-    let (mut quick, mut hits) = (0, BTreeMap::new());
+    let (mut quick, mut originals, mut hits) = (0, 0, BTreeMap::new());
     for offset in 0..20_000_i64 {
         if offset % 2_500 == 2_499 {
             // In the same place in memory, under the same revision.
@@ -306,11 +363,13 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
         let expected = worked_out(&record, &rules, &schemas);
         assert_eq!(process(&record, NOW, &rules, &schemas, &mut partition, &mut batch), Outcome::Combined);
         let found: Vec<Partial> = batch.drain_into_shards(1).into_values().flatten().collect();
-        for hit in &expected.hits {
+        for hit in &expected[0].hits {
             *hits.entry(hit.said).or_insert(0) += 1;
         }
-        assert_eq!(found, [expected], "{offset}: {event:?}");
+        originals += u32::from(expected.len() > 1);
+        assert_eq!(found, expected, "{offset}: {event:?}");
     }
+    assert!(originals > 100 && batch.counts().unconverted > 100, "{originals}, {:?}", batch.counts());
     assert!(hits.len() == 3 && hits.values().all(|count| *count > 100), "{hits:?}");
     assert!(quick > 6_000, "{quick} of 13,000 Avro events took the quick way");
 }

@@ -29,6 +29,7 @@ pub fn rules() -> IntakeRules {
         dedupe_window: 1_000_000,
         largest_record: 1_000_000,
         reporting_currency: Currency::USD,
+        rates: Default::default(),
         attribution: Vec::new(),
         sources: Vec::new(),
         prices: PriceBook::default(),

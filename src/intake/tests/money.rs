@@ -27,6 +27,8 @@ fn tokens(model: &str, kind: TokenKind, text: &str) -> Price {
         effective_to: None,
         batch: None,
         family: None,
+        prompt_above: 0,
+        agreement: None,
     }
 }
 
@@ -131,7 +133,15 @@ fn each_token_is_paid_once() {
         priced(usage, &rules, |priced| {
             assert_eq!(
                 priced,
-                Priced { cost: Nanos(micros * 1_000), currency: Currency::USD, unpriced: false, tokens, inconsistent: false }
+                Priced {
+                    cost: Nanos(micros * 1_000),
+                    currency: Currency::USD,
+                    unpriced: false,
+                    tokens,
+                    inconsistent: false,
+                    original: None,
+                    unconverted: false
+                }
             );
         });
     }

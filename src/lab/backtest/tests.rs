@@ -281,6 +281,50 @@ fn bills_are_held_against_the_estimate_and_budgets_against_both() {
     assert_eq!(matters(&budget("50000.00"), steady()), [""; 0]);
 }
 
+/// A bill in euros is held against an estimate in dollars by the rate of the day; without a rate it is told, and never taken one to one.
+#[test]
+fn other_currencies_count_in_one_and_commitments_that_nobody_uses_are_told() {
+    let steady = || usage(0..16 * 24, "steady", |_| serde_json::json!({}));
+    let with = |events: Vec<(i64, String)>, from: &str, to: &str| -> Vec<(i64, String)> {
+        events.into_iter().map(|(at, line)| (at, line.replace(from, to))).collect()
+    };
+    let bills = |cost: &str, odd: &str| -> Vec<(i64, String)> {
+        (0..12).map(|day| bill(day, "search", "OpenAI", if day == 9 { odd } else { cost })).collect()
+    };
+    let in_currency = |bills, code: &str| with(bills, r#""BillingCurrency":"USD""#, &format!(r#""BillingCurrency":"{code}""#));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "date,currency,rate\n{},USD,1.25\n", Timestamp(START - 24 * HOUR).to_string().get(..10).unwrap()).unwrap();
+    let rates = format!("[currency]\nrates = ['{}']\nmost_age = '60d'\n", file.path().display());
+    // 288 dollars a day are estimated; 207.36 euros are 259.20 dollars, a tenth less.
+    let euros = |odd: &str| in_currency(bills("207.36", odd), "EUR");
+    assert_eq!(matters(&rates, [steady(), euros("207.36")].concat()), [""; 0]);
+    assert_eq!(matters(&rates, [steady(), euros("480.00")].concat()), ["bill_mismatch openai"]);
+    let budget = |amount: &str| format!("{rates}[[budget]]\nname = 'cash'\nteam = 'search'\nmeasure = 'billed'\namount = '{amount}'\n");
+    // Twelve days are 3110.40 dollars, and 2488.32 euros.
+    assert_eq!(matters(&budget("3000.00"), [steady(), euros("207.36")].concat()), ["budget cash"]);
+    let pounds = matters(&rates, [steady(), in_currency(bills("207.36", "207.36"), "GBP")].concat());
+    assert_eq!(pounds, ["missing_money "]);
+    let apart = matters("", [steady(), euros("207.36")].concat());
+    assert!(!apart.is_empty() && apart.iter().all(|told| told == "unseen_spend openai"), "{apart:?}");
+    // Usage that says what it cost in euros counts like that in dollars.
+    let mixed = usage(0..40, "zero", |hour| {
+        let cost = if hour < 20 { "2.00" } else { "1.60" };
+        serde_json::json!({ "cost": cost, "currency": if hour < 20 { "USD" } else { "EUR" } })
+    });
+    assert_eq!(matters(&rates, mixed), [""; 0]);
+
+    let committed = |days: &[i64], status: &str| {
+        let bills = days.iter().map(|day| bill(*day, "search", "Amazon Web Services", "12.00")).collect();
+        let status = format!(r#""ChargeCategory":"Usage","CommitmentDiscountStatus":"{status}""#);
+        [steady(), with(bills, r#""ChargeCategory":"Usage""#, &status)].concat()
+    };
+    let week = [2, 3, 4, 5, 6, 7, 8];
+    assert_eq!(matters("", committed(&week, "Unused")), ["unused_commitment Amazon Web Services"]);
+    assert_eq!(matters("", committed(&week, "Used")), [""; 0]);
+    assert_eq!(matters("", committed(&[2, 3, 9, 10], "Unused")), [""; 0], "weekends");
+    assert_eq!(matters("[waste.commitment]\nenabled = false\n", committed(&week, "Unused")), [""; 0]);
+}
+
 /// From usage events to advice, with the prices that are built in; beside each kind the twin that must stay silent.
 #[test]
 fn usage_that_is_bought_too_dear_is_told_and_its_twin_is_not() {

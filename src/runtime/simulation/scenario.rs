@@ -42,6 +42,7 @@ fn watch_rules(revision: u64) -> WatchRules {
         revision,
         lateness_ms: 5 * MINUTE_MS,
         reporting_currency: Currency::USD,
+        rates: Default::default(),
         series_per_team: 1_000,
         defaults: Thresholds {
             alerts_per_team_month: 4.0,
@@ -71,6 +72,7 @@ fn intake_rules(window: u64) -> IntakeRules {
         dedupe_window: window,
         largest_record: 1_000_000,
         reporting_currency: Currency::USD,
+        rates: Default::default(),
         attribution: Vec::new(),
         sources: Vec::new(),
         prices: PriceBook::default(),

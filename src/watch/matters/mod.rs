@@ -22,11 +22,14 @@ use self::answers::restored;
 use self::budget::{Budget, Subject};
 use self::missing::bill::{Day, DayName};
 use self::missing::gap::Gap;
+use self::missing::rate::Unconverted;
 use self::missing::silence::Silence;
 use self::missing::untagged::Untagged;
+use self::waste::commitment::Commitment;
 use self::waste::{Resource, Sizes};
 use super::access::{Access, AccessKey};
 use super::billed::{self, BilledHours};
+use super::originals::{self, ConvertedHour};
 use super::rules::WatchRules;
 use super::shard::Shard;
 use super::state::{StateError, encode, from_payload};
@@ -59,6 +62,12 @@ pub enum MatterKey {
     FormerBudget(Text, Text),
     /// Usage of an account at a provider has reported tokens of a prompt cache.
     Caches(Account, Text),
+    /// What of a leaf's hour on a bill was counted in the currency that it was converted into.
+    Converted(Account, LeafDimensions, Hour),
+    /// Money without a rate.
+    Unconverted(Account),
+    /// By account, provider and service.
+    Commitment(Account, Text, Text),
 }
 
 /// All that a shard keeps of matters.
@@ -78,6 +87,12 @@ pub(crate) struct Matters {
     /// By account (of no team) and provider.
     pub untagged: BTreeMap<(Account, Text), Untagged>,
     pub billed: BilledHours,
+    /// What of hours of a bill in another currency was counted so far.
+    pub converted: BTreeMap<(Account, LeafDimensions, Hour), ConvertedHour>,
+    /// Money that cannot be converted, by the account that it stays in.
+    pub unconverted: BTreeMap<Account, Unconverted>,
+    /// By account, provider and service.
+    pub commitments: BTreeMap<(Account, Text, Text), Commitment>,
     /// Who may use what, and who does.
     pub access: Access,
     pub advice: BTreeMap<(Account, LeafDimensions, Advised), Advice>,
@@ -114,6 +129,11 @@ impl Matters {
             MatterKey::Size(team, id) => self.sizes.get(&(team.clone(), id.clone())).map(encode),
             MatterKey::FormerBudget(team, name) => self.former_budgets.get(&(team.clone(), name.clone())).map(encode),
             MatterKey::Caches(account, provider) => self.caches.get(&(account.clone(), provider.clone())).map(encode),
+            MatterKey::Converted(account, leaf, hour) => self.converted.get(&(account.clone(), leaf.clone(), *hour)).map(encode),
+            MatterKey::Unconverted(account) => self.unconverted.get(account).map(encode),
+            MatterKey::Commitment(account, provider, service) => {
+                self.commitments.get(&(account.clone(), provider.clone(), service.clone())).map(encode)
+            }
             MatterKey::Advice(account, leaf, advised) => self.advice.get(&(account.clone(), leaf.clone(), *advised)).map(encode),
         }
     }
@@ -136,6 +156,11 @@ impl Matters {
             MatterKey::BudgetSubject(name) => drop(self.subjects.insert(name, restored(payload)?)),
             MatterKey::FormerBudget(team, name) => drop(self.former_budgets.insert((team, name), restored(payload)?)),
             MatterKey::Caches(account, provider) => drop(self.caches.insert((account, provider), from_payload(payload)?)),
+            MatterKey::Converted(account, leaf, hour) => drop(self.converted.insert((account, leaf, hour), from_payload(payload)?)),
+            MatterKey::Unconverted(account) => drop(self.unconverted.insert(account, from_payload(payload)?)),
+            MatterKey::Commitment(account, provider, service) => {
+                drop(self.commitments.insert((account, provider, service), from_payload(payload)?));
+            }
             MatterKey::Advice(account, leaf, advised) => drop(self.advice.insert((account, leaf, advised), restored(payload)?)),
         }
         Ok(())
@@ -161,6 +186,11 @@ impl Matters {
             MatterKey::BudgetSubject(name) => drop(self.subjects.remove(name)),
             MatterKey::FormerBudget(team, name) => drop(self.former_budgets.remove(&(team.clone(), name.clone()))),
             MatterKey::Caches(account, provider) => drop(self.caches.remove(&(account.clone(), provider.clone()))),
+            MatterKey::Converted(account, leaf, hour) => drop(self.converted.remove(&(account.clone(), leaf.clone(), *hour))),
+            MatterKey::Unconverted(account) => drop(self.unconverted.remove(account)),
+            MatterKey::Commitment(account, provider, service) => {
+                drop(self.commitments.remove(&(account.clone(), provider.clone(), service.clone())));
+            }
             MatterKey::Advice(account, leaf, advised) => drop(self.advice.remove(&(account.clone(), leaf.clone(), *advised))),
         }
     }
@@ -175,7 +205,18 @@ impl Matters {
         let untagged = self.untagged.values().map(|untagged| &untagged.matter);
         let sizes = self.sizes.values().map(|size| &size.matter);
         let advice = self.advice.values().map(|advice| &advice.matter);
-        let all = resources.chain(gaps).chain(silences).chain(days).chain(budgets).chain(untagged).chain(advice).chain(sizes);
+        let unconverted = self.unconverted.values().map(|unconverted| &unconverted.matter);
+        let commitments = self.commitments.values().map(|commitment| &commitment.matter);
+        let all = resources
+            .chain(unconverted)
+            .chain(commitments)
+            .chain(gaps)
+            .chain(silences)
+            .chain(days)
+            .chain(budgets)
+            .chain(untagged)
+            .chain(advice)
+            .chain(sizes);
         all.flatten().filter(|matter| matter.is_told()).count()
     }
 }
@@ -183,8 +224,10 @@ impl Matters {
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
-        let bill = (&self.days, &self.budgets, &self.subjects, &self.former_budgets, &self.untagged, &self.billed);
-        let other_bill = (&other.days, &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, &other.billed);
+        let converted = (&self.billed, &self.converted, &self.unconverted, &self.commitments);
+        let other_converted = (&other.billed, &other.converted, &other.unconverted, &other.commitments);
+        let bill = (&self.days, &self.budgets, &self.subjects, &self.former_budgets, &self.untagged, converted);
+        let other_bill = (&other.days, &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, other_converted);
         let (advice, other_advice) = ((&self.advice, &self.caches), (&other.advice, &other.caches));
         (&self.resources, &self.sizes, &self.gaps, &self.silences, &self.access, advice, bill)
             == (&other.resources, &other.sizes, &other.gaps, &other.silences, &other.access, other_advice, other_bill)
@@ -194,9 +237,12 @@ impl PartialEq for Matters {
 /// All teams are done with an hour: what has to be looked at although nothing came.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     waste::look_for_silence(shard, hour, rules, effects);
+    waste::commitment::close_hour(shard, hour, rules, effects);
     unwanted::end(shard, hour, rules, effects);
     advice::end_unwanted(shard, hour, rules, effects);
     missing::bill::close_hour(shard, hour, rules, effects);
     budget::close_hour(shard, hour, rules, effects);
+    missing::rate::close_hour(shard, rules, effects);
+    originals::close_hour(shard, hour, effects);
     billed::forget(shard, hour);
 }

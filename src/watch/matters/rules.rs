@@ -5,6 +5,7 @@ use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
 use crate::model::pattern::matches;
 use crate::model::price::PriceBook;
+use crate::model::rates::Rates;
 use crate::watch::access::rules::AccessRules;
 use crate::watch::drift::rules::DriftRules;
 
@@ -103,6 +104,8 @@ impl MissingRules {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdviceRules {
     pub prices: PriceBook,
+    /// For prices in another currency than the usage is counted in.
+    pub rates: Rates,
     /// What is to be saved in a month to be worth telling, in the usage's own currency.
     pub least_per_month: Nanos,
     /// A day with fewer requests says nothing.
@@ -175,6 +178,16 @@ pub struct WasteRules {
     /// The first that names a resource's type holds; the last one names none and holds for all others.
     pub classes: Vec<WasteClass>,
     pub oversized: Option<OversizedRules>,
+    pub commitment: Option<CommitmentRules>,
+}
+
+/// When a commitment counts as unused, by the bill.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitmentRules {
+    /// The last days that the bill knows.
+    pub window_days: i64,
+    /// Of these so many, at least, have unused cost.
+    pub least_days: usize,
 }
 
 /// When a resource is larger than it has to be.

@@ -135,6 +135,8 @@ impl Writer {
         self.long(match leaf.measure {
             Measure::Estimated => 0,
             Measure::Billed => 1,
+            Measure::EstimatedOriginal => 2,
+            Measure::BilledOriginal => 3,
         });
         Ok(())
     }
@@ -337,6 +339,8 @@ impl<'a> Reader<'a> {
         let measure = match self.long("leaf.measure")? {
             0 => Measure::Estimated,
             1 => Measure::Billed,
+            2 => Measure::EstimatedOriginal,
+            3 => Measure::BilledOriginal,
             _ => return Err(WireError::Malformed("leaf.measure")),
         };
         Ok(Leaf { team, project, model, provider, region, environment, meter, currency: seen.currency, measure })

@@ -6,6 +6,7 @@
 use crate::model::leaf::Leaf;
 use crate::model::money::{Currency, Nanos};
 use crate::model::price::{PriceBook, PriceQuery, Rate, Tariff, TokenKind};
+use crate::model::rates::Rates;
 use crate::model::time::{Hour, Timestamp};
 use crate::watch::matters::rules::AdviceRules;
 use crate::watch::series::HourTotals;
@@ -83,11 +84,11 @@ impl Day {
     }
 
     /// What these tokens cost by a list. `None` where one of its prices is missing, or in another currency: as good as missing.
-    fn at(&self, rates: &Tariff, currency: Currency) -> Option<Nanos> {
+    fn at(&self, rates: &Tariff, money: Money<'_>) -> Option<Nanos> {
         let mut sum = Nanos::ZERO;
         for (kind, count) in TokenKind::ALL.into_iter().zip(self.apart()).filter(|(_, count)| *count > 0) {
             let rate = rates.rate(Some(kind)).or_else(|| rates.rate(Some(kind.instead()?)));
-            sum = sum.checked_add(times(in_currency(rate?, currency)?, count)?)?;
+            sum = sum.checked_add(times(money.rate(rate?)?, count)?)?;
         }
         Some(sum)
     }
@@ -98,24 +99,32 @@ impl Day {
     }
 }
 
-fn in_currency(rate: Rate, currency: Currency) -> Option<Rate> {
-    (rate.currency == currency).then_some(rate)
+/// What a leaf is counted in, and how prices in another currency come to that.
+#[derive(Clone, Copy)]
+struct Money<'r> {
+    currency: Currency,
+    rates: &'r Rates,
+    at: Timestamp,
+}
+
+impl Money<'_> {
+    fn rate(&self, rate: Rate) -> Option<Rate> {
+        if rate.currency == self.currency {
+            return Some(rate);
+        }
+        let amount = self.rates.convert(rate.amount, rate.currency, self.at).filter(|_| self.rates.target() == Some(self.currency))?;
+        Some(Rate { amount, currency: self.currency, ..rate })
+    }
 }
 
 fn times(rate: Rate, count: u64) -> Option<Nanos> {
     rate.amount.checked_mul_div(i128::from(count), i128::from(rate.per.max(1)))
 }
 
-fn query(leaf: &Leaf, at: Timestamp) -> PriceQuery<'_> {
-    PriceQuery {
-        provider: &leaf.provider,
-        meter: &leaf.meter,
-        model: &leaf.model,
-        region: &leaf.region,
-        token_kind: None,
-        at,
-        is_batch: false,
-    }
+/// A leaf has prompts of many sizes, and accounts that nobody knows here: the price of the short ones, as its team has negotiated it.
+fn query<'q>(leaf: &'q Leaf, terms: &'q [u32], at: Timestamp) -> PriceQuery<'q> {
+    let Leaf { provider, meter, model, region, .. } = leaf;
+    PriceQuery { provider, meter, model, region, terms, at, ..PriceQuery::default() }
 }
 
 /// What a day of a leaf says, by the prices of its last hour.
@@ -123,21 +132,22 @@ pub(crate) fn sign(advised: Advised, leaf: &Leaf, day: &Day, hour: Hour, rules: 
     if day.requests < rules.least_requests_per_day || day.cost <= Nanos::ZERO {
         return Sign::Unknown;
     }
-    let query = query(leaf, hour.start());
+    let terms = rules.prices.terms("", &leaf.team);
+    let query = query(leaf, &terms, hour.start());
     let rates = rules.prices.tariff(&query);
-    let currency = leaf.currency;
-    let Some(list) = day.at(&rates, currency).filter(|list| *list > Nanos::ZERO) else { return Sign::Unknown };
+    let money = Money { currency: leaf.currency, rates: &rules.rates, at: hour.start() };
+    let Some(list) = day.at(&rates, money).filter(|list| *list > Nanos::ZERO) else { return Sign::Unknown };
     match advised {
-        Advised::Caching => caching(day, &rates, list, currency, rules),
-        Advised::Batch => batch(leaf, day, &query, list, rules),
-        Advised::CheaperModel => cheaper(day, &query, list, currency, rules),
+        Advised::Caching => caching(day, &rates, list, money, rules),
+        Advised::Batch => batch(leaf, day, &query, list, money, rules),
+        Advised::CheaperModel => cheaper(day, &query, list, money, rules),
     }
 }
 
 /// Long prompts, of which nothing is ever read from the cache, at a model that has a price for that. Where nobody reports what is read from
 /// it, nothing can be said: a source that leaves the numbers out is not one that caches nothing.
-fn caching(day: &Day, rates: &Tariff, list: Nanos, currency: Currency, rules: &AdviceRules) -> Sign {
-    let own = |kind| rates.rate(Some(kind)).and_then(|rate| in_currency(rate, currency));
+fn caching(day: &Day, rates: &Tariff, list: Nanos, money: Money<'_>, rules: &AdviceRules) -> Sign {
+    let own = |kind| rates.rate(Some(kind)).and_then(|rate| money.rate(rate));
     let (Some(input), Some(cached)) = (own(TokenKind::Input), own(TokenKind::CachedInput)) else { return Sign::Unknown };
     if day.input_per_request() < rules.caching.least_input_per_request || day.has_cached() {
         return Sign::Absent;
@@ -152,11 +162,11 @@ fn caching(day: &Day, rates: &Tariff, list: Nanos, currency: Currency, rules: &A
 }
 
 /// Work that waits for the night, or is called offline, at a model whose batches cost less, at a price that is not a batch's.
-fn batch(leaf: &Leaf, day: &Day, query: &PriceQuery<'_>, list: Nanos, rules: &AdviceRules) -> Sign {
+fn batch(leaf: &Leaf, day: &Day, query: &PriceQuery<'_>, list: Nanos, money: Money<'_>, rules: &AdviceRules) -> Sign {
     let in_batches = |kind: TokenKind, count: u64| {
         let find = |kind| rules.prices.find(&PriceQuery { token_kind: Some(kind), ..*query });
-        let price = find(kind).or_else(|| find(kind.instead()?))?;
-        times(in_currency(Rate { amount: price.batch?, ..price.rate(false) }, leaf.currency)?, count)
+        let found = find(kind).or_else(|| find(kind.instead()?)).filter(|found| found.price.batch.is_some())?;
+        times(money.rate(found.rate(true))?, count)
     };
     let parts = TokenKind::ALL.into_iter().zip(day.apart()).filter(|(_, count)| *count > 0);
     let sum = parts.map(|(kind, count)| in_batches(kind, count)).try_fold(Nanos::ZERO, |sum, part| sum.checked_add(part?));
@@ -173,13 +183,13 @@ fn batch(leaf: &Leaf, day: &Day, query: &PriceQuery<'_>, list: Nanos, rules: &Ad
 }
 
 /// Small questions with short answers and no reasoning, at a model that has a much cheaper one beside it.
-fn cheaper(day: &Day, query: &PriceQuery<'_>, list: Nanos, currency: Currency, rules: &AdviceRules) -> Sign {
+fn cheaper(day: &Day, query: &PriceQuery<'_>, list: Nanos, money: Money<'_>, rules: &AdviceRules) -> Sign {
     let limits = &rules.model;
     let is_small = day.input_per_request() <= limits.most_input_per_request && day.output_per_request() <= limits.most_output_per_request;
     if !is_small || day.tokens[4] > 0 || day.tokens[1] == 0 {
         return Sign::Absent;
     }
-    match cheaper_of_family(&rules.prices, day, query, list, currency, limits.least_saving_per_mille) {
+    match cheaper_of_family(&rules.prices, day, query, list, money, limits.least_saving_per_mille) {
         Some((model, cost)) => Sign::Seen(Saving { saved: day.really(list.saturating_sub(cost), list), instead: Some(model), signs: 1 }),
         None => Sign::Absent,
     }
@@ -191,13 +201,13 @@ fn cheaper_of_family(
     day: &Day,
     query: &PriceQuery<'_>,
     list: Nanos,
-    currency: Currency,
+    money: Money<'_>,
     least_saving: u32,
 ) -> Option<(crate::model::Text, Nanos)> {
     let most = list.checked_mul_div(WHOLE - i128::from(least_saving), WHOLE)?;
     let candidates = prices.family(query).filter(|price| !price.model.starts_with('*'));
     let priced = candidates.filter_map(|price| {
-        let cost = day.at(&prices.tariff(&PriceQuery { model: &price.model, ..*query }), currency)?;
+        let cost = day.at(&prices.tariff(&PriceQuery { model: &price.model, ..*query }), money)?;
         let is_name = !price.model.contains('*');
         (cost <= most).then(|| ((cost, price.effective_from, is_name), price.model.clone()))
     });

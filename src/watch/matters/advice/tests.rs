@@ -29,6 +29,8 @@ fn prices() -> PriceBook {
             effective_to: None,
             batch: has_batch.then_some(Nanos(amount.0 / 2)),
             family: Some(family.into()),
+            prompt_above: 0,
+            agreement: None,
         }
     };
     PriceBook::new(vec![
@@ -49,6 +51,7 @@ fn prices() -> PriceBook {
 
 fn watch_rules() -> WatchRules {
     let advice = AdviceRules {
+        rates: crate::model::rates::Rates::default(),
         prices: prices(),
         least_per_month: Nanos::from_units(100),
         least_requests_per_day: 500,
@@ -93,9 +96,9 @@ impl Use {
                 region: "",
                 token_kind: Some(kind),
                 at: minute.start(),
-                is_batch: false,
+                ..Default::default()
             };
-            prices().find(&query).map_or(0, |price| price.amount.0 / 1_000_000)
+            prices().find(&query).map_or(0, |found| found.price.amount.0 / 1_000_000)
         };
         let list = i128::from(requests)
             * (i128::from(input - cached) * find(TokenKind::Input)
@@ -354,9 +357,9 @@ fn prices_in_another_currency_are_as_good_as_none() {
                     region: "",
                     token_kind: Some(token_kind),
                     at: START.start(),
-                    is_batch: false,
+                    ..Default::default()
                 };
-                let Some(price) = prices().find(&query).cloned() else { continue };
+                let Some(price) = prices().find(&query).map(|found| found.price.clone()) else { continue };
                 let is_other = query_model == model && kind.is_none_or(|kind| kind == token_kind);
                 book.push(Price { currency: if is_other { Currency::parse("EUR").unwrap() } else { Currency::USD }, ..price });
             }

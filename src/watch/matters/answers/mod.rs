@@ -256,6 +256,10 @@ impl Matters {
         self.budgets.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Budget(name.clone())));
         let former = self.former_budgets.iter_mut();
         former.for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::FormerBudget(name.0.clone(), name.1.clone())));
+        self.unconverted.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Unconverted(name.clone())));
+        self.commitments.iter_mut().for_each(|(name, it)| {
+            of(&mut it.matter, &|| MatterKey::Commitment(name.0.clone(), name.1.clone(), name.2.clone()));
+        });
         self.untagged.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Untagged(name.0.clone(), name.1.clone())));
         let advice = self.advice.iter_mut();
         advice.for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Advice(name.0.clone(), name.1.clone(), name.2)));

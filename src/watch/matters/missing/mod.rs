@@ -4,6 +4,7 @@
 
 pub mod bill;
 pub mod gap;
+pub mod rate;
 pub mod silence;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,9 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
         return;
     }
     for partial in partials.iter().filter(|partial| partial.leaf.measure == Measure::Estimated) {
+        if rules.rates.concern(partial.leaf.currency) {
+            rate::take(shard, partial, rules, effects);
+        }
         if gap::is_suspect(partial) || !shard.matters.gaps.is_empty() {
             gap::take(shard, partial, rules, effects);
         }

@@ -148,8 +148,8 @@ fn story(account: &Account, provider: &Text, spent: Spent, is_much: bool, is_ove
     let (total, currency) = (spent.total.rounded(2), account.currency);
     let who = if provider.is_empty() { "a provider without a name" } else { provider };
     let when = match account.measure {
-        Measure::Estimated => "in the last 24 hours".to_string(),
-        Measure::Billed => format!("on {}", spent.from.to_string().get(..10).unwrap_or_default()),
+        Measure::Estimated | Measure::EstimatedOriginal => "in the last 24 hours".to_string(),
+        Measure::Billed | Measure::BilledOriginal => format!("on {}", spent.from.to_string().get(..10).unwrap_or_default()),
     };
     let named = [("provider".to_string(), provider.to_string())];
     Story {

@@ -9,6 +9,7 @@
 //!
 //! The first word marks it, after a grace it is escalated, and one sample of use takes it back.
 
+pub mod commitment;
 mod resource;
 mod size;
 #[cfg(test)]

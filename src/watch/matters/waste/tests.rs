@@ -10,7 +10,7 @@ use crate::watch::matters::rules::{MatterRules, Sign, WasteClass};
 use crate::watch::tests::{START, partial, rules};
 
 /// The numbers of the default file.
-fn waste() -> WasteRules {
+pub(super) fn waste() -> WasteRules {
     let class = |types: &[&str], sign, days: i64, least_utilization| WasteClass {
         types: types.iter().map(|name| Text::from(*name)).collect(),
         sign,
@@ -33,6 +33,7 @@ fn waste() -> WasteRules {
             class(&[], Sign::Any, 14, 0.05),
         ],
         oversized: None,
+        commitment: None,
     }
 }
 
