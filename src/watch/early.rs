@@ -9,6 +9,7 @@ use super::judge::{self, Judged};
 use super::merge::Touched;
 use super::rules::WatchRules;
 use super::{Moment, Shard};
+use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
 use crate::model::partial::Partial;
@@ -18,7 +19,7 @@ use crate::model::time::Hour;
 const REPORTED_WITHIN: i64 = 10;
 
 pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
+    let suspects: Vec<(&Partial, Text)> = partials.iter().filter_map(|partial| Some((partial, suspect(shard, partial)?))).collect();
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     // In the order of names, so that numbers, which depend on who came first, have no say.
@@ -28,11 +29,20 @@ pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched:
     in_order.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     for (account, hour, number, nodes) in in_order {
         let (Some(account), Some(state)) = (account, shard.accounts.get_mut(number)) else { continue };
-        let own = |partial: &&&Partial| partial.minute.hour() == hour && partial.leaf.account() == account;
-        let suspects: Vec<&Partial> = suspects.iter().filter(own).copied().collect();
+        let own = |suspect: &&(&Partial, Text)| suspect.0.minute.hour() == hour && suspect.0.leaf.account() == account;
+        let suspects: Vec<&(&Partial, Text)> = suspects.iter().filter(own).collect();
         let changed = judge_open_hour(state, &account, hour, &nodes, &suspects, moment, effects);
         shard.episodes_changed(number, changed);
     }
+}
+
+/// Who stands out among the users of a partial's minute.
+fn suspect(shard: &Shard, partial: &Partial) -> Option<Text> {
+    if partial.users.is_empty() {
+        return None;
+    }
+    let place = shard.find(&partial.leaf)?;
+    habit::dominant(shard.accounts.get(place.account)?.node(place.node)?, partial).cloned()
 }
 
 /// Ids of the episodes that have changed.
@@ -41,7 +51,7 @@ fn judge_open_hour(
     account: &Account,
     hour: Hour,
     touched: &[NodeId],
-    partials: &[&Partial],
+    suspects: &[&(&Partial, Text)],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
@@ -64,24 +74,25 @@ fn judge_open_hour(
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);
-    let heavy: Vec<Trigger> = partials.iter().filter_map(|partial| habit::runaway_user(state, account, partial, local, moment)).collect();
+    let runaway = |(partial, user): &(&Partial, Text)| habit::runaway_user(state, account, partial, user, local, moment);
+    let heavy: Vec<Trigger> = suspects.iter().filter_map(|suspect| runaway(suspect)).collect();
     if spikes.is_empty() && running_away.is_empty() && heavy.is_empty() {
         return changed;
     }
     let elapsed = elapsed(state, hour);
-    let spike = |chosen: Judged| {
-        let moved = moved::counterpart(state, account, &chosen, hour, local, elapsed, moment).is_some();
-        Trigger { moved, ..Trigger::spike(chosen) }
-    };
-    let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(spike).collect();
+    // A move is no news that cannot wait for the whole hour.
+    let has_moved = |chosen: &Judged| moved::counterpart(state, account, chosen, hour, local, elapsed, moment).is_some();
+    let chosen = select::lowest(state, account, hour, local, &spikes, moment).into_iter().filter(|chosen| !has_moved(chosen));
+    let mut triggers: Vec<Trigger> = chosen.map(Trigger::spike).collect();
     if triggers.is_empty() {
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
     }
-    if triggers.is_empty() {
-        // Two minutes of the same user are one matter.
-        triggers = heavy.into_iter().take(1).collect();
-    }
     for trigger in triggers {
+        changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
+    }
+    // Two minutes of the same user are one matter. What is held is no reason to wait with somebody who runs away.
+    let is_told = |trigger: &Trigger| habit::is_told(state, &trigger.judged.scope);
+    if let Some(trigger) = heavy.into_iter().next().filter(|trigger| !is_told(trigger)) {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     changed

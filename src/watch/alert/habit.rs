@@ -11,7 +11,8 @@ use super::select;
 use crate::model::Text;
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
-use crate::model::partial::{Partial, UserCost};
+use crate::model::money::Nanos;
+use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
 /// An hour that took this part of what an hour takes now, a day or two ago at about the same time, makes it a habit.
@@ -22,11 +23,11 @@ const ABOUT: i64 = 1;
 /// A user runs away who takes so many times what all others take in the same minute, ...
 const TIMES_OTHERS: f64 = 3.0;
 /// ... took at most this part of it in any hour of the last day, ...
-const MOST_SO_FAR: f64 = 0.5;
+const MOST_SO_FAR: f64 = 0.7;
 /// ... and takes by now this part of what the whole leaf usually takes in an hour, ...
-const LEAST_OF_HOUR: f64 = 0.4;
+const LEAST_OF_HOUR: f64 = 0.1;
 /// ... and of the money that is worth an alert: within the hour it will be all of it.
-const PART_OF_EXCESS: f64 = 0.25;
+const PART_OF_EXCESS: f64 = 0.1;
 /// So many hours have to say who usually takes what.
 const LEAST_HOURS: usize = 12;
 
@@ -40,11 +41,21 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
     points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
 }
 
-/// A user who takes several times what all others take in the very same minute; most minutes have none.
-pub(crate) fn dominant(partial: &Partial) -> Option<&UserCost> {
+/// A user who takes several times what all others take in the very same minute, whichever of them came first; most minutes have none.
+pub(crate) fn dominant<'a>(node: &'a Node, partial: &'a Partial) -> Option<&'a Text> {
+    let minute = node.minutes.as_ref()?.sum(partial.minute, 1);
     let largest = partial.users.iter().filter(|user| !user.user.is_empty()).max_by(|a, b| a.cost.cmp(&b.cost).then(b.user.cmp(&a.user)))?;
-    let others = to_units(partial.cost.saturating_sub(largest.cost));
-    (others > 0.0 && to_units(largest.cost) >= TIMES_OTHERS * others).then_some(largest)
+    let exceeds = |one: Nanos, others: Nanos| others.0 > 0 && to_units(one) >= TIMES_OTHERS * to_units(others);
+    if exceeds(largest.cost, minute.saturating_sub(largest.cost)) {
+        return Some(&largest.user);
+    }
+    // What came before, if it is to the last nano what one user took in this hour.
+    let before = minute.saturating_sub(partial.cost);
+    if !exceeds(before, partial.cost) {
+        return None;
+    }
+    let users = &node.leaf()?.hours.get(partial.minute.hour())?.users;
+    users.iter().find(|known| known.cost == before && !known.user.is_empty()).map(|known| &known.user)
 }
 
 /// An agent in a loop, a leaked key: somebody who is rarely seen takes several times what all others take who work beside, and within the
@@ -54,10 +65,10 @@ pub(crate) fn runaway_user(
     state: &AccountState,
     account: &Account,
     partial: &Partial,
+    user: &Text,
     local: LocalHour,
     moment: Moment<'_>,
 ) -> Option<Trigger> {
-    let user = &dominant(partial)?.user;
     let (scope, hour) = (Scope::Leaf(partial.leaf.dimensions()), partial.minute.hour());
     let node = state.get(&scope)?;
     let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;
@@ -69,12 +80,17 @@ pub(crate) fn runaway_user(
     let limit = LEAST_OF_HOUR * judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
     let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
-    if !is_known || !is_rare || to_units(money) < limit || state.open_rises().any(|episode| select::is_about(episode, &scope)) {
+    if !is_known || !is_rare || to_units(money) < limit || is_told(state, &scope) {
         return None;
     }
     let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
     let runaway = Runaway { window_minutes: 5, onset: partial.minute, actual: money, expected: 0.0, limit, score };
-    Some(Trigger::runaway(judged, runaway))
+    Some(Trigger { at_once: true, ..Trigger::runaway(judged, runaway) })
+}
+
+/// Whether an open alert is about a node, other than that it has grown for days.
+pub(crate) fn is_told(state: &AccountState, scope: &Scope) -> bool {
+    state.open_rises().any(|episode| !select::is_slow(episode) && select::is_about(episode, scope))
 }
 
 /// The most that a user took in any of the last hours; `None` while too few are known.

@@ -14,10 +14,16 @@ type Use = (&'static str, &'static str, &'static str, f64, u64);
 
 /// A shard that gets a record every ten minutes, for so many hours.
 fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
+    alerts_in(hours, |partials| vec![partials], uses)
+}
+
+/// The same with the uses of a minute in several records, as they come.
+fn alerts_in(hours: i64, records: impl Fn(Vec<Partial>) -> Vec<Vec<Partial>>, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
     let rules = rules();
     let mut shard = Shard::new(0, 1, &rules);
     let mut alerts = Vec::new();
-    for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
+    let mut offset = 0;
+    for at in (0..hours * 6).map(|slot| slot * 10) {
         let minute = Minute(START.0 + at);
         // A little noise, the same for all.
         let noise = 1.0 + f64::from(u32::try_from((at / 60 * 7919) % 13).unwrap()) / 100.0;
@@ -36,11 +42,14 @@ fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
                 None => partials.push(more),
             }
         }
-        let source = Source { topic: "usage-events".into(), partition: 0 };
-        let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
-        let effects = shard.apply_whole(&record, i64::try_from(offset).unwrap(), minute.start().plus_ms(MINUTE_MS), &rules);
-        alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+        for partials in records(partials) {
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+            let effects = shard.apply_whole(&record, offset, minute.start().plus_ms(MINUTE_MS), &rules);
+            offset += 1;
+            alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+        }
     }
     alerts
 }
@@ -132,11 +141,72 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     assert!(opened(&all).is_empty());
 }
 
+/// One partial for each user, as live batches have them: the minute is the yardstick, not the record.
+#[test]
+fn who_stands_out_is_seen_whoever_of_the_minute_comes_first() {
+    let apart = |partials: Vec<Partial>, is_reversed: bool| {
+        let of_user = |partial: &Partial, user: &UserCost| Partial { users: vec![user.clone()], cost: user.cost, ..partial.clone() };
+        let mut all: Vec<Vec<Partial>> =
+            partials.iter().flat_map(|partial| partial.users.iter().map(|user| vec![of_user(partial, user)])).collect();
+        if is_reversed {
+            all.reverse();
+        }
+        all
+    };
+    for is_reversed in [false, true] {
+        let begin = 5 * DAY + 600;
+        let uses = |at: i64| {
+            let mut uses = vec![("ranker", "m", if at % 60 < 30 { "ann" } else { "bob" }, 4.0, 0)];
+            if (begin..begin + 180).contains(&at) {
+                uses.push(("ranker", "m", "eve", 14.0, 0));
+            }
+            uses
+        };
+        let all = alerts_in(6 * 24, |partials| apart(partials, is_reversed), uses);
+        let first = opened(&all)[0];
+        assert_eq!(first.kind, AlertKind::Runaway, "{}", first.summary);
+        assert!(first.detected_at.0 - Minute(START.0 + begin).start().0 <= MINUTE_MS, "{is_reversed}: {}", first.detected_at);
+    }
+}
+
+/// What is over within the hour and cost less than a quarter of the team's day is nobody's news; what goes on is, and what is dear at once.
+#[test]
+fn weak_evidence_waits_for_the_next_hour() {
+    let burst = |times: f64, minutes: i64| {
+        let begin = 8 * DAY + 600;
+        let money = move |at: i64| 4.0 * if (begin..begin + minutes).contains(&at) { times } else { 1.0 };
+        let all = alerts(9 * 24, |at| vec![("ranker", "m", "ann", money(at), 0), ("crawler", "m", "bob", 1.0, 0)]);
+        (opened(&all).into_iter().cloned().collect::<Vec<_>>(), Minute(START.0 + begin).start())
+    };
+    let (told, _) = burst(5.0, 60);
+    assert!(told.is_empty(), "{}", told[0].summary);
+    let (told, begin) = burst(5.0, 180);
+    assert_eq!((told.len(), told[0].revision, told[0].onset), (1, 1, begin));
+    let waited = (told[0].detected_at.0 - begin.0) / MINUTE_MS;
+    assert!((60..=120).contains(&waited), "told after {waited} minutes");
+    assert!(to_units(told[0].excess) > 96.0 && told[0].summary.contains("2 abnormal hours"), "both hours: {}", told[0].summary);
+    let (told, begin) = burst(12.0, 60);
+    assert!(told.len() == 1 && told[0].detected_at.0 - begin.0 < 60 * MINUTE_MS, "what is dear is told at once");
+}
+
+/// Growth that is told of hides no leap.
+#[test]
+fn a_leap_of_what_has_grown_for_days_is_told_beside() {
+    let begin = 9 * DAY;
+    let all = alerts(15 * 24, |at| {
+        let grown = 4.0 * (1.0 + 2.0 * (at - begin).max(0) as f64 / (6 * DAY) as f64);
+        let leap = if (begin + 5 * DAY + 600..begin + 5 * DAY + 840).contains(&at) { 6.0 } else { 1.0 };
+        vec![("ranker", "m", "ann", grown * leap, 0), ("crawler", "m", "bob", 4.0, 0)]
+    });
+    let kinds: Vec<AlertKind> = opened(&all).iter().map(|alert| alert.kind).collect();
+    assert_eq!(kinds, [AlertKind::LevelShift, AlertKind::SpendSpike]);
+}
+
 #[test]
 fn what_comes_every_day_is_told_once() {
     let all = alerts(9 * 24, |at| {
         let is_nightly = at >= 5 * DAY && at % DAY / 60 == 3;
-        vec![("ranker", "m", "ann", if is_nightly { 20.0 } else { 4.0 }, 0)]
+        vec![("ranker", "m", "ann", if is_nightly { 40.0 } else { 4.0 }, 0)]
     });
     assert_eq!(opened(&all).len(), 1, "{:#?}", opened(&all).iter().map(|alert| &alert.summary).collect::<Vec<_>>());
 }
