@@ -74,33 +74,8 @@ pub(crate) fn open(
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
     let scope = trigger.judged.scope.clone();
-    let limits = judge::thresholds(moment.rules, account, &scope);
-    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
     let kind = trigger.kind();
-    let is_like = |episode: &&Episode| episode.scope == scope && class(episode.kind) == class(kind);
-    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
-    let again = recent
-        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
-        .max_by_key(|episode| episode.onset)
-        .map(|episode| episode.id.clone());
-    let fresh = new_episode(account, hour, &trigger, moment);
-    // One that was taken back and would be opened again under the same id goes on with its revisions.
-    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id));
-    let known = known.filter(|known| !known.is_held()).cloned();
-    let mut episode = match known {
-        // The id is frozen, what happened is new.
-        Some(known) => Episode {
-            state: AlertState::Reopened,
-            onset: trigger.onset(hour),
-            severity: first_severity(kind),
-            closed_at: None,
-            quiet_hours: 0,
-            hours: BTreeMap::new(),
-            told_excess: Nanos::ZERO,
-            ..known
-        },
-        None => fresh,
-    };
+    let mut episode = begun(state, account, hour, &trigger, moment);
     let expected = from_units(trigger.judged.expected());
     let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
@@ -141,6 +116,38 @@ pub(crate) fn open(
     state.episodes.insert(id.clone(), episode);
     emit(state, account, &id, hour, next_state, true, moment, effects);
     held.into_iter().chain([id]).collect()
+}
+
+/// A new episode, or the one that closed at this node within the refractory time.
+fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
+    let scope = &trigger.judged.scope;
+    let limits = judge::thresholds(moment.rules, account, scope);
+    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
+    let kind = trigger.kind();
+    let is_like = |episode: &&Episode| episode.scope == *scope && class(episode.kind) == class(kind);
+    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
+    let again = recent
+        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
+        .max_by_key(|episode| episode.onset)
+        .map(|episode| episode.id.clone());
+    let fresh = new_episode(account, hour, trigger, moment);
+    // One that was taken back and would be opened again under the same id goes on with its revisions.
+    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id));
+    let known = known.filter(|known| !known.is_held()).cloned();
+    match known {
+        // The id is frozen, what happened is new.
+        Some(known) => Episode {
+            state: AlertState::Reopened,
+            onset: trigger.onset(hour),
+            severity: first_severity(kind),
+            closed_at: None,
+            quiet_hours: 0,
+            hours: BTreeMap::new(),
+            told_excess: Nanos::ZERO,
+            ..known
+        },
+        None => fresh,
+    }
 }
 
 /// Takes an alert off the team's budget, or gives it back. What is certain, or expected, costs nothing.
