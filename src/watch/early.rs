@@ -9,7 +9,6 @@ use super::judge::{self, Judged};
 use super::merge::Touched;
 use super::rules::WatchRules;
 use super::{Moment, Shard};
-use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
 use crate::model::partial::Partial;
@@ -19,7 +18,7 @@ use crate::model::time::Hour;
 const REPORTED_WITHIN: i64 = 10;
 
 pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let suspects: Vec<(&Partial, Text)> = partials.iter().filter_map(|partial| Some((partial, suspect(shard, partial)?))).collect();
+    let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     // In the order of names, so that numbers, which depend on who came first, have no say.
@@ -29,20 +28,11 @@ pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched:
     in_order.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     for (account, hour, number, nodes) in in_order {
         let (Some(account), Some(state)) = (account, shard.accounts.get_mut(number)) else { continue };
-        let own = |suspect: &&(&Partial, Text)| suspect.0.minute.hour() == hour && suspect.0.leaf.account() == account;
-        let suspects: Vec<&(&Partial, Text)> = suspects.iter().filter(own).collect();
+        let own = |partial: &&&Partial| partial.minute.hour() == hour && partial.leaf.account() == account;
+        let suspects: Vec<&Partial> = suspects.iter().filter(own).copied().collect();
         let changed = judge_open_hour(state, &account, hour, &nodes, &suspects, moment, effects);
         shard.episodes_changed(number, changed);
     }
-}
-
-/// Who stands out among the users of a partial's minute.
-fn suspect(shard: &Shard, partial: &Partial) -> Option<Text> {
-    if partial.users.is_empty() {
-        return None;
-    }
-    let place = shard.find(&partial.leaf)?;
-    habit::dominant(shard.accounts.get(place.account)?.node(place.node)?, partial).cloned()
 }
 
 /// Ids of the episodes that have changed.
@@ -51,7 +41,7 @@ fn judge_open_hour(
     account: &Account,
     hour: Hour,
     touched: &[NodeId],
-    suspects: &[&(&Partial, Text)],
+    partials: &[&Partial],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
@@ -74,8 +64,7 @@ fn judge_open_hour(
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);
-    let runaway = |(partial, user): &(&Partial, Text)| habit::runaway_user(state, account, partial, user, local, moment);
-    let heavy: Vec<Trigger> = suspects.iter().filter_map(|suspect| runaway(suspect)).collect();
+    let heavy: Vec<Trigger> = partials.iter().filter_map(|partial| habit::runaway_user(state, account, partial, local, moment)).collect();
     if spikes.is_empty() && running_away.is_empty() && heavy.is_empty() {
         return changed;
     }

@@ -11,8 +11,7 @@ use super::select;
 use crate::model::Text;
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
-use crate::model::money::Nanos;
-use crate::model::partial::Partial;
+use crate::model::partial::{Partial, UserCost};
 use crate::model::time::Hour;
 
 /// An hour that took this part of what an hour takes now, a day or two ago at about the same time, makes it a habit.
@@ -23,11 +22,11 @@ const ABOUT: i64 = 1;
 /// A user runs away who takes so many times what all others take in the same minute, ...
 const TIMES_OTHERS: f64 = 3.0;
 /// ... took at most this part of it in any hour of the last day, ...
-const MOST_SO_FAR: f64 = 0.7;
+const MOST_SO_FAR: f64 = 0.5;
 /// ... and takes by now this part of what the whole leaf usually takes in an hour, ...
-const LEAST_OF_HOUR: f64 = 0.1;
+const LEAST_OF_HOUR: f64 = 0.4;
 /// ... and of the money that is worth an alert: within the hour it will be all of it.
-const PART_OF_EXCESS: f64 = 0.1;
+const PART_OF_EXCESS: f64 = 0.25;
 /// So many hours have to say who usually takes what.
 const LEAST_HOURS: usize = 12;
 
@@ -41,21 +40,11 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
     points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
 }
 
-/// A user who takes several times what all others take in the very same minute, whichever of them came first; most minutes have none.
-pub(crate) fn dominant<'a>(node: &'a Node, partial: &'a Partial) -> Option<&'a Text> {
-    let minute = node.minutes.as_ref()?.sum(partial.minute, 1);
+/// A user who takes several times what all others take in the very same minute; most minutes have none.
+pub(crate) fn dominant(partial: &Partial) -> Option<&UserCost> {
     let largest = partial.users.iter().filter(|user| !user.user.is_empty()).max_by(|a, b| a.cost.cmp(&b.cost).then(b.user.cmp(&a.user)))?;
-    let exceeds = |one: Nanos, others: Nanos| others.0 > 0 && to_units(one) >= TIMES_OTHERS * to_units(others);
-    if exceeds(largest.cost, minute.saturating_sub(largest.cost)) {
-        return Some(&largest.user);
-    }
-    // What came before, if it is to the last nano what one user took in this hour.
-    let before = minute.saturating_sub(partial.cost);
-    if !exceeds(before, partial.cost) {
-        return None;
-    }
-    let users = &node.leaf()?.hours.get(partial.minute.hour())?.users;
-    users.iter().find(|known| known.cost == before && !known.user.is_empty()).map(|known| &known.user)
+    let others = to_units(partial.cost.saturating_sub(largest.cost));
+    (others > 0.0 && to_units(largest.cost) >= TIMES_OTHERS * others).then_some(largest)
 }
 
 /// An agent in a loop, a leaked key: somebody who is rarely seen takes several times what all others take who work beside, and within the
@@ -65,10 +54,10 @@ pub(crate) fn runaway_user(
     state: &AccountState,
     account: &Account,
     partial: &Partial,
-    user: &Text,
     local: LocalHour,
     moment: Moment<'_>,
 ) -> Option<Trigger> {
+    let user = &dominant(partial)?.user;
     let (scope, hour) = (Scope::Leaf(partial.leaf.dimensions()), partial.minute.hour());
     let node = state.get(&scope)?;
     let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;

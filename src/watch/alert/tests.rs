@@ -14,16 +14,10 @@ type Use = (&'static str, &'static str, &'static str, f64, u64);
 
 /// A shard that gets a record every ten minutes, for so many hours.
 fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
-    alerts_in(hours, |partials| vec![partials], uses)
-}
-
-/// The same with the uses of a minute in several records, as they come.
-fn alerts_in(hours: i64, records: impl Fn(Vec<Partial>) -> Vec<Vec<Partial>>, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
     let rules = rules();
     let mut shard = Shard::new(0, 1, &rules);
     let mut alerts = Vec::new();
-    let mut offset = 0;
-    for at in (0..hours * 6).map(|slot| slot * 10) {
+    for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
         let minute = Minute(START.0 + at);
         // A little noise, the same for all.
         let noise = 1.0 + f64::from(u32::try_from((at / 60 * 7919) % 13).unwrap()) / 100.0;
@@ -42,14 +36,11 @@ fn alerts_in(hours: i64, records: impl Fn(Vec<Partial>) -> Vec<Vec<Partial>>, us
                 None => partials.push(more),
             }
         }
-        for partials in records(partials) {
-            let source = Source { topic: "usage-events".into(), partition: 0 };
-            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
-            let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
-            let effects = shard.apply_whole(&record, offset, minute.start().plus_ms(MINUTE_MS), &rules);
-            offset += 1;
-            alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
-        }
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+        let effects = shard.apply_whole(&record, i64::try_from(offset).unwrap(), minute.start().plus_ms(MINUTE_MS), &rules);
+        alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
     }
     alerts
 }
@@ -139,34 +130,6 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     // As much as the others is nobody's doing.
     let all = alerts(6 * 24, story("eve", 0.4));
     assert!(opened(&all).is_empty());
-}
-
-/// One partial for each user, as live batches have them: the minute is the yardstick, not the record.
-#[test]
-fn who_stands_out_is_seen_whoever_of_the_minute_comes_first() {
-    let apart = |partials: Vec<Partial>, is_reversed: bool| {
-        let of_user = |partial: &Partial, user: &UserCost| Partial { users: vec![user.clone()], cost: user.cost, ..partial.clone() };
-        let mut all: Vec<Vec<Partial>> =
-            partials.iter().flat_map(|partial| partial.users.iter().map(|user| vec![of_user(partial, user)])).collect();
-        if is_reversed {
-            all.reverse();
-        }
-        all
-    };
-    for is_reversed in [false, true] {
-        let begin = 5 * DAY + 600;
-        let uses = |at: i64| {
-            let mut uses = vec![("ranker", "m", if at % 60 < 30 { "ann" } else { "bob" }, 4.0, 0)];
-            if (begin..begin + 180).contains(&at) {
-                uses.push(("ranker", "m", "eve", 14.0, 0));
-            }
-            uses
-        };
-        let all = alerts_in(6 * 24, |partials| apart(partials, is_reversed), uses);
-        let first = opened(&all)[0];
-        assert_eq!(first.kind, AlertKind::Runaway, "{}", first.summary);
-        assert!(first.detected_at.0 - Minute(START.0 + begin).start().0 <= MINUTE_MS, "{is_reversed}: {}", first.detected_at);
-    }
 }
 
 /// What is over within the hour and cost less than a quarter of the team's day is nobody's news; what goes on is, and what is dear at once.
