@@ -163,16 +163,21 @@ impl AccountState {
 
     /// Onset of the open episode that began first.
     pub fn first_onset(&self) -> Option<Hour> {
-        self.open_episodes().map(|episode| episode.onset.hour()).min()
+        self.unfinished().map(|episode| episode.onset.hour()).min()
     }
 
-    /// Episodes of too much that are not over: those that too much can belong to.
+    /// Episodes of too much that people know of and that are not over.
     pub fn open_rises(&self) -> impl Iterator<Item = &Episode> {
         self.open_episodes().filter(|episode| !episode.is_of_fall())
     }
 
-    /// Episodes that are not over.
+    /// Episodes that people know of and that are not over.
     pub fn open_episodes(&self) -> impl Iterator<Item = &Episode> {
+        self.unfinished().filter(|episode| !episode.is_held())
+    }
+
+    /// Episodes that are not over, those that are held included.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Episode> {
         self.episodes.values().filter(|episode| episode.is_open())
     }
 }

@@ -132,7 +132,8 @@ fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>, hour: Hour, mome
 /// Buckets that belong to an alert stay out of the tail, else the next incident would look normal.
 fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour, moment: Moment<'_>) -> Option<NodeId> {
     let related = |scope: &Scope| scope.within(&judged.scope) || judged.scope.within(scope);
-    let in_episode = state.open_rises().any(|episode| related(&episode.scope) && episode.hours.contains_key(&hour));
+    let in_episode =
+        state.unfinished().any(|episode| !episode.is_of_fall() && related(&episode.scope) && episode.hours.contains_key(&hour));
     let told = judged.verdict.fires || (in_episode && judged.actual > judged.expectation.upper);
     let book = moment.books.get(&state.account.team);
     let is_allowed = book.is_some_and(|book| book.allows(&judged.scope, hour, judged.actual, judged.expectation.expected));

@@ -69,19 +69,19 @@ fn judge_open_hour(
         return changed;
     }
     let elapsed = elapsed(state, hour);
-    let spike = |chosen: Judged| {
-        let moved = moved::counterpart(state, account, &chosen, hour, local, elapsed, moment).is_some();
-        Trigger { moved, ..Trigger::spike(chosen) }
-    };
-    let mut triggers: Vec<Trigger> = select::lowest(state, account, hour, local, &spikes, moment).into_iter().map(spike).collect();
+    // A move is no news that cannot wait for the whole hour.
+    let has_moved = |chosen: &Judged| moved::counterpart(state, account, chosen, hour, local, elapsed, moment).is_some();
+    let chosen = select::lowest(state, account, hour, local, &spikes, moment).into_iter().filter(|chosen| !has_moved(chosen));
+    let mut triggers: Vec<Trigger> = chosen.map(Trigger::spike).collect();
     if triggers.is_empty() {
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
     }
-    if triggers.is_empty() {
-        // Two minutes of the same user are one matter.
-        triggers = heavy.into_iter().take(1).collect();
-    }
     for trigger in triggers {
+        changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
+    }
+    // Two minutes of the same user are one matter. What is held is no reason to wait with somebody who runs away.
+    let is_told = |trigger: &Trigger| habit::is_told(state, &trigger.judged.scope);
+    if let Some(trigger) = heavy.into_iter().next().filter(|trigger| !is_told(trigger)) {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     changed

@@ -10,6 +10,9 @@ use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
 
+/// Leaves count with this power of their number.
+const SHARED: f64 = 0.7;
+
 /// A node's hour and what was thought of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
@@ -141,10 +144,11 @@ pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHo
     runaway::judge(minutes, &runaway::Usual { stage, expected_hour, worst_hour, team_worst_hour }, limits)
 }
 
-/// Series that share the team's budget of alerts: its leaves, since sums are the same money again; more if the budget is overdrawn.
+/// Series that share the team's budget of alerts: its leaves, since sums are the same money again, and most of a team's money is in few of
+/// them; more if the budget is overdrawn.
 pub(crate) fn series_in_team(state: &AccountState, hour: Hour, rules: &WatchRules) -> f64 {
     let leaves = if let Some(Grain::Sum(sum)) = state.get(&Scope::Team).map(|team| &team.grain) { sum.leaves } else { 1 };
-    f64::from(leaves.max(1)) * libm::exp(strictness(state, hour, rules))
+    libm::pow(f64::from(leaves.max(1)), SHARED) * libm::exp(strictness(state, hour, rules))
 }
 
 /// Nats by which the team's alerts have to be rarer than its setting alone says.

@@ -11,6 +11,7 @@ use super::super::history::Point;
 use super::super::judge::{self, Judged};
 use super::super::series::{Node, from_units, to_units};
 use super::episode::{Episode, HourExcess, Trigger};
+use super::select;
 use crate::model::alert::AlertKind;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
@@ -40,7 +41,7 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
     let mut triggers: Vec<Trigger> = Vec::new();
     for judged in judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))) {
         // What is told already, and the end of a rise, which is none.
-        let is_told = state.episodes.values().any(|episode| episode.scope.within(&judged.scope) || judged.scope.within(&episode.scope));
+        let is_told = state.episodes.values().any(|episode| !episode.is_held() && select::is_about(episode, &judged.scope));
         let is_wider_told = triggers.iter().any(|wider| judged.scope.within(&wider.judged.scope));
         let limits = judge::thresholds(moment.rules, account, &judged.scope);
         let node = state.get(&judged.scope).filter(|node| !is_told && !is_wider_told && !sleeps(node, local));

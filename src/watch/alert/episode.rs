@@ -12,7 +12,7 @@ use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 pub(crate) use super::open::{Trigger, open};
 use super::open::{class, spend};
-use super::{drop, moved, ramp, ratio, record, select};
+use super::{drop, hold, moved, ramp, ratio, record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
@@ -113,14 +113,19 @@ pub(crate) fn grow(
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let is_spiking = |episode: &Episode| {
         spikes.iter().any(|spike| spike.scope == episode.scope)
+            || (episode.is_held() && state.get(&episode.scope).is_some_and(|node| hold::persists(episode, node, hour, local)))
             || (!spikes.is_empty()
                 && judge::judge(state, account, &episode.scope, hour, local, moment.rules)
                     .is_some_and(|own| select::carries(episode, &own, spikes.iter())))
     };
     let open: Vec<(String, Scope, bool)> = state
-        .open_rises()
+        .unfinished()
         // What a token costs is told when the hour is complete.
-        .filter(|episode| !episode.is_of_ratio() && state.id_of(&episode.scope).is_some_and(|id| touched.binary_search(&id).is_ok()))
+        .filter(|episode| {
+            !episode.is_of_fall()
+                && !episode.is_of_ratio()
+                && state.id_of(&episode.scope).is_some_and(|id| touched.binary_search(&id).is_ok())
+        })
         .filter(|episode| episode.hours.contains_key(&hour) || is_spiking(episode))
         .map(|episode| (episode.id.clone(), episode.scope.clone(), episode.hours.contains_key(&hour)))
         .collect();
@@ -128,15 +133,23 @@ pub(crate) fn grow(
     for (id, scope, known_hour) in open {
         let Some(judged) = judge::judge(state, account, &scope, hour, local, moment.rules) else { continue };
         let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+        let held = state.episodes.get(&id).filter(|episode| episode.is_held()).zip(state.get(&scope));
+        let held_normal = held.map(|(episode, node)| hold::normal_of(episode, node, local));
         let Some(episode) = state.episodes.get_mut(&id) else { continue };
         let expected = match episode.hours.get(&hour) {
             Some(part) if known_hour => part.expected,
+            _ if held_normal.is_some() => from_units(held_normal.unwrap_or(0.0)),
             _ => from_units(episode.normal_of(&judged)),
         };
         episode.hours.insert(hour, HourExcess { actual, expected, provisional: true });
         episode.quiet_hours = 0;
         changed.push(id.clone());
-        if worth_telling(state, account, &id, moment) {
+        let episode = episode.clone();
+        if episode.is_held() {
+            if hold::is_ripe(state, &episode) {
+                hold::tell(state, account, &id, hour, moment, effects);
+            }
+        } else if worth_telling(state, account, &id, moment) {
             emit(state, account, &id, hour, AlertState::Updated, true, moment, effects);
         }
     }
@@ -166,7 +179,7 @@ pub(crate) fn close_hour(
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
     let mut changed = Vec::new();
-    let going_on: Vec<String> = state.open_episodes().map(|episode| episode.id.clone()).collect();
+    let going_on: Vec<String> = state.unfinished().map(|episode| episode.id.clone()).collect();
     for id in going_on {
         settle_hour(state, account, &id, hour, local, judged, moment, effects);
         changed.push(id);
@@ -211,6 +224,11 @@ fn abnormal(
     if let Some(usual) = ramp::goes_on(state, episode, judged, hour) {
         return Some(usual);
     }
+    if episode.is_held()
+        && let Some(node) = state.get(&episode.scope).filter(|node| hold::persists(episode, node, hour, local))
+    {
+        return Some(hold::normal_of(episode, node, local));
+    }
     // A move that has become more spend is another matter, and told as one.
     if episode.kind == AlertKind::SpendMoved && moved::counterpart(state, account, judged, hour, local, 1.0, moment).is_none() {
         return None;
@@ -246,9 +264,23 @@ fn settle_hour(
         let expected = from_units(expected);
         episode.hours.insert(hour, HourExcess { actual, expected, provisional: false });
         episode.quiet_hours = 0;
+        let episode = episode.clone();
+        if episode.is_held() {
+            if hold::is_ripe(state, &episode) {
+                hold::tell(state, account, id, hour, moment, effects);
+            }
+            return;
+        }
         let tell = worth_telling(state, account, id, moment);
         if tell || was_provisional {
             emit(state, account, id, hour, AlertState::Updated, tell, moment, effects);
+        }
+        return;
+    }
+    if episode.is_held() {
+        // The guard's window may begin in the hour before its first one.
+        if episode.hours.first_key_value().is_none_or(|(first, _)| *first <= hour) {
+            state.episodes.remove(id);
         }
         return;
     }
@@ -291,7 +323,9 @@ pub(crate) fn amend(
         if let Some(part) = state.episodes.get_mut(id).and_then(|episode| episode.hours.get_mut(&hour)) {
             part.actual = part.actual.saturating_add(partial.cost);
         }
-        emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
+        if state.episodes.get(id).is_some_and(|episode| !episode.is_held()) {
+            emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
+        }
     }
     ids
 }

@@ -69,12 +69,17 @@ pub(crate) fn runaway_user(
     let limit = LEAST_OF_HOUR * judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
     let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
-    if !is_known || !is_rare || to_units(money) < limit || state.open_rises().any(|episode| select::is_about(episode, &scope)) {
+    if !is_known || !is_rare || to_units(money) < limit || is_told(state, &scope) {
         return None;
     }
     let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
     let runaway = Runaway { window_minutes: 5, onset: partial.minute, actual: money, expected: 0.0, limit, score };
-    Some(Trigger::runaway(judged, runaway))
+    Some(Trigger { at_once: true, ..Trigger::runaway(judged, runaway) })
+}
+
+/// Whether an open alert is about a node, other than that it has grown for days.
+pub(crate) fn is_told(state: &AccountState, scope: &Scope) -> bool {
+    state.open_rises().any(|episode| !select::is_slow(episode) && select::is_about(episode, scope))
 }
 
 /// The most that a user took in any of the last hours; `None` while too few are known.

@@ -3,6 +3,7 @@
 pub(crate) mod drop;
 pub mod episode;
 pub(crate) mod habit;
+mod hold;
 pub(crate) mod moved;
 mod open;
 mod ramp;

@@ -9,7 +9,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 use super::episode::{Episode, HourExcess, emit};
-use super::{drop, ramp, words};
+use super::{drop, hold, ramp, select, words};
 use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
@@ -26,11 +26,13 @@ pub(crate) struct Trigger {
     pub moved: bool,
     /// The first abnormal hour, if it is not the one that is judged.
     pub since: Option<Hour>,
+    /// Needs no second hour to be believed.
+    pub at_once: bool,
 }
 
 impl Trigger {
     pub fn spike(judged: Judged) -> Trigger {
-        Trigger { judged, runaway: None, ratio: None, moved: false, since: None }
+        Trigger { judged, runaway: None, ratio: None, moved: false, since: None, at_once: false }
     }
 
     pub fn runaway(judged: Judged, runaway: Runaway) -> Trigger {
@@ -70,34 +72,10 @@ pub(crate) fn open(
     provisional: bool,
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
-) -> Option<String> {
+) -> Vec<String> {
     let scope = trigger.judged.scope.clone();
-    let limits = judge::thresholds(moment.rules, account, &scope);
-    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
     let kind = trigger.kind();
-    let is_like = |episode: &&Episode| episode.scope == scope && class(episode.kind) == class(kind);
-    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
-    let again = recent
-        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
-        .max_by_key(|episode| episode.onset)
-        .map(|episode| episode.id.clone());
-    let fresh = new_episode(account, hour, &trigger, moment);
-    // One that was taken back and would be opened again under the same id goes on with its revisions.
-    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id)).cloned();
-    let mut episode = match known {
-        // The id is frozen, what happened is new.
-        Some(known) => Episode {
-            state: AlertState::Reopened,
-            onset: trigger.onset(hour),
-            severity: first_severity(kind),
-            closed_at: None,
-            quiet_hours: 0,
-            hours: BTreeMap::new(),
-            told_excess: Nanos::ZERO,
-            ..known
-        },
-        None => fresh,
-    };
+    let mut episode = begun(state, account, hour, &trigger, moment);
     let expected = from_units(trigger.judged.expected());
     let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
@@ -117,16 +95,59 @@ pub(crate) fn open(
     let allowed =
         moment.books.get(&account.team).is_some_and(|book| book.allows(&scope, hour, to_units(actual), trigger.judged.expected()));
     if allowed {
-        return None;
+        return Vec::new();
     }
     let id = episode.id.clone();
+    let held: Vec<String> =
+        state.unfinished().filter(|held| held.is_held() && select::is_about(held, &scope)).map(|held| held.id.clone()).collect();
+    if hold::waits(state, &episode, &trigger) {
+        if !held.is_empty() {
+            return Vec::new();
+        }
+        state.episodes.insert(id.clone(), episode);
+        return vec![id];
+    }
+    // What was held is told by this one.
+    held.iter().for_each(|held| _ = state.episodes.remove(held));
     let next_state = episode.state;
     if next_state == AlertState::Open && class(kind) == 0 {
         spend(state, account, &episode, hour, 1.0, moment);
     }
     state.episodes.insert(id.clone(), episode);
     emit(state, account, &id, hour, next_state, true, moment, effects);
-    Some(id)
+    held.into_iter().chain([id]).collect()
+}
+
+/// A new episode, or the one that closed at this node within the refractory time.
+fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
+    let scope = &trigger.judged.scope;
+    let limits = judge::thresholds(moment.rules, account, scope);
+    let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
+    let kind = trigger.kind();
+    let is_like = |episode: &&Episode| episode.scope == *scope && class(episode.kind) == class(kind);
+    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
+    let again = recent
+        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
+        .max_by_key(|episode| episode.onset)
+        .map(|episode| episode.id.clone());
+    let fresh = new_episode(account, hour, trigger, moment);
+    // One that was taken back and would be opened again under the same id goes on with its revisions.
+    let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id));
+    let known = known.filter(|known| !known.is_held()).cloned();
+    match known {
+        // The id is frozen, what happened is new.
+        Some(known) => Episode {
+            state: AlertState::Reopened,
+            onset: trigger.onset(hour),
+            severity: first_severity(kind),
+            closed_at: None,
+            quiet_hours: 0,
+            hours: BTreeMap::new(),
+            told_excess: Nanos::ZERO,
+            ..known
+        },
+        None => fresh,
+    }
 }
 
 /// Takes an alert off the team's budget, or gives it back. What is certain, or expected, costs nothing.

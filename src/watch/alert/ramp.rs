@@ -55,7 +55,7 @@ pub(crate) fn triggers(
     let limits = judge::thresholds(moment.rules, account, &Scope::Team);
     let strictness = judge::strictness(state, hour, moment.rules) - libm::log(limits.alerts_per_team_month / USUAL_BUDGET);
     for judged in nodes {
-        let is_news = |episode: &Episode| episode.closed_at.is_none_or(|closed| hour.start().0 - closed.0 < PAUSE_MS);
+        let is_news = |episode: &Episode| !episode.is_held() && episode.closed_at.is_none_or(|closed| hour.start().0 - closed.0 < PAUSE_MS);
         let is_told = state.episodes.values().filter(|episode| is_news(episode)).any(|episode| select::is_about(episode, &judged.scope))
             || triggers.iter().any(|told| told.judged.scope.within(&judged.scope));
         let Some(node) = state.get(&judged.scope).filter(|_| !is_told) else { continue };

@@ -11,6 +11,7 @@ use super::super::judge::{self, Judged};
 use super::super::rules::Thresholds;
 use super::super::series::{HourTotals, from_units, to_units};
 use super::episode::{Episode, Trigger};
+use super::select;
 use crate::model::alert::{AlertKind, Split};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::money::Nanos;
@@ -175,7 +176,12 @@ fn name(leaf: &LeafDimensions) -> &str {
 /// Projects whose tokens cost more each than they did, in a closed hour and in the one before: what an episode of a price or of another
 /// model opens with. None where an open episode is about it already.
 pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judged: &[Judged], moment: Moment<'_>) -> Vec<Trigger> {
-    let is_told = |scope: &Scope| state.open_rises().any(|episode| episode.scope.within(scope) || scope.within(&episode.scope));
+    let is_told = |scope: &Scope| {
+        state
+            .open_rises()
+            .filter(|episode| !select::is_slow(episode))
+            .any(|episode| episode.scope.within(scope) || scope.within(&episode.scope))
+    };
     let projects = judged.iter().filter(|judged| matches!(judged.scope, Scope::Project(_)) && !is_told(&judged.scope));
     projects.filter_map(|judged| guard(state, judged, hour, judge::thresholds(moment.rules, account, &judged.scope))).collect()
 }

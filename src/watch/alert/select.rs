@@ -2,12 +2,13 @@
 
 use super::super::Moment;
 use super::super::account::AccountState;
-use super::super::baseline::LocalHour;
+use super::super::baseline::{Channel, LocalHour};
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::to_units;
 use super::episode::{Episode, Trigger};
 use super::habit;
+use crate::model::alert::{AlertKind, Stage};
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::{Hour, Minute};
 
@@ -34,7 +35,7 @@ pub(crate) fn lowest(
             continue;
         }
         let node = descend(state, account, hour, local, candidate, moment);
-        let open = state.open_rises().map(|episode| &episode.scope);
+        let open = state.open_rises().filter(|episode| !is_slow_beside(episode, candidate)).map(|episode| &episode.scope);
         if !open.chain(chosen.iter().map(|other| &other.scope)).any(|other| node.scope.within(other)) {
             chosen.push(node);
         }
@@ -59,7 +60,7 @@ pub(crate) fn lowest_runaway(
     moment: Moment<'_>,
 ) -> Vec<Trigger> {
     firing.sort_by(|a, b| a.0.depth().cmp(&b.0.depth()).then(b.1.actual.cmp(&a.1.actual)).then(a.0.cmp(&b.0)));
-    let mut taken: Vec<Scope> = state.open_rises().map(|episode| episode.scope.clone()).collect();
+    let mut taken: Vec<Scope> = state.open_rises().filter(|episode| !is_slow(episode)).map(|episode| episode.scope.clone()).collect();
     let mut triggers = Vec::new();
     for (top, runaway) in firing {
         if habit::is_habit(state, &top, hour, to_units(runaway.actual)) {
@@ -78,7 +79,8 @@ pub(crate) fn lowest_runaway(
         }
         if let Some(judged) = judge::judge(state, account, lowest, hour, local, moment.rules) {
             taken.push(lowest.clone());
-            triggers.push(Trigger::runaway(judged, runaway));
+            let at_once = matches!(judged.expectation.stage, Stage::New | Stage::FirstDay);
+            triggers.push(Trigger { at_once, ..Trigger::runaway(judged, runaway) });
         }
     }
     triggers
@@ -95,10 +97,20 @@ pub(crate) fn is_about(episode: &Episode, scope: &Scope) -> bool {
     episode.scope.within(scope) || scope.within(&episode.scope)
 }
 
+/// Growth over days.
+pub(crate) fn is_slow(episode: &Episode) -> bool {
+    episode.kind == AlertKind::LevelShift
+}
+
+/// What has grown for days may still leap: that is another matter.
+fn is_slow_beside(episode: &Episode, candidate: &Judged) -> bool {
+    is_slow(episode) && matches!(candidate.verdict.channel, Channel::Bucket | Channel::Hours)
+}
+
 /// Inside an episode's node, or mostly explained by episodes below it.
 fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judged]) -> bool {
     let mut below = 0.0;
-    for episode in state.open_rises() {
+    for episode in state.unfinished().filter(|episode| !episode.is_of_fall() && !is_slow_beside(episode, candidate)) {
         if candidate.scope.within(&episode.scope) {
             return true;
         }
@@ -127,7 +139,7 @@ fn told_beside(
     chosen: &[Judged],
     moment: Moment<'_>,
 ) -> bool {
-    let open = state.open_rises().map(|episode| &episode.scope);
+    let open = state.open_rises().filter(|episode| !is_slow_beside(episode, candidate)).map(|episode| &episode.scope);
     let told: Vec<&Scope> = open.chain(chosen.iter().map(|other| &other.scope)).filter(|other| !other.within(&candidate.scope)).collect();
     if told.is_empty() {
         return false;

@@ -132,11 +132,44 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     assert!(opened(&all).is_empty());
 }
 
+/// What is over within the hour and cost less than a quarter of the team's day is nobody's news; what goes on is, and what is dear at once.
+#[test]
+fn weak_evidence_waits_for_the_next_hour() {
+    let burst = |times: f64, minutes: i64| {
+        let begin = 8 * DAY + 600;
+        let money = move |at: i64| 4.0 * if (begin..begin + minutes).contains(&at) { times } else { 1.0 };
+        let all = alerts(9 * 24, |at| vec![("ranker", "m", "ann", money(at), 0), ("crawler", "m", "bob", 1.0, 0)]);
+        (opened(&all).into_iter().cloned().collect::<Vec<_>>(), Minute(START.0 + begin).start())
+    };
+    let (told, _) = burst(5.0, 60);
+    assert!(told.is_empty(), "{}", told[0].summary);
+    let (told, begin) = burst(5.0, 180);
+    assert_eq!((told.len(), told[0].revision, told[0].onset), (1, 1, begin));
+    let waited = (told[0].detected_at.0 - begin.0) / MINUTE_MS;
+    assert!((60..=120).contains(&waited), "told after {waited} minutes");
+    assert!(to_units(told[0].excess) > 96.0 && told[0].summary.contains("2 abnormal hours"), "both hours: {}", told[0].summary);
+    let (told, begin) = burst(12.0, 60);
+    assert!(told.len() == 1 && told[0].detected_at.0 - begin.0 < 60 * MINUTE_MS, "what is dear is told at once");
+}
+
+/// Growth that is told of hides no leap.
+#[test]
+fn a_leap_of_what_has_grown_for_days_is_told_beside() {
+    let begin = 9 * DAY;
+    let all = alerts(15 * 24, |at| {
+        let grown = 4.0 * (1.0 + 2.0 * (at - begin).max(0) as f64 / (6 * DAY) as f64);
+        let leap = if (begin + 5 * DAY + 600..begin + 5 * DAY + 840).contains(&at) { 6.0 } else { 1.0 };
+        vec![("ranker", "m", "ann", grown * leap, 0), ("crawler", "m", "bob", 4.0, 0)]
+    });
+    let kinds: Vec<AlertKind> = opened(&all).iter().map(|alert| alert.kind).collect();
+    assert_eq!(kinds, [AlertKind::LevelShift, AlertKind::SpendSpike]);
+}
+
 #[test]
 fn what_comes_every_day_is_told_once() {
     let all = alerts(9 * 24, |at| {
         let is_nightly = at >= 5 * DAY && at % DAY / 60 == 3;
-        vec![("ranker", "m", "ann", if is_nightly { 20.0 } else { 4.0 }, 0)]
+        vec![("ranker", "m", "ann", if is_nightly { 40.0 } else { 4.0 }, 0)]
     });
     assert_eq!(opened(&all).len(), 1, "{:#?}", opened(&all).iter().map(|alert| &alert.summary).collect::<Vec<_>>());
 }

@@ -47,8 +47,6 @@ const CLIP: f64 = 3.0;
 const CLIP_NOISE: f64 = 10.0;
 /// The experts learn this much of a bucket that is set aside, in scales: they must not run after an episode.
 const ALARMED_STEP: f64 = 0.5;
-/// What was alarmed once is a worst hour for this part: as much again is no runaway, half as much again is.
-const ALARMED_WORST: f64 = 0.5;
 /// Hours that may be set aside: at first, at most, and how many more each hour. Beyond that a new normal is learnt, and a series that is
 /// strange all the time calibrates itself instead of alarming for ever.
 const FIRST_ALLOWANCE: f64 = 4.0;
@@ -258,9 +256,14 @@ impl Baseline {
         }
     }
 
-    /// The largest hour, fading by half in 28 days: what a month's worst hour is like (about its p99.9). An alarmed one counts half.
+    /// The largest hour, fading by half in 28 days: what a month's worst hour is like (about its p99.9).
     pub fn usual_worst_hour(&self) -> f64 {
         f64::from(self.largest)
+    }
+
+    /// What an hour takes, whatever the time, fading by half in a week.
+    pub fn usual_hour(&self) -> f64 {
+        self.size.mean() * self.pace.buckets_per_hour()
     }
 
     /// Alerts that this series has had lately, fading by half in a week.
@@ -342,8 +345,7 @@ impl Baseline {
         let lesson = Lesson { value, kept, reach, most_loss: 2.0 * CLIP * scale, is_alarmed };
         self.experts.learn(local, self.seen, &outlook.forecasts, &lesson, self.pace);
         self.size.add(kept.abs(), keep);
-        let worst = if is_alarmed { ALARMED_WORST * value } else { value };
-        self.largest = (f64::from(self.largest) * self.pace.keep(LARGEST)).max(worst) as f32;
+        self.largest = (f64::from(self.largest) * self.pace.keep(LARGEST)).max(value) as f32;
         self.seen = self.seen.saturating_add(1);
         self.next = hour.next();
     }

@@ -13,12 +13,36 @@ pub struct Cuboid {
     /// Group of each leaf, dense.
     pub group_of: Vec<u32>,
     pub groups: usize,
+    /// Leaves in the order of their groups, and where each group begins; one place more for the end of the last.
+    leaves: Vec<u32>,
+    begins: Vec<u32>,
 }
 
 impl Cuboid {
     /// All leaves in one group.
     pub fn whole(leaves: usize) -> Cuboid {
-        Cuboid { dimensions: Vec::new(), group_of: vec![0; leaves], groups: 1 }
+        Cuboid::new(Vec::new(), vec![0; leaves], 1)
+    }
+
+    fn new(dimensions: Vec<usize>, group_of: Vec<u32>, groups: usize) -> Cuboid {
+        let mut begins = vec![0; groups + 1];
+        group_of.iter().for_each(|group| begins[*group as usize + 1] += 1);
+        for group in 0..groups {
+            begins[group + 1] += begins[group];
+        }
+        let mut next = begins.clone();
+        let mut leaves = vec![0; group_of.len()];
+        for (leaf, group) in (0..).zip(&group_of) {
+            let place = &mut next[*group as usize];
+            leaves[*place as usize] = leaf;
+            *place += 1;
+        }
+        Cuboid { dimensions, group_of, groups, leaves, begins }
+    }
+
+    /// Leaves of a group, in their order.
+    pub fn leaves_of(&self, group: usize) -> &[u32] {
+        &self.leaves[self.begins[group] as usize..self.begins[group + 1] as usize]
     }
 }
 
@@ -58,12 +82,12 @@ fn divide(cuboid: &Cuboid, table: &Table, dimension: usize) -> Cuboid {
             *number = groups;
             groups += 1;
         }
-        return Cuboid { dimensions, group_of: keys.map(|key| number_of[key]).collect(), groups: groups as usize };
+        return Cuboid::new(dimensions, keys.map(|key| number_of[key]).collect(), groups as usize);
     }
     let keys: Vec<usize> = keys.collect();
     let mut distinct = keys.clone();
     distinct.sort_unstable();
     distinct.dedup();
     let group_of = keys.iter().map(|key| distinct.partition_point(|other| other < key) as u32).collect();
-    Cuboid { dimensions, group_of, groups: distinct.len() }
+    Cuboid::new(dimensions, group_of, distinct.len())
 }

@@ -93,12 +93,20 @@ pub fn split(names: &[&str], rows: &[Row<'_>]) -> Vec<Part> {
     let mut values_of: Vec<Vec<&str>> = Vec::new();
     for dimension in 0..names.len() {
         let column: Vec<&str> = rows.iter().map(|row| row.values.get(dimension).copied().unwrap_or("")).collect();
-        let mut distinct = column.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        table.codes.push(column.iter().map(|value| distinct.partition_point(|other| other < value) as u32).collect());
-        table.sizes.push(distinct.len() as u32);
-        values_of.push(distinct);
+        // By first appearance, then in the order of the values.
+        let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+        let codes: Vec<u32> = column
+            .iter()
+            .map(|value| {
+                let next = seen.len() as u32;
+                *seen.entry(value).or_insert(next)
+            })
+            .collect();
+        let mut place = vec![0; seen.len()];
+        (0..).zip(seen.values()).for_each(|(at, code)| place[*code as usize] = at);
+        table.codes.push(codes.iter().map(|code| place[*code as usize]).collect());
+        table.sizes.push(seen.len() as u32);
+        values_of.push(seen.into_keys().collect());
     }
     let named = |&(dimension, code): &(usize, u32)| {
         let value = values_of[dimension].get(code as usize).copied().unwrap_or("");

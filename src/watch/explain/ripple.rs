@@ -54,6 +54,8 @@ struct Case<'a> {
     deviations: Vec<f64>,
     total: f64,
     least_expected: f64,
+    /// What each group of each cuboid saves as long as no leaf is taken; `None` where that is not worth naming.
+    scores: Vec<Vec<Option<f64>>>,
 }
 
 /// A combination that has been taken: cuboid, group in it, nats that it saves.
@@ -73,11 +75,9 @@ struct Sums {
     weighted: f64,
     known: f64,
     new: f64,
-    gain: f64,
     /// Mean log ratio, and the variance about it that noise does not account for.
     centre: f64,
     spread: f64,
-    score: f64,
 }
 
 /// The combinations that explain most, largest deviation first; none when all leaves moved alike or nothing stands out.
@@ -89,8 +89,12 @@ pub fn groups(table: &Table) -> Vec<Group> {
     }
     let least_expected = NOTHING * table.expected.iter().sum::<f64>().max(total);
     let logs = logs(table, least_expected);
-    let case = Case { table, cuboids: cuboids(table), logs, deviations, total, least_expected };
-    let whole = case.score(&Cuboid::whole(table.actual.len()), &[]).first().map_or(0.0, |sums| sums.score);
+    let leaves = table.actual.len();
+    let mut case = Case { table, cuboids: cuboids(table), logs, deviations, total, least_expected, scores: Vec::new() };
+    let is_live = vec![true; leaves];
+    let scores = |cuboid: &Cuboid| (0..cuboid.groups).map(|group| case.score(cuboid, group, &is_live, true)).collect();
+    case.scores = case.cuboids.iter().map(scores).collect();
+    let whole = case.score(&Cuboid::whole(leaves), 0, &is_live, false).unwrap_or(0.0);
     let mut taken: Vec<Taken> = Vec::new();
     while taken.len() < MOST_GROUPS {
         let Some(best) = case.best(&taken) else { break };
@@ -115,15 +119,26 @@ pub fn groups(table: &Table) -> Vec<Group> {
 impl Case<'_> {
     /// The combination that saves most, if any saves anything, among the leaves that none of `taken` has.
     fn best(&self, taken: &[Taken]) -> Option<Taken> {
+        let mut is_live = vec![true; self.logs.len()];
+        let gone: Vec<u32> = taken.iter().flat_map(|taken| self.cuboids[taken.cuboid].leaves_of(taken.group as usize)).copied().collect();
+        gone.iter().for_each(|leaf| is_live[*leaf as usize] = false);
         let mut best: Option<Taken> = None;
         for (cuboid, candidate) in self.cuboids.iter().enumerate() {
             // Which cuboid, which of its groups, and that there is one at all.
             let ways = (self.cuboids.len() * candidate.groups * self.logs.len()) as f64;
             let cost = libm::log(ways.max(1.0));
-            for (group, sums) in (0..).zip(self.score(candidate, taken)) {
-                let score = sums.score - cost;
+            // Groups that have lost no leaf are what they were.
+            let mut scores = self.scores[cuboid].clone();
+            let mut changed: Vec<u32> = gone.iter().map(|leaf| candidate.group_of[*leaf as usize]).collect();
+            changed.sort_unstable();
+            changed.dedup();
+            for group in changed {
+                scores[group as usize] = self.score(candidate, group as usize, &is_live, true);
+            }
+            for (group, score) in (0..).zip(scores) {
+                let Some(score) = score.map(|score| score - cost) else { continue };
                 // Of equal ones the coarsest wins, which comes first.
-                if sums.gain >= LEAST_GAIN && score > best.map_or(0.0, |best| best.score) {
+                if score > best.map_or(0.0, |best| best.score) {
                     best = Some(Taken { cuboid, group, score });
                 }
             }
@@ -131,43 +146,32 @@ impl Case<'_> {
         best
     }
 
-    /// Gain and nats saved by each group of a cuboid; nats of groups only whose gain is large enough.
-    fn score(&self, cuboid: &Cuboid, taken: &[Taken]) -> Vec<Sums> {
-        let mut all = vec![Sums::default(); cuboid.groups];
-        let live: Vec<bool> = (0..self.logs.len()).map(|leaf| !self.is_taken(leaf, taken)).collect();
-        let leaves = || (0..self.logs.len()).zip(&cuboid.group_of).filter(|(leaf, _)| live[*leaf]);
-        for (leaf, group) in leaves() {
-            self.add(leaf, &mut all[*group as usize]);
+    /// Nats that a group of a cuboid saves with its live leaves; `None` where its gain is too small, if that is asked for.
+    fn score(&self, cuboid: &Cuboid, group: usize, is_live: &[bool], has_to_gain: bool) -> Option<f64> {
+        let leaves = || cuboid.leaves_of(group).iter().map(|leaf| *leaf as usize).filter(|leaf| is_live[*leaf]);
+        // Most groups are so small that no ratio could gain enough.
+        if has_to_gain && leaves().map(|leaf| self.deviations[leaf]).sum::<f64>() < 0.999 * LEAST_GAIN * self.total {
+            return None;
         }
-        for (leaf, group) in leaves() {
-            let sums = &mut all[*group as usize];
-            sums.gain += self.saved(leaf, sums) / self.total;
+        let mut sums = Sums::default();
+        for leaf in leaves() {
+            self.add(leaf, &mut sums);
         }
-        for sums in &mut all {
-            sums.centre = if sums.weight > 0.0 { sums.weighted / sums.weight } else { 0.0 };
+        let gain: f64 = leaves().map(|leaf| self.saved(leaf, &sums) / self.total).sum();
+        if has_to_gain && gain < LEAST_GAIN {
+            return None;
         }
-        let worth = |sums: &Sums| sums.gain >= LEAST_GAIN || cuboid.dimensions.is_empty();
-        for (leaf, group) in leaves() {
-            let sums = &mut all[*group as usize];
-            if worth(sums)
-                && let Log::Known { ratio, noise, .. } = self.logs[leaf]
-            {
+        sums.centre = if sums.weight > 0.0 { sums.weighted / sums.weight } else { 0.0 };
+        for leaf in leaves() {
+            if let Log::Known { ratio, noise, .. } = self.logs[leaf] {
                 let from_centre = ratio - sums.centre;
                 sums.spread += (from_centre * from_centre - noise * noise) / sums.known;
             }
         }
-        for sums in &mut all {
-            sums.spread = sums.spread.clamp(0.0, MOST_SPREAD * MOST_SPREAD);
-            // Two parameters, each known to one part in the root of the number of leaves.
-            sums.score = -libm::log((sums.known + sums.new).max(1.0));
-        }
-        for (leaf, group) in leaves() {
-            let sums = &mut all[*group as usize];
-            if worth(sums) {
-                sums.score += self.nats(leaf, sums);
-            }
-        }
-        all
+        sums.spread = sums.spread.clamp(0.0, MOST_SPREAD * MOST_SPREAD);
+        // Two parameters, each known to one part in the root of the number of leaves.
+        let parameters = libm::log((sums.known + sums.new).max(1.0));
+        Some(leaves().fold(-parameters, |score, leaf| score + self.nats(leaf, &sums)))
     }
 
     fn add(&self, leaf: usize, sums: &mut Sums) {
@@ -216,7 +220,7 @@ impl Case<'_> {
         let Taken { cuboid, group: wanted, .. } = taken[at];
         let cuboid = &self.cuboids[cuboid];
         let mut group = Group { values: Vec::new(), expected: 0.0, actual: 0.0, deviation: 0.0 };
-        for (leaf, _) in cuboid.group_of.iter().enumerate().filter(|(_, of)| **of == wanted) {
+        for leaf in cuboid.leaves_of(wanted as usize).iter().map(|leaf| *leaf as usize) {
             if group.values.is_empty() {
                 group.values = cuboid.dimensions.iter().map(|&dimension| (dimension, self.table.codes[dimension][leaf])).collect();
             }

@@ -63,7 +63,7 @@ fn alerts_of(shard: &Shard, feedback: &Feedback) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for (number, state) in shard.accounts.of_team(&feedback.team) {
         match &feedback.alert_id {
-            Some(id) => found.extend(state.episodes.contains_key(&**id).then(|| (number, id.to_string()))),
+            Some(id) => found.extend(state.episodes.get(&**id).filter(|episode| !episode.is_held()).map(|_| (number, id.to_string()))),
             None => {
                 let own = |episode: &&Episode| {
                     let own = episode.scope.dimensions();

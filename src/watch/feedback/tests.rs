@@ -53,9 +53,9 @@ impl Life {
         }
     }
 
-    /// Usual spend, but for the spike: five times as much for `hours`.
+    /// Usual spend, but for the spike: eight times as much for `hours`, which is dear enough to be told within the first one.
     fn usual_with(&mut self, end: i64, begin: i64, hours: i64) {
-        self.until(end, |minute| if (begin..begin + hours * 60).contains(&minute) { 5.0 } else { 1.0 });
+        self.until(end, |minute| if (begin..begin + hours * 60).contains(&minute) { 8.0 } else { 1.0 });
     }
 
     fn take(&mut self, effects: Vec<Effect>) {
@@ -127,11 +127,11 @@ impl Life {
 #[test]
 fn who_acknowledges_is_named_and_not_told_again_until_it_gets_worse() {
     // The spike is critical from ten times the least excess on.
-    for (least_excess, gets_worse) in [(40, false), (10, true)] {
+    for (least_excess, gets_worse) in [(60, false), (30, true)] {
         let mut life = Life::new();
         life.rules.defaults.least_excess = Nanos::from_units(least_excess);
         life.rules.defaults.runaway_floor = Nanos::from_units(1_000);
-        life.usual_with(SPIKE + 60, SPIKE, 3);
+        life.usual_with(SPIKE + 100, SPIKE, 3);
         assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
         life.say_of_alert(Verdict::Ack, None);
         let acknowledged = life.last().clone();
