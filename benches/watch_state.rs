@@ -50,6 +50,7 @@ fn rules() -> WatchRules {
         quiet_hours_to_close: 6,
         update_growth: 1.5,
         refractory_hours: 12,
+        wait_below_team_hours: 0.0,
     };
     WatchRules {
         revision: 1,

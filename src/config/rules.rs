@@ -136,6 +136,7 @@ const NOTHING: Thresholds = Thresholds {
     quiet_hours_to_close: 0,
     update_growth: 0.0,
     refractory_hours: 0,
+    wait_below_team_hours: 0.0,
 };
 
 /// What is not named stays as it is in `base`.
@@ -149,6 +150,7 @@ fn thresholds(mut section: Section, base: &Thresholds) -> Thresholds {
         quiet_hours_to_close: hours(&mut section, "quiet_to_close", "1h").unwrap_or(base.quiet_hours_to_close),
         update_growth: section.number("update_growth", 1.0..=1000.0).unwrap_or(base.update_growth),
         refractory_hours: hours(&mut section, "refractory", "0h").unwrap_or(base.refractory_hours),
+        wait_below_team_hours: section.number("wait_below_team_hours", 0.0..=168.0).unwrap_or(base.wait_below_team_hours),
     };
     if section.has("update_growth") && thresholds.update_growth <= 1.0 {
         section.complain("update_growth", Complaint::new("is 1", "write a factor above 1, or every event is an update"));

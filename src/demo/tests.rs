@@ -48,6 +48,7 @@ fn watch_rules() -> WatchRules {
         quiet_hours_to_close: 6,
         update_growth: 1.5,
         refractory_hours: 24,
+        wait_below_team_hours: 0.0,
     };
     WatchRules {
         revision: 1,

@@ -53,6 +53,8 @@ pub struct Thresholds {
     pub update_growth: f64,
     /// Hours after a close in which the same series does not open again unless it is stranger than before.
     pub refractory_hours: u32,
+    /// A spike whose excess is less than so many usual hours of the whole team waits for the next hour; 0: none waits.
+    pub wait_below_team_hours: f64,
 }
 
 /// Thresholds for what the conditions name. Absent conditions match everything.

@@ -28,6 +28,7 @@ pub(crate) fn rules() -> WatchRules {
             quiet_hours_to_close: 3,
             update_growth: 1.5,
             refractory_hours: 12,
+            wait_below_team_hours: 0.0,
         },
         overrides: Vec::new(),
         teams: vec![TeamRule { team: "watched".into(), time_zone: "Europe/Berlin".into(), observe: true }],

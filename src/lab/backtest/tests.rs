@@ -92,8 +92,7 @@ fn a_spike_is_found_named_and_scored() {
     let found = score::score(&result.alerts, &[label("search", "ranker"), label("ads", "ranker"), label("search", "crawler")]);
     let kind = &found.kinds["spend_spike"];
     assert_eq!((kind.incidents, kind.found, kind.attributed, found.unrelated), (3, 1, 1, 0));
-    // Five times is told once the next hour goes on like it.
-    assert!(kind.delay(0.9).is_some_and(|delay| delay <= 2 * HOUR), "{:?}", kind.delays);
+    assert!(kind.delay(0.9).is_some_and(|delay| delay <= HOUR), "{:?}", kind.delays);
     assert!(kind.leaked > Nanos::ZERO);
     assert_eq!(score::score(&result.alerts, &[]).unrelated, 1);
     let report = json(&result, Some(&found));

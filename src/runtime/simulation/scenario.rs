@@ -53,6 +53,7 @@ fn watch_rules(revision: u64) -> WatchRules {
             quiet_hours_to_close: 2,
             update_growth: 1.5,
             refractory_hours: 3,
+            wait_below_team_hours: 0.0,
         },
         overrides: Vec::new(),
         teams: Vec::new(),

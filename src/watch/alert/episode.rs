@@ -146,7 +146,7 @@ pub(crate) fn grow(
         changed.push(id.clone());
         let episode = episode.clone();
         if episode.is_held() {
-            if hold::is_ripe(state, &episode) {
+            if hold::is_ripe(state, &episode, judge::thresholds(moment.rules, account, &episode.scope)) {
                 hold::tell(state, account, &id, hour, moment, effects);
             }
         } else if worth_telling(state, account, &id, moment) {
@@ -266,7 +266,7 @@ fn settle_hour(
         episode.quiet_hours = 0;
         let episode = episode.clone();
         if episode.is_held() {
-            if hold::is_ripe(state, &episode) {
+            if hold::is_ripe(state, &episode, judge::thresholds(moment.rules, account, &episode.scope)) {
                 hold::tell(state, account, id, hour, moment, effects);
             }
             return;

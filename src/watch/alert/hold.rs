@@ -1,10 +1,11 @@
-//! Weak evidence waits for the next hour. Most single hours that are strange are over before anybody could have looked at them; so an
+//! Weak evidence waits for the next hour, where a team wants that. Most single hours that are strange are over before anybody could have looked at them; so an
 //! episode is held back, and told when the next hour is abnormal too, or as soon as waiting would be dear. One that ends before that is
 //! nobody's news.
 
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::LocalHour;
+use super::super::rules::Thresholds;
 use super::super::series::{Node, to_units};
 use super::episode::{Episode, emit};
 use super::open::{Trigger, class, spend};
@@ -13,8 +14,6 @@ use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::Hour;
 
-/// An excess of so many usual hours of the whole team is told at once: a quarter of its day.
-const DEAR: f64 = 6.0;
 /// So many abnormal hours in a row are no accident.
 const HOURS: usize = 2;
 /// Part of the first hour's excess that the next one has to have.
@@ -29,8 +28,8 @@ impl Episode {
 
 /// Whether an episode that begins has to wait. What was told before, what a user stands out with, what days show, what is certain: none
 /// of them waits.
-pub(super) fn waits(state: &AccountState, episode: &Episode, trigger: &Trigger) -> bool {
-    episode.is_held() && class(episode.kind) == 0 && trigger.since.is_none() && !trigger.at_once && !is_dear(state, episode)
+pub(super) fn waits(state: &AccountState, episode: &Episode, trigger: &Trigger, limits: &Thresholds) -> bool {
+    episode.is_held() && class(episode.kind) == 0 && trigger.since.is_none() && !trigger.at_once && !is_dear(state, episode, limits)
 }
 
 /// Whether an hour after the first one still takes much of what that took too much. Forecasts may have followed by then.
@@ -43,17 +42,20 @@ pub(super) fn persists(episode: &Episode, node: &Node, hour: Hour, local: LocalH
 /// What an hour after the first one would have taken.
 pub(super) fn normal_of(episode: &Episode, node: &Node, local: LocalHour) -> f64 {
     let first = episode.hours.values().next().map_or(0.0, |part| to_units(part.expected));
-    node.closed.baseline.of_day(local.hour_of_day).map_or(first, |usual| usual.max(first))
+    node.closed.baseline.wake().of_day(local.hour_of_day).map_or(first, |usual| usual.max(first))
 }
 
 /// Whether one that was held is held no longer.
-pub(super) fn is_ripe(state: &AccountState, episode: &Episode) -> bool {
-    episode.hours.len() >= HOURS || is_dear(state, episode)
+pub(super) fn is_ripe(state: &AccountState, episode: &Episode, limits: &Thresholds) -> bool {
+    episode.hours.len() >= HOURS || is_dear(state, episode, limits)
 }
 
-fn is_dear(state: &AccountState, episode: &Episode) -> bool {
-    let usual = state.get(&Scope::Team).map_or(0.0, |team| team.closed.baseline.usual_hour());
-    to_units(episode.excess()) >= DEAR * usual
+fn is_dear(state: &AccountState, episode: &Episode, limits: &Thresholds) -> bool {
+    if limits.wait_below_team_hours <= 0.0 {
+        return true;
+    }
+    let usual = state.get(&Scope::Team).map_or(0.0, |team| team.closed.baseline.wake().usual_hour());
+    to_units(episode.excess()) >= limits.wait_below_team_hours * usual
 }
 
 /// Tells of an episode that was held.

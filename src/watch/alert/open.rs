@@ -100,7 +100,7 @@ pub(crate) fn open(
     let id = episode.id.clone();
     let held: Vec<String> =
         state.unfinished().filter(|held| held.is_held() && select::is_about(held, &scope)).map(|held| held.id.clone()).collect();
-    if hold::waits(state, &episode, &trigger) {
+    if hold::waits(state, &episode, &trigger, judge::thresholds(moment.rules, account, &scope)) {
         if !held.is_empty() {
             return Vec::new();
         }

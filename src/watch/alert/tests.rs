@@ -14,7 +14,13 @@ type Use = (&'static str, &'static str, &'static str, f64, u64);
 
 /// A shard that gets a record every ten minutes, for so many hours.
 fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
-    let rules = rules();
+    alerts_of_patient(0.0, hours, uses)
+}
+
+/// Of a team that waits with what costs less than so many of its usual hours.
+fn alerts_of_patient(wait_below_team_hours: f64, hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
+    let mut rules = rules();
+    rules.defaults.wait_below_team_hours = wait_below_team_hours;
     let mut shard = Shard::new(0, 1, &rules);
     let mut alerts = Vec::new();
     for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
@@ -132,15 +138,19 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     assert!(opened(&all).is_empty());
 }
 
-/// What is over within the hour and cost less than a quarter of the team's day is nobody's news; what goes on is, and what is dear at once.
+/// Where a team wants to wait: what is over within the hour and cost less than a quarter of its day is nobody's news; what goes on is,
+/// and what is dear at once. Other teams hear of all of it within the hour.
 #[test]
-fn weak_evidence_waits_for_the_next_hour() {
-    let burst = |times: f64, minutes: i64| {
+fn weak_evidence_waits_for_the_next_hour_where_a_team_wants_that() {
+    let told_of = |patience: f64, times: f64, minutes: i64| {
         let begin = 8 * DAY + 600;
         let money = move |at: i64| 4.0 * if (begin..begin + minutes).contains(&at) { times } else { 1.0 };
-        let all = alerts(9 * 24, |at| vec![("ranker", "m", "ann", money(at), 0), ("crawler", "m", "bob", 1.0, 0)]);
+        let all = alerts_of_patient(patience, 9 * 24, |at| vec![("ranker", "m", "ann", money(at), 0), ("crawler", "m", "bob", 1.0, 0)]);
         (opened(&all).into_iter().cloned().collect::<Vec<_>>(), Minute(START.0 + begin).start())
     };
+    let burst = |times: f64, minutes: i64| told_of(6.0, times, minutes);
+    let (told, begin) = told_of(0.0, 5.0, 60);
+    assert!(told.len() == 1 && told[0].detected_at.0 - begin.0 < 60 * MINUTE_MS, "nobody waits by default");
     let (told, _) = burst(5.0, 60);
     assert!(told.is_empty(), "{}", told[0].summary);
     let (told, begin) = burst(5.0, 180);

@@ -223,6 +223,7 @@ pub(crate) mod tests {
             quiet_hours_to_close: 6,
             update_growth: 1.5,
             refractory_hours: 24,
+            wait_below_team_hours: 0.0,
         }
     }
 
