@@ -33,6 +33,12 @@ pub fn currency(section: &mut Section, target: Currency) -> Rates {
     if files.is_empty() {
         return Rates::default();
     }
+    if let Some((place, rate)) =
+        written.iter().find_map(|((own, _), rate)| Some(rate).filter(|rate| *own == base && rate.1 != Nanos::from_units(1)))
+    {
+        let problem = Problem::new(place, format!("has {rate} {base} for one {base}"));
+        section.notes().problem(problem.hint("set base in [currency] to the currency that the file counts one unit of"));
+    }
     let rates = written.into_iter().map(|((currency, day), (_, per_base))| DatedRate { currency, day, per_base });
     let rates: Vec<DatedRate> = rates.collect();
     if base != target && rates.iter().all(|rate| rate.currency != target) {

@@ -65,6 +65,10 @@ fn commitment(mut section: Section) -> Option<CommitmentRules> {
         window_days: section.duration("window", "1d", "90d") / DAY_MS,
         least_days: usize::try_from(section.integer("least_days", 1..=90)).unwrap_or_default(),
     };
+    if rules.least_days as i64 > rules.window_days {
+        section
+            .complain("least_days", Complaint::new("is more than window has days", "it could never be reached: lower it, or widen window"));
+    }
     section.finish();
     is_on.then_some(rules)
 }

@@ -209,20 +209,24 @@ fn price_of_tokens(
 ) -> Option<Amount> {
     let counts = [
         (TokenKind::Input, apart.input),
+        (TokenKind::Output, apart.output),
         (TokenKind::CachedInput, apart.cached_input),
         (TokenKind::CacheWrite, apart.cache_write),
-        (TokenKind::Output, apart.output),
         (TokenKind::Reasoning, apart.reasoning),
     ];
     let find = |kind| find(Some(kind));
     let mut sum: Option<Amount> = None;
     for (kind, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         let rate = find(kind).or_else(|| find(kind.instead()?))?;
+        // An agreement that names some kinds of token in a currency of its own covers those that can stand in for others.
+        let rate = match &sum {
+            Some(sum) if sum.currency != rate.currency => find(kind.instead()?).filter(|rate| rate.currency == sum.currency)?,
+            _ => rate,
+        };
         let part = times(rate, i128::from(count), 1)?;
         sum = Some(match sum {
             None => Amount { cost: part, currency: rate.currency },
-            Some(sum) if sum.currency == rate.currency => Amount { cost: sum.cost.checked_add(part)?, ..sum },
-            Some(_) => return None,
+            Some(sum) => Amount { cost: sum.cost.checked_add(part)?, ..sum },
         });
     }
     match sum {

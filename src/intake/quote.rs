@@ -72,10 +72,19 @@ pub fn quote<'b>(book: &'b PriceBook, asked: &Asked<'_>) -> Quote<'b> {
         }
         return quote;
     }
+    // As `price_of_tokens`: one event has one currency, and what has another one counts as what it can stand in for.
+    let mut currency = None;
     let Tokens { input, output, cached_input, cache_write, reasoning } = tokens;
     for (kind, count) in TokenKind::ALL.into_iter().zip([input, output, cached_input, cache_write, reasoning]) {
         if count > 0 {
             let found = find(Some(kind)).or_else(|| find(Some(kind.instead()?)));
+            let is_other = |found: &Found<'_>| currency.is_some_and(|known| known != found.price.currency);
+            let found = if found.as_ref().is_some_and(is_other) {
+                kind.instead().and_then(|kind| find(Some(kind))).filter(|found| !is_other(found))
+            } else {
+                found
+            };
+            currency = currency.or(found.as_ref().map(|found| found.price.currency));
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             add(kind.as_str(), Nanos::from_units(count), found);
         }
@@ -182,6 +191,64 @@ mod tests {
         assert_eq!(costs("acme-1", "search", 1_000, 1, true), [1_666_667, 3_333_333]);
         // Nobody's agreement.
         assert_eq!(costs("other", "search", 1_000, 1, false), [2_500_000, 10_000_001]);
+    }
+
+    /// An agreement in a currency of its own that names two kinds of token: the cached ones count as input there, and a kind that nothing
+    /// stands in for has no price, in the quote as in the stream.
+    #[test]
+    fn an_event_is_never_priced_in_two_currencies() {
+        let euros = |kind, amount| {
+            let eur = Currency::parse("EUR").unwrap();
+            Price { agreement: Some(0), currency: eur, ..listed(Some(kind), "llm.tokens", amount, 0) }
+        };
+        let list = [TokenKind::Input, TokenKind::Output, TokenKind::CachedInput].map(|kind| listed(Some(kind), "llm.tokens", 1_000, 0));
+        let anyone = Agreement { name: "x".into(), accounts: Vec::new(), teams: Vec::new() };
+        for (own, tokens, is_priced) in [
+            (vec![euros(TokenKind::Input, 9_000), euros(TokenKind::Output, 7_000)], [10, 20, 30], true),
+            (vec![euros(TokenKind::Input, 9_000)], [10, 20, 30], false),
+        ] {
+            let prices = list.iter().cloned().chain(own).collect();
+            let rules = IntakeRules { prices: PriceBook::with_agreements(prices, vec![anyone.clone()], Vec::new()), ..rules() };
+            let [input, cached_input, output] = tokens;
+            let told = quote(&rules.prices, &asked(Tokens { input, cached_input, output, ..Tokens::default() }, Nanos::ZERO, "llm.tokens"));
+            let fields = format!(
+                r#""provider":"p","model":"m1","account":"a","team":"t","input_tokens":{},"cached_input_tokens":{cached_input},"output_tokens":{output}"#,
+                input + cached_input
+            );
+            event(&fields, |event| {
+                let counted = price(event, &rules);
+                assert_eq!((counted.unpriced, told.missing.is_empty(), told.totals.len()), (!is_priced, is_priced, 1));
+                assert!(!is_priced || told.totals.get(&counted.currency) == Some(&counted.cost), "{:?} {:?}", told.totals, counted.cost);
+            });
+        }
+    }
+
+    /// A later price without steps ends the steps of the earlier one; a discount of a region goes before one of all.
+    #[test]
+    fn the_latest_price_and_the_nearest_discount_hold() {
+        let step = Price { prompt_above: 1_000, ..listed(Some(TokenKind::Input), "llm.tokens", 8_000_000, 0) };
+        let prices = vec![
+            listed(Some(TokenKind::Input), "llm.tokens", 2_000_000, 0),
+            step,
+            listed(Some(TokenKind::Input), "llm.tokens", 3_000_000, NOW.0 - 1),
+        ];
+        let discount = |region: Option<&str>, part| Discount {
+            agreement: 0,
+            provider: "p".into(),
+            model: "".into(),
+            meter: None,
+            region: region.map(Into::into),
+            part: Nanos(part),
+            effective_from: Timestamp(0),
+            effective_to: None,
+        };
+        let anyone = Agreement { name: "x".into(), accounts: Vec::new(), teams: Vec::new() };
+        let book = PriceBook::with_agreements(prices, vec![anyone], vec![discount(None, 100_000_000), discount(Some("eu"), 200_000_000)]);
+        let cost = |at, region| {
+            let tokens = Tokens { input: 2_000, ..Tokens::default() };
+            quote(&book, &Asked { at, region, ..asked(tokens, Nanos::ZERO, "llm.tokens") }).totals[&Currency::USD].0
+        };
+        assert_eq!((cost(Timestamp(NOW.0 - 2), ""), cost(NOW, ""), cost(NOW, "eu")), (14_400_000, 5_400_000, 4_800_000));
     }
 
     #[test]

@@ -187,6 +187,8 @@ fn converted(cost: Option<Nanos>, currency: Option<Currency>, at: Timestamp, rul
     let own = currency.unwrap_or(rules.reporting_currency);
     match cost.zip(rules.rates.target()).and_then(|(cost, target)| Some((rules.rates.convert(cost, own, at)?, target))) {
         Some((cost, target)) => (Some(cost), Some(target)),
+        // A currency without a cost says nothing about what the resource was known to cost, which was converted.
+        None if cost.is_none() && rules.rates.target().is_some() => (None, None),
         None => (cost, currency),
     }
 }

@@ -38,6 +38,7 @@ impl AlertState {
     }
 }
 
+/// State keeps the place of a kind in this list: new ones go behind the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
@@ -65,8 +66,6 @@ pub enum AlertKind {
     ForgottenResource,
     /// An unused resource whose owner has gone.
     OrphanedResource,
-    /// A commitment that is paid and not used.
-    UnusedCommitment,
     /// Usage that counts no money although it cost some: tokens at zero, usage without a price, streams that report nothing.
     MissingMoney,
     /// Steady usage of a provider has stopped altogether.
@@ -87,6 +86,8 @@ pub enum AlertKind {
     DearModel,
     /// A resource of which a smaller size would do.
     OversizedResource,
+    /// A commitment that is paid and not used.
+    UnusedCommitment,
 }
 
 impl AlertKind {
@@ -367,4 +368,43 @@ pub struct HistoryPoint {
     pub actual: f64,
     pub expected: Option<f64>,
     pub upper: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_knows_a_kind_by_its_place_for_ever() {
+        let known = [
+            "spend_spike",
+            "runaway",
+            "sustained",
+            "level_shift",
+            "price_change",
+            "model_switch",
+            "spend_moved",
+            "spend_drop",
+            "policy_violation",
+            "idle_resource",
+            "forgotten_resource",
+            "orphaned_resource",
+            "missing_money",
+            "provider_silent",
+            "bill_mismatch",
+            "unseen_spend",
+            "untagged_spend",
+            "budget",
+            "no_prompt_caching",
+            "no_batch",
+            "dear_model",
+            "oversized_resource",
+            "unused_commitment",
+        ];
+        assert_eq!(known.len(), AlertKind::ALL.len());
+        for kind in AlertKind::ALL {
+            let written = postcard::to_stdvec(&kind).unwrap();
+            assert_eq!(known.get(usize::from(written[0])).copied(), Some(kind.as_str()));
+        }
+    }
 }

@@ -83,7 +83,9 @@ impl PriceBook {
     pub fn with_agreements(mut prices: Vec<Price>, agreements: Vec<Agreement>, mut discounts: Vec<Discount>) -> PriceBook {
         // Stable sorts: of two that are alike the one that was written first holds.
         prices.sort_by(|a, b| rank(a).cmp(&rank(b)));
-        let specific = |discount: &Discount| (discount.agreement, Reverse(discount.model.len()), Reverse(discount.effective_from));
+        let specific = |own: &Discount| {
+            (own.agreement, Reverse(own.model.len()), own.region.is_none(), own.meter.is_none(), Reverse(own.effective_from))
+        };
         discounts.sort_by_key(specific);
         let mut shelves: BTreeMap<Text, BTreeMap<Text, Shelf>> = BTreeMap::new();
         for (place, price) in prices.iter().enumerate() {
@@ -301,10 +303,10 @@ fn covers_many(price: &Price) -> bool {
     price.model.is_empty() || pattern::is_pattern(&price.model)
 }
 
-/// Longer patterns first, a price of a region before one of all, of longer prompts before one of shorter ones, later ones before earlier
-/// ones.
-fn rank(price: &Price) -> (Reverse<usize>, &Text, bool, Reverse<u64>, Reverse<Timestamp>) {
-    (Reverse(price.model.len()), &price.model, price.region.is_none(), Reverse(price.prompt_above), Reverse(price.effective_from))
+/// Longer patterns first, a price of a region before one of all, later ones before earlier ones (a new price without steps ends the old
+/// steps), of longer prompts before one of shorter ones.
+fn rank(price: &Price) -> (Reverse<usize>, &Text, bool, Reverse<Timestamp>, Reverse<u64>) {
+    (Reverse(price.model.len()), &price.model, price.region.is_none(), Reverse(price.effective_from), Reverse(price.prompt_above))
 }
 
 /// Whom prices were negotiated for.

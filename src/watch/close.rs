@@ -148,6 +148,8 @@ fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour
         baseline.observe(hour, local, judged.actual, lesson);
         node.closed.baseline.rest(&baseline);
     }
+    // What was known of the hours after this one is old now.
+    node.outlook = None;
     node.closed.history.push(Point { hour, actual: judged.actual as f32, band });
     if let Grain::Sum(sum) = &mut node.grain {
         sum.hours.remove(hour);

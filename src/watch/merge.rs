@@ -31,7 +31,7 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules:
                 continue;
             }
             Measure::EstimatedOriginal => {
-                originals::take_usage(shard, partial, effects);
+                originals::take_usage(shard, partial, rules, effects);
                 continue;
             }
             // Made here, and not sent.

@@ -13,31 +13,44 @@ use super::series::{AMENDABLE_HOURS, HourTotals};
 use super::shard::Shard;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Measure};
-use crate::model::money::Nanos;
+use crate::model::money::{Currency, Nanos};
 use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
 /// Usage is restated for so long.
 pub(crate) const KEPT_HOURS: i64 = AMENDABLE_HOURS;
 
-/// What of an hour was counted, in the currency that all is counted in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What of an hour was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConvertedHour {
     pub cost: Nanos,
     pub quantity: Nanos,
+    /// The currency that it was counted in.
+    pub target: Currency,
 }
 
 /// What usage cost before it was converted. Its roll-up is written when the hour closes, and again with what comes late.
-pub(crate) fn take_usage(shard: &mut Shard, partial: &Partial, effects: &mut Vec<Effect>) {
+pub(crate) fn take_usage(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let leaf = counted_in(shard, &partial.leaf, rules);
     let hour = partial.minute.hour();
     if shard.header.closed_through.is_some_and(|closed| hour <= closed) {
-        billed::restate(shard, partial, KEPT_HOURS, effects);
+        billed::restate(shard, &Partial { leaf, ..partial.clone() }, KEPT_HOURS, effects);
         return;
     }
-    let (account, leaf) = (partial.leaf.account(), partial.leaf.dimensions());
+    let (account, leaf) = (leaf.account(), leaf.dimensions());
     let known = shard.matters.billed.entry((account.clone(), leaf.clone())).or_default().entry(hour).or_default();
     known.cost = known.cost.saturating_add(partial.cost);
     shard.matters.changed.insert(MatterKey::Billed(account, leaf, hour));
+}
+
+/// The leaf as its converted money is counted: its own, or its team's `(other)` where the team has too many.
+fn counted_in(shard: &Shard, leaf: &Leaf, rules: &WatchRules) -> Leaf {
+    let Some(currency) = rules.rates.target() else { return leaf.clone() };
+    let converted = Leaf { measure: Measure::Estimated, currency, ..leaf.clone() };
+    if shard.find(&converted).is_none() && shard.is_full(&converted.account(), rules) {
+        return LeafDimensions::other().leaf_of(&leaf.account());
+    }
+    leaf.clone()
 }
 
 /// The hour is closed for all teams.
@@ -70,52 +83,111 @@ pub(crate) fn convert_bill(shard: &mut Shard, partials: &[Partial], rules: &Watc
     Some(all)
 }
 
-/// The difference that a change of the bill makes. `None`: a rate is missing.
-fn convert(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) -> Option<Partial> {
+/// The difference that a change of the bill makes. Nothing: a rate is missing, or it comes to none.
+fn convert(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effects: &mut Vec<Effect>) -> Vec<Partial> {
     let hour = partial.minute.hour();
     let original = Partial { leaf: Leaf { measure: Measure::BilledOriginal, ..partial.leaf.clone() }, ..partial.clone() };
     let more = match billed::restate(shard, &original, billed::KEPT_HOURS, effects) {
         Some(now) => difference(shard, &original.leaf, hour, now, rules),
         // Nobody knows the hour any more: what comes is converted by itself.
-        None => rules.rates.convert(partial.cost, partial.leaf.currency, hour.start()).map(|cost| (cost, partial.quantity)),
+        None => rules
+            .rates
+            .convert(partial.cost, partial.leaf.currency, hour.start())
+            .zip(rules.rates.target())
+            .map(|(cost, currency)| vec![Partial::of_hour(Leaf { currency, ..partial.leaf.clone() }, hour, cost, partial.quantity)]),
     };
-    let Some((cost, quantity)) = more else {
+    if more.is_none() {
         rate::take(shard, partial, rules, effects);
-        return None;
-    };
-    let leaf = Leaf { currency: rules.rates.target()?, ..partial.leaf.clone() };
-    Some(Partial { leaf, cost, quantity, has_negative: cost < Nanos::ZERO, ..partial.clone() })
+    }
+    let times = |own: Partial| Partial { last_event_time: partial.last_event_time, last_ingest_time: partial.last_ingest_time, ..own };
+    more.into_iter().flatten().map(times).collect()
 }
 
-/// Cost and quantity that are to be counted of an hour beyond what was. `None`: a rate is missing.
-fn difference(shard: &mut Shard, original: &Leaf, hour: Hour, now: BilledHour, rules: &WatchRules) -> Option<(Nanos, Nanos)> {
+/// What is to be counted of an hour beyond what was, and what is to be taken back where it was counted in another currency. `None`: a rate
+/// is missing.
+fn difference(shard: &mut Shard, original: &Leaf, hour: Hour, now: BilledHour, rules: &WatchRules) -> Option<Vec<Partial>> {
+    let target = rules.rates.target()?;
     let cost = rules.rates.convert(now.cost, original.currency, hour.start())?;
-    let (account, leaf) = (original.account(), original.dimensions());
-    let counted = shard.matters.converted.entry((account.clone(), leaf.clone(), hour)).or_default();
-    let before = std::mem::replace(counted, ConvertedHour { cost, quantity: now.quantity });
-    shard.matters.changed.insert(MatterKey::Converted(account, leaf, hour));
-    Some((cost.saturating_sub(before.cost), now.quantity.saturating_sub(before.quantity)))
+    let name = (original.account(), original.dimensions(), hour);
+    let before = shard.matters.converted.get(&name).copied();
+    let counted = ConvertedHour { cost, quantity: now.quantity, target };
+    if before == Some(counted) {
+        return Some(Vec::new());
+    }
+    shard.matters.converted.insert(name.clone(), counted);
+    shard.matters.changed.insert(MatterKey::Converted(name.0, name.1, name.2));
+    let in_target =
+        before.filter(|before| before.target == target).map_or((Nanos::ZERO, Nanos::ZERO), |before| (before.cost, before.quantity));
+    let elsewhere = before.filter(|before| before.target != target);
+    let taken_back = elsewhere.map(|before| amount(original, before.target, hour, Nanos(-before.cost.0), Nanos(-before.quantity.0)));
+    let more = amount(original, target, hour, cost.saturating_sub(in_target.0), now.quantity.saturating_sub(in_target.1));
+    Some(taken_back.into_iter().flatten().chain(more).collect())
 }
 
-/// The rules are other ones: with new rates, hours of bills may come to something else.
-pub(crate) fn convert_again(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let Some(target) = rules.rates.target() else { return };
-    let foreign = shard.matters.billed.iter().filter(|((account, _), _)| account.measure == Measure::BilledOriginal);
-    let all: Vec<(Account, LeafDimensions, Hour, BilledHour)> = foreign
-        .filter(|((account, _), _)| account.currency != target)
-        .flat_map(|((account, leaf), hours)| hours.iter().map(|(hour, known)| (account.clone(), leaf.clone(), *hour, *known)))
-        .collect();
-    let mut partials = Vec::new();
-    for (account, leaf, hour, known) in all {
-        let original = leaf.leaf_of(&account);
-        let Some((cost, quantity)) = difference(shard, &original, hour, known, rules) else { continue };
-        if (cost, quantity) != (Nanos::ZERO, Nanos::ZERO) {
-            let leaf = Leaf { measure: Measure::Billed, currency: target, ..original };
-            partials.push(Partial::of_hour(leaf, hour, cost, quantity));
+/// A change of what a bill comes to in a currency; `None` where it is none.
+fn amount(original: &Leaf, currency: Currency, hour: Hour, cost: Nanos, quantity: Nanos) -> Option<Partial> {
+    let leaf = Leaf { measure: Measure::Billed, currency, ..original.clone() };
+    ((cost, quantity) != (Nanos::ZERO, Nanos::ZERO)).then(|| Partial::of_hour(leaf, hour, cost, quantity))
+}
+
+/// The rules are other ones: hours of bills may come to something else, or are to be counted in another currency, or in their own again.
+pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let target = rules.rates.target();
+    // Taken back before anything else: what is left of a foreign bill then was never converted.
+    let elsewhere = shard.matters.converted.iter().filter(|(_, counted)| target.is_none_or(|target| target != counted.target));
+    let elsewhere: Vec<((Account, LeafDimensions, Hour), ConvertedHour)> =
+        elsewhere.map(|(name, counted)| (name.clone(), *counted)).collect();
+    let mut taken_back = Vec::new();
+    for ((account, leaf, hour), counted) in elsewhere {
+        taken_back.extend(amount(&leaf.leaf_of(&account), counted.target, hour, Nanos(-counted.cost.0), Nanos(-counted.quantity.0)));
+        shard.matters.converted.remove(&(account.clone(), leaf.clone(), hour));
+        shard.matters.changed.insert(MatterKey::Converted(account, leaf, hour));
+    }
+    count(shard, &taken_back, rules, effects);
+    for (own, other) in [(Measure::Billed, Measure::BilledOriginal), (Measure::BilledOriginal, Measure::Billed)] {
+        let is_original = other == Measure::BilledOriginal;
+        for (account, leaf, hour, known) in hours(shard, own, |currency| rules.rates.concern(currency) == is_original) {
+            let leaf = leaf.leaf_of(&account);
+            let gone = Partial::of_hour(leaf.clone(), hour, Nanos(-known.cost.0), Nanos(-known.quantity.0));
+            let come = Partial::of_hour(Leaf { measure: other, ..leaf }, hour, known.cost, known.quantity);
+            for partial in [gone, come] {
+                if partial.leaf.measure == Measure::Billed {
+                    count(shard, &[partial], rules, effects);
+                } else {
+                    billed::restate(shard, &partial, billed::KEPT_HOURS, effects);
+                }
+            }
         }
     }
-    for partial in &partials {
+    convert_hours(shard, None, rules, effects);
+}
+
+/// Converts what is on the bills of all accounts, or of one, as it stands. Whether every hour has a rate.
+pub(crate) fn convert_hours(shard: &mut Shard, only: Option<&Account>, rules: &WatchRules, effects: &mut Vec<Effect>) -> bool {
+    let (mut partials, mut has_all) = (Vec::new(), true);
+    for (account, leaf, hour, known) in hours(shard, Measure::BilledOriginal, |currency| rules.rates.concern(currency)) {
+        if only.is_some_and(|only| (&only.team, only.currency) != (&account.team, account.currency)) {
+            continue;
+        }
+        match difference(shard, &leaf.leaf_of(&account), hour, known, rules) {
+            Some(more) => partials.extend(more),
+            None => has_all = false,
+        }
+    }
+    count(shard, &partials, rules, effects);
+    has_all
+}
+
+/// What stands on bills, of those currencies and not zero.
+fn hours(shard: &Shard, measure: Measure, is_asked: impl Fn(Currency) -> bool) -> Vec<(Account, LeafDimensions, Hour, BilledHour)> {
+    let own = shard.matters.billed.iter().filter(|((account, _), _)| account.measure == measure && is_asked(account.currency));
+    let all = own.flat_map(|((account, leaf), hours)| hours.iter().map(|(hour, known)| (account.clone(), leaf.clone(), *hour, *known)));
+    all.filter(|(.., known)| (known.cost, known.quantity) != (Nanos::ZERO, Nanos::ZERO)).collect()
+}
+
+fn count(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) {
+    for partial in partials {
         billed::roll_up(shard, partial, rules, effects);
     }
-    budget::take_partials(shard, &partials, rules, effects);
+    budget::take_partials(shard, partials, rules, effects);
 }

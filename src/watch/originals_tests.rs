@@ -24,6 +24,10 @@ fn eur() -> Currency {
 }
 
 fn rates(from_day: i64, per_base: &[(&str, &str)]) -> Rates {
+    rates_into(Currency::USD, from_day, per_base)
+}
+
+fn rates_into(target: Currency, from_day: i64, per_base: &[(&str, &str)]) -> Rates {
     let first = START.start().0.div_euclid(DAY_MS) + from_day;
     let dated = per_base.iter().flat_map(|(code, rate)| {
         let rate: Nanos = rate.parse().unwrap();
@@ -34,7 +38,7 @@ fn rates(from_day: i64, per_base: &[(&str, &str)]) -> Rates {
             per_base: Nanos(rate.0 + rate.0 / 1000 * i128::from(day)),
         })
     });
-    Rates::new(Currency::USD, eur(), 7, dated)
+    Rates::new(target, eur(), 7, dated)
 }
 
 fn with(rates: Rates) -> WatchRules {
@@ -203,6 +207,52 @@ fn a_bill_in_another_currency_is_held_against_the_estimate_in_its_own_money() {
     let bench = with_bills(Rates::default(), |_| 115.2);
     assert!(bench.words(AlertKind::Budget).is_empty() && !bench.words(AlertKind::UnseenSpend).is_empty());
     assert_eq!(bench.sum(Measure::Billed, eur()), 19 * 115_200_000_000);
+}
+
+/// Rates that come, go, and turn all into another currency, on a shard that has bills already: what is counted is what would have been
+/// counted with these rules from the beginning.
+#[test]
+fn bills_follow_the_rules_into_another_currency_and_back() {
+    let pounds = Currency::parse("GBP").unwrap();
+    let table = [("USD", "1.25"), ("GBP", "0.8")];
+    let into = |target| WatchRules { reporting_currency: target, ..with(rates_into(target, 0, &table)) };
+    let off = || with(Rates::default());
+    let changes =
+        [billed(1, eur(), 80_000_000_000), billed(30, pounds, 50_000_000_001), billed(31, Currency::USD, 9), billed(1, eur(), -3)];
+    let mut bench = Bench::new(off());
+    let told = [off(), into(Currency::USD), into(eur()), into(Currency::USD), into(pounds), off(), into(eur())];
+    for (revision, rules) in (1_u64..).zip(told) {
+        bench.rules = WatchRules { revision, ..rules.clone() };
+        bench.record(60 + revision as i64, changes.to_vec());
+        let mut fresh = Bench::new(rules);
+        (0..revision).for_each(|_| fresh.record(60, changes.to_vec()));
+        for currency in [eur(), pounds, Currency::USD] {
+            for measure in [Measure::Billed, Measure::BilledOriginal] {
+                assert_eq!(bench.sum(measure, currency), fresh.sum(measure, currency), "{revision} {measure:?} {currency}");
+            }
+        }
+        bench.restores();
+    }
+}
+
+/// A close meets the new rules before any record does.
+#[test]
+fn rates_that_come_during_a_close_are_followed() {
+    let mut bench = Bench::new(with(rates(9, &[("USD", "1.25")])));
+    bench.record(60, vec![billed(1, eur(), 8_000_000_000), partial(Minute(START.0 + 60), "search", "ranker", "ann", 3.0)]);
+    let source = Source { topic: "usage-events".into(), partition: 0 };
+    let later = Minute(START.0 + 200);
+    let marker = Marker { source, watermark: Some(later.start()), idle: false, partitions_of_topic: 1 };
+    let record = ShardRecord { partials: Vec::new(), markers: vec![marker], events: Vec::new() };
+    bench.shard.apply(&record, bench.offset, later.start().plus_ms(MINUTE_MS), &bench.rules);
+    assert!(bench.shard.is_closing());
+    bench.offset += 1;
+    bench.rules.rates = rates(0, &[("USD", "1.25")]);
+    bench.rules.revision += 1;
+    let effects = bench.shard.close_slice(&bench.rules, usize::MAX);
+    let counted =
+        |effect: &Effect| matches!(effect, Effect::Rollup(row) if row.leaf.measure == Measure::Billed && row.cost == Nanos::from_units(10));
+    assert!(effects.iter().any(counted), "{effects:#?}");
 }
 
 /// Never one to one, and never lost: told at once, and counted once there is a rate.

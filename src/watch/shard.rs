@@ -149,16 +149,11 @@ impl Shard {
     pub fn apply(&mut self, record: &ShardRecord, offset: i64, append_time: Timestamp, rules: &WatchRules) -> Vec<Effect> {
         assert!(!self.is_closing(), "a close in progress is finished before the next record");
         let mut effects = Vec::new();
-        let has_new_rules = self.header.rules_revision != rules.revision;
-        self.header.rules_revision = rules.revision;
         self.header.watermarks.pass_time(append_time);
         self.header.marks.pass(self.header.watermarks.shard_time(), offset);
         self.header.position = offset.saturating_add(1);
 
-        if has_new_rules {
-            matters::budget::end_removed(self, rules, &mut effects);
-            originals::convert_again(self, rules, &mut effects);
-        }
+        self.follow(rules, &mut effects);
         let converted = originals::convert_bill(self, &record.partials, rules, &mut effects);
         let partials = converted.as_deref().unwrap_or(&record.partials);
         let touched = merge::merge(self, partials, offset, rules, &mut effects);
@@ -196,8 +191,25 @@ impl Shard {
 
     /// Closes due hours for the next whole accounts, about `most_series` series of them and at least one account.
     pub fn close_slice(&mut self, rules: &WatchRules, most_series: usize) -> Vec<Effect> {
-        self.header.rules_revision = rules.revision;
-        close::close_slice(self, rules, most_series)
+        let mut effects = Vec::new();
+        self.follow(rules, &mut effects);
+        effects.extend(close::close_slice(self, rules, most_series));
+        effects
+    }
+
+    /// What other rules change at once, whichever part of the work meets them first.
+    fn follow(&mut self, rules: &WatchRules, effects: &mut Vec<Effect>) {
+        if self.header.rules_revision != rules.revision {
+            self.header.rules_revision = rules.revision;
+            matters::budget::end_removed(self, rules, effects);
+            originals::follow(self, rules, effects);
+        }
+    }
+
+    /// Whether an account has as many series as it may have.
+    pub(super) fn is_full(&self, account: &Account, rules: &WatchRules) -> bool {
+        let number = self.accounts.number_of(account);
+        number.and_then(|number| self.accounts.get(number)).is_some_and(|state| state.len() >= rules.series_per_team)
     }
 
     pub(super) fn moment<'a>(&self, rules: &'a WatchRules, books: &'a Books) -> Moment<'a> {

@@ -16,6 +16,7 @@ use crate::watch::shard::Shard;
 /// All teams are done with an hour.
 pub(super) fn end(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     waste::end_unwanted_sizes(shard, hour, rules, effects);
+    waste::commitment::end_unwanted(shard, hour, rules, effects);
     let (has_waste, has_missing) = (rules.matters.waste.is_some(), rules.matters.missing.is_some());
     if has_waste && has_missing {
         return;
@@ -41,7 +42,7 @@ pub(super) fn end(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &m
     }
 }
 
-fn last_word(matter: &Matter, part: &str, at: Timestamp, moment: Moment<'_>) -> Story {
+pub(super) fn last_word(matter: &Matter, part: &str, at: Timestamp, moment: Moment<'_>) -> Story {
     let told = matter.story.as_deref().cloned().unwrap_or_else(|| unknown(matter, moment));
     let before = if told.summary.is_empty() { String::new() } else { format!(". When last known: {}", told.summary) };
     Story {

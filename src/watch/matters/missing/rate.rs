@@ -12,8 +12,9 @@ use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Measure};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
-use crate::model::time::Timestamp;
+use crate::model::time::{DAY_MS, Timestamp};
 use crate::watch::Moment;
+use crate::watch::originals;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
@@ -54,19 +55,36 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, eff
 /// Whether there are rates by now.
 pub(crate) fn close_hour(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let books = Arc::clone(&shard.books);
-    let moment = shard.moment(rules, &books);
-    for (account, kept) in &mut shard.matters.unconverted {
-        let has_rate = |at| rules.rates.cross(account.currency, at).is_some();
-        let is_asked = rules.matters.missing.is_some() && rules.rates.concern(account.currency);
-        let is_over = !is_asked || (has_rate(kept.first) && has_rate(kept.last));
-        if is_over && kept.matter.as_ref().is_some_and(Matter::is_open) {
-            let ended = story(account, kept, true, moment);
-            let summary = format!("nobody asks any more for rates of {} for what {} spent", account.currency, account.team);
-            let story = if is_asked { ended } else { Story { summary, ..ended } };
-            matter::end(&mut kept.matter, &account.team, AlertState::Resolved, kept.last, story, moment, effects);
-            shard.matters.changed.insert(MatterKey::Unconverted(account.clone()));
-        }
+    let open = shard.matters.unconverted.iter().filter(|(_, kept)| kept.matter.as_ref().is_some_and(Matter::is_open));
+    for account in open.map(|(account, _)| account.clone()).collect::<Vec<Account>>() {
+        let Some(summary) = is_over(shard, &account, rules, effects) else { continue };
+        let moment = shard.moment(rules, &books);
+        let Some(kept) = shard.matters.unconverted.get_mut(&account) else { continue };
+        let ended = story(&account, kept, true, moment);
+        let story = if summary.is_empty() { ended } else { Story { summary, ..ended } };
+        matter::end(&mut kept.matter, &account.team, AlertState::Resolved, kept.last, story, moment, effects);
+        shard.matters.changed.insert(MatterKey::Unconverted(account));
     }
+}
+
+/// Why nobody has to look for rates any more, in words; empty: there are rates. What was waiting for them is counted.
+fn is_over(shard: &mut Shard, account: &Account, rules: &WatchRules, effects: &mut Vec<Effect>) -> Option<String> {
+    let kept = shard.matters.unconverted.get(account)?;
+    let Account { team, currency, .. } = account;
+    if rules.matters.missing.is_none() || !rules.rates.concern(*currency) {
+        return Some(format!("nobody asks any more for rates of {currency} for what {team} spent"));
+    }
+    let is_bill = account.measure == Measure::Billed;
+    if is_bill && kept.amount == Nanos::ZERO {
+        return Some(format!("what {team} was billed in {currency} was taken back"));
+    }
+    if !is_bill && shard.header.watermarks.shard_time().0 - kept.last.0 >= DAY_MS {
+        return Some(format!("{team} has spent nothing in {currency} without a rate for a day"));
+    }
+    let has_rate = |at| rules.rates.cross(*currency, at).is_some();
+    let has_rates = has_rate(kept.first) && has_rate(kept.last);
+    let is_counted = has_rates && (!is_bill || originals::convert_hours(shard, Some(account), rules, effects));
+    is_counted.then(String::new)
 }
 
 fn story(account: &Account, kept: &Unconverted, is_over: bool, moment: Moment<'_>) -> Story {

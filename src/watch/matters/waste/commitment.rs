@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::MatterKey;
 use super::super::matter::{self, Matter, Story};
 use super::super::rules::{CommitmentRules, WasteRules};
+use super::super::unwanted::last_word;
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
 use crate::model::billing::UNUSED_COMMITMENT;
@@ -31,6 +32,8 @@ const HOURS_PER_MONTH: i128 = 730;
 pub struct Commitment {
     /// Unused cost by days since 1970.
     pub days: BTreeMap<i64, Nanos>,
+    /// The last day of which the provider has billed the account anything.
+    pub billed_through: i64,
     pub matter: Option<Matter>,
 }
 
@@ -46,19 +49,51 @@ struct Unused {
 
 /// A change of the bill.
 pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules) {
-    if *partial.leaf.meter != *UNUSED_COMMITMENT || of(rules).is_none() {
+    if of(rules).is_none() {
         return;
     }
-    let name = (partial.leaf.account(), partial.leaf.provider.clone(), partial.leaf.model.clone());
-    let kept = shard.matters.commitments.entry(name.clone()).or_default();
-    let day = kept.days.entry(partial.minute.hour().0.div_euclid(24)).or_default();
-    *day = day.saturating_add(partial.cost);
-    shard.matters.changed.insert(MatterKey::Commitment(name.0, name.1, name.2));
+    let matters = &mut shard.matters;
+    let (account, provider) = (partial.leaf.account(), &partial.leaf.provider);
+    let day = partial.minute.hour().0.div_euclid(24);
+    if *partial.leaf.meter == *UNUSED_COMMITMENT {
+        let name = (account.clone(), provider.clone(), partial.leaf.model.clone());
+        let kept = matters.commitments.entry(name.clone()).or_default();
+        let cost = kept.days.entry(day).or_default();
+        *cost = cost.saturating_add(partial.cost);
+        matters.changed.insert(MatterKey::Commitment(name.0, name.1, name.2));
+    }
+    // A day that is billed and has no unused cost is one on which all was used.
+    let all_of_provider = (account.clone(), provider.clone(), Text::from(""))..;
+    for (name, kept) in matters.commitments.range_mut(all_of_provider) {
+        if (&name.0, &name.1) != (&account, provider) {
+            break;
+        }
+        if day > kept.billed_through {
+            kept.billed_through = day;
+            matters.changed.insert(MatterKey::Commitment(name.0.clone(), name.1.clone(), name.2.clone()));
+        }
+    }
 }
 
 fn of(rules: &WatchRules) -> Option<(&WasteRules, &CommitmentRules)> {
     let waste = rules.matters.waste.as_ref()?;
     Some((waste, waste.commitment.as_ref()?))
+}
+
+/// Nobody wants to know any more.
+pub(crate) fn end_unwanted(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if of(rules).is_some() {
+        return;
+    }
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    let matters = &mut shard.matters;
+    for ((account, provider, service), kept) in &mut matters.commitments {
+        let Some(matter) = kept.matter.as_mut().filter(|matter| matter.is_open()) else { continue };
+        let story = last_word(matter, "[waste.commitment]", hour.end(), moment);
+        matter::end_of(matter, &account.team, AlertState::Resolved, hour.end(), story, moment, effects);
+        matters.changed.insert(MatterKey::Commitment(account.clone(), provider.clone(), service.clone()));
+    }
 }
 
 /// A day is over.
@@ -94,9 +129,8 @@ fn judge(
     effects: &mut Vec<Effect>,
 ) {
     let is_open = kept.matter.as_ref().is_some_and(Matter::is_open);
-    // A bill that is late says nothing new; one that was restated may leave no day at all.
-    let newest = kept.days.last_key_value().map_or(moment.shard_time.0.div_euclid(DAY_MS), |(day, _)| *day);
-    let unused = kept.unused(newest, rules.window_days);
+    // A bill that is late says nothing new.
+    let unused = kept.unused(kept.billed_through, rules.window_days);
     let is_unused = unused.days >= rules.least_days && unused.per_month >= waste.least_per_month;
     if !is_unused && !is_open {
         return;
@@ -199,6 +233,10 @@ mod tests {
 
     /// Days of usage of 24 dollars; each day's bill comes a day later. `unused`: what is billed now of which day.
     fn play(days: i64, unused: impl Fn(i64) -> Vec<(i64, f64)>) -> Vec<Alert> {
+        play_with(days, |today| unused(today).into_iter().map(|(day, money)| (day, money, UNUSED_COMMITMENT)).collect())
+    }
+
+    fn play_with(days: i64, lines: impl Fn(i64) -> Vec<(i64, f64, &'static str)>) -> Vec<Alert> {
         let rules = watch_rules();
         let (mut shard, mut alerts) = (Shard::new(0, 1, &rules), Vec::new());
         let mut changelog = BTreeMap::new();
@@ -206,10 +244,10 @@ mod tests {
             let minute = Minute(START.0 + at * 60);
             let mut partials = vec![partial(minute, "search", "ranker", "ann", 1.0)];
             if at % 24 == 1 {
-                for (day, money) in unused(at / 24) {
+                for (day, money, meter) in lines(at / 24) {
                     let mut leaf = partials[0].leaf.clone();
                     (leaf.measure, leaf.meter, leaf.provider, leaf.model) =
-                        (Measure::Billed, UNUSED_COMMITMENT.into(), "aws".into(), "Amazon EC2".into());
+                        (Measure::Billed, meter.into(), "aws".into(), "Amazon EC2".into());
                     let hour = Hour(START.hour().0 + day * 24);
                     partials.push(Partial::of_hour(leaf, hour, Nanos((money * 1e9) as i128), Nanos::ZERO));
                 }
@@ -254,6 +292,20 @@ mod tests {
             open.summary
         );
         assert!(told.burn_rate_per_hour > Nanos::ZERO && over.burn_rate_per_hour == Nanos::ZERO, "{}", over.summary);
+    }
+
+    /// What is used has other lines on the bill, and none of those.
+    #[test]
+    fn a_commitment_that_is_used_again_is_told_as_that() {
+        let alerts = play_with(30, |today| match today {
+            1..=8 => vec![(today - 1, 12.0, UNUSED_COMMITMENT)],
+            9..=29 => vec![(today - 1, 20.0, "")],
+            _ => Vec::new(),
+        });
+        let over = alerts.last().unwrap();
+        assert_eq!(over.state, AlertState::Resolved);
+        let days = (over.detected_at.0 - alerts[0].detected_at.0) / DAY_MS;
+        assert!(days <= 7, "{days} days: {}", over.summary);
     }
 
     #[test]

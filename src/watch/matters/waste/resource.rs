@@ -222,7 +222,13 @@ impl Resource {
             }
         }
         self.hourly_cost = sample.hourly_cost.or(self.hourly_cost);
-        self.currency = sample.currency.unwrap_or(self.currency);
+        let currency = sample.currency.unwrap_or(self.currency);
+        if currency != self.currency {
+            // What the pause has cost so far is other money.
+            self.currency = currency;
+            self.wasted = Nanos::ZERO;
+            self.pause.iter_mut().for_each(|pause| pause.cost = Nanos::ZERO);
+        }
         self.is_stopped = is_one_of(sample, &STOPPED);
         self.peak = [self.peak, sample.utilization].into_iter().flatten().reduce(f64::max);
         match (&sample.owner, &self.owner) {
