@@ -43,6 +43,8 @@ for part in ${ONLY:-score causes fleets}; do
         "$python" "$kit/rca_eval.py" --explain "$PROGRAM explain --format json {in}" --out "$results/causes-tollgate.json"
         ;;
     fleets)
+        # The config names its policies beside itself.
+        cp -r config/examples/fleet-policies "$results/"
         backtest="$PROGRAM backtest --config {config} --events {events} --format json | tee $results/alerts.json"
         for seed in ${FLEETS:-11 12 13 14 15 16 17 18 19 20}; do
             echo "eval: fleet $seed"

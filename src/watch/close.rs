@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Moment;
 use super::account::{AccountState, NodeId};
 use super::alert::episode;
-use super::baseline::{Learn, LocalHour};
+use super::baseline::{Baseline, Learn, LocalHour};
 use super::days;
 use super::detect::verdict;
 use super::drift;
@@ -74,12 +74,14 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
     let local = judge::local_hour_of(rules, &account.team, hour);
     let series = judge::series_in_team(state, hour, rules);
     let born = state.ids().iter().filter(|id| state.node(**id).is_some_and(|node| node.closed.born <= hour));
-    let judged: Vec<Judged> = born.filter_map(|id| judge::judge_node(state, &account, *id, (hour, local), rules, series)).collect();
+    let (judged, awake): (Vec<Judged>, Vec<Baseline>) =
+        born.filter_map(|id| judge::judge_and_wake(state, &account, *id, (hour, local), rules, series)).unzip();
     drift::close_account_hour(shard, number, hour, rules);
     matters::missing::close_account_hour(shard, number, hour, &judged, rules, effects);
     let Some(state) = shard.accounts.get_mut(number) else { return };
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
-    let mut changed: Vec<NodeId> = judged.iter().filter_map(|judged| learn(state, judged, hour, local, moment)).collect();
+    let mut changed: Vec<NodeId> =
+        judged.iter().zip(awake).filter_map(|(judged, baseline)| learn(state, judged, baseline, hour, local, moment)).collect();
     let in_episodes = state.hours_of_episodes();
     let held =
         Held { holds: &|hour| in_episodes.contains(&hour), onset: state.first_onset().map_or(hour.next(), |onset| onset.min(hour.next())) };
@@ -130,7 +132,14 @@ fn forget(shard: &mut Shard, account: u32, leaves: Vec<NodeId>, hour: Hour, mome
 }
 
 /// Buckets that belong to an alert stay out of the tail, else the next incident would look normal.
-fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour, moment: Moment<'_>) -> Option<NodeId> {
+fn learn(
+    state: &mut AccountState,
+    judged: &Judged,
+    mut baseline: Baseline,
+    hour: Hour,
+    local: LocalHour,
+    moment: Moment<'_>,
+) -> Option<NodeId> {
     let related = |scope: &Scope| scope.within(&judged.scope) || judged.scope.within(scope);
     let in_episode =
         state.unfinished().any(|episode| !episode.is_of_fall() && related(&episode.scope) && episode.hours.contains_key(&hour));
@@ -144,7 +153,6 @@ fn learn(state: &mut AccountState, judged: &Judged, hour: Hour, local: LocalHour
     let known = judged.expectation.hours_seen > 0;
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
     if !is_set_aside {
-        let mut baseline = node.closed.baseline.wake();
         baseline.observe(hour, local, judged.actual, lesson);
         node.closed.baseline.rest(&baseline);
     }

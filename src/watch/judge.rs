@@ -2,7 +2,7 @@
 
 use super::Moment;
 use super::account::{AccountState, NodeId};
-use super::baseline::{Channel, Expectation, LocalHour};
+use super::baseline::{Baseline, Channel, Expectation, LocalHour};
 use super::detect::{runaway, verdict};
 use super::rules::{Thresholds, WatchRules};
 use super::series::{Grain, Node, Outlook, to_units};
@@ -80,21 +80,32 @@ pub(crate) fn judge(
     judge_node(state, account, state.id_of(scope)?, (hour, local), rules, series_in_team(state, hour, rules))
 }
 
-/// `series`: those that share the team's budget.
 pub(crate) fn judge_node(
+    state: &AccountState,
+    account: &Account,
+    id: NodeId,
+    when: (Hour, LocalHour),
+    rules: &WatchRules,
+    series: f64,
+) -> Option<Judged> {
+    judge_and_wake(state, account, id, when, rules, series).map(|(judged, _)| judged)
+}
+
+/// With the baseline, which is to learn the hour. `series`: those that share the team's budget.
+pub(crate) fn judge_and_wake(
     state: &AccountState,
     account: &Account,
     id: NodeId,
     (hour, local): (Hour, LocalHour),
     rules: &WatchRules,
     series: f64,
-) -> Option<Judged> {
+) -> Option<(Judged, Baseline)> {
     let node = state.node(id)?;
     let actual = to_units(node.hour(hour).cost);
     let baseline = node.closed.baseline.wake();
     let expectation = baseline.expect(hour, local);
     let verdict = verdict::judge(&baseline, &expectation, actual, thresholds(rules, account, &node.scope), series);
-    Some(Judged { node: id, scope: node.scope.clone(), actual, expectation, verdict })
+    Some((Judged { node: id, scope: node.scope.clone(), actual, expectation, verdict }, baseline))
 }
 
 /// What a channel takes for normal of a node's hour.

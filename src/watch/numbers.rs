@@ -1,5 +1,6 @@
 //! Numbers as they are kept for long: seven bits a byte, the lowest first, so that small ones take one byte; signed ones zigzag.
 
+#[inline]
 pub fn put(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -8,11 +9,13 @@ pub fn put(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
+#[inline]
 pub fn put_signed(bytes: &mut Vec<u8>, value: i64) {
     put(bytes, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
 /// The same bytes as [`put_signed`] for what fits into 64 bits.
+#[inline]
 pub fn put_wide(bytes: &mut Vec<u8>, value: i128) {
     if let Ok(narrow) = i64::try_from(value) {
         return put_signed(bytes, narrow);
@@ -60,6 +63,7 @@ pub fn take_signed(rest: &mut &[u8]) -> Option<i64> {
     Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
 }
 
+#[inline]
 pub fn take_wide(rest: &mut &[u8]) -> Option<i128> {
     let start = *rest;
     if let Some(narrow) = take_signed(rest) {
@@ -78,6 +82,7 @@ pub fn take_wide(rest: &mut &[u8]) -> Option<i128> {
 }
 
 /// Passes over numbers without reading them: every one ends with a byte below 0x80, and eight bytes are looked at together.
+#[inline]
 pub fn skip(rest: &mut &[u8], mut count: usize) -> Option<()> {
     while count > 0
         && let Some((eight, behind)) = rest.split_first_chunk::<8>()
@@ -102,6 +107,7 @@ pub fn skip(rest: &mut &[u8], mut count: usize) -> Option<()> {
     Some(())
 }
 
+#[inline]
 pub fn put_floats(bytes: &mut Vec<u8>, values: &[f32]) {
     for value in values {
         bytes.extend(value.to_le_bytes());
@@ -119,6 +125,7 @@ pub fn take_floats<const N: usize>(rest: &mut &[u8]) -> Option<[f32; N]> {
     Some(values)
 }
 
+#[inline]
 pub fn take_bytes<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, behind) = rest.split_first_chunk::<N>()?;
     *rest = behind;

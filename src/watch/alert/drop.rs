@@ -39,6 +39,10 @@ struct Fall {
 pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judged: &[Judged], moment: Moment<'_>) -> Vec<Trigger> {
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut triggers: Vec<Trigger> = Vec::new();
+    // What is converted has left this account, and is spent.
+    if moment.rules.rates.concern(account.currency) {
+        return triggers;
+    }
     for judged in judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))) {
         // What is told already, and the end of a rise, which is none.
         let is_told = state.episodes.values().any(|episode| !episode.is_held() && select::is_about(episode, &judged.scope));

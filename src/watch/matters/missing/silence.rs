@@ -70,7 +70,9 @@ pub(crate) fn close_hour(
     } else {
         silence.silent = silence.silent.saturating_add(1);
     }
-    if sums.events == 0 && (is_steady || is_open) {
+    // Its usage has another currency since all is converted.
+    let has_moved = moment.rules.rates.concern(account.currency) && !is_open;
+    if sums.events == 0 && (is_steady || is_open) && !has_moved {
         silence.since = silence.since.or(Some(hour));
         silence.lost = silence.lost.saturating_add(from_units(sums.expected.max(0.0)));
         judge_silence(silence, account, provider, hour, rules, moment, effects);
