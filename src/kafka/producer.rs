@@ -148,20 +148,13 @@ impl Producer {
         }
     }
 
-    /// Waits until every queued record is acknowledged. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so
-    /// linger does not count, and returns as soon as it can.
+    /// Waits until every queued record is acknowledged.
     ///
     /// # Errors
     /// A record that could not be delivered, or that is not acknowledged after 8 seconds.
     pub fn drain(&self) -> Result<(), ProduceError> {
-        let started = Stopwatch::start();
-        while self.inner.in_flight_count() > 0 {
-            // SAFETY: the pointer is the live producer's own.
-            unsafe { sys::rd_kafka_flush(self.inner.client().native_ptr(), 1) };
-            self.inner.poll(Duration::ZERO);
-            if started.elapsed() > MOST {
-                return Err(ProduceError::Rebuild { step: "drain", reason: format!("records not acknowledged within {MOST:?}") });
-            }
+        if !is_drained(&self.inner, MOST) {
+            return Err(ProduceError::Rebuild { step: "drain", reason: format!("records not acknowledged within {MOST:?}") });
         }
         match self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             None => Ok(()),
@@ -203,6 +196,21 @@ impl Producer {
         self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         result
     }
+}
+
+/// Waits until every queued record is answered, for so long at most. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so
+/// linger does not count, and returns as soon as it can; the wrapper's own flush polls in steps of 100 ms.
+pub(super) fn is_drained<C: ProducerContext>(producer: &BaseProducer<C>, most: Duration) -> bool {
+    let started = Stopwatch::start();
+    while producer.in_flight_count() > 0 {
+        // SAFETY: the pointer is the live producer's own.
+        unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), 1) };
+        producer.poll(Duration::ZERO);
+        if started.elapsed() > most {
+            return false;
+        }
+    }
+    true
 }
 
 fn send_offsets_of(producer: &BaseProducer<Deliveries>, list: &TopicPartitionList, group: &GroupMetadata) -> Result<(), ProduceError> {

@@ -18,6 +18,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::{Connection, ErrorLog};
 use super::groups;
 use super::link::Partition;
+use super::producer::is_drained;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -105,7 +106,9 @@ impl Transfer {
         for parcel in parcels {
             self.send(parcel)?;
         }
-        self.producer.flush(TIMEOUT).context("records were not acknowledged")?;
+        if !is_drained(&self.producer, TIMEOUT) {
+            bail!("records were not acknowledged within {TIMEOUT:?}");
+        }
         if let Some(failed) = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             bail!("a record was not taken: {failed}");
         }
