@@ -108,6 +108,11 @@ impl Rates {
         Some(Cross { from, to, day: from_day.min(to_day) })
     }
 
+    /// Whether amounts of this currency and time are converted: there is a rate.
+    pub fn is_converted(&self, currency: Currency, at: Timestamp) -> bool {
+        self.concern(currency) && self.cross(currency, at).is_some()
+    }
+
     /// An amount in the target. `None`: a rate is missing, or the result is beyond what money is kept in. Nothing is nothing in any currency.
     pub fn convert(&self, amount: Nanos, currency: Currency, at: Timestamp) -> Option<Nanos> {
         if amount == Nanos::ZERO || self.target() == Some(currency) {

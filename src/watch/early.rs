@@ -80,7 +80,7 @@ fn judge_open_hour(
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     // Two minutes of the same user are one matter. What is held is no reason to wait with somebody who runs away.
-    let is_told = |trigger: &Trigger| habit::is_told(state, &trigger.judged.scope);
+    let is_told = |trigger: &Trigger| habit::is_told(state, &trigger.judged.scope, hour);
     if let Some(trigger) = heavy.into_iter().next().filter(|trigger| !is_told(trigger)) {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }

@@ -2,12 +2,15 @@
 //! hour of a leaf: what its total comes to, less what was counted of it so far, so that the same total is the same amount however it came
 //! to be, and a rate that comes later mends what came before it. What was converted has roll-ups of its own, in the currency that it had.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::billed::{self, BilledHour};
 use super::matters::MatterKey;
 use super::matters::budget;
-use super::matters::missing::rate;
+use super::matters::missing::{bill, rate};
+use super::matters::waste::commitment;
 use super::rules::WatchRules;
 use super::series::{AMENDABLE_HOURS, HourTotals};
 use super::shard::Shard;
@@ -130,64 +133,99 @@ fn amount(original: &Leaf, currency: Currency, hour: Hour, cost: Nanos, quantity
     ((cost, quantity) != (Nanos::ZERO, Nanos::ZERO)).then(|| Partial::of_hour(leaf, hour, cost, quantity))
 }
 
+/// A leaf's hour on a bill in its own currency.
+type Name = (Account, LeafDimensions, Hour);
+
 /// The rules are other ones: hours of bills may come to something else, or are to be counted in another currency, or in their own again.
 pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let target = rules.rates.target();
-    // Taken back before anything else: what is left of a foreign bill then was never converted.
-    let elsewhere = shard.matters.converted.iter().filter(|(_, counted)| target.is_none_or(|target| target != counted.target));
-    let elsewhere: Vec<((Account, LeafDimensions, Hour), ConvertedHour)> =
-        elsewhere.map(|(name, counted)| (name.clone(), *counted)).collect();
-    let mut taken_back = Vec::new();
-    for ((account, leaf, hour), counted) in elsewhere {
-        taken_back.extend(amount(&leaf.leaf_of(&account), counted.target, hour, Nanos(-counted.cost.0), Nanos(-counted.quantity.0)));
-        shard.matters.converted.remove(&(account.clone(), leaf.clone(), hour));
-        shard.matters.changed.insert(MatterKey::Converted(account, leaf, hour));
-    }
+    let mut counted_before = BTreeSet::new();
+    let taken_back = take_back(shard, rules, &mut counted_before);
     count(shard, &taken_back, rules, effects);
+    bill::follow(shard, rules);
     for (own, other) in [(Measure::Billed, Measure::BilledOriginal), (Measure::BilledOriginal, Measure::Billed)] {
         let is_original = other == Measure::BilledOriginal;
-        for (account, leaf, hour, known) in hours(shard, own, |currency| rules.rates.concern(currency) == is_original) {
-            let leaf = leaf.leaf_of(&account);
-            let gone = Partial::of_hour(leaf.clone(), hour, Nanos(-known.cost.0), Nanos(-known.quantity.0));
-            let come = Partial::of_hour(Leaf { measure: other, ..leaf }, hour, known.cost, known.quantity);
-            for partial in [gone, come] {
-                if partial.leaf.measure == Measure::Billed {
-                    count(shard, &[partial], rules, effects);
-                } else {
-                    billed::restate(shard, &partial, billed::KEPT_HOURS, effects);
-                }
-            }
+        let mut moved = Vec::new();
+        for (name, known) in hours(shard, own, None, |currency| rules.rates.concern(currency) == is_original) {
+            let leaf = name.1.leaf_of(&name.0);
+            let gone = Partial::of_hour(leaf.clone(), name.2, Nanos(-known.cost.0), Nanos(-known.quantity.0));
+            let come = Partial::of_hour(Leaf { measure: other, ..leaf }, name.2, known.cost, known.quantity);
+            let (original, counted) = if is_original { (come, gone) } else { (gone, come) };
+            billed::restate(shard, &original, billed::KEPT_HOURS, effects);
+            counted_before.insert((original.leaf.account(), name.1, name.2));
+            moved.push(counted);
+        }
+        count(shard, &moved, rules, effects);
+    }
+    for lacking in convert_hours(shard, None, &counted_before, rules, effects) {
+        rate::take(shard, &lacking, rules, effects);
+    }
+}
+
+/// What was counted in a currency that it is not counted in any more. Before anything else: what is left of a foreign bill then was never
+/// converted.
+fn take_back(shard: &mut Shard, rules: &WatchRules, counted_before: &mut BTreeSet<Name>) -> Vec<Partial> {
+    let (target, first) = (rules.rates.target(), first_kept(shard));
+    let is_elsewhere = |counted: &ConvertedHour| target.is_none_or(|target| target != counted.target);
+    let elsewhere = shard.matters.converted.iter().filter(|(name, counted)| name.2 >= first && is_elsewhere(counted));
+    let elsewhere: Vec<(Name, ConvertedHour)> = elsewhere.map(|(name, counted)| (name.clone(), *counted)).collect();
+    let mut taken_back = Vec::new();
+    for (name, counted) in elsewhere {
+        taken_back.extend(amount(&name.1.leaf_of(&name.0), counted.target, name.2, Nanos(-counted.cost.0), Nanos(-counted.quantity.0)));
+        shard.matters.converted.remove(&name);
+        shard.matters.changed.insert(MatterKey::Converted(name.0.clone(), name.1.clone(), name.2));
+        counted_before.insert(name);
+    }
+    taken_back
+}
+
+/// Converts what is on the bills of all accounts, or of one, as it stands. What has no rate, as it stands on the bill.
+pub(crate) fn convert_hours(
+    shard: &mut Shard,
+    only: Option<&Account>,
+    counted_before: &BTreeSet<Name>,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) -> Vec<Partial> {
+    let (mut again, mut new, mut lacking) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, known) in hours(shard, Measure::BilledOriginal, only, |currency| rules.rates.concern(currency)) {
+        let original = name.1.leaf_of(&name.0);
+        match difference(shard, &original, name.2, known, rules) {
+            Some(more) if counted_before.contains(&name) => again.extend(more),
+            Some(more) => new.extend(more),
+            None => lacking.push(Partial::of_hour(Leaf { measure: Measure::Billed, ..original }, name.2, known.cost, known.quantity)),
         }
     }
-    convert_hours(shard, None, rules, effects);
+    count(shard, &again, rules, effects);
+    new.iter().for_each(|partial| bill::add_billed(shard, partial, rules));
+    count(shard, &new, rules, effects);
+    lacking
 }
 
-/// Converts what is on the bills of all accounts, or of one, as it stands. Whether every hour has a rate.
-pub(crate) fn convert_hours(shard: &mut Shard, only: Option<&Account>, rules: &WatchRules, effects: &mut Vec<Effect>) -> bool {
-    let (mut partials, mut has_all) = (Vec::new(), true);
-    for (account, leaf, hour, known) in hours(shard, Measure::BilledOriginal, |currency| rules.rates.concern(currency)) {
-        if only.is_some_and(|only| (&only.team, only.currency) != (&account.team, account.currency)) {
-            continue;
-        }
-        match difference(shard, &leaf.leaf_of(&account), hour, known, rules) {
-            Some(more) => partials.extend(more),
-            None => has_all = false,
-        }
-    }
-    count(shard, &partials, rules, effects);
-    has_all
+/// What stands on bills, of all accounts or of one, of those currencies and not zero.
+fn hours(shard: &Shard, measure: Measure, only: Option<&Account>, is_asked: impl Fn(Currency) -> bool) -> Vec<(Name, BilledHour)> {
+    let first = first_kept(shard);
+    let is_own = |account: &Account| {
+        account.measure == measure
+            && is_asked(account.currency)
+            && only.is_none_or(|only| (&only.team, only.currency) == (&account.team, account.currency))
+    };
+    let own = shard.matters.billed.iter().filter(|((account, _), _)| is_own(account));
+    let all =
+        own.flat_map(|((account, leaf), hours)| hours.range(first..).map(|(hour, known)| ((account.clone(), leaf.clone(), *hour), *known)));
+    all.filter(|(_, known)| (known.cost, known.quantity) != (Nanos::ZERO, Nanos::ZERO)).collect()
 }
 
-/// What stands on bills, of those currencies and not zero.
-fn hours(shard: &Shard, measure: Measure, is_asked: impl Fn(Currency) -> bool) -> Vec<(Account, LeafDimensions, Hour, BilledHour)> {
-    let own = shard.matters.billed.iter().filter(|((account, _), _)| account.measure == measure && is_asked(account.currency));
-    let all = own.flat_map(|((account, leaf), hours)| hours.iter().map(|(hour, known)| (account.clone(), leaf.clone(), *hour, *known)));
-    all.filter(|(.., known)| (known.cost, known.quantity) != (Nanos::ZERO, Nanos::ZERO)).collect()
+/// The first hour that a bill may still change; earlier ones are forgotten at the end of the day.
+fn first_kept(shard: &Shard) -> Hour {
+    shard.header.closed_through.map_or(Hour(i64::MIN), |closed| Hour(closed.0 - billed::KEPT_HOURS + 1))
 }
 
+/// Counts in roll-ups and budgets what a bill comes to. Its days are not judged anew by it: they have moved with their estimate, or have
+/// been told.
 fn count(shard: &mut Shard, partials: &[Partial], rules: &WatchRules, effects: &mut Vec<Effect>) {
     for partial in partials {
-        billed::roll_up(shard, partial, rules, effects);
+        commitment::take(shard, partial, rules);
+        billed::restate(shard, partial, billed::KEPT_HOURS, effects);
     }
     budget::take_partials(shard, partials, rules, effects);
 }

@@ -235,6 +235,46 @@ fn bills_follow_the_rules_into_another_currency_and_back() {
     }
 }
 
+/// A team that is paid and pays in euros, without rates for a while and with them then: its bill agreed and agrees.
+#[test]
+fn days_that_agreed_agree_in_another_currency_too() {
+    let mut bench = Bench::new(with(Rates::default()));
+    bench.rules.matters.budgets.clear();
+    for at in (0..24 * 144).map(|slot| slot * 10) {
+        let is_converted = at >= 12 * 1440;
+        if at == 12 * 1440 {
+            let table = rates(-1, &[("USD", "1.25")]);
+            bench.rules = WatchRules { revision: 9, matters: bench.rules.matters.clone(), ..with(table) };
+        }
+        let mut used = partial(Minute(START.0 + at), "search", "ranker", "ann", if is_converted { 1.25 } else { 1.0 });
+        used.leaf.currency = if is_converted { Currency::USD } else { eur() };
+        let mut all = vec![used];
+        if at % 1440 == 60 && at > 1440 {
+            all.push(billed((at / 1440 - 1) * 24, eur(), 144_000_000_000));
+        }
+        bench.record(at, all);
+    }
+    let told: Vec<String> = [AlertKind::BillMismatch, AlertKind::UnseenSpend, AlertKind::MissingMoney, AlertKind::ProviderSilent]
+        .into_iter()
+        .flat_map(|kind| bench.words(kind))
+        .collect();
+    assert_eq!(told, Vec::<String>::new());
+    bench.restores();
+}
+
+/// Rates that begin after the bills do: what they cannot convert is told when they come.
+#[test]
+fn bills_from_before_the_first_rate_are_told_when_rates_come() {
+    let mut bench = Bench::new(with(Rates::default()));
+    bench.record(60, vec![billed(1, eur(), 8_000_000_000)]);
+    bench.rules = WatchRules { revision: 9, ..with(rates(9, &[("USD", "1.25")])) };
+    bench.record(61, Vec::new());
+    let told = bench.words(AlertKind::MissingMoney);
+    assert!(told.len() == 1 && told[0].contains("search is billed 8.00 EUR on"), "{told:?}");
+    assert_eq!((bench.sum(Measure::Billed, eur()), bench.sum(Measure::BilledOriginal, eur())), (0, 8_000_000_000));
+    bench.restores();
+}
+
 /// A close meets the new rules before any record does.
 #[test]
 fn rates_that_come_during_a_close_are_followed() {

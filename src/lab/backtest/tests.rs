@@ -281,6 +281,32 @@ fn bills_are_held_against_the_estimate_and_budgets_against_both() {
     assert_eq!(matters(&budget("50000.00"), steady()), [""; 0]);
 }
 
+/// A day that the bill leaves out, a source that counts cached tokens twice, spend that is nobody's; beside each its twin.
+#[test]
+fn what_bills_and_tags_leave_out_is_told_and_its_twin_is_not() {
+    let steady = || usage(0..16 * 24, "steady", |_| serde_json::json!({}));
+    let bills = |days: &[i64]| -> Vec<(i64, String)> { days.iter().map(|day| bill(*day, "search", "OpenAI", "288.00")).collect() };
+    assert_eq!(matters("", [steady(), bills(&[0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11])].concat()), ["bill_mismatch openai"]);
+    assert_eq!(matters("", [steady(), bills(&[0, 1, 2, 3, 4, 5, 6])].concat()), [""; 0], "a bill that is behind");
+
+    // Nine tenths of the input are read from the cache, at a tenth of the price: 103.68 USD a day, not 492.48.
+    let cached = || {
+        let claude = serde_json::json!({
+            "provider": "anthropic", "model": "claude-sonnet-4-5", "cost": null, "input_tokens": 1_000_000, "cached_input_tokens": 900_000,
+        });
+        let bills = (0..12).map(|day| bill(day, "search", "Anthropic", "103.68")).collect();
+        [usage(0..16 * 24, "cached", |_| claude.clone()), bills].concat()
+    };
+    let told = matters("[[sources]]\nsource = 'gateway'\ninput_includes_cached = false\n", cached());
+    assert!(!told.is_empty() && told.iter().all(|told| told == "bill_mismatch anthropic"), "{told:?}");
+    assert_eq!(matters("", cached()), [""; 0]);
+
+    let nobodys = |cost: &str| usage(0..20, "", |_| serde_json::json!({ "team": null, "project": null, "cost": cost }));
+    let others = || usage(0..60, "steady", |_| serde_json::json!({}));
+    assert_eq!(matters("", [others(), nobodys("1.00")].concat()), ["untagged_spend openai"]);
+    assert_eq!(matters("", [others(), nobodys("0.10")].concat()), [""; 0]);
+}
+
 /// A bill in euros is held against an estimate in dollars by the rate of the day; without a rate it is told, and never taken one to one.
 #[test]
 fn other_currencies_count_in_one_and_commitments_that_nobody_uses_are_told() {

@@ -40,7 +40,7 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut triggers: Vec<Trigger> = Vec::new();
     // What is converted has left this account, and is spent.
-    if moment.rules.rates.concern(account.currency) {
+    if moment.rules.rates.is_converted(account.currency, hour.start()) {
         return triggers;
     }
     for judged in judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))) {

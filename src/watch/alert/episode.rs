@@ -323,8 +323,11 @@ pub(crate) fn amend(
         if let Some(part) = state.episodes.get_mut(id).and_then(|episode| episode.hours.get_mut(&hour)) {
             part.actual = part.actual.saturating_add(partial.cost);
         }
-        if state.episodes.get(id).is_some_and(|episode| !episode.is_held()) {
+        let Some(episode) = state.episodes.get(id).cloned() else { continue };
+        if !episode.is_held() {
             emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
+        } else if hold::is_ripe(state, &episode, judge::thresholds(moment.rules, account, &episode.scope)) {
+            hold::tell(state, account, id, hour, moment, effects);
         }
     }
     ids

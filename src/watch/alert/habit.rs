@@ -69,7 +69,7 @@ pub(crate) fn runaway_user(
     let limit = LEAST_OF_HOUR * judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
     let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
-    if !is_known || !is_rare || to_units(money) < limit || is_told(state, &scope) {
+    if !is_known || !is_rare || to_units(money) < limit || is_told(state, &scope, partial.minute.hour()) {
         return None;
     }
     let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
@@ -78,8 +78,8 @@ pub(crate) fn runaway_user(
 }
 
 /// Whether an open alert is about a node, other than that it has grown for days.
-pub(crate) fn is_told(state: &AccountState, scope: &Scope) -> bool {
-    state.open_rises().any(|episode| !select::is_slow(episode) && select::is_about(episode, scope))
+pub(crate) fn is_told(state: &AccountState, scope: &Scope, hour: Hour) -> bool {
+    state.open_rises().any(|episode| !select::is_slow(episode, hour) && select::is_about(episode, scope))
 }
 
 /// The most that a user took in any of the last hours; `None` while too few are known.

@@ -98,14 +98,19 @@ pub(crate) fn open(
         return Vec::new();
     }
     let id = episode.id.clone();
-    let held: Vec<String> =
-        state.unfinished().filter(|held| held.is_held() && select::is_about(held, &scope)).map(|held| held.id.clone()).collect();
+    // A fall says nothing about a rise that is held.
+    let held = state.unfinished().filter(|held| held.is_held() && !episode.is_of_fall() && select::is_about(held, &scope));
+    let held: Vec<&Episode> = held.collect();
+    let is_part = held.iter().any(|held| scope.within(&held.scope));
+    let held: Vec<String> = held.into_iter().map(|held| held.id.clone()).collect();
     if hold::waits(state, &episode, &trigger, judge::thresholds(moment.rules, account, &scope)) {
-        if !held.is_empty() {
+        if is_part {
             return Vec::new();
         }
+        // A wider one takes the place of its parts.
+        held.iter().for_each(|held| _ = state.episodes.remove(held));
         state.episodes.insert(id.clone(), episode);
-        return vec![id];
+        return held.into_iter().chain([id]).collect();
     }
     // What was held is told by this one.
     held.iter().for_each(|held| _ = state.episodes.remove(held));

@@ -179,7 +179,7 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
     let is_told = |scope: &Scope| {
         state
             .open_rises()
-            .filter(|episode| !select::is_slow(episode))
+            .filter(|episode| !select::is_slow(episode, hour))
             .any(|episode| episode.scope.within(scope) || scope.within(&episode.scope))
     };
     let projects = judged.iter().filter(|judged| matches!(judged.scope, Scope::Project(_)) && !is_told(&judged.scope));

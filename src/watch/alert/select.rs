@@ -14,6 +14,8 @@ use crate::model::time::{Hour, Minute};
 
 /// A lower node stands for a higher one when it carries this share of the excess (DETECTION 6.4).
 const EXPLAINS: f64 = 0.7;
+/// A new level, or what has grown over a day, hides what leaps within so many hours of its onset: that is the same matter.
+const SLOW_HOURS: i64 = 24;
 
 /// Nodes to open an episode at, out of those that fire.
 pub(crate) fn lowest(
@@ -35,7 +37,7 @@ pub(crate) fn lowest(
             continue;
         }
         let node = descend(state, account, hour, local, candidate, moment);
-        let open = state.open_rises().filter(|episode| !is_slow_beside(episode, candidate)).map(|episode| &episode.scope);
+        let open = state.open_rises().filter(|episode| !is_slow_beside(episode, hour, candidate)).map(|episode| &episode.scope);
         if !open.chain(chosen.iter().map(|other| &other.scope)).any(|other| node.scope.within(other)) {
             chosen.push(node);
         }
@@ -60,7 +62,7 @@ pub(crate) fn lowest_runaway(
     moment: Moment<'_>,
 ) -> Vec<Trigger> {
     firing.sort_by(|a, b| a.0.depth().cmp(&b.0.depth()).then(b.1.actual.cmp(&a.1.actual)).then(a.0.cmp(&b.0)));
-    let mut taken: Vec<Scope> = state.open_rises().filter(|episode| !is_slow(episode)).map(|episode| episode.scope.clone()).collect();
+    let mut taken: Vec<Scope> = state.open_rises().filter(|episode| !is_slow(episode, hour)).map(|episode| episode.scope.clone()).collect();
     let mut triggers = Vec::new();
     for (top, runaway) in firing {
         if habit::is_habit(state, &top, hour, to_units(runaway.actual)) {
@@ -97,20 +99,20 @@ pub(crate) fn is_about(episode: &Episode, scope: &Scope) -> bool {
     episode.scope.within(scope) || scope.within(&episode.scope)
 }
 
-/// Growth over days.
-pub(crate) fn is_slow(episode: &Episode) -> bool {
-    episode.kind == AlertKind::LevelShift
+/// Growth over days: by now it is about more than the hours in which it was noticed.
+pub(crate) fn is_slow(episode: &Episode, hour: Hour) -> bool {
+    episode.kind == AlertKind::LevelShift && hour.0 - episode.onset.hour().0 >= SLOW_HOURS
 }
 
 /// What has grown for days may still leap: that is another matter.
-fn is_slow_beside(episode: &Episode, candidate: &Judged) -> bool {
-    is_slow(episode) && matches!(candidate.verdict.channel, Channel::Bucket | Channel::Hours)
+fn is_slow_beside(episode: &Episode, hour: Hour, candidate: &Judged) -> bool {
+    is_slow(episode, hour) && matches!(candidate.verdict.channel, Channel::Bucket | Channel::Hours)
 }
 
 /// Inside an episode's node, or mostly explained by episodes below it.
 fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judged]) -> bool {
     let mut below = 0.0;
-    for episode in state.unfinished().filter(|episode| !episode.is_of_fall() && !is_slow_beside(episode, candidate)) {
+    for episode in state.unfinished().filter(|episode| !episode.is_of_fall() && !is_slow_beside(episode, hour, candidate)) {
         if candidate.scope.within(&episode.scope) {
             return true;
         }
@@ -139,7 +141,7 @@ fn told_beside(
     chosen: &[Judged],
     moment: Moment<'_>,
 ) -> bool {
-    let open = state.open_rises().filter(|episode| !is_slow_beside(episode, candidate)).map(|episode| &episode.scope);
+    let open = state.open_rises().filter(|episode| !is_slow_beside(episode, hour, candidate)).map(|episode| &episode.scope);
     let told: Vec<&Scope> = open.chain(chosen.iter().map(|other| &other.scope)).filter(|other| !other.within(&candidate.scope)).collect();
     if told.is_empty() {
         return false;

@@ -162,6 +162,21 @@ fn weak_evidence_waits_for_the_next_hour_where_a_team_wants_that() {
     assert!(told.len() == 1 && told[0].detected_at.0 - begin.0 < 60 * MINUTE_MS, "what is dear is told at once");
 }
 
+/// A jump that is told as a new level is not told again as the leap that it began with, however its hour goes on.
+#[test]
+fn a_jump_is_one_matter_whatever_it_is_first_seen_as() {
+    for times in [3.0, 4.0, 6.0, 9.0] {
+        for begin in [9 * DAY + 600, 9 * DAY + 640] {
+            let all = alerts(10 * 24 + 6, |at| {
+                let money = 4.0 * if at >= begin { 1.4 } else { 1.0 } * if at >= begin + 300 { times / 1.4 } else { 1.0 };
+                vec![("ranker", "m", "ann", money, 0), ("crawler", "m", "bob", 4.0, 0)]
+            });
+            let opened: Vec<&str> = opened(&all).iter().map(|alert| &*alert.summary).collect();
+            assert_eq!(opened.len(), 1, "{times} {begin} {opened:#?}");
+        }
+    }
+}
+
 /// Growth that is told of hides no leap.
 #[test]
 fn a_leap_of_what_has_grown_for_days_is_told_beside() {

@@ -137,6 +137,30 @@ pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRule
     matters.changed.insert(MatterKey::Day(name));
 }
 
+/// Days that were held against a bill in a currency that is converted now go on in the one that all is counted in; those that are told of
+/// end where they are.
+pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules) {
+    let Some(target) = rules.rates.target() else { return };
+    let matters = &mut shard.matters;
+    let at = |name: &DayName| Timestamp(name.3.saturating_mul(DAY_MS));
+    let is_moved = |(name, day): &(&DayName, &Day)| rules.rates.is_converted(name.1, at(name)) && day.matter.is_none();
+    let moved: Vec<DayName> = matters.days.iter().filter(is_moved).map(|(name, _)| name.clone()).collect();
+    for name in moved {
+        let Some(day) = matters.days.remove(&name) else { continue };
+        let converted = |amount| rules.rates.convert(amount, name.1, at(&name)).unwrap_or_default();
+        let here = (name.0.clone(), target, name.2.clone(), name.3);
+        let known = matters.days.entry(here.clone()).or_default();
+        known.estimated = known.estimated.saturating_add(converted(day.estimated));
+        known.billed = known.billed.saturating_add(converted(day.billed));
+        known.billed_at = known.billed_at.max(day.billed_at);
+        known.is_due |= day.is_due;
+        for (sum, more) in known.tokens.iter_mut().zip(day.tokens) {
+            *sum = sum.saturating_add(more);
+        }
+        matters.changed.extend([MatterKey::Day(name), MatterKey::Day(here)]);
+    }
+}
+
 /// All teams are done with an hour: days whose bill has settled are judged, old ones go.
 pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(missing) = &rules.matters.missing else { return };

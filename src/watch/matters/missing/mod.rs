@@ -41,7 +41,7 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
     }
     for partial in partials.iter().filter(|partial| partial.leaf.measure == Measure::Estimated) {
         // What was written before there were rates, or by an intake that has not heard of them yet, lacks none.
-        if rules.rates.concern(partial.leaf.currency) && rules.rates.cross(partial.leaf.currency, partial.minute.start()).is_none() {
+        if rules.rates.concern(partial.leaf.currency) && !rules.rates.is_converted(partial.leaf.currency, partial.minute.start()) {
             rate::take(shard, partial, rules, effects);
         }
         if gap::is_suspect(partial) || !shard.matters.gaps.is_empty() {

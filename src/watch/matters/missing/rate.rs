@@ -1,6 +1,7 @@
 //! Money that cannot be converted, because there is no rate for its day: it stays in its own currency, where no budget and no bill of the
 //! currency that all is counted in sees it. Told once for each account, until there is a rate.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ fn is_over(shard: &mut Shard, account: &Account, rules: &WatchRules, effects: &m
     }
     let has_rate = |at| rules.rates.cross(*currency, at).is_some();
     let has_rates = has_rate(kept.first) && has_rate(kept.last);
-    let is_counted = has_rates && (!is_bill || originals::convert_hours(shard, Some(account), rules, effects));
+    let is_counted = has_rates && (!is_bill || originals::convert_hours(shard, Some(account), &BTreeSet::new(), rules, effects).is_empty());
     is_counted.then(String::new)
 }
 

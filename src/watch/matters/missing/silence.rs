@@ -71,7 +71,7 @@ pub(crate) fn close_hour(
         silence.silent = silence.silent.saturating_add(1);
     }
     // Its usage has another currency since all is converted.
-    let has_moved = moment.rules.rates.concern(account.currency) && !is_open;
+    let has_moved = moment.rules.rates.is_converted(account.currency, hour.start()) && !is_open;
     if sums.events == 0 && (is_steady || is_open) && !has_moved {
         silence.since = silence.since.or(Some(hour));
         silence.lost = silence.lost.saturating_add(from_units(sums.expected.max(0.0)));
