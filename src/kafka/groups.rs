@@ -63,8 +63,11 @@ pub fn committed(connection: &Connection, role: &str, partitions: &[Partition]) 
         list.add_partition(&partition.topic, partition.partition);
     }
     let group = name(connection, role);
-    let answer = once_coordinated(|| consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT))
-        .with_context(|| format!("cannot read the offsets of group '{group}'"))?;
+    let answer = once_coordinated(|| consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT)).with_context(|| {
+        format!(
+            "cannot read the offsets of group '{group}'; a process that was killed in a transaction may hold them: try again in a minute"
+        )
+    })?;
     let mut found = Vec::new();
     for partition in partitions {
         let element = answer.find_partition(&partition.topic, partition.partition).context("an offset was not answered")?;

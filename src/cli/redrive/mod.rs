@@ -136,6 +136,10 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         }
     };
     let ends = redrive.ends()?;
+    if arguments.yes && !arguments.dry_run {
+        // A run that was killed in a transaction holds its progress until that times out, or until somebody ends it.
+        drop(Transfer::start(&redrive.connection, COMMAND, COMMAND)?);
+    }
     let tally = redrive.count(&ends)?;
     print(&redrive.topic, &tally);
     let go: u64 = tally.values().map(|counts| counts.go).sum::<u64>().min(redrive.limit);
