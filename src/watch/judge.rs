@@ -77,18 +77,8 @@ pub(crate) fn judge(
     local: LocalHour,
     rules: &WatchRules,
 ) -> Option<Judged> {
-    judge_node(state, account, state.id_of(scope)?, (hour, local), rules, series_in_team(state, hour, rules))
-}
-
-pub(crate) fn judge_node(
-    state: &AccountState,
-    account: &Account,
-    id: NodeId,
-    when: (Hour, LocalHour),
-    rules: &WatchRules,
-    series: f64,
-) -> Option<Judged> {
-    judge_and_wake(state, account, id, when, rules, series).map(|(judged, _)| judged)
+    let series = series_in_team(state, hour, rules);
+    judge_and_wake(state, account, state.id_of(scope)?, (hour, local), rules, series).map(|(judged, _)| judged)
 }
 
 /// With the baseline, which is to learn the hour. `series`: those that share the team's budget.

@@ -156,8 +156,12 @@ pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Ef
         }
         count(shard, &moved, rules, effects);
     }
-    for lacking in convert_hours(shard, None, &counted_before, rules, effects) {
-        rate::take(shard, &lacking, rules, effects);
+    // What was waiting for a rate before has been told.
+    for (name, known) in convert_hours(shard, None, &counted_before, rules, effects) {
+        if counted_before.contains(&name) {
+            let leaf = Leaf { measure: Measure::Billed, ..name.1.leaf_of(&name.0) };
+            rate::take(shard, &Partial::of_hour(leaf, name.2, known.cost, known.quantity), rules, effects);
+        }
     }
 }
 
@@ -178,21 +182,20 @@ fn take_back(shard: &mut Shard, rules: &WatchRules, counted_before: &mut BTreeSe
     taken_back
 }
 
-/// Converts what is on the bills of all accounts, or of one, as it stands. What has no rate, as it stands on the bill.
+/// Converts what is on the bills of all accounts, or of one, as it stands. What has no rate.
 pub(crate) fn convert_hours(
     shard: &mut Shard,
     only: Option<&Account>,
     counted_before: &BTreeSet<Name>,
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
-) -> Vec<Partial> {
+) -> Vec<(Name, BilledHour)> {
     let (mut again, mut new, mut lacking) = (Vec::new(), Vec::new(), Vec::new());
     for (name, known) in hours(shard, Measure::BilledOriginal, only, |currency| rules.rates.concern(currency)) {
-        let original = name.1.leaf_of(&name.0);
-        match difference(shard, &original, name.2, known, rules) {
+        match difference(shard, &name.1.leaf_of(&name.0), name.2, known, rules) {
             Some(more) if counted_before.contains(&name) => again.extend(more),
             Some(more) => new.extend(more),
-            None => lacking.push(Partial::of_hour(Leaf { measure: Measure::Billed, ..original }, name.2, known.cost, known.quantity)),
+            None => lacking.push((name, known)),
         }
     }
     count(shard, &again, rules, effects);

@@ -272,6 +272,11 @@ fn bills_from_before_the_first_rate_are_told_when_rates_come() {
     let told = bench.words(AlertKind::MissingMoney);
     assert!(told.len() == 1 && told[0].contains("search is billed 8.00 EUR on"), "{told:?}");
     assert_eq!((bench.sum(Measure::Billed, eur()), bench.sum(Measure::BilledOriginal, eur())), (0, 8_000_000_000));
+    // Other rules that change nothing about it tell nothing more.
+    bench.rules.revision += 1;
+    bench.record(62, Vec::new());
+    assert_eq!(bench.words(AlertKind::MissingMoney), told);
+    assert_eq!(bench.shard.matters.unconverted.values().map(|kept| kept.amount).collect::<Vec<_>>(), [Nanos::from_units(8)]);
     bench.restores();
 }
 

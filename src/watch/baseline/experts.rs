@@ -1,6 +1,6 @@
 //! The forecasts of a bucket, each good for another kind of series; the one with the smallest loss lately is believed.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::LocalHour;
 use super::faded::Faded;
@@ -27,7 +27,7 @@ const LEVEL_BUCKETS: f32 = 2.0;
 const LEVEL_RANGE: (f64, f64) = (0.1, 10.0);
 
 /// Which forecast is believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Expert {
     None,
     RecentMedian,
@@ -46,7 +46,7 @@ pub struct Forecasts {
     pub levelled: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Experts {
     /// Values of the last buckets, at (buckets seen) modulo their number.
     #[serde(with = "packed")]

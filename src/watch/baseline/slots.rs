@@ -1,12 +1,12 @@
 //! What each hour of the day, or of the week, usually takes: one slowly moving centre per slot.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::super::small::{pack, unpack};
 use super::packed;
 
 /// `N` = 24 (hours of the day) or 168 (hours of the week, Monday 00:00 first).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Slots<const N: usize> {
     /// In money per hour.
     #[serde(with = "packed")]
@@ -45,7 +45,7 @@ pub(super) const WEEK: usize = 168;
 
 /// Hours of the week as [`Slots`], in two bytes and two bits each: their centres move slowly, and after the fourth visit all weights
 /// are the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct WeekSlots {
     #[serde(with = "packed")]
     pub(super) centres: [u8; 2 * WEEK],

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::packed;
 
@@ -38,7 +38,7 @@ static PRIOR: LazyLock<Tail> = LazyLock::new(|| {
     Tail { bins, total: (PRIOR_WEIGHT * f64::from(ONE)) as u16, age: 0 }
 });
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Tail {
     /// Buckets per bin of `z`, the distance from normal in units.
     #[serde(with = "packed")]

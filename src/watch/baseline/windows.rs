@@ -1,7 +1,7 @@
 //! What lasts: hours that are each a little too dear add up, and a new level or a slow ramp is seen against a reference that hardly moves
 //! (DETECTION.md, section 6.2 B and C). Sums fade instead of ending, so that a window is two numbers.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::faded::Faded;
 use super::pace::Pace;
@@ -27,7 +27,7 @@ const SUMS_FROM: (f64, u32) = (24.0, 8);
 const REFERENCE_FROM: (f64, u32) = (72.0, 14);
 const LEAST: f64 = 1e-6;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Windows {
     /// Sums of what buckets took beyond what the calendar says, and how large they usually are.
     fast: Faded,
