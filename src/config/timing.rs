@@ -4,15 +4,13 @@ use super::read::Section;
 use super::settings::{KafkaSettings, Properties};
 use super::units::{Complaint, duration_text};
 
-/// librdkafka's own defaults.
-const MAX_POLL_INTERVAL_MS: i64 = 300_000;
+/// librdkafka's own default.
 const FETCH_MAX_BYTES: i64 = 52_428_800;
 
 pub fn check(section: &Section, kafka: &KafkaSettings) {
     chain(section, kafka);
     let session = i64::from(kafka.session_timeout_ms);
-    let max_poll = max_poll_interval(kafka);
-    if session > max_poll {
+    if let Some(max_poll) = max_poll_interval(kafka).filter(|max_poll| session > *max_poll) {
         let what = format!(
             "is {}, more than 'max.poll.interval.ms' of [kafka.consumer], which is {}",
             duration_text(session),
@@ -85,8 +83,9 @@ fn sizes(section: &Section, kafka: &KafkaSettings) {
     }
 }
 
-fn max_poll_interval(kafka: &KafkaSettings) -> i64 {
-    property(&kafka.consumer, &kafka.common, "max.poll.interval.ms").unwrap_or(MAX_POLL_INTERVAL_MS)
+/// Where nothing is said it is never less than the session timeout: see `kafka::client`.
+fn max_poll_interval(kafka: &KafkaSettings) -> Option<i64> {
+    property(&kafka.consumer, &kafka.common, "max.poll.interval.ms")
 }
 
 /// As librdkafka will see it: the particular goes before the common. What is no number is librdkafka's to refuse.
@@ -113,7 +112,8 @@ mod tests {
     fn each_relation_names_both_options() {
         let chain = problems("[kafka]\ncommit_interval = '2s'\nmessage_timeout = '1s'");
         assert_eq!(chain, ["x.toml:3: 'commit_interval' in [kafka] is 2s, not less than 'message_timeout', which is 1s"]);
-        let slow = problems("[kafka]\nsession_timeout = '6m'");
+        assert_eq!(problems("[kafka]\nsession_timeout = '6m'"), [""; 0]);
+        let slow = problems("[kafka]\nsession_timeout = '6m'\n[kafka.common]\n'max.poll.interval.ms' = 300000");
         assert_eq!(
             slow,
             ["x.toml:3: 'session_timeout' in [kafka] is 6m, more than 'max.poll.interval.ms' of [kafka.consumer], which is 5m"]

@@ -10,6 +10,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::clock::Stopwatch;
 
+const MAX_POLL_INTERVAL: &str = "max.poll.interval.ms";
+/// Not librdkafka's five minutes: a group waits as long for a member whose answer was lost on the way, and meanwhile nobody has the
+/// partitions that change hands. A thread asks for its events after each transaction, which takes less than `transaction_timeout`.
+const MAX_POLL_INTERVAL_MS: u32 = 120_000;
+
 /// An error that goes on is reported this often, with how many there were: an absent broker is reported thousands of times a minute.
 const REPEAT: Duration = Duration::from_secs(30);
 
@@ -111,6 +116,9 @@ impl Connection {
         config.set("queued.max.messages.kbytes", "65536");
         // Per partition. The default of ten times as many is fetched long before it is read, and takes memory and caches meanwhile.
         config.set("queued.min.messages", "10000");
+        if config.get(MAX_POLL_INTERVAL).is_none() {
+            config.set(MAX_POLL_INTERVAL, self.session_timeout_ms.max(MAX_POLL_INTERVAL_MS).to_string());
+        }
         for (key, value) in &self.consumer {
             config.set(key, value);
         }
@@ -182,5 +190,25 @@ impl Connection {
     /// `<application>-<role>-<instance>-<thread>`, from a stable set.
     pub fn transactional_id(&self, role: &str, thread: usize) -> String {
         format!("{}-{role}-{}-{thread}", self.application_id, self.instance_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_waits_two_minutes_for_a_member_unless_told_otherwise() {
+        let told = |value: &str| vec![(MAX_POLL_INTERVAL.to_string(), value.to_string())];
+        let base = Connection { session_timeout_ms: 45_000, ..Connection::default() };
+        let cases = [
+            (base.clone(), "120000"),
+            (Connection { session_timeout_ms: 360_000, ..base.clone() }, "360000"),
+            (Connection { common: told("90000"), ..base.clone() }, "90000"),
+            (Connection { common: told("90000"), consumer: told("80000"), ..base }, "80000"),
+        ];
+        for (connection, expected) in cases {
+            assert_eq!(connection.consumer_config("watch").get(MAX_POLL_INTERVAL), Some(expected));
+        }
     }
 }

@@ -189,8 +189,8 @@ impl Currency {
         }
         code.copy_from_slice(text.as_bytes());
         code.make_ascii_uppercase();
-        let known = ACTIVE_CODES.as_bytes().chunks(4).any(|entry| entry.get(..3) == Some(&code[..]));
-        known.then_some(Currency(code))
+        let (entries, _) = ACTIVE_CODES.as_bytes().as_chunks::<4>();
+        entries.binary_search_by(|[a, b, c, _]| [*a, *b, *c].cmp(&code)).ok().map(|_| Currency(code))
     }
 
     pub fn code(&self) -> &[u8; 3] {
@@ -222,12 +222,25 @@ impl Serialize for Currency {
 
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Currency::parse(&text).ok_or_else(|| de::Error::custom(format!("'{text}' is not an ISO 4217 currency code")))
+        deserializer.deserialize_str(CurrencyCode)
     }
 }
 
-/// Active ISO 4217 codes that money is kept in (no funds codes, metals or test codes).
+struct CurrencyCode;
+
+impl de::Visitor<'_> for CurrencyCode {
+    type Value = Currency;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an ISO 4217 currency code")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Currency, E> {
+        Currency::parse(text).ok_or_else(|| E::custom(format!("'{text}' is not an ISO 4217 currency code")))
+    }
+}
+
+/// Active ISO 4217 codes that money is kept in (no funds codes, metals or test codes), sorted.
 const ACTIVE_CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF \
 CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD \
 IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN \
@@ -283,6 +296,9 @@ mod tests {
 
     #[test]
     fn currencies_are_iso_codes() {
+        for code in ACTIVE_CODES.split_whitespace() {
+            assert_eq!(Currency::parse(code).map(|currency| currency.to_string()).as_deref(), Some(code), "the list is sorted");
+        }
         assert_eq!(Currency::parse("eur").map(|code| code.to_string()), Some("EUR".to_string()));
         for text in ["", "EU", "EURO", "XXX", "BTC", "US "] {
             assert_eq!(Currency::parse(text), None, "{text:?}");

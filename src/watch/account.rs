@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::alert::episode::Episode;
 use super::budget::Budget;
 use super::days::Days;
+use super::detect::ring::{MinuteRing, OpenRing};
 use super::series::{Grain, HourList, LeafState, Node};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::time::Hour;
@@ -122,25 +123,30 @@ impl AccountState {
                 node.minutes = None;
             }
         }
+        // Rings are packed for rest: each is unpacked once, each sum packed once.
+        let mut minutes: BTreeMap<NodeId, OpenRing> = BTreeMap::new();
         for id in self.order.clone() {
             let Some(slot) = self.slots.get_mut(id as usize) else { continue };
             let Some(node) = slot.take() else { continue };
             if let Grain::Leaf(leaf) = &node.grain {
+                let ring = node.minutes.as_ref().map(MinuteRing::open);
                 for parent in leaf.parents {
                     if let Some(sum) = self.node_mut(parent) {
-                        sum.add_leaf(leaf, node.minutes.as_ref());
+                        sum.add_hours(leaf);
+                    }
+                    if let Some(ring) = &ring {
+                        minutes.entry(parent).and_modify(|sum| sum.add(ring)).or_insert_with(|| ring.clone());
                     }
                 }
             }
             self.slots[id as usize] = Some(node);
         }
-        for id in self.order.clone() {
-            if let Some(node) = self.node_mut(id).filter(|node| matches!(node.grain, Grain::Sum(_)))
-                && let Some(ring) = &mut node.minutes
-            {
-                // What leaves that are gone by now had taken is forgotten, but not that they were there.
-                ring.known_since(node.closed.born);
-            }
+        for (id, sum) in minutes {
+            let Some(node) = self.node_mut(id) else { continue };
+            let mut ring = sum.pack();
+            // What leaves that are gone by now had taken is forgotten, but not that they were there.
+            ring.known_since(node.closed.born);
+            node.minutes = Some(ring);
         }
     }
 

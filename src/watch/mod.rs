@@ -30,6 +30,7 @@ mod numbers;
 mod originals;
 #[cfg(test)]
 mod originals_tests;
+mod places;
 mod recent;
 pub mod restore;
 pub mod rules;

@@ -193,7 +193,11 @@ impl NodeClosed {
 
 impl Node {
     pub fn new(scope: Scope, born: Hour, grain: Grain) -> Node {
-        Node { scope, closed: NodeClosed::new(born), minutes: None, grain, outlook: None, changed: false }
+        Node::of(scope, NodeClosed::new(born), grain)
+    }
+
+    pub fn of(scope: Scope, closed: NodeClosed, grain: Grain) -> Node {
+        Node { scope, closed, minutes: None, grain, outlook: None, changed: false }
     }
 
     /// Adds to an hour that is not closed yet.
@@ -207,16 +211,12 @@ impl Node {
         minutes.known_since(self.closed.born);
     }
 
-    /// Adds the open part of a leaf below, on restore.
-    pub fn add_leaf(&mut self, leaf: &LeafState, minutes: Option<&MinuteRing>) {
+    /// Adds the open hours of a leaf below, on restore.
+    pub fn add_hours(&mut self, leaf: &LeafState) {
         if let Grain::Sum(sum) = &mut self.grain {
             for (hour, totals) in leaf.hours.iter() {
                 sum.hours.or_default(*hour).add(&NodeHour::of(totals));
             }
-        }
-        match (&mut self.minutes, minutes) {
-            (Some(sum), Some(minutes)) => sum.add_ring(minutes),
-            (none, minutes) => *none = none.take().or_else(|| minutes.cloned()),
         }
     }
 

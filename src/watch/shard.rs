@@ -1,6 +1,6 @@
 //! The shard: what is kept, where a series is found, and what one record of the shard log does to it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use super::drift::{self, Drift};
 use super::feedback::Books;
 use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
+use super::places::{Place, Places, hash_of, is_named};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
 use super::state::StateKey;
@@ -20,7 +21,6 @@ use super::watermark::Watermarks;
 use super::{Moment, access, close, early, events, originals};
 use crate::model::Text;
 use crate::model::effect::Effect;
-use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
 use crate::model::partial::{Partial, ShardRecord};
 use crate::model::time::{Hour, Timestamp};
@@ -33,7 +33,7 @@ pub struct Shard {
     /// Shared with the moment at which something is judged.
     pub(super) books: Arc<Books>,
     pub(super) unmatched_feedback: u64,
-    places: Places,
+    pub(super) places: Places,
     /// What the next transaction has to write.
     pub(super) pending: Pending,
     pub(super) unsaved: UnsavedQueue,
@@ -77,17 +77,6 @@ pub struct Closing {
     /// The last account that is done with `hour`; they go in order.
     pub done: Option<Account>,
 }
-
-/// Where a leaf is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub account: u32,
-    pub node: NodeId,
-}
-
-/// Leaves by a hash of their names. Asked, never walked: its order is nobody's business.
-#[derive(Clone, Debug, Default)]
-struct Places(HashMap<u64, Place, foldhash::fast::FixedState>);
 
 /// Names of projects, models, ... once each: thousands of leaves share a handful.
 #[derive(Clone, Debug, Default)]
@@ -239,7 +228,11 @@ impl Shard {
     }
 
     pub(super) fn find(&self, leaf: &Leaf) -> Option<Place> {
-        let place = self.places.0.get(&hash_of(leaf)).copied();
+        self.find_at(self.places.get(hash_of(leaf)), leaf)
+    }
+
+    /// As [`Shard::find`]; `place` is where its hash leads.
+    pub(super) fn find_at(&self, place: Option<Place>, leaf: &Leaf) -> Option<Place> {
         let names = |place: &Place| {
             let state = self.accounts.get(place.account)?;
             Some((&state.account, &state.node(place.node)?.scope))
@@ -298,7 +291,7 @@ impl Shard {
         let place = Place { account, node: state.insert(node) };
         if let Some(hash) = hash {
             // Of two with the same hash the first is found by it, the other by name.
-            self.places.0.entry(hash).or_insert(place);
+            self.places.add(hash, place);
         }
         self.series += 1;
         self.changed(account, place.node);
@@ -324,9 +317,7 @@ impl Shard {
             }
         }
         let hash = hash_of(&dimensions.leaf_of(&account));
-        if self.places.0.get(&hash) == Some(&place) {
-            self.places.0.remove(&hash);
-        }
+        self.places.remove(hash, place);
         self.pending.outdated.remove(&(place.account, place.node));
         self.pending.removed.extend(gone);
     }
@@ -334,11 +325,11 @@ impl Shard {
     /// Counts and finds what a restore has put together.
     pub(super) fn index(&mut self) {
         self.series = self.accounts.iter().map(|(_, state)| state.len()).sum();
-        self.places.0.clear();
+        self.places.clear();
         for (account, state) in self.accounts.iter() {
             for id in state.ids() {
                 if let Some(Scope::Leaf(dimensions)) = state.node(*id).map(|node| &node.scope) {
-                    self.places.0.entry(hash_of(&dimensions.leaf_of(&state.account))).or_insert(Place { account, node: *id });
+                    self.places.add(hash_of(&dimensions.leaf_of(&state.account)), Place { account, node: *id });
                 }
             }
         }
@@ -456,27 +447,6 @@ impl Names {
             meter: self.one(meter),
         }
     }
-}
-
-fn hash_of(leaf: &Leaf) -> u64 {
-    let measure = leaf.measure.as_str();
-    let texts = [&*leaf.team, &leaf.project, &leaf.model, &leaf.provider, &leaf.region, &leaf.environment, &leaf.meter];
-    let [team, project, model, provider, region, environment, meter] = texts.map(str::as_bytes);
-    let parts = [team, project, model, provider, region, environment, meter, leaf.currency.as_str().as_bytes(), measure.as_bytes()];
-    hash128(&parts) as u64
-}
-
-fn is_named(account: &Account, scope: &Scope, leaf: &Leaf) -> bool {
-    let Scope::Leaf(own) = scope else { return false };
-    account.team == leaf.team
-        && account.currency == leaf.currency
-        && account.measure == leaf.measure
-        && own.project == leaf.project
-        && own.model == leaf.model
-        && own.provider == leaf.provider
-        && own.region == leaf.region
-        && own.environment == leaf.environment
-        && own.meter == leaf.meter
 }
 
 /// Numbers, caches and what waits to be written are nobody's business: two shards are the same if they go on alike.

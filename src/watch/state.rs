@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::DriftKey;
 use super::matters::MatterKey;
+use super::places::Place;
 use super::series::{Grain, Node};
-use super::shard::{Place, Shard};
+use super::shard::Shard;
 use super::unsaved::MOST_SWEPT;
 use crate::model::Text;
 use crate::model::effect::StateChange;

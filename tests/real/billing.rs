@@ -11,7 +11,7 @@ use serde_json::Value;
 use tollgate::model::money::Nanos;
 
 use super::parts::{Ended, Guarded, consume, run, wait_for};
-use super::path::{Deployment, sum};
+use super::path::{Deployment, now_ms, rfc3339, sum};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const BY_TAG: &str = "[[attribution]]\ntags = { business_unit = \"*\" }\nteam_from_tag = \"business_unit\"\n";
@@ -234,4 +234,51 @@ fn what_cannot_be_imported_is_said_and_nothing_is_half_done() {
     assert!(report.contains(",3,\"row.readable\"") && report.contains(",4,\"BilledCost.number\",\"x\""), "{report}");
     let total = sum(std::iter::once("1.5".to_string()));
     assert!(text.contains("USD  1 rows  BilledCost 1.5") && total == 1_500_000_000, "{text}");
+}
+
+/// A bill in another currency is counted as far as there are rates, the rest when they come, whatever happens to the process in between.
+#[test]
+fn a_bill_is_counted_when_its_rate_comes() {
+    let folder = super::parts::temp_folder("rates");
+    let day = |ago: i64| rfc3339(now_ms() - ago * 86_400_000)[..10].to_string();
+    let rates = folder.join("rates.csv");
+    let known = format!("date,currency,rate\n{},USD,1.1\n", day(20));
+    std::fs::write(&rates, &known).unwrap();
+    let settings = format!("[currency]\nrates = ['{}']\nbase = 'EUR'\nmost_age = '3d'\n", rates.display());
+    let deployment = Deployment::without_mail("rates", &settings);
+    let mut process = deployment.start();
+    let bill = folder.join("bill.csv");
+    let head = "BilledCost,EffectiveCost,BillingCurrency,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName";
+    let row = |cost: &str, ago: i64| format!("{cost},{cost},EUR,{0}T00:00:00Z,{0}T01:00:00Z,Usage,Compute\n", day(ago));
+    std::fs::write(&bill, format!("{head}\n{}{}", row("10", 19), row("20", 5))).unwrap();
+    import(&deployment, &[], &bill).expect_success();
+    let counted = |currency: &str, measure: &str| {
+        let rollups = deployment.newest("spend-rollups");
+        let own = rollups.values().filter(|rollup| rollup["currency"] == currency && rollup["measure"] == measure);
+        own.map(|rollup| nanos(&rollup["cost"])).sum::<i128>()
+    };
+    let is_counted = |usd: i128| {
+        let counts = (counted("USD", "billed"), counted("EUR", "billed_original"), counted("EUR", "billed"));
+        (counts == (usd, 30_000_000_000, 0)).then_some(())
+    };
+    wait_for("what has a rate to be counted", LIMIT, || is_counted(11_000_000_000));
+    let told = || deployment.newest("alerts").into_values().find(|alert| alert["kind"] == "missing_money" && alert["state"] == "open");
+    let alert = wait_for("the alert", LIMIT, told);
+    assert!(alert["summary"].as_str().unwrap().contains(&day(5)), "{alert}");
+
+    // The rate comes while nobody runs.
+    process.kill9();
+    std::fs::write(&rates, format!("{known}{},USD,1.25\n", day(6))).unwrap();
+    let config = std::fs::read_to_string(&deployment.config).unwrap();
+    std::fs::write(&deployment.config, config.replace("version = 1", "version = 1\nrules_revision = 2")).unwrap();
+    let mut process = deployment.start();
+    wait_for("all to be counted", LIMIT, || is_counted(36_000_000_000));
+
+    // Then it is corrected, and taken over by the process that runs.
+    std::fs::write(&rates, format!("{known}{},USD,1.2\n", day(6))).unwrap();
+    std::fs::write(&deployment.config, config.replace("version = 1", "version = 1\nrules_revision = 3")).unwrap();
+    process.signal("HUP");
+    wait_for("the correction", LIMIT, || is_counted(35_000_000_000));
+    process.signal("TERM");
+    assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
 }

@@ -52,7 +52,7 @@ const NOT_IN_CORE: [(&str, &str); 18] = [
 const EXCEPTIONS: [(&str, &str, &str); 2] = [
     ("src/intake/dedupe.rs", "HashSet", "asked whether an id is known, never iterated; a million ids in a BTreeSet cost twice the memory"),
     (
-        "src/watch/shard.rs",
+        "src/watch/places.rs",
         "HashMap",
         "asked where a leaf is kept, never iterated; in a BTreeMap each amount would cost more the more series there are",
     ),

@@ -181,7 +181,7 @@ pub fn watch(partials: u64, leaves: u64, rules: &WatchRules) -> Result<Vec<Measu
             let mut emitted = 0;
             for (offset, record) in (0..).zip(&records) {
                 let append_time = minute_of(round).start().plus_ms(60_000);
-                emitted += shard.apply(record, round * 100_000 + offset, append_time, rules).len() as u64;
+                emitted += shard.apply_whole(record, round * 100_000 + offset, append_time, rules).len() as u64;
             }
             emitted
         };

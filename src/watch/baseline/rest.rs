@@ -13,7 +13,7 @@ use super::windows::Windows;
 use crate::model::time::Hour;
 use crate::watch::numbers::{in_one_piece, put, put_floats, put_signed, take, take_bytes, take_floats, take_signed};
 
-/// Always bytes that can be read.
+/// Always bytes that can be read, but for [`Resting::stand_in`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Bytes", into = "Bytes")]
 pub struct Resting(Box<[u8]>);
@@ -31,6 +31,11 @@ impl Resting {
         let mut bytes = Vec::with_capacity(1_200);
         write(baseline, &mut bytes);
         Resting(bytes.as_slice().into())
+    }
+
+    /// Takes the place of one that is still to be read: costs nothing, and must not be woken.
+    pub fn stand_in() -> Resting {
+        Resting(Box::default())
     }
 
     pub fn wake(&self) -> Baseline {

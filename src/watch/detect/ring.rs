@@ -51,18 +51,9 @@ impl MinuteRing {
         self.add_known(minute, amount.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
     }
 
-    /// Adds all of another ring, of a leaf to its parent's.
-    pub fn add_ring(&mut self, other: &MinuteRing) {
-        self.first = self.first.min(other.first);
-        self.advance(other.newest);
-        // What is an hour and more behind our newest minute is over; of the other's 60 the oldest are.
-        let over = self.newest.0.saturating_sub(other.newest.0).clamp(0, MINUTES as i64);
-        let (mut sums, added) = (self.all(), other.all());
-        for back in 0..MINUTES as i64 - over {
-            let slot = slot(other.newest.0.saturating_sub(back));
-            sums[slot] = sums[slot].saturating_add(added[slot]);
-        }
-        self.set_all(&sums);
+    /// To be added up with others.
+    pub fn open(&self) -> OpenRing {
+        OpenRing { first: self.first, newest: self.newest, sums: self.all() }
     }
 
     /// The series had its first usage in this hour, whoever is left to tell of it.
@@ -160,6 +151,37 @@ impl MinuteRing {
     }
 }
 
+/// A ring that takes all the room it may need, so that many can be added up: those of leaves to their parent's.
+#[derive(Clone, Debug)]
+pub struct OpenRing {
+    first: Minute,
+    newest: Minute,
+    sums: [i64; MINUTES],
+}
+
+impl OpenRing {
+    pub fn add(&mut self, other: &OpenRing) {
+        let newest = self.newest.max(other.newest);
+        let oldest = Minute(newest.0.saturating_sub(MINUTES as i64 - 1));
+        for cleared in self.newest.0.saturating_add(1).max(oldest.0)..=newest.0 {
+            self.sums[slot(cleared)] = 0;
+        }
+        self.first = self.first.min(other.first).max(oldest);
+        self.newest = newest;
+        // What is an hour and more behind the newest minute is over; of the other's 60 the oldest are.
+        for minute in oldest.0.max(other.newest.0.saturating_sub(MINUTES as i64 - 1))..=other.newest.0 {
+            let slot = slot(minute);
+            self.sums[slot] = self.sums[slot].saturating_add(other.sums[slot]);
+        }
+    }
+
+    pub fn pack(&self) -> MinuteRing {
+        let mut ring = MinuteRing { first: self.first, newest: self.newest, sums: Box::default() };
+        ring.set_all(&self.sums);
+        ring
+    }
+}
+
 fn read_all<const WIDTH: usize>(bytes: &[u8]) -> [i64; MINUTES] {
     let mut all = [0; MINUTES];
     for (sum, own) in all.iter_mut().zip(bytes.as_chunks::<WIDTH>().0) {
@@ -219,10 +241,11 @@ mod tests {
                 leaves[*leaf].get_or_insert_with(|| MinuteRing::new(Minute(*minute))).add(Minute(*minute), Nanos(*amount));
             }
             for order in [[0, 1, 2], [2, 0, 1]] {
-                let mut sum: Option<MinuteRing> = None;
+                let mut sum: Option<OpenRing> = None;
                 for leaf in order.into_iter().filter_map(|leaf| leaves[leaf].as_ref()) {
-                    sum.get_or_insert_with(|| MinuteRing::new(leaf.first)).add_ring(leaf);
+                    sum.get_or_insert_with(|| MinuteRing::new(leaf.first).open()).add(&leaf.open());
                 }
+                let sum = sum.map(|sum| sum.pack());
                 prop_assert_eq!(sum.as_ref(), Some(&parent));
             }
             let bytes = postcard::to_stdvec(&parent).unwrap();

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::account::AccountState;
+use super::baseline::rest::Resting;
 use super::budget::Budget;
 use super::days::Days;
 use super::detect::ring::MinuteRing;
+use super::history::History;
 use super::legacy;
+use super::places::Place;
 use super::recent::Recent;
 use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
-use super::shard::{Header, Place, Shard};
+use super::shard::{Header, Shard};
 use super::state::{StateError, StateKey, decode_key, from_payload, unseal};
 use super::violation::{KnownModel, Looked, Tracked};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
@@ -89,7 +92,7 @@ impl Node {
     }
 }
 
-/// Stands in for the closed part until it is read.
+/// Birth of a closed part that is still to be read.
 const UNBORN: Hour = Hour(i64::MAX);
 
 impl Restorer {
@@ -222,7 +225,8 @@ impl Restorer {
                 Scope::Leaf(_) => Grain::Leaf(Box::new(LeafState::new([0; 3], 0))),
                 _ => Grain::Sum(Sum::default()),
             };
-            state.insert(Node::new(scope, UNBORN, grain))
+            let closed = NodeClosed { born: UNBORN, baseline: Resting::stand_in(), history: History::default() };
+            state.insert(Node::of(scope, closed, grain))
         });
         (Place { account, node: id }, state.at(id))
     }
