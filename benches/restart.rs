@@ -3,7 +3,7 @@
 //! `cargo bench --bench restart -- 100000` starts a real broker, writes a changelog of so many series (default 100,000) and runs
 //! `tollgate run --only watch` of the same profile on it. What is written is what the engine itself writes: some thousand series that have
 //! lived through 16 days of hours, and further teams with the same lives under other names. A second number says how many teams really
-//! live (default 100). A measurement, not a test.
+//! live (default 100), a third one `watch.threads` (default 1). A measurement, not a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "a measurement, not the product")]
 
 #[allow(dead_code, unused_imports, reason = "shared with the tests")]
@@ -39,7 +39,7 @@ fn main() {
     let wanted = numbers.next().unwrap_or(100_000) as usize;
     let living = numbers.next().unwrap_or(100);
     let broker = parts::kafka();
-    let bench = Bench::new(broker.bootstrap());
+    let bench = Bench::new(broker.bootstrap(), numbers.next().unwrap_or(1));
     let started = Instant::now();
     let templates = templates(living);
     println!("{} series lived through {HOURS} hours in {:.0?}", templates.series, started.elapsed());
@@ -184,23 +184,25 @@ struct Bench {
     prefix: String,
     folder: PathBuf,
     http: u16,
+    threads: u64,
 }
 
 impl Bench {
-    fn new(bootstrap: &str) -> Bench {
+    fn new(bootstrap: &str, threads: u64) -> Bench {
         let prefix = format!("{}-", parts::unique("restart"));
-        let bench = Bench { bootstrap: bootstrap.to_string(), prefix, folder: parts::temp_folder("restart"), http: parts::free_port() };
+        let (folder, http) = (parts::temp_folder("restart"), parts::free_port());
+        let bench = Bench { bootstrap: bootstrap.to_string(), prefix, folder, http, threads };
         let mut create = bench.tollgate(&["topics", "create"], None);
         parts::run(&mut create, "", Duration::from_secs(120)).expect_success();
         bench
     }
 
     fn tollgate(&self, arguments: &[&str], copies: Option<&Path>) -> std::process::Command {
-        let (bootstrap, prefix, http) = (&self.bootstrap, &self.prefix, self.http);
+        let Bench { bootstrap, prefix, http, threads, .. } = self;
         let state = copies.map_or(String::new(), |dir| format!("[state]\ndir = \"{}\"\n", dir.display()));
         let text = format!(
             "version = 1\n[kafka]\nbootstrap_servers = \"{bootstrap}\"\napplication_id = \"{prefix}app\"\ninstance_id = \"one\"\n\
-             topic_prefix = \"{prefix}\"\n{state}[shards]\ncount = {SHARDS}\n[http]\nlisten = \"127.0.0.1:{http}\"\n"
+             topic_prefix = \"{prefix}\"\n{state}[watch]\nthreads = {threads}\n[shards]\ncount = {SHARDS}\n[http]\nlisten = \"127.0.0.1:{http}\"\n"
         );
         let config = self.folder.join("tollgate.toml");
         std::fs::write(&config, text).unwrap();
@@ -266,7 +268,7 @@ impl Bench {
         let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
         let kib = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
         println!(
-            "{name}: ready after {seconds:.1} s, of which {restoring:.1} s reading state ({:.0} MB/s); RSS {:.0} MB, at most {:.0} MB",
+            "{name}: ready after {seconds:.1} s, {restoring:.1} s of its threads reading state ({:.0} MB/s); RSS {:.0} MB, at most {:.0} MB",
             written.bytes as f64 / 1e6 / restoring,
             kib("VmRSS:").unwrap() / 1024.0,
             kib("VmHWM:").unwrap() / 1024.0,

@@ -18,7 +18,7 @@ use crate::model::time::Hour;
 const REPORTED_WITHIN: i64 = 10;
 
 pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::suspect(partial).is_some()).collect();
+    let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     // In the order of names, so that numbers, which depend on who came first, have no say.

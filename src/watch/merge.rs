@@ -9,10 +9,10 @@ use super::alert::episode;
 use super::billed;
 use super::matters::missing::bill;
 use super::originals;
-use super::places::{Place, hash_of};
+use super::places::Place;
 use super::recent::Held;
 use super::rules::WatchRules;
-use super::series::{AMENDABLE_HOURS, Grain, HourTotals, Node};
+use super::series::{AMENDABLE_HOURS, HourTotals};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Measure, Scope};
 use crate::model::partial::Partial;
@@ -21,15 +21,36 @@ use crate::model::time::Hour;
 /// Nodes whose open hours have changed, by account number and hour.
 pub(crate) type Touched = BTreeMap<(u32, Hour), Vec<NodeId>>;
 
-/// Amounts whose series are looked at together: see [`approach`].
-const TOGETHER: usize = 16;
-
 pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) -> Touched {
     let mut touched = Touched::new();
-    for together in partials.chunks(TOGETHER) {
-        let places = approach(shard, together);
-        for (partial, place) in together.iter().zip(places) {
-            take(shard, partial, place, offset, rules, &mut touched, effects);
+    for partial in partials {
+        match partial.leaf.measure {
+            Measure::Estimated => {}
+            Measure::Billed => {
+                billed::roll_up(shard, partial, rules, effects);
+                continue;
+            }
+            Measure::EstimatedOriginal => {
+                originals::take_usage(shard, partial, rules, effects);
+                continue;
+            }
+            // Made here, and not sent.
+            Measure::BilledOriginal => continue,
+        }
+        let hour = partial.minute.hour();
+        if let Some(closed) = shard.header.closed_through
+            && hour <= closed
+        {
+            late(shard, partial, hour, closed, offset, rules, effects);
+            continue;
+        }
+        let place = shard.place_for(&partial.leaf, hour, offset, rules);
+        begin_earlier(shard, place, hour);
+        let nodes = shard.add(place, partial, offset);
+        touched.entry((place.account, hour)).or_default().extend(nodes);
+        if shard.header.closed_through.is_none() {
+            let first = shard.header.first_hour.map_or(hour, |first| first.min(hour));
+            shard.header.first_hour = Some(first);
         }
     }
     for nodes in touched.values_mut() {
@@ -37,82 +58,6 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules:
         nodes.dedup();
     }
     touched
-}
-
-/// Where the hashes of some amounts' leaves lead. The series of a large shard lie far from the processor: each look at one of them takes as
-/// long as some hundred instructions, and an amount needs a dozen. What all of these will look at is looked at here step by step, for
-/// nothing but that it is near by then: the looks of one step are waited for together.
-fn approach(shard: &Shard, partials: &[Partial]) -> [Option<Place>; TOGETHER] {
-    let mut hashes = [None; TOGETHER];
-    for (hash, partial) in hashes.iter_mut().zip(partials) {
-        *hash = Some(hash_of(&partial.leaf));
-    }
-    let places = hashes.map(|hash| shard.places.get(hash?));
-    let node = |place: Place, id: NodeId| shard.accounts.get(place.account)?.node(id);
-    let leaves = places.map(|place| node(place?, place?.node));
-    look(leaves.iter().flatten().map(|node| node.closed.born.0));
-    look(leaves.iter().flatten().map(|node| i64::from(node.leaf().map_or(0, |leaf| leaf.parents[0]))));
-    for sum in 0..3 {
-        let sums = std::array::from_fn::<_, TOGETHER, _>(|at| node(places[at]?, leaves[at]?.leaf()?.parents[sum]));
-        look(sums.iter().flatten().map(|node| node.closed.born.0));
-        look(sums.iter().flatten().map(|node| open_part(node)));
-    }
-    look(leaves.iter().flatten().map(|node| open_part(node)));
-    places
-}
-
-/// Something of what an amount is added to.
-fn open_part(node: &Node) -> i64 {
-    let hour = match &node.grain {
-        Grain::Sum(sum) => sum.hours.first(),
-        Grain::Leaf(leaf) => leaf.hours.first(),
-    };
-    let minutes = node.minutes.as_ref().map_or(0, |minutes| minutes.sum(minutes.newest(), 1).0 as i64);
-    hour.map_or(0, |hour| hour.0) ^ minutes
-}
-
-/// Looks at what has to be loaded for these numbers.
-fn look(numbers: impl Iterator<Item = i64>) {
-    std::hint::black_box(numbers.fold(0, |all, number| all ^ number));
-}
-
-fn take(
-    shard: &mut Shard,
-    partial: &Partial,
-    place: Option<Place>,
-    offset: i64,
-    rules: &WatchRules,
-    touched: &mut Touched,
-    effects: &mut Vec<Effect>,
-) {
-    match partial.leaf.measure {
-        Measure::Estimated => {}
-        Measure::Billed => {
-            billed::roll_up(shard, partial, rules, effects);
-            return;
-        }
-        Measure::EstimatedOriginal => {
-            originals::take_usage(shard, partial, rules, effects);
-            return;
-        }
-        // Made here, and not sent.
-        Measure::BilledOriginal => return,
-    }
-    let hour = partial.minute.hour();
-    if let Some(closed) = shard.header.closed_through
-        && hour <= closed
-    {
-        late(shard, partial, hour, closed, offset, rules, effects);
-        return;
-    }
-    let place = shard.find_at(place, &partial.leaf).unwrap_or_else(|| shard.place_for(&partial.leaf, hour, offset, rules));
-    begin_earlier(shard, place, hour);
-    let nodes = shard.add(place, partial, offset);
-    touched.entry((place.account, hour)).or_default().extend(nodes);
-    if shard.header.closed_through.is_none() {
-        let first = shard.header.first_hour.map_or(hour, |first| first.min(hour));
-        shard.header.first_hour = Some(first);
-    }
 }
 
 /// An earlier open hour has come second.

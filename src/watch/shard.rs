@@ -33,7 +33,7 @@ pub struct Shard {
     /// Shared with the moment at which something is judged.
     pub(super) books: Arc<Books>,
     pub(super) unmatched_feedback: u64,
-    pub(super) places: Places,
+    places: Places,
     /// What the next transaction has to write.
     pub(super) pending: Pending,
     pub(super) unsaved: UnsavedQueue,
@@ -228,11 +228,7 @@ impl Shard {
     }
 
     pub(super) fn find(&self, leaf: &Leaf) -> Option<Place> {
-        self.find_at(self.places.get(hash_of(leaf)), leaf)
-    }
-
-    /// As [`Shard::find`]; `place` is where its hash leads.
-    pub(super) fn find_at(&self, place: Option<Place>, leaf: &Leaf) -> Option<Place> {
+        let place = self.places.get(hash_of(leaf));
         let names = |place: &Place| {
             let state = self.accounts.get(place.account)?;
             Some((&state.account, &state.node(place.node)?.scope))

@@ -11,7 +11,6 @@ use super::select;
 use crate::model::Text;
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
-use crate::model::money::Nanos;
 use crate::model::partial::{Partial, UserCost};
 use crate::model::time::Hour;
 
@@ -28,8 +27,6 @@ const MOST_SO_FAR: f64 = 0.5;
 const LEAST_OF_HOUR: f64 = 0.4;
 /// ... and of the money that is worth an alert: within the hour it will be all of it.
 const PART_OF_EXCESS: f64 = 0.25;
-/// Sources report every ten minutes at least, and a report may be a minute late.
-const BESIDE_MINUTES: u32 = 11;
 /// So many hours have to say who usually takes what.
 const LEAST_HOURS: usize = 12;
 
@@ -43,26 +40,11 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
     points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
 }
 
-/// Who may stand out: a user beside whom hardly anybody else is in the same record.
-pub(crate) fn suspect(partial: &Partial) -> Option<&UserCost> {
+/// A user who takes several times what all others take in the very same minute; most minutes have none.
+pub(crate) fn dominant(partial: &Partial) -> Option<&UserCost> {
     let largest = partial.users.iter().filter(|user| !user.user.is_empty()).max_by(|a, b| a.cost.cmp(&b.cost).then(b.user.cmp(&a.user)))?;
-    is_times(largest.cost, partial.cost.saturating_sub(largest.cost)).then_some(largest)
-}
-
-fn is_times(own: Nanos, others: Nanos) -> bool {
-    to_units(own) >= TIMES_OTHERS * to_units(others)
-}
-
-/// Whether a user takes several times what all others take: in the very same minute and record, or, where nobody else is in it, in
-/// all the minutes that a source may be silent between two of its reports. So the first report of somebody who comes alone is measured
-/// by what came before it, and among many who report every minute nobody stands out by being the first of a minute.
-fn stands_out(node: &Node, partial: &Partial, user: &UserCost) -> bool {
-    if partial.cost > user.cost {
-        return is_times(user.cost, partial.cost.saturating_sub(user.cost));
-    }
-    let Some(minutes) = &node.minutes else { return false };
-    let others = minutes.sum(partial.minute, BESIDE_MINUTES).saturating_sub(user.cost);
-    to_units(others) > 0.0 && is_times(user.cost, others)
+    let others = to_units(partial.cost.saturating_sub(largest.cost));
+    (others > 0.0 && to_units(largest.cost) >= TIMES_OTHERS * others).then_some(largest)
 }
 
 /// An agent in a loop, a leaked key: somebody who is rarely seen takes several times what all others take who work beside, and within the
@@ -75,13 +57,12 @@ pub(crate) fn runaway_user(
     local: LocalHour,
     moment: Moment<'_>,
 ) -> Option<Trigger> {
-    let suspect = suspect(partial)?;
-    let user = &suspect.user;
+    let user = &dominant(partial)?.user;
     let (scope, hour) = (Scope::Leaf(partial.leaf.dimensions()), partial.minute.hour());
     let node = state.get(&scope)?;
     let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;
     let limits = judge::thresholds(moment.rules, account, &scope);
-    if to_units(money) < PART_OF_EXCESS * to_units(limits.least_excess) || !stands_out(node, partial, suspect) {
+    if to_units(money) < PART_OF_EXCESS * to_units(limits.least_excess) {
         return None;
     }
     let judged = judge::judge(state, account, &scope, hour, local, moment.rules)?;

@@ -12,23 +12,15 @@ use crate::watch::tests::{START, partial, rules};
 /// Project, model, user, money and tokens of one minute.
 type Use = (&'static str, &'static str, &'static str, f64, u64);
 
-/// How a story is told to a shard.
-#[derive(Clone, Copy, Default)]
-struct Way {
-    /// The team waits with what costs less than so many of its usual hours.
-    wait_below_team_hours: f64,
-    /// Each use of a leaf and minute comes as a partial of its own.
-    is_apart: bool,
-}
-
 /// A shard that gets a record every ten minutes, for so many hours.
 fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
-    alerts_told(Way::default(), hours, uses)
+    alerts_of_patient(0.0, hours, uses)
 }
 
-fn alerts_told(way: Way, hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
+/// Of a team that waits with what costs less than so many of its usual hours.
+fn alerts_of_patient(wait_below_team_hours: f64, hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
     let mut rules = rules();
-    rules.defaults.wait_below_team_hours = way.wait_below_team_hours;
+    rules.defaults.wait_below_team_hours = wait_below_team_hours;
     let mut shard = Shard::new(0, 1, &rules);
     let mut alerts = Vec::new();
     for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
@@ -37,8 +29,7 @@ fn alerts_told(way: Way, hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Aler
         let noise = 1.0 + f64::from(u32::try_from((at / 60 * 7919) % 13).unwrap()) / 100.0;
         let mut partials: Vec<Partial> = Vec::new();
         for (project, model, user, money, tokens) in uses(at) {
-            let is_own = |known: &&mut Partial| !way.is_apart && *known.leaf.project == *project && *known.leaf.model == *model;
-            let own = partials.iter_mut().find(is_own);
+            let own = partials.iter_mut().find(|known| *known.leaf.project == *project && *known.leaf.model == *model);
             let mut more = partial(minute, "search", project, user, money * noise);
             more.leaf.model = model.into();
             (more.tokens_input, more.tokens_output) = ((tokens as f64 * noise) as u64, 0);
@@ -147,33 +138,6 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     assert!(opened(&all).is_empty());
 }
 
-/// Where each user's usage comes for itself, the yardstick is what came within the minutes before: a user who never was there and comes
-/// alone is seen at once, and who has a turn that is dearer than the others' turns is not.
-#[test]
-fn one_user_is_seen_beside_others_whose_usage_comes_in_other_records() {
-    let way = Way { is_apart: true, ..Way::default() };
-    let begin = 5 * DAY + 600;
-    let story = |factor: f64| {
-        move |at: i64| {
-            let turn = ["ann", "bob", "cem"][usize::try_from(at / 10 % 3).unwrap()];
-            let leak = (begin..begin + 180).contains(&at).then_some(("ranker", "m", "eve", 4.0 * factor, 0));
-            leak.into_iter().chain([("ranker", "m", turn, 4.0, 0)]).collect()
-        }
-    };
-    let all = alerts_told(way, 6 * 24, story(3.5 * 2.0));
-    let first = opened(&all)[0];
-    assert_eq!((first.kind, first.causes[0].dimensions.get("user").map(String::as_str)), (AlertKind::Runaway, Some("eve")));
-    assert!(first.detected_at.0 - Minute(START.0 + begin).start().0 <= 2 * MINUTE_MS, "{}", first.detected_at);
-    assert!(opened(&alerts_told(way, 6 * 24, story(0.4))).is_empty());
-    // Everybody's usage of a minute one after another, the dearest user's first: nobody is the only one who works.
-    let many = |at: i64| {
-        let dearer = if (begin..begin + 180).contains(&at) { 1.7 } else { 1.0 };
-        let others = (0..8).map(|user| ("ranker", "m", ["a", "b", "c", "d", "e", "f", "g", "h"][user], 0.3, 0));
-        std::iter::once(("ranker", "m", if at / 60 % 2 == 0 { "ann" } else { "bob" }, 1.6 * dearer, 0)).chain(others).collect()
-    };
-    assert!(opened(&alerts_told(way, 6 * 24, many)).is_empty());
-}
-
 /// Where a team wants to wait: what is over within the hour and cost less than a quarter of its day is nobody's news; what goes on is,
 /// and what is dear at once. Other teams hear of all of it within the hour.
 #[test]
@@ -181,8 +145,7 @@ fn weak_evidence_waits_for_the_next_hour_where_a_team_wants_that() {
     let told_of = |patience: f64, times: f64, minutes: i64| {
         let begin = 8 * DAY + 600;
         let money = move |at: i64| 4.0 * if (begin..begin + minutes).contains(&at) { times } else { 1.0 };
-        let way = Way { wait_below_team_hours: patience, ..Way::default() };
-        let all = alerts_told(way, 9 * 24, |at| vec![("ranker", "m", "ann", money(at), 0), ("crawler", "m", "bob", 1.0, 0)]);
+        let all = alerts_of_patient(patience, 9 * 24, |at| vec![("ranker", "m", "ann", money(at), 0), ("crawler", "m", "bob", 1.0, 0)]);
         (opened(&all).into_iter().cloned().collect::<Vec<_>>(), Minute(START.0 + begin).start())
     };
     let burst = |times: f64, minutes: i64| told_of(6.0, times, minutes);
