@@ -240,7 +240,9 @@ fn what_cannot_be_imported_is_said_and_nothing_is_half_done() {
 #[test]
 fn a_bill_is_counted_when_its_rate_comes() {
     let folder = super::parts::temp_folder("rates");
-    let day = |ago: i64| rfc3339(now_ms() - ago * 86_400_000)[..10].to_string();
+    // One day all along, also where the test runs past midnight.
+    let today = now_ms();
+    let day = |ago: i64| rfc3339(today - ago * 86_400_000)[..10].to_string();
     let rates = folder.join("rates.csv");
     let known = format!("date,currency,rate\n{},USD,1.1\n", day(20));
     std::fs::write(&rates, &known).unwrap();
