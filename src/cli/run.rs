@@ -15,7 +15,7 @@ use crate::health::HealthBoard;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
-use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, lineage, watch, whole};
+use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, lineage, owners, watch, whole};
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -126,6 +126,9 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
         let setup = setup.clone();
         roles.push(Role { name: caretaker::NAME, thread: 0, run: Box::new(move |stop| caretaker::run(&setup, stop)) });
     }
+    let names: std::collections::BTreeSet<&'static str> = roles.iter().map(|role| role.name).collect();
+    let (setup, names) = (setup.clone(), Vec::from_iter(names));
+    roles.push(Role { name: owners::NAME, thread: 0, run: Box::new(move |stop| owners::run(&setup, &names, stop)) });
     roles
 }
 

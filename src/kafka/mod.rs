@@ -3,6 +3,7 @@
 //! what the commands of an operator need; `floor` is the least that reading a topic costs, for `tollgate bench`; `embedded` is the
 //! demo's broker.
 
+mod asked;
 pub mod batch;
 pub mod client;
 pub mod consumer;
@@ -13,6 +14,7 @@ pub mod groups;
 pub mod housekeeping;
 pub mod identity;
 pub mod link;
+pub mod owners;
 pub mod producer;
 pub mod read;
 pub mod recreate;

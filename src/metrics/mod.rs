@@ -1,6 +1,7 @@
 //! All metrics: name, help and labels stand here and nowhere else. The core counts nothing; loops count what they did.
 
 mod kinds;
+mod loops;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::kinds::{Rebalanced, RestoredFrom, Spent, StateSize, TransactionEnd};
+use self::loops::LoopMetrics;
 use crate::model::alert::Alert;
 use crate::model::effect::Effect;
 use crate::model::record::RejectReason;
@@ -21,7 +23,6 @@ use crate::model::violation::Violation;
 
 type Labels = Vec<(&'static str, String)>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
-type Seconds = Family<Labels, Counter<f64, AtomicU64>>;
 type Fractions = Family<Labels, Gauge<f64, AtomicU64>>;
 
 /// Handles are cheap; the registry renders the page.
@@ -64,21 +65,6 @@ pub struct Metrics {
     copies: Family<Labels, Gauge>,
     copy_bytes: Gauge,
     loops: LoopMetrics,
-}
-
-/// What every role has: a place in its group, transactions, a loop that spends its time on something.
-struct LoopMetrics {
-    lag: Family<Labels, Gauge>,
-    lag_seconds: Fractions,
-    watermark_age: Fractions,
-    restore_read: Family<Labels, Gauge>,
-    restore_total: Family<Labels, Gauge>,
-    assigned: Family<Labels, Gauge>,
-    rebalances: Family<Labels, Counter>,
-    rebuilds: Family<Labels, Counter>,
-    transactions: Family<Labels, Counter>,
-    spent: Seconds,
-    trimmed: Family<Labels, Counter>,
 }
 
 /// Milliseconds to minutes.
@@ -293,76 +279,6 @@ impl Metrics {
         self.dead_letter_ratio.get_or_create(&vec![("thread", thread.to_string())]).set(ratio);
     }
 
-    /// How far a group is behind in a partition: records that it can read and has not committed, and the age of the oldest of them.
-    pub fn lag(&self, group: &str, topic: &str, partition: i32, records: i64, age: Duration) {
-        let labels = by_place("consumergroup", group, topic, partition);
-        self.loops.lag.get_or_create(&labels).set(records);
-        self.loops.lag_seconds.get_or_create(&labels).set(age.as_secs_f64());
-    }
-
-    /// How old the event time is that a partition has come to; nothing while it has none.
-    pub fn watermark(&self, role: &str, topic: &str, partition: i32, watermark: Option<Timestamp>, now: Timestamp) {
-        if let Some(watermark) = watermark {
-            self.loops.watermark_age.get_or_create(&by_place("role", role, topic, partition)).set(seconds_between(watermark, now));
-        }
-    }
-
-    /// Records of state and log that were read, out of those that have to be, to have the partition's state again.
-    pub fn restoring(&self, role: &str, topic: &str, partition: i32, read: u64, total: u64) {
-        let labels = by_place("role", role, topic, partition);
-        self.loops.restore_read.get_or_create(&labels).set(i64::try_from(read).unwrap_or(i64::MAX));
-        self.loops.restore_total.get_or_create(&labels).set(i64::try_from(total).unwrap_or(i64::MAX));
-    }
-
-    /// The partition is another's now: what was said of it here is not to stand for ever.
-    pub fn forget_partition(&self, group: &str, role: &str, topic: &str, partition: i32) {
-        let (of_group, of_role) = (by_place("consumergroup", group, topic, partition), by_place("role", role, topic, partition));
-        self.loops.lag.remove(&of_group);
-        self.loops.lag_seconds.remove(&of_group);
-        self.loops.watermark_age.remove(&of_role);
-        self.loops.restore_read.remove(&of_role);
-        self.loops.restore_total.remove(&of_role);
-    }
-
-    /// Partitions that the thread has after a rebalance.
-    pub fn rebalanced(&self, role: &str, thread: usize, what: Rebalanced, partitions_now: usize) {
-        let what = match what {
-            Rebalanced::Assigned => "assigned",
-            Rebalanced::Revoked => "revoked",
-            Rebalanced::Lost => "lost",
-        };
-        self.loops.rebalances.get_or_create(&vec![("role", role.to_string()), ("what", what.to_string())]).inc();
-        self.loops.assigned.get_or_create(&by_thread(role, thread)).set(whole(partitions_now));
-    }
-
-    pub fn producer_rebuilt(&self, role: &str) {
-        self.loops.rebuilds.get_or_create(&by_role(role)).inc();
-    }
-
-    pub fn transaction(&self, role: &str, end: TransactionEnd) {
-        let outcome = match end {
-            TransactionEnd::Committed => "committed",
-            TransactionEnd::Aborted => "aborted",
-            TransactionEnd::UncertainCommitted => "uncertain_committed",
-            TransactionEnd::UncertainNotCommitted => "uncertain_not_committed",
-        };
-        self.loops.transactions.get_or_create(&vec![("role", role.to_string()), ("outcome", outcome.to_string())]).inc();
-    }
-
-    pub fn spent(&self, role: &str, thread: usize, spent: &Spent) {
-        let Spent { poll, process, commit, restore, idle } = spent;
-        for (phase, took) in [("poll", poll), ("process", process), ("commit", commit), ("restore", restore), ("idle", idle)] {
-            let mut labels = by_thread(role, thread);
-            labels.push(("phase", phase.to_string()));
-            self.loops.spent.get_or_create(&labels).inc_by(took.as_secs_f64());
-        }
-    }
-
-    /// Records of a log of ours that nobody needs any more and that were deleted.
-    pub fn trimmed(&self, topic: &str, records: u64) {
-        self.loops.trimmed.get_or_create(&vec![("topic", topic.to_string())]).inc_by(records);
-    }
-
     pub fn mail_sent(&self, ingest_time: Timestamp, now: Timestamp) {
         self.mail("sent");
         self.mail_delay.observe(seconds_between(ingest_time, now));
@@ -399,38 +315,12 @@ impl Metrics {
     }
 }
 
-impl LoopMetrics {
-    fn new(r: &mut Registry) -> LoopMetrics {
-        LoopMetrics {
-            lag: gauges(r, "consumergroup_lag", "Committed records of the partition behind the group's position"),
-            lag_seconds: second_gauges(r, "consumergroup_lag", "Age of the oldest record that the group has not taken yet; 0 = none waits"),
-            watermark_age: second_gauges(r, "watermark_age", "Wall clock less the event time that the partition has come to, by role"),
-            restore_read: gauges(r, "restore_records_read", "Records read so far to have the partition's state again, by role"),
-            restore_total: gauges(r, "restore_records", "Records to be read to have the partition's state again, by role"),
-            assigned: gauges(r, "assigned_partitions", "Partitions of a thread, by role"),
-            rebalances: family(r, "rebalances", "Partitions were assigned, revoked or lost, by role"),
-            rebuilds: family(r, "producer_rebuilds", "Producers that were dropped and made anew, by role"),
-            transactions: family(r, "transactions", "Transactions by outcome and role"),
-            spent: second_counters(r, "loop", "What a thread's loop spends its time on, by role, thread and phase"),
-            trimmed: family(r, "trimmed_records", "Records of the shard log that were deleted, because nobody needs them any more"),
-        }
-    }
-}
-
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn by_role(role: &str) -> Labels {
     vec![("role", role.to_string())]
-}
-
-fn by_thread(role: &str, thread: usize) -> Labels {
-    vec![("role", role.to_string()), ("thread", thread.to_string())]
-}
-
-fn by_place(what: &'static str, name: &str, topic: &str, partition: i32) -> Labels {
-    vec![(what, name.to_string()), ("topic", topic.to_string()), ("partition", partition.to_string())]
 }
 
 fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
@@ -464,18 +354,6 @@ fn gauges(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Gau
 fn fractions(registry: &mut Registry, name: &str, help: &str) -> Fractions {
     let family = Family::default();
     registry.register(name, help, Family::clone(&family));
-    family
-}
-
-fn second_gauges(registry: &mut Registry, name: &str, help: &str) -> Fractions {
-    let family = Family::default();
-    registry.register_with_unit(name, help, Unit::Seconds, Family::clone(&family));
-    family
-}
-
-fn second_counters(registry: &mut Registry, name: &str, help: &str) -> Seconds {
-    let family = Family::default();
-    registry.register_with_unit(name, help, Unit::Seconds, Family::clone(&family));
     family
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `supervise` starts and restarts them; `worker` is the loop that all roles share, on `assignment`, the state machine of what is ours, and
 //! `commit`, the one routine in which effects become visible. `intake` and `watch` say what records mean, `encode` turns an effect into
-//! bytes. `copy` keeps the local copy of watch's changelog, beside all of them.
+//! bytes. Beside all of them `copy` keeps the local copy of watch's changelog, `caretaker` the shard log in bounds, and `owners` looks that no
+//! partition is left to nobody.
 
 mod assignment;
 pub mod billing;
@@ -14,6 +15,7 @@ mod flood;
 pub mod intake;
 pub mod ledger;
 pub mod lineage;
+pub mod owners;
 mod pace;
 pub mod schemas;
 #[cfg(test)]

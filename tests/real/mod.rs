@@ -20,6 +20,7 @@ mod lineage;
 mod mail;
 mod matters;
 mod outage;
+mod owners;
 mod path;
 mod redrive;
 mod rejects;

@@ -114,10 +114,17 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
     /// # Errors
     /// What this worker cannot go on from. What is committed stays, and a new worker begins from there.
     pub fn run(&mut self, stop: &Stop) -> Result<()> {
-        while !stop.asked() {
-            self.step()?;
+        let mut ran = Ok(());
+        while !stop.asked() && ran.is_ok() {
+            ran = self.step();
         }
-        self.finish_all()
+        if ran.is_ok() {
+            return self.finish_all();
+        }
+        // Others may take them over, or we again in a while: lag and ages of now are nobody's word then.
+        self.slots.keys().for_each(|partition| self.forget_metrics(*partition));
+        self.setup.metrics.assigned(R::NAME, self.thread, 0);
+        ran
     }
 
     /// One round: events, the transaction under way, a stretch of restoring, a batch of each partition, a new transaction.
@@ -304,15 +311,18 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         Ok(())
     }
 
+    fn forget_metrics(&self, partition: i32) {
+        self.setup.metrics.forget_partition(&self.group(), R::NAME, self.role.topic(), partition);
+    }
+
     fn forget(&mut self, partitions: &[i32]) -> Result<()> {
-        let (group, topic) = (self.group(), self.role.topic().to_string());
         let mut held = Vec::new();
         for partition in partitions {
             self.slots.remove(partition);
             if self.parts.remove(partition).is_some() {
                 held.push(*partition);
             }
-            self.setup.metrics.forget_partition(&group, R::NAME, &topic, *partition);
+            self.forget_metrics(*partition);
         }
         if let Some(pending) = &mut self.pending {
             if !pending.staged.leave_out(partitions) {
