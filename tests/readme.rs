@@ -276,6 +276,7 @@ pub fn full_page() -> String {
     metrics.watermark("watch", "tollgate-shard-repartition", 0, Some(THEN), THEN);
     metrics.restoring("watch", "tollgate-watch-changelog", 0, 1, 2);
     metrics.rebalanced("watch", 0, Rebalanced::Assigned, 1);
+    metrics.without_owner("watch", "acme-tollgate-shard-repartition", 0);
     metrics.producer_rebuilt("watch");
     metrics.transaction("watch", TransactionEnd::Committed);
     metrics.spent("watch", 0, &Spent::default());

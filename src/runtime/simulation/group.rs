@@ -10,6 +10,8 @@ use crate::kafka::link::{Committed, Partition};
 pub const SESSION_TIMEOUT_MS: i64 = 6_000;
 /// Members that do not come back within this when the others do are out.
 const REBALANCE_TIMEOUT_MS: i64 = 30_000;
+/// A formed group that leaves partitions to nobody for this long is made to form anew, by whoever looks for owners.
+const HOLE_MS: i64 = 15_000;
 
 /// Why a coordinator says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Group {
     generation: i32,
     /// A generation is being formed, since then.
     joining_since: Option<i64>,
+    /// It is formed, and nobody owns some partitions, since then.
+    hole_since: Option<i64>,
     members: BTreeMap<String, Member>,
     born: u64,
     offsets: BTreeMap<Partition, Committed>,
@@ -152,6 +156,10 @@ impl Group {
         if self.members.len() < before {
             self.form(now_ms);
         }
+        self.hole_since = self.has_hole().then(|| self.hole_since.unwrap_or(now_ms));
+        if self.hole_since.take_if(|since| now_ms - *since > HOLE_MS).is_some() {
+            self.form(now_ms);
+        }
         let Some(since) = self.joining_since else { return };
         if now_ms - since > REBALANCE_TIMEOUT_MS {
             self.members.retain(|_, member| member.has_joined);
@@ -213,8 +221,15 @@ impl Group {
 
     /// Everybody has what is theirs, and nothing is being formed.
     pub fn is_settled(&self) -> bool {
-        let assigned: usize = self.members.values().map(|member| member.assigned.len()).sum();
-        self.joining_since.is_none() && assigned == self.partitions.len()
+        self.joining_since.is_none() && self.assigned() == self.partitions.len()
+    }
+
+    fn has_hole(&self) -> bool {
+        self.joining_since.is_none() && !self.members.is_empty() && self.assigned() < self.partitions.len()
+    }
+
+    fn assigned(&self) -> usize {
+        self.members.values().map(|member| member.assigned.len()).sum()
     }
 
     // ---- offsets
@@ -317,6 +332,28 @@ mod tests {
         assert_eq!(group.sync(&new, Some("i"), 1), Ok(Some((1, set(&[0])))));
         assert_eq!(group.stage(9, (&old, Some("i"), 1), &offsets(0, 1)), Err(Refused::FencedInstance));
         assert_eq!(group.stage(9, (&new, Some("i"), 1), &offsets(0, 1)), Ok(()));
+    }
+
+    /// What the successor of a static member gets that was killed between giving up and joining again: half, and nobody asks for the rest.
+    #[test]
+    fn a_hole_that_a_static_member_leaves_is_closed_after_a_while() {
+        let mut group = Group::of(partitions(2));
+        let none = BTreeSet::new();
+        let a = group.join(None, Some("a"), &none, 0).unwrap();
+        group.pass_time(0);
+        let b = group.join(None, Some("b"), &none, 1).unwrap();
+        group.join(Some(&a), Some("a"), &set(&[0, 1]), 1).unwrap();
+        group.pass_time(1);
+        let again = group.join(None, Some("a"), &none, 2).unwrap();
+        assert_eq!(group.sync(&again, Some("a"), 2), Ok(Some((2, set(&[0])))));
+        for second in 0..16 {
+            group.pass_time(1000 * second + 2);
+            assert!(!group.is_settled(), "{second}");
+            assert_eq!(group.heartbeat(&again, Some("a"), 2, 1000 * second + 2), Ok(Beat::Fine));
+            assert_eq!(group.heartbeat(&b, Some("b"), 2, 1000 * second + 2), Ok(Beat::Fine));
+        }
+        group.pass_time(16_002);
+        assert_eq!(group.heartbeat(&again, Some("a"), 2, 16_002), Ok(Beat::Rejoin));
     }
 
     #[test]
