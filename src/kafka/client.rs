@@ -94,10 +94,21 @@ fn longest_wait(role: &str) -> &'static str {
 }
 
 impl Connection {
+    /// As brokers and other members of a group see the clients of a role.
+    pub fn client_id(&self, role: &str) -> String {
+        format!("{}-{}-{role}", self.application_id, self.instance_id)
+    }
+
+    /// What a group may wait for one of its members: its session, or, while it only does not answer, what lies between two of its polls.
+    pub fn longest_rebalance(&self) -> Duration {
+        let between_polls = self.consumer_config("any").get(MAX_POLL_INTERVAL).and_then(|text| text.parse().ok());
+        Duration::from_millis(between_polls.unwrap_or(MAX_POLL_INTERVAL_MS).max(self.session_timeout_ms).into())
+    }
+
     fn base(&self, suffix: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap_servers);
-        config.set("client.id", format!("{}-{}-{suffix}", self.application_id, self.instance_id));
+        config.set("client.id", self.client_id(suffix));
         config.set("client.software.name", "tollgate");
         config.set("client.software.version", env!("CARGO_PKG_VERSION"));
         config.set_log_level(RDKafkaLogLevel::Warning);
@@ -209,6 +220,7 @@ mod tests {
         ];
         for (connection, expected) in cases {
             assert_eq!(connection.consumer_config("watch").get(MAX_POLL_INTERVAL), Some(expected));
+            assert_eq!(connection.longest_rebalance(), Duration::from_millis(expected.parse().unwrap()));
         }
     }
 }

@@ -118,7 +118,5 @@ pub async fn delete(connection: &Connection, role: &str) -> Result<()> {
 
 /// A client under the group's name that never joins it.
 pub(super) fn outsider(connection: &Connection, role: &str) -> Result<BaseConsumer> {
-    let mut config = connection.consumer_config(role);
-    config.remove("group.instance.id");
-    config.create().context("cannot create a Kafka consumer")
+    connection.consumer_config(role).create().context("cannot create a Kafka consumer")
 }

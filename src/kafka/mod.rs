@@ -3,7 +3,6 @@
 //! what the commands of an operator need; `floor` is the least that reading a topic costs, for `tollgate bench`; `embedded` is the
 //! demo's broker.
 
-mod asked;
 pub mod batch;
 pub mod client;
 pub mod consumer;

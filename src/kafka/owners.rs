@@ -3,30 +3,39 @@
 //! A static member that is killed after it gave partitions up, and before it joined again so that others get them, leaves a group that takes
 //! itself for complete: its successor gets back what is recorded, without a rebalance (KIP-345), and has nothing to give up that would lead to
 //! one. librdkafka cannot ask for a rebalance; a member that comes and goes has the same effect.
-#![expect(unsafe_code, reason = "rust-rdkafka does not tell the assignment of a group")]
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
-use rdkafka::bindings as sys;
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
 
-use super::asked::{Asked, check, text};
-use super::client::{Connection, Quiet};
+use super::client::{Connection, ErrorLog};
 use super::groups;
 use super::link::Partition;
 use crate::clock::Stopwatch;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The group waits for a member that was killed as long as its session lasts, and for one that hangs even longer.
-const PASSING_BY: Duration = Duration::from_secs(60);
+/// Beyond what a group may wait for its members.
+const SPARE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 
-/// A group that is not being formed.
+/// What a coordinator says of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody is in.
+    Empty,
+    /// It is being formed.
+    Forming,
+    Formed(Ownership),
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownership {
     /// Client ids of its members.
@@ -59,77 +68,128 @@ impl Watcher {
         Ok(i32::try_from(count)?)
     }
 
-    /// What a role's group has settled on; `None` while it is being formed, or nobody is in.
+    /// What a role's group has settled on. Asked by the older of the two ways that librdkafka has: under the newer one
+    /// (`rd_kafka_DescribeConsumerGroups`, 2.12.1) an assertion ends the process when brokers fail.
     ///
     /// # Errors
-    /// Its coordinator does not answer, or does not let us look.
-    pub fn ownership(&self, role: &str) -> Result<Option<Ownership>> {
+    /// A broker does not answer, or does not let us look.
+    pub fn ownership(&self, role: &str) -> Result<Found> {
         let group = groups::name(&self.connection, role);
-        self.described(&group).with_context(|| format!("cannot ask who owns the partitions of group '{group}'"))
-    }
-
-    fn described(&self, group: &str) -> Result<Option<Ownership>> {
-        let client = self.admin.inner().native_ptr();
-        let name = CString::new(group).context("a group's name")?;
-        let mut names = [name.as_ptr()];
-        // SAFETY: the client outlives this call; names are copied by the request; the answer is alive as long as `asked`, and so is what it
-        // points to; texts are copied, lists only read.
-        unsafe {
-            let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
-            let asked = Asked::of(client, operation, REQUEST_TIMEOUT, |options, queue| {
-                sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue);
-            })?;
-            let result = sys::rd_kafka_event_DescribeConsumerGroups_result(asked.event);
-            ensure!(!result.is_null(), "another answer than was asked for");
-            let mut count = 0;
-            let groups = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
-            ensure!(count == 1 && !groups.is_null(), "{count} groups were described");
-            check(sys::rd_kafka_ConsumerGroupDescription_error(*groups))?;
-            let state = sys::rd_kafka_ConsumerGroupDescription_state(*groups);
-            let is_stable = state == sys::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE;
-            Ok(is_stable.then(|| ownership(*groups)))
+        let context = || format!("cannot ask who owns the partitions of group '{group}'");
+        let listed = self.admin.inner().fetch_group_list(Some(&group), REQUEST_TIMEOUT).with_context(context)?;
+        let Some(found) = listed.groups().iter().find(|found| found.name() == group) else { return Ok(Found::Empty) };
+        match found.state() {
+            "Stable" => {}
+            "Empty" | "Dead" => return Ok(Found::Empty),
+            _ => return Ok(Found::Forming),
         }
+        let mut ownership = Ownership::default();
+        for member in found.members() {
+            ownership.members.insert(member.client_id().to_string());
+            let assigned = assigned(member.assignment().unwrap_or_default());
+            ownership.owned.extend(assigned.with_context(|| format!("group '{group}': an assignment that cannot be read"))?);
+        }
+        Ok(Found::Formed(ownership))
     }
 
     /// Has the group of `role` form anew: joins it, as one who wants nothing of what it shares, and leaves again. `beside` is a topic that
-    /// exists and that nobody else in the group reads: librdkafka joins for none less. Its members go on working meanwhile.
+    /// exists and that nobody else in the group reads: librdkafka joins for none less. Its members go on working meanwhile. Ends early, and
+    /// without an error, once `goes_on` says so.
     ///
     /// # Errors
     /// The group is not formed in time, or does not let us in.
-    pub fn pass_by(&self, role: &str, beside: &str) -> Result<()> {
-        let mut config = self.connection.consumer_config(role);
-        // By no name: it is not to come back.
-        config.remove("group.instance.id");
-        let consumer: BaseConsumer<Quiet> =
-            config.create_with_context(Quiet::named("passing by")).context("cannot create a Kafka consumer")?;
+    pub fn pass_by(&self, role: &str, beside: &str, goes_on: impl Fn() -> bool) -> Result<()> {
+        // Without a name of its own: it is not to come back.
+        let config = self.connection.consumer_config(role);
+        let consumer: BaseConsumer<PasserBy> = config.create_with_context(PasserBy::default()).context("cannot create a Kafka consumer")?;
         consumer.subscribe(&[beside]).with_context(|| format!("cannot subscribe to '{beside}'"))?;
-        let since = Stopwatch::start();
-        while consumer.assignment()?.count() == 0 {
-            ensure!(since.elapsed() < PASSING_BY, "group '{}' was not formed in time", groups::name(&self.connection, role));
-            // Records, and that the group has no offsets of this topic, are of no concern.
+        let (since, patience) = (Stopwatch::start(), self.connection.longest_rebalance() + SPARE);
+        let group = || groups::name(&self.connection, role);
+        let mut last = None;
+        while goes_on() && !consumer.context().was_let_in.load(Ordering::SeqCst) {
             if let Some(Err(error)) = consumer.poll(POLL) {
-                tracing::debug!(%error, "passing by");
+                ensure!(!is_refusal(&error), "group '{}' does not let us in: {error}", group());
+                last = Some(error.to_string());
             }
+            let why = || last.clone().unwrap_or_default();
+            ensure!(since.elapsed() < patience, "group '{}' was not formed within {patience:?} {}", group(), why());
         }
         Ok(())
     }
 }
 
-/// # Safety
-/// A group's description that lives during this call.
-unsafe fn ownership(group: *const sys::rd_kafka_ConsumerGroupDescription_t) -> Ownership {
-    let mut found = Ownership::default();
-    // SAFETY: by the contract of this function; `count` says how many members there are, `cnt` how many partitions.
-    unsafe {
-        for place in 0..sys::rd_kafka_ConsumerGroupDescription_member_count(group) {
-            let member = sys::rd_kafka_ConsumerGroupDescription_member(group, place);
-            found.members.insert(text(sys::rd_kafka_MemberDescription_client_id(member)));
-            let assignment = sys::rd_kafka_MemberDescription_assignment(member);
-            let list = if assignment.is_null() { std::ptr::null() } else { sys::rd_kafka_MemberAssignment_partitions(assignment) };
-            let Some(list) = list.as_ref().filter(|list| list.cnt > 0) else { continue };
-            let elements = std::slice::from_raw_parts(list.elems, usize::try_from(list.cnt).unwrap_or_default());
-            found.owned.extend(elements.iter().map(|element| Partition { topic: text(element.topic), partition: element.partition }));
+fn is_refusal(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let refusals = [Code::GroupAuthorizationFailed, Code::TopicAuthorizationFailed, Code::UnknownTopicOrPartition, Code::Fatal];
+    error.rdkafka_error_code().is_some_and(|code| refusals.contains(&code))
+}
+
+/// Takes what it is given, to be counted as a member, and reads nothing of it.
+#[derive(Default)]
+struct PasserBy {
+    was_let_in: AtomicBool,
+    errors: ErrorLog,
+}
+
+impl ClientContext for PasserBy {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.errors.report("passing by", &error, reason);
+    }
+}
+
+impl ConsumerContext for PasserBy {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let answered = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.was_let_in.store(true, Ordering::SeqCst);
+                consumer.incremental_assign(partitions)
+            }
+            _ => consumer.incremental_unassign(partitions),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "answering the group while passing by");
         }
     }
-    found
+}
+
+/// Partitions of a member, in the form that clients of a classic group agree on (ConsumerProtocolAssignment of Kafka): version, topics with
+/// their partitions, data of the assignor. Without a byte: it has none.
+fn assigned(bytes: &[u8]) -> Option<Vec<Partition>> {
+    let mut partitions = Vec::new();
+    if bytes.is_empty() {
+        return Some(partitions);
+    }
+    let (_version, mut rest) = bytes.split_first_chunk::<2>()?;
+    for _ in 0..number(&mut rest)? {
+        let (length, after) = rest.split_first_chunk::<2>()?;
+        let (topic, after) = after.split_at_checked(usize::try_from(i16::from_be_bytes(*length)).ok()?)?;
+        let topic = std::str::from_utf8(topic).ok()?;
+        rest = after;
+        for _ in 0..number(&mut rest)? {
+            partitions.push(Partition { topic: topic.to_string(), partition: number(&mut rest)? });
+        }
+    }
+    Some(partitions)
+}
+
+fn number(rest: &mut &[u8]) -> Option<i32> {
+    let (number, after) = rest.split_first_chunk::<4>()?;
+    *rest = after;
+    Some(i32::from_be_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_is_read_and_half_of_one_is_not() {
+        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x02bc\0\0\0\0\xff\xff\xff\xff";
+        let of_a = [0, 7].map(|partition| Partition { topic: "a".to_string(), partition });
+        assert_eq!(assigned(bytes), Some(of_a.to_vec()));
+        assert_eq!(assigned(b""), Some(Vec::new()));
+        for length in 1..bytes.len() - 4 {
+            assert_eq!(assigned(&bytes[..length]), None, "{length}");
+        }
+    }
 }

@@ -10,7 +10,8 @@ use anyhow::Result;
 use super::{Setup, Stop, whole};
 use crate::clock;
 use crate::health::RoleState;
-use crate::kafka::owners::{Ownership, Watcher};
+use crate::kafka::owners::{Found, Ownership, Watcher};
+use crate::kafka::topics::TopicNames;
 
 pub const NAME: &str = "owners";
 const LOOK: Duration = Duration::from_secs(5);
@@ -18,8 +19,9 @@ const LOOK: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Each process waits longer than the one before it by this: one is enough.
 const TURN: Duration = Duration::from_secs(10);
-/// A rebalance needs time, and one that did not help is not to be followed by another at once.
+/// A rebalance needs time, and one that did not help is not to be followed by another at once; each time it waits twice as long.
 const AGAIN: Duration = Duration::from_secs(60);
+const MOST_DOUBLINGS: u32 = 6;
 
 /// A group, and what it reads.
 struct Group {
@@ -28,6 +30,8 @@ struct Group {
     /// Another topic, that the role may look at and its group does not read.
     beside: String,
     hole: Hole,
+    /// Looking at it fails, and that was told.
+    is_out_of_sight: bool,
 }
 
 /// Until asked to stop. `roles`: those of this process.
@@ -36,8 +40,7 @@ struct Group {
 /// Clients that cannot be made.
 pub fn run(setup: &Setup, roles: &[&'static str], stop: &Stop) -> Result<()> {
     let watcher = Watcher::new(&setup.connection)?;
-    let client = |role: &str| format!("{}-{}-{role}", setup.connection.application_id, setup.connection.instance_id);
-    let mut groups: Vec<Group> = roles.iter().filter_map(|role| group(setup, role)).collect();
+    let mut groups: Vec<Group> = roles.iter().filter_map(|role| group(&setup.topics, role)).collect();
     setup.health.report(NAME, 0, RoleState::Running, clock::now());
     let started = clock::Stopwatch::start();
     while !stop.asked() {
@@ -46,9 +49,18 @@ pub fn run(setup: &Setup, roles: &[&'static str], stop: &Stop) -> Result<()> {
             if stop.asked() {
                 break;
             }
-            if let Err(error) = look(setup, &watcher, group, &client(group.role), started.elapsed()) {
-                tracing::debug!(role = group.role, error = format!("{error:#}"), "looking for owners; it is tried again");
+            let looked = look(setup, &watcher, group, started.elapsed(), stop);
+            if let Err(error) = &looked
+                && !group.is_out_of_sight
+            {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    role = group.role,
+                    error,
+                    "nobody can tell whether each partition has an owner; it is tried again and again"
+                );
             }
+            group.is_out_of_sight = looked.is_err();
         }
         let since = clock::Stopwatch::start();
         while since.elapsed() < LOOK && !stop.asked() {
@@ -59,8 +71,7 @@ pub fn run(setup: &Setup, roles: &[&'static str], stop: &Stop) -> Result<()> {
 }
 
 /// `None`: no role that shares anything.
-fn group(setup: &Setup, role: &'static str) -> Option<Group> {
-    let topics = &setup.topics;
+fn group(topics: &TopicNames, role: &'static str) -> Option<Group> {
     let (topic, beside) = match role {
         "intake" => (&topics.usage_events, &topics.shard_log),
         "watch" => (&topics.shard_log, &topics.watch_changelog),
@@ -74,25 +85,43 @@ fn group(setup: &Setup, role: &'static str) -> Option<Group> {
             (inputs[whole::NAMES.iter().position(|name| *name == other)?], &topics.shard_log)
         }
     };
-    Some(Group { role, topic: topic.clone(), beside: beside.clone(), hole: Hole::default() })
+    Some(Group { role, topic: topic.clone(), beside: beside.clone(), hole: Hole::default(), is_out_of_sight: false })
 }
 
-fn look(setup: &Setup, watcher: &Watcher, group: &mut Group, client: &str, uptime: Duration) -> Result<()> {
-    let Some(ownership) = watcher.ownership(group.role)? else {
-        group.hole.since = None;
-        return Ok(());
+fn look(setup: &Setup, watcher: &Watcher, group: &mut Group, uptime: Duration, stop: &Stop) -> Result<()> {
+    let ownership = match watcher.ownership(group.role)? {
+        Found::Formed(ownership) => ownership,
+        // What was told of a hole stands until the group is whole.
+        Found::Forming => {
+            group.hole.since = None;
+            return Ok(());
+        }
+        Found::Empty => {
+            group.hole.since = None;
+            setup.metrics.without_owner(group.role, &group.topic, 0);
+            return Ok(());
+        }
     };
     let lost = without_owner(&ownership, &group.topic, watcher.partition_count(&group.topic)?);
     setup.metrics.without_owner(group.role, &group.topic, lost.len());
-    let place = ownership.members.iter().position(|member| member == client);
-    if group.hole.is_due(!lost.is_empty(), place, uptime) {
-        tracing::warn!(
-            role = group.role,
-            topic = group.topic,
-            partitions = ?lost,
-            "nobody owns these partitions, and the group takes itself for complete: it is made to form anew"
-        );
-        watcher.pass_by(group.role, &group.beside)?;
+    let client = setup.connection.client_id(group.role);
+    let place = ownership.members.iter().position(|member| *member == client);
+    if !group.hole.is_due(!lost.is_empty(), place, uptime) {
+        return Ok(());
+    }
+    let (role, topic) = (group.role, group.topic.as_str());
+    tracing::warn!(
+        role,
+        topic,
+        partitions = ?lost,
+        "nobody owns these partitions, and the group takes itself for complete: it is made to form anew"
+    );
+    let goes_on = || {
+        setup.health.beat(NAME, 0, clock::now());
+        !stop.asked()
+    };
+    if let Err(error) = watcher.pass_by(role, &group.beside, goes_on) {
+        tracing::warn!(role, error = format!("{error:#}"), "the group could not be made to form anew; it is tried again");
     }
     Ok(())
 }
@@ -107,23 +136,26 @@ fn without_owner(ownership: &Ownership, topic: &str, all: i32) -> Vec<i32> {
 #[derive(Default)]
 struct Hole {
     since: Option<Duration>,
-    helped: Option<Duration>,
+    /// When this process last did something about it, and how often.
+    helped: Option<(Duration, u32)>,
 }
 
 impl Hole {
     /// Whether it is for this process to do something now. `place` is its place among the members: the first does it, the next only where
     /// that one did not; who is no member does nothing, as it cannot know.
-    fn is_due(&mut self, is_there: bool, place: Option<usize>, uptime: Duration) -> bool {
-        if !is_there {
-            self.since = None;
+    fn is_due(&mut self, has_hole: bool, place: Option<usize>, uptime: Duration) -> bool {
+        if !has_hole {
+            *self = Hole::default();
             return false;
         }
         let since = *self.since.get_or_insert(uptime);
         let Some(place) = place else { return false };
         let patience = PATIENCE + TURN * u32::try_from(place).unwrap_or(u32::MAX);
-        let is_due = uptime.saturating_sub(since) >= patience && self.helped.is_none_or(|helped| uptime.saturating_sub(helped) >= AGAIN);
+        let has_rested =
+            self.helped.is_none_or(|(helped, times)| uptime.saturating_sub(helped) >= AGAIN * (1 << (times - 1).min(MOST_DOUBLINGS)));
+        let is_due = has_rested && uptime.saturating_sub(since) >= patience;
         if is_due {
-            self.helped = Some(uptime);
+            self.helped = Some((uptime, self.helped.map_or(1, |(_, times)| times + 1)));
         }
         is_due
     }
@@ -142,17 +174,29 @@ mod tests {
         assert_eq!(without_owner(&ownership, "a", 1), [0; 0]);
     }
 
+    /// A role that is forgotten here would not be looked at, and nobody would say so.
+    #[test]
+    fn every_role_that_shares_a_topic_has_its_group() {
+        let topics = TopicNames::new("", "tollgate");
+        let roles = ["intake", "billing", "ledger", "lineage", "watch", "deliver", "deliver-violations"];
+        let groups: Vec<Group> = roles.into_iter().chain(whole::NAMES).map(|role| group(&topics, role).unwrap()).collect();
+        let read: std::collections::BTreeSet<&str> = groups.iter().map(|group| group.topic.as_str()).collect();
+        assert_eq!(read.len(), groups.len(), "each reads another topic");
+        assert!(groups.iter().all(|group| group.topic != group.beside));
+        assert!(group(&topics, super::super::caretaker::NAME).is_none());
+    }
+
     #[test]
     fn the_first_of_the_members_helps_once_it_has_lasted_and_the_next_only_if_that_did_not() {
         let seconds = Duration::from_secs;
         let looks = |place: Option<usize>, there: &dyn Fn(u64) -> bool| {
             let mut hole = Hole::default();
-            (0..30).map(|look| look * 5).filter(|second| hole.is_due(there(*second), place, seconds(*second))).collect::<Vec<u64>>()
+            (0..100).map(|look| look * 5).filter(|second| hole.is_due(there(*second), place, seconds(*second))).collect::<Vec<u64>>()
         };
-        assert_eq!(looks(Some(0), &|_| true), [10, 70, 130]);
-        assert_eq!(looks(Some(1), &|_| true), [20, 80, 140]);
+        assert_eq!(looks(Some(0), &|_| true), [10, 70, 190, 430]);
+        assert_eq!(looks(Some(1), &|_| true), [20, 80, 200, 440]);
         assert_eq!(looks(None, &|_| true), [0; 0]);
         assert_eq!(looks(Some(0), &|second| second % 10 != 0), [0; 0], "hand-overs");
-        assert_eq!(looks(Some(0), &|second| !(10..60).contains(&second)), [70, 130], "it counts from its own begin");
+        assert_eq!(looks(Some(0), &|second| second < 30 || (60..130).contains(&second)), [10, 70], "each counts from its own begin");
     }
 }
