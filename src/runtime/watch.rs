@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::commit::{Share, Staged};
+use super::copy::Ahead;
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
@@ -15,7 +16,6 @@ use crate::metrics::{RestoredFrom, StateSize};
 use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
-use crate::state::CopyReader;
 use crate::watch::rules::WatchRules;
 use crate::watch::{Restorer, Shard};
 
@@ -57,7 +57,7 @@ pub struct Loading {
     opening: Opening,
     restorer: Restorer,
     stage: Stage,
-    copy: Option<CopyReader>,
+    copy: Option<Ahead>,
     /// The copy led to nothing.
     is_copy_bad: bool,
 }
@@ -241,7 +241,12 @@ impl Role for Watch<'_> {
     fn load_own(&mut self, loading: &mut Loading) -> Result<bool> {
         let (Stage::Begun, Some(copy)) = (loading.stage, &mut loading.copy) else { return Ok(false) };
         let restorer = &mut loading.restorer;
-        match copy.read(|entry| Ok(restorer.put(entry.key, entry.value)?)) {
+        match copy.read(|key, value| Ok(restorer.put(key, Some(value))?)) {
+            // A copy is read from its end.
+            Ok(_) if restorer.minds_order() => {
+                self.without_copy(loading, &anyhow::anyhow!("it holds values of an earlier version"));
+                Ok(false)
+            }
             Ok(more) => Ok(more),
             Err(error) => {
                 self.without_copy(loading, &error);

@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Numbers are little endian. A batch is valid or it is not there: what a crash left half written is cut off, and everything before the
-//! cut is what the changelog held below the last batch's `next`. Batches of a rewrite have no `next` but for the last one.
+//! cut is what the changelog held below the last batch's `next`. (A reader that meets damage before a valid end takes nothing of it.) Batches of a rewrite have no `next` but for the last one.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
+use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ const MAGIC: &[u8; 6] = b"TGCOPY";
 const VERSION: u16 = 1;
 const FIXED_HEAD: usize = 20;
 const BATCH_HEAD: usize = 8;
+/// How far the copy has come with a batch, before its entries.
+const PAYLOAD_HEAD: usize = 16;
 const TOMBSTONE: u32 = u32::MAX;
 /// A batch is closed once it is this long; it is held in memory, by the writer and by the reader.
 pub(super) const FULL_BATCH: usize = 1 << 20;
@@ -92,7 +95,7 @@ pub(super) fn begin(reached: Reached) -> Vec<u8> {
 
 pub(super) fn seal(batch: &mut [u8], reached: Reached) -> Result<()> {
     let Some((head, payload)) = batch.split_at_mut_checked(BATCH_HEAD) else { bail!("a batch without a head") };
-    ensure!(payload.len() >= 16, "a batch without a beginning");
+    ensure!(payload.len() >= PAYLOAD_HEAD, "a batch without a beginning");
     payload[..8].copy_from_slice(&reached.next.to_le_bytes());
     payload[8..16].copy_from_slice(&reached.as_of.0.to_le_bytes());
     head[..4].copy_from_slice(&u32::try_from(payload.len())?.to_le_bytes());
@@ -139,34 +142,88 @@ impl Batches {
         Ok(Batches { input, at: head.len() as u64, length, origin, live, payload: Vec::new() })
     }
 
+    /// The file, and where each batch from here on stands in it as their heads say: to the first that cannot be one. What is in them is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn into_places(self) -> io::Result<(File, Vec<Place>)> {
+        let file = self.input.into_inner();
+        let (mut places, mut at) = (Vec::new(), self.at);
+        while self.length.saturating_sub(at) >= BATCH_HEAD as u64 {
+            let mut head = [0; BATCH_HEAD];
+            file.read_exact_at(&mut head, at)?;
+            let (place, _) = place(head, at);
+            if !place.is_within(self.length) {
+                break;
+            }
+            at = place.end();
+            places.push(place);
+        }
+        Ok((file, places))
+    }
+
     /// `None`: there is no further valid batch.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn next_batch(&mut self) -> io::Result<Option<Frame<'_>>> {
-        let left = self.length.saturating_sub(self.at);
-        if left < BATCH_HEAD as u64 {
+        if self.length.saturating_sub(self.at) < BATCH_HEAD as u64 {
             return Ok(None);
         }
         let mut head = [0; BATCH_HEAD];
         self.input.read_exact(&mut head)?;
-        let [a, b, c, d, checksum @ ..] = head;
-        let size = u32::from_le_bytes([a, b, c, d]);
-        let whole = BATCH_HEAD as u64 + u64::from(size);
-        if !(16..LONGEST_BATCH).contains(&size) || whole > left {
+        let (place, checksum) = place(head, self.at);
+        if !place.is_within(self.length) {
             return Ok(None);
         }
-        self.payload.resize(size as usize, 0);
+        self.payload.resize(place.size as usize, 0);
         self.input.read_exact(&mut self.payload)?;
-        if checksum != crc32fast::hash(&self.payload).to_le_bytes() {
+        if checksum != crc32fast::hash(&self.payload) {
             return Ok(None);
         }
-        self.at += whole;
+        self.at = place.end();
         Ok(parse(&self.payload))
     }
 }
 
-fn parse(payload: &[u8]) -> Option<Frame<'_>> {
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    at: u64,
+    /// Bytes of its payload.
+    size: u32,
+}
+
+/// What the head of a batch says of it, and the checksum.
+fn place(head: [u8; BATCH_HEAD], at: u64) -> (Place, u32) {
+    let [a, b, c, d, e, f, g, h] = head;
+    (Place { at, size: u32::from_le_bytes([a, b, c, d]) }, u32::from_le_bytes([e, f, g, h]))
+}
+
+impl Place {
+    fn end(self) -> u64 {
+        self.at + BATCH_HEAD as u64 + u64::from(self.size)
+    }
+
+    fn is_within(self, length: u64) -> bool {
+        (PAYLOAD_HEAD as u32..LONGEST_BATCH).contains(&self.size) && self.end() <= length
+    }
+
+    /// Reads its payload in place of what `payload` held; false: it is not valid.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(self, file: &File, payload: &mut Vec<u8>) -> io::Result<bool> {
+        let mut head = [0; BATCH_HEAD];
+        file.read_exact_at(&mut head, self.at)?;
+        payload.resize(self.size as usize, 0);
+        file.read_exact_at(payload, self.at + BATCH_HEAD as u64)?;
+        Ok(place(head, self.at).1 == crc32fast::hash(payload))
+    }
+}
+
+pub(super) fn parse(payload: &[u8]) -> Option<Frame<'_>> {
     let (next, rest) = payload.split_first_chunk::<8>()?;
     let (as_of, entries) = rest.split_first_chunk::<8>()?;
     let reached = Reached { next: i64::from_le_bytes(*next), as_of: Timestamp(i64::from_le_bytes(*as_of)) };
@@ -174,20 +231,40 @@ fn parse(payload: &[u8]) -> Option<Frame<'_>> {
 }
 
 impl<'a> Frame<'a> {
+    /// Where each entry begins in the payload: see [`entry_at`].
+    pub fn starts(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let mut rest = self.entries;
+        let whole = PAYLOAD_HEAD + rest.len();
+        std::iter::from_fn(move || {
+            let start = u32::try_from(whole - rest.len()).ok()?;
+            rest = entry(rest)?.1;
+            Some(start)
+        })
+    }
+
     pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let mut rest = self.entries;
         std::iter::from_fn(move || {
-            let (key_length, after) = rest.split_first_chunk::<4>()?;
-            let (value_length, after) = after.split_first_chunk::<4>()?;
-            let value_length = u32::from_le_bytes(*value_length);
-            let (key, after) = after.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
-            if value_length == TOMBSTONE {
-                rest = after;
-                return Some(Entry { key, value: None });
-            }
-            let (value, after) = after.split_at_checked(value_length as usize)?;
+            let (entry, after) = entry(rest)?;
             rest = after;
-            Some(Entry { key, value: Some(value) })
+            Some(entry)
         })
     }
+}
+
+pub(super) fn entry_at(payload: &[u8], start: u32) -> Option<Entry<'_>> {
+    Some(entry(payload.get(start as usize..)?)?.0)
+}
+
+/// The first entry, and what is behind it.
+fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+    let (key_length, after) = bytes.split_first_chunk::<4>()?;
+    let (value_length, after) = after.split_first_chunk::<4>()?;
+    let value_length = u32::from_le_bytes(*value_length);
+    let (key, after) = after.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
+    if value_length == TOMBSTONE {
+        return Some((Entry { key, value: None }, after));
+    }
+    let (value, after) = after.split_at_checked(value_length as usize)?;
+    Some((Entry { key, value: Some(value) }, after))
 }

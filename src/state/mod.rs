@@ -11,4 +11,4 @@ mod read;
 pub use self::copy::Copy;
 pub use self::file::{Entry, Origin, Reached};
 pub use self::folder::Folder;
-pub use self::read::CopyReader;
+pub use self::read::{CopyReader, Live};

@@ -256,6 +256,7 @@ fn restored(live: &[(Vec<u8>, Vec<u8>)], shard_count: u32, rules: &WatchRules) -
     for (key, value) in live {
         restorer.put(key, Some(value))?;
     }
+    assert_eq!(restorer.minds_order(), live.iter().any(|(_, value)| value[1] == 1));
     if restorer.changelog_read(rules)?.is_none() { Ok(None) } else { restorer.finish().map(Some) }
 }
 

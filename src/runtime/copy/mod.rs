@@ -3,6 +3,8 @@
 //! It only makes restarts faster. Whatever goes wrong with it is a warning and a slower restart: watch never waits for it, and a copy that
 //! might lack something is not used.
 
+mod ahead;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+pub use self::ahead::Ahead;
 use super::Stop;
 use crate::clock::{self, Stopwatch};
 use crate::kafka::client::Connection;
@@ -90,7 +93,7 @@ impl Copies {
     }
 
     /// The copy of a partition, if there is one that may stand for the changelog below its `reached().next`.
-    pub fn open(&self, partition: i32) -> Option<CopyReader> {
+    pub fn open(&self, partition: i32) -> Option<Ahead> {
         if self.is_off.load(Ordering::SeqCst) {
             return None;
         }
@@ -103,11 +106,11 @@ impl Copies {
         }
     }
 
-    fn try_open(&self, partition: i32) -> Result<Option<CopyReader>> {
+    fn try_open(&self, partition: i32) -> Result<Option<Ahead>> {
         let Some(log) = self.look(partition)? else { return Ok(None) };
         let Some(reader) = CopyReader::open(&log.path, &log.origin)? else { return Ok(None) };
         log.accepts(reader.reached())?;
-        Ok(Some(reader))
+        Ahead::of(reader).map(Some)
     }
 
     /// The shard is ours and restored: follow it. `anew`: its copy was found unusable.

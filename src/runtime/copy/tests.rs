@@ -104,10 +104,10 @@ fn a_copy_of_any_length_and_the_rest_are_the_changelog() {
         if length % 2 == 0 {
             copy.rewrite().unwrap();
         }
-        let mut reader = CopyReader::open(&path, &origin()).unwrap().unwrap();
+        let mut reader = Ahead::of(CopyReader::open(&path, &origin()).unwrap().unwrap()).unwrap();
         assert_eq!(reader.reached().next, records[length - 1].offset + 1);
         let mut restorer = Restorer::new(1);
-        while reader.read(|entry| Ok(restorer.put(entry.key, entry.value)?)).unwrap() {}
+        while reader.read(|key, value| Ok(restorer.put(key, Some(value))?)).unwrap() {}
         assert!(restored(restorer, &records[length..]) == whole, "{length} records in batches of {batch}");
     }
 }

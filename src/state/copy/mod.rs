@@ -1,7 +1,7 @@
 //! Writes a copy: appends to its end, and rewrites it when most of it is out of date.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -49,6 +49,11 @@ impl Copy {
     /// # Errors
     /// The file cannot be written.
     pub fn anew(path: &Path, origin: &Origin) -> Result<Copy> {
+        // Another file, not the same one emptied: whoever still reads the old one reads it to its end.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         let head = file::head(origin, 0)?;
         file.write_all(&head)?;

@@ -163,6 +163,12 @@ impl Restorer {
         Ok(())
     }
 
+    /// Whether it matters in which order keys were put, where each came once. In the first form the recent hours of a leaf had a key of their
+    /// own, and of that one and the leaf's own of a later form the later one holds.
+    pub fn minds_order(&self) -> bool {
+        self.reads_version_1
+    }
+
     /// The changelog has been read to its end. `None`: it is empty. Otherwise what has to be read of the shard log.
     ///
     /// # Errors
