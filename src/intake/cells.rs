@@ -41,10 +41,10 @@ pub fn event_time(value: &Cell<'_>, latest: Timestamp) -> Result<Timestamp, Reje
     Ok(time)
 }
 
-/// Any moment, also one to come.
+/// Any moment, also one to come; what lies beyond any calendar (the largest number there is, for "never") counts as its last moment.
 pub fn moment(name: &str, value: &Cell<'_>) -> Result<Option<Timestamp>, Reject> {
     Ok(match value {
-        Cell::Whole(milliseconds) => Some(Timestamp(*milliseconds)),
+        Cell::Whole(milliseconds) => Some(Timestamp(*milliseconds).within_calendar()),
         Cell::Text(text) if !text.is_empty() => Some(Timestamp::parse(short(text).as_str()).ok_or_else(|| {
             Reject::new(RejectReason::InvalidEventTime, format!("'{name}' is '{}', expected RFC 3339 with a zone", short(text)))
         })?),
@@ -120,4 +120,20 @@ pub fn map(cells: &mut Cells<'_>, name: &str) -> Result<BTreeMap<Text, Text>, Re
         map.insert(clean(key).as_ref().into(), clean(value).as_ref().into());
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events travel as JSON: a moment that could not be read again would stop every shard that it reaches.
+    #[test]
+    fn a_moment_beyond_any_calendar_is_the_last_one_that_can_be_written() {
+        for far in [i64::MAX, i64::MIN, 253_402_300_799_000, -400_000_000_000_000] {
+            let moment = moment("until", &Cell::Whole(far)).unwrap().unwrap();
+            assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment), "{far}");
+            assert_eq!(moment.0.signum(), far.signum());
+        }
+        assert_eq!(moment("until", &Cell::Whole(1_700_000_000_000)).unwrap(), Some(Timestamp(1_700_000_000_000)));
+    }
 }

@@ -32,6 +32,12 @@ impl Timestamp {
         Some(Timestamp(instant.as_millisecond()))
     }
 
+    /// The nearest moment that has a date in every zone: beyond it, no text that we write could be read again.
+    pub fn within_calendar(self) -> Timestamp {
+        let [first, last] = [jiff::Timestamp::MIN, jiff::Timestamp::MAX].map(jiff::Timestamp::as_second);
+        Timestamp(self.0.clamp(first * SECOND_MS + DAY_MS, last * SECOND_MS - DAY_MS))
+    }
+
     pub fn minute(self) -> Minute {
         Minute(self.0.div_euclid(MINUTE_MS))
     }
@@ -93,7 +99,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let text = String::deserialize(deserializer)?;
-            Timestamp::parse(&text).ok_or_else(|| de::Error::custom(format!("'{text}' is not an RFC 3339 time")))
+            // What no calendar has is printed in milliseconds, and read again.
+            let beyond = || text.strip_suffix("ms")?.parse().ok().map(Timestamp);
+            Timestamp::parse(&text).or_else(beyond).ok_or_else(|| de::Error::custom(format!("'{text}' is not an RFC 3339 time")))
         } else {
             i64::deserialize(deserializer).map(Timestamp)
         }
@@ -120,5 +128,9 @@ mod tests {
         assert_eq!(at.to_string(), "2026-03-01T10:00:00.25Z");
         assert_eq!(Timestamp::parse("2026-03-01"), None);
         assert_eq!(serde_json::to_string(&at).unwrap(), "\"2026-03-01T10:00:00.25Z\"");
+        for any in [at, Timestamp(i64::MAX), Timestamp(i64::MIN)] {
+            assert_eq!(serde_json::from_str::<Timestamp>(&serde_json::to_string(&any).unwrap()).unwrap(), any, "what was written is read");
+        }
+        assert!(serde_json::from_str::<Timestamp>("\"12\"").is_err());
     }
 }
