@@ -10,6 +10,9 @@ use crate::model::lineage::{ModelName, RunState};
 
 /// Runs that are remembered; events of an older one are taken for those of a new one.
 const MOST_RUNS: usize = 100_000;
+/// Datasets of one run. A job that streams for ever names ever new ones under one run id: what it names beyond is taken for another run of
+/// the same id, so that neither memory nor the run's one key grow without end.
+const MOST_DATASETS: usize = if cfg!(test) { 20 } else { 20_000 };
 
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
@@ -53,6 +56,10 @@ pub struct Run {
 }
 
 impl Touched {
+    fn datasets(&self) -> usize {
+        self.inputs.len() + self.outputs.len()
+    }
+
     pub fn name_models(&self, graph: &mut Graph) {
         for (dataset, name) in &self.models {
             let model = graph.model(name);
@@ -87,6 +94,12 @@ impl Runs {
             self.next += 1;
             Run { number: self.next, job: job.clone(), touched: Touched::default(), counts: false, flow: None }
         });
+        if run.touched.datasets() > 0 && run.touched.datasets() + touched.datasets() > MOST_DATASETS {
+            // What it reads stays known, where that is not what is ever new: it is not named again with each event.
+            let inputs = std::mem::take(&mut run.touched.inputs);
+            let inputs = if inputs.len() <= MOST_DATASETS / 2 { inputs } else { BTreeSet::new() };
+            (run.touched, run.flow) = (Touched { inputs, ..Touched::default() }, None);
+        }
         run.touched.inputs.extend(touched.inputs);
         run.touched.outputs.extend(touched.outputs);
         run.touched.models.extend(touched.models);
@@ -147,8 +160,20 @@ impl Runs {
             return None;
         }
         let flow = graph.flow(job, &inputs, &outputs);
-        self.flows.entry(flow).or_insert(Flow { runs: 0, inputs, outputs });
+        let known = self.flows.entry(flow).or_default();
+        if known.runs == 0 {
+            (known.inputs, known.outputs) = (inputs, outputs);
+        }
         Some(flow)
+    }
+
+    /// What a flow was made of is not asked for any more once nothing flows and its key is written.
+    pub fn lay_down(&mut self, flow: NodeId) {
+        if let Some(known) = self.flows.get_mut(&flow)
+            && known.runs == 0
+        {
+            *known = Flow::default();
+        }
     }
 
     fn add(&mut self, flow: NodeId, runs: u64) {
@@ -200,6 +225,12 @@ impl Runs {
 
     pub fn take_changed(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// Datasets that are held for flows, each as often as it is.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.flows.values().map(|flow| flow.inputs.len() + flow.outputs.len()).sum()
     }
 
     #[cfg(test)]

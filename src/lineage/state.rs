@@ -127,6 +127,9 @@ impl Lineage {
         for key in keys.collect::<BTreeSet<Key>>() {
             let value = self.stored(&key).map(|stored| written(&stored)).transpose()?;
             changes.push(StateChange { key: self.key_bytes(&key), value });
+            if let Key::Flow(flow) = key {
+                self.runs.lay_down(flow);
+            }
         }
         Ok(changes)
     }

@@ -406,6 +406,29 @@ proptest! {
     }
 }
 
+/// A stream names ever new data under one run id: neither its key nor what is held of it grows without end, and what it read stays known.
+#[test]
+fn a_run_that_never_ends_is_bounded() {
+    let (mut lineage, mut kept) = (Lineage::default(), BTreeMap::new());
+    let mut largest = 0;
+    for day in 0..100 {
+        let inputs = if day == 0 { vec![stated("raw", &["DE"])] } else { Vec::new() };
+        lineage.apply(&run("stream", RunState::Running, "sink", &inputs, &[stated(&format!("day-{day}"), &[])]));
+        changelog(&mut lineage, &mut kept, day + 1);
+        largest = largest.max(kept.values().map(Vec::len).max().unwrap_or_default());
+    }
+    assert!(largest < 600, "{largest} bytes");
+    assert!(lineage.runs.held() < 200, "{}", lineage.runs.held());
+    for day in 0..100 {
+        let id = lineage.graph.find(&What::Dataset(text(&format!("lake/day-{day}")))).unwrap();
+        let known = lineage.graph.node(id).unwrap().known.origins;
+        assert_eq!(lineage.graph.sets.names(known), [text("DE")], "{day}");
+    }
+    let mut restored = Lineage::default();
+    restored.restore_all(kept).unwrap();
+    assert_eq!(restored.image(), lineage.image());
+}
+
 #[test]
 fn rules_that_changed_while_it_was_down_are_told_after_the_restart() {
     let (mut lineage, mut kept) = (Lineage::default(), BTreeMap::new());
