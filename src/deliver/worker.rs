@@ -449,6 +449,11 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
         Ok(batch.len())
     }
 
+    fn stand_at(&mut self, owned: &mut Owned, next: i64) -> bool {
+        owned.next = owned.next.max(next);
+        true
+    }
+
     fn demand(&self, moment: Moment) -> Demand {
         if self.is_time_to_look(moment) {
             return Demand::Now;

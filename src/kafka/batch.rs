@@ -16,6 +16,9 @@ pub struct Batch {
     records: Records,
     /// The partition has been read to its end, as of this batch.
     pub end: bool,
+    /// At the end, the next offset to be read: behind the markers of transactions, which take offsets and are no records. Known of members of
+    /// a group only.
+    pub next: Option<i64>,
 }
 
 enum Records {
@@ -86,11 +89,11 @@ impl std::fmt::Debug for Batch {
 
 impl Batch {
     pub(super) fn native(partition: Partition, messages: Vec<Message>, end: bool) -> Batch {
-        Batch { partition, records: Records::Native(messages), end }
+        Batch { partition, records: Records::Native(messages), end, next: None }
     }
 
     pub fn owned(partition: Partition, records: Vec<OwnedRecord>, end: bool) -> Batch {
-        Batch { partition, records: Records::Owned(records), end }
+        Batch { partition, records: Records::Owned(records), end, next: None }
     }
 
     pub fn empty(partition: Partition) -> Batch {

@@ -161,14 +161,15 @@ impl Consumer {
             // An error among records moves the client's position past a record (librdkafka #4844): only a new start is safe.
             bail!("{}: error among records: {code}", place());
         }
-        batch.end = batch.len() < most && self.is_at_end(partition);
+        batch.next = if batch.len() < most { self.at_end(partition) } else { None };
+        batch.end = batch.next.is_some();
         Ok(batch)
     }
 
-    /// Whether everything that the last fetch told of has been handed out, markers of transactions included. The library's own word for it
-    /// (`enable.partition.eof`) must not be used together with batches: it moves the position past the record that comes next, and after
-    /// the next rebalance that record is skipped (librdkafka #4844).
-    fn is_at_end(&self, partition: &Partition) -> bool {
+    /// The next offset, where everything that the last fetch told of has been handed out, markers of transactions included. The library's own
+    /// word for it (`enable.partition.eof`) must not be used together with batches: it moves the position past the record that comes next, and
+    /// after the next rebalance that record is skipped (librdkafka #4844).
+    fn at_end(&self, partition: &Partition) -> Option<i64> {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&partition.topic, partition.partition);
         // SAFETY: client and list are alive; the position is written into the list.
@@ -177,12 +178,9 @@ impl Consumer {
             Some(Offset::Offset(position)) if answer == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Some(position),
             _ => None,
         };
-        match (position, self.end_seen(partition)) {
-            (Some(position), Some(end)) => position >= end,
-            // Nothing was read yet: there may be nothing.
-            (None, Some(end)) => self.starts.get(partition).is_some_and(|start| *start >= end),
-            (_, None) => false,
-        }
+        // Nothing was read yet: there may be nothing.
+        let position = position.or_else(|| self.starts.get(partition).copied())?;
+        (position >= self.end_seen(partition)?).then_some(position)
     }
 
     /// The end of an assigned partition as the last fetch told it, without asking anybody.

@@ -79,6 +79,13 @@ impl Ledger {
         self.position
     }
 
+    /// Nothing is to be read below `position`; whether that is news.
+    pub fn stand_at(&mut self, position: i64) -> bool {
+        let is_news = position > self.position;
+        self.position = self.position.max(position);
+        is_news
+    }
+
     /// Lines known, those that were taken back included.
     pub fn lines(&self) -> usize {
         self.lines

@@ -59,6 +59,8 @@ struct Counts {
 #[derive(Default)]
 pub struct Input {
     next: i64,
+    /// What `next` was when it was last staged.
+    staged: i64,
     lines: BTreeMap<(Text, Text), Vec<LedgerItem>>,
     dead: Vec<OutRecord>,
     counts: Counts,
@@ -205,7 +207,7 @@ impl Role for Billing<'_> {
                 Self::NAME,
             )));
         }
-        Ok(Input { next, ..Input::default() })
+        Ok(Input { next, staged: next, ..Input::default() })
     }
 
     fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
@@ -235,6 +237,11 @@ impl Role for Billing<'_> {
         Ok(batch.len())
     }
 
+    fn stand_at(&mut self, input: &mut Input, next: i64) -> bool {
+        input.next = input.next.max(next);
+        true
+    }
+
     fn demand(&self, _moment: Moment) -> Demand {
         if self.waiting >= LARGEST_BATCH {
             return Demand::Now;
@@ -244,7 +251,7 @@ impl Role for Billing<'_> {
 
     fn stage(&mut self, inputs: &mut BTreeMap<i32, Input>, _moment: Moment) -> Result<Staged> {
         let mut staged = Staged::default();
-        for (number, input) in inputs.iter_mut().filter(|(_, input)| input.counts.read > 0) {
+        for (number, input) in inputs.iter_mut().filter(|(_, input)| input.next > input.staged) {
             let mut records = std::mem::take(&mut input.dead);
             for ((source, period), items) in std::mem::take(&mut input.lines) {
                 records.extend(self.ledger_records(&source, &period, items)?);
@@ -255,6 +262,7 @@ impl Role for Billing<'_> {
                 *self.staged.rejected.entry(reason).or_default() += count;
             }
             staged.shares.insert(*number, Share { position: input.next, records });
+            input.staged = input.next;
         }
         (self.since, self.waiting) = (None, 0);
         // Rules change between two transactions.

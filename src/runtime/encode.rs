@@ -25,17 +25,44 @@ pub struct Output {
     pub largest_record: usize,
 }
 
+/// Bytes of a record of a log of ours, where it can be had smaller: far below what a broker takes.
+const LOG_RECORD: usize = 512 * 1024;
+
+fn log_record(topic: &str, partition: i32, value: Vec<u8>) -> OutRecord {
+    OutRecord { topic: topic.to_string(), partition: Some(partition), value: Some(value), ..OutRecord::default() }
+}
+
+/// Items of a log of ours in as many records as they need: at most `most` in each, and half as many where they would take too many bytes.
+/// `encode` gives the items back.
+///
+/// # Errors
+/// As `encode`.
+pub fn packed<T>(
+    mut items: Vec<T>,
+    most: usize,
+    (topic, partition): (&str, i32),
+    encode: &impl Fn(Vec<T>) -> Result<(Vec<u8>, Vec<T>)>,
+) -> Result<Vec<OutRecord>> {
+    let mut records = Vec::new();
+    while !items.is_empty() {
+        let rest = items.split_off(items.len().min(most));
+        let (value, packed) = encode(items)?;
+        if value.len() <= LOG_RECORD || packed.len() == 1 {
+            records.push(log_record(topic, partition, value));
+        } else {
+            let half = packed.len().div_ceil(2);
+            records.extend(self::packed(packed, half, (topic, partition), encode)?);
+        }
+        items = rest;
+    }
+    Ok(records)
+}
+
 /// # Errors
 /// A value that its own schema refuses: a bug, not bad input.
 pub fn effect(effect: Effect, topics: &TopicNames, output: &Output) -> Result<OutRecord> {
     match effect {
-        Effect::Shard { shard, record } => Ok(OutRecord {
-            topic: topics.shard_log.clone(),
-            partition: Some(i32::try_from(shard)?),
-            key: None,
-            value: Some(wire::encode_shard_record(&record)?),
-            headers: Vec::new(),
-        }),
+        Effect::Shard { shard, record } => Ok(log_record(&topics.shard_log, i32::try_from(shard)?, wire::encode_shard_record(&record)?)),
         Effect::DeadLetter(dead) => Ok(dead_letter(*dead, topics, output)),
         Effect::Alert(alert) => self::alert(&alert, topics, output),
         Effect::Violation(violation) => self::violation(&violation, topics, output),
@@ -117,5 +144,24 @@ fn as_bytes(headers: Vec<(String, String)>) -> Vec<(String, Vec<u8>)> {
 impl Output {
     fn envelope(&self) -> Envelope<'_> {
         Envelope { source: &self.source, form: self.form, dataschema: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_hold_no_more_items_and_no_more_bytes_than_they_may() {
+        let encode = |items: Vec<usize>| Ok((vec![0; items.iter().sum()], items));
+        let lengths = |items: &[usize], most: usize| -> Vec<usize> {
+            let records = packed(items.to_vec(), most, ("log", 3), &encode).unwrap();
+            records.into_iter().map(|record| record.value.unwrap().len()).collect()
+        };
+        assert_eq!(lengths(&[1, 2, 3, 4, 5], 2), [3, 7, 5]);
+        let large = LOG_RECORD / 2;
+        assert_eq!(lengths(&[large, large, large, 1], 9), [2 * large, large + 1], "in order");
+        assert_eq!(lengths(&[3 * large, 1, 1], 9), [3 * large, 1, 1], "what is too large alone goes alone");
+        assert_eq!(lengths(&[], 9), [0; 0]);
     }
 }

@@ -402,6 +402,11 @@ impl Role for Intake<'_> {
         Ok(batch.len())
     }
 
+    fn stand_at(&mut self, input: &mut Input, next: i64) -> bool {
+        input.next = input.next.max(next);
+        true
+    }
+
     fn demand(&self, moment: Moment) -> Demand {
         if self.is_full() || self.is_tick(moment) {
             return Demand::Now;

@@ -179,6 +179,11 @@ impl Role for Bookkeeper<'_> {
         Ok(batch.len())
     }
 
+    fn stand_at(&mut self, kept: &mut Kept, next: i64) -> bool {
+        kept.is_touched |= kept.ledger.stand_at(next);
+        true
+    }
+
     fn demand(&self, _moment: Moment) -> Demand {
         if self.waiting >= LARGEST_BATCH {
             return Demand::Now;

@@ -219,6 +219,12 @@ impl Role for Genealogist<'_> {
         Ok(batch.len())
     }
 
+    fn stand_at(&mut self, kept: &mut Kept, next: i64) -> bool {
+        kept.is_touched |= next > kept.position;
+        kept.position = kept.position.max(next);
+        true
+    }
+
     fn demand(&self, moment: Moment) -> Demand {
         let has_new_rules = || !Arc::ptr_eq(&self.rules, &self.setup.lineage_rules.load());
         if self.waiting >= LARGEST_BATCH || (moment.uptime.saturating_sub(self.looked) >= LOOK && has_new_rules()) {

@@ -27,7 +27,7 @@ use crate::model::lineage::{LineageItem, LineageRecord};
 use crate::model::partial::{ShardEvent, ShardRecord};
 use crate::model::record::{InputRecord, Reject, RejectReason};
 use crate::model::time::Timestamp;
-use crate::model::wire::encode_lineage_record;
+use crate::model::wire::{encode_lineage_record, encode_shard_record};
 
 /// Events of one transaction, whatever the time.
 const LARGEST_BATCH: usize = 5_000;
@@ -59,6 +59,8 @@ struct Counts {
 #[derive(Default)]
 pub struct Input {
     next: i64,
+    /// What `next` was when it was last staged.
+    staged: i64,
     events: BTreeMap<u32, Vec<ShardEvent>>,
     lineage: Vec<LineageItem>,
     dead: Vec<OutRecord>,
@@ -192,30 +194,18 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
         }
     }
 
-    fn lineage_records(&self, mut items: Vec<LineageItem>) -> Result<Vec<OutRecord>> {
-        let mut records = Vec::new();
-        while !items.is_empty() {
-            let rest = items.split_off(items.len().min(EVENTS_PER_RECORD));
-            records.push(OutRecord {
-                topic: self.setup.topics.lineage_log.clone(),
-                partition: Some(0),
-                value: Some(encode_lineage_record(&LineageRecord { items })?),
-                ..OutRecord::default()
-            });
-            items = rest;
-        }
-        Ok(records)
+    fn lineage_records(&self, items: Vec<LineageItem>) -> Result<Vec<OutRecord>> {
+        encode::packed(items, EVENTS_PER_RECORD, (&self.setup.topics.lineage_log, 0), &|items| {
+            let record = LineageRecord { items };
+            Ok((encode_lineage_record(&record)?, record.items))
+        })
     }
 
-    fn shard_records(&self, shard: u32, mut events: Vec<ShardEvent>) -> Result<Vec<OutRecord>> {
-        let mut records = Vec::new();
-        while !events.is_empty() {
-            let rest = events.split_off(events.len().min(EVENTS_PER_RECORD));
+    fn shard_records(&self, shard: u32, events: Vec<ShardEvent>) -> Result<Vec<OutRecord>> {
+        encode::packed(events, EVENTS_PER_RECORD, (&self.setup.topics.shard_log, i32::try_from(shard)?), &|events| {
             let record = ShardRecord { events, ..ShardRecord::default() };
-            records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
-            events = rest;
-        }
-        Ok(records)
+            Ok((encode_shard_record(&record)?, record.events))
+        })
     }
 }
 
@@ -263,7 +253,7 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
                 Self::NAME,
             )));
         }
-        Ok(Input { next, ..Input::default() })
+        Ok(Input { next, staged: next, ..Input::default() })
     }
 
     fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
@@ -293,6 +283,11 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
         Ok(batch.len())
     }
 
+    fn stand_at(&mut self, input: &mut Input, next: i64) -> bool {
+        input.next = input.next.max(next);
+        true
+    }
+
     fn demand(&self, _moment: Moment) -> Demand {
         if self.waiting >= LARGEST_BATCH {
             return Demand::Now;
@@ -302,7 +297,7 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
 
     fn stage(&mut self, inputs: &mut BTreeMap<i32, Input>, _moment: Moment) -> Result<Staged> {
         let mut staged = Staged::default();
-        for (number, input) in inputs.iter_mut().filter(|(_, input)| input.counts.read > 0) {
+        for (number, input) in inputs.iter_mut().filter(|(_, input)| input.next > input.staged) {
             let mut records = std::mem::take(&mut input.dead);
             for (shard, events) in std::mem::take(&mut input.events) {
                 records.extend(self.shard_records(shard, events)?);
@@ -314,6 +309,7 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
                 *self.staged.rejected.entry(reason).or_default() += count;
             }
             staged.shares.insert(*number, Share { position: input.next, records });
+            input.staged = input.next;
         }
         (self.since, self.waiting) = (None, 0);
         // Rules change between two transactions.

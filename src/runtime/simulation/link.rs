@@ -280,7 +280,9 @@ impl Link for SimLink {
         fetching.next = next;
         let end = next >= log.stable() && !fetching.has_told_end;
         fetching.has_told_end |= end;
-        Ok(Batch::owned(partition.clone(), records, end))
+        let mut batch = Batch::owned(partition.clone(), records, end);
+        batch.next = end.then_some(next);
+        Ok(batch)
     }
 
     fn end_seen(&self, partition: &Partition) -> Option<i64> {

@@ -270,6 +270,7 @@ impl Run {
         }
         self.input.feed(&mut self.world.broker.borrow_mut(), 8);
         self.until("the last input is taken", |run| run.is_drained());
+        self.until("inputs stand behind the markers of their last transactions", Run::is_behind_markers);
         self.compare_restored();
         // Nothing comes any more: every source falls idle, time moves on and closes what is open.
         self.world.add(0);
@@ -323,6 +324,15 @@ impl Run {
             && has_all("watch", &topics.shard_log)
             && broker.undecided().is_empty()
             && self.world.positions().len() == SHARDS as usize
+    }
+
+    /// Intake stands where its input ends, not only behind the last record.
+    fn is_behind_markers(&self) -> bool {
+        let broker = self.world.broker.borrow();
+        let inputs = broker.partitions(&self.world.setups[0].topics.usage_events);
+        let offsets = broker.groups["intake"].fetch(&inputs).unwrap_or_default();
+        offsets.len() == inputs.len()
+            && inputs.iter().zip(offsets).all(|(input, committed)| committed.is_some_and(|at| at.offset == broker.log(input).stable()))
     }
 
     /// Ends everybody, has one process restore all shards, and compares them with those that were running.

@@ -28,6 +28,8 @@ const RESTORE: usize = 5_000;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// Without anything to do the loop looks around this often.
 const IDLE: Duration = Duration::from_millis(100);
+/// Where only the offsets of markers are to be committed, it is done after this: there is no hurry, and each transaction costs the brokers.
+const BEYOND: Duration = Duration::from_secs(60);
 /// Lag and time budget are told this often.
 const TELL: Duration = Duration::from_secs(1);
 const WITH_WORK: Duration = Duration::from_millis(1);
@@ -41,6 +43,19 @@ struct Slot {
     backlog: Option<(Batch, usize)>,
     /// When everything that had arrived was last committed.
     caught_up: Duration,
+    /// Behind the last record that was taken, and, at the end of the partition, behind the markers that follow it.
+    taken: i64,
+    end: Option<i64>,
+    /// Since when only the offsets of such markers are to be committed.
+    beyond: Option<Duration>,
+}
+
+impl Slot {
+    /// The next record that is not committed.
+    fn position(&self) -> i64 {
+        let committed = self.seen.as_ref().map_or(self.opening.low, |seen| seen.offset);
+        if committed >= self.taken { committed.max(self.end.unwrap_or(committed)) } else { committed }
+    }
 }
 
 /// A partition whose state is being read.
@@ -160,7 +175,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             Demand::Urgent(since) => self.pace.is_due(true, moment.uptime, since, self.setup.commit_interval),
             Demand::Now => true,
         };
-        if due {
+        if due || self.is_beyond(moment.uptime) {
             self.stage()?;
             self.go_on_committing()?;
             self.spend(|spent| &mut spent.commit);
@@ -191,8 +206,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         for (partition, slot) in &self.slots {
             let place = Partition { topic: self.role.topic().to_string(), partition: *partition };
             let Some(end) = self.link.end_seen(&place) else { continue };
-            let position = slot.seen.as_ref().map_or(slot.opening.low, |seen| seen.offset);
-            let lag = end.saturating_sub(position).max(0);
+            let lag = end.saturating_sub(slot.position()).max(0);
             let age = if lag == 0 { Duration::ZERO } else { uptime.saturating_sub(slot.caught_up) };
             self.setup.metrics.lag(&group, &place.topic, *partition, lag, age);
         }
@@ -274,7 +288,8 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         self.link.assign(&starts)?;
         self.unanswered = None;
         for opening in openings {
-            let slot = Slot { seen: opening.committed.clone(), opening, backlog: None, caught_up: self.link.uptime() };
+            let (seen, taken) = (opening.committed.clone(), i64::MIN);
+            let slot = Slot { seen, opening, backlog: None, caught_up: self.link.uptime(), taken, end: None, beyond: None };
             self.slots.entry(slot.opening.partition).or_insert(slot);
         }
         let numbers = starts.iter().map(|(partition, _)| partition.partition).collect();
@@ -334,6 +349,11 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         }
         // Of one whose state was not even read nothing is anywhere.
         if held.is_empty() { Ok(()) } else { self.role.dropped(&held, &self.parts) }
+    }
+
+    /// Something is to be committed that can wait for long, and has.
+    fn is_beyond(&self, uptime: Duration) -> bool {
+        self.slots.values().any(|slot| slot.beyond.is_some_and(|since| uptime.saturating_sub(since) >= BEYOND))
     }
 
     fn report_state(&self) {
@@ -440,8 +460,15 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             return Ok(false);
         }
         let next = self.role.take(part, &batch, from, moment)?;
+        if let Some(last) = next.checked_sub(1).filter(|last| *last >= from).and_then(|last| batch.get(last)) {
+            (slot.taken, slot.end, slot.beyond) = (last.offset + 1, None, None);
+        }
         if next < batch.len() {
             slot.backlog = Some((batch, next));
+        } else if let Some(end) = batch.next {
+            slot.end = Some(end);
+            let is_news = self.role.stand_at(part, end) && slot.seen.as_ref().is_some_and(|seen| seen.offset < end);
+            slot.beyond = is_news.then(|| slot.beyond.unwrap_or(moment.uptime));
         }
         Ok(next > from)
     }

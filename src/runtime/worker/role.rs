@@ -48,6 +48,13 @@ pub trait Role {
     /// again later, before anything else of this partition.
     fn take(&mut self, part: &mut Self::Part, batch: &Batch, from: usize, moment: Moment) -> Result<usize>;
 
+    /// All of the partition is taken, and `next` is the next offset: behind the markers of transactions that follow the last record. A position
+    /// below it would look, once retention has removed the record and its marker, as if something had been removed unread. Whether the role
+    /// keeps `next` from here on, to be staged like any position.
+    fn stand_at(&mut self, _part: &mut Self::Part, _next: i64) -> bool {
+        false
+    }
+
     fn demand(&self, moment: Moment) -> Demand;
 
     /// Everything since the last call, for one transaction. All partitions that hold state are handed in.

@@ -43,6 +43,8 @@ impl Pending {
 impl<L: Link, R: Role> Worker<'_, L, R> {
     pub(super) fn stage(&mut self) -> Result<()> {
         let moment = self.moment();
+        // Whatever comes of it, it is not asked for again at once.
+        self.slots.values_mut().for_each(|slot| slot.beyond = None);
         let staged = self.role.stage(&mut self.parts, moment)?;
         if staged.is_empty() {
             return Ok(());
