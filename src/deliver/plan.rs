@@ -386,6 +386,23 @@ mod tests {
     }
 
     #[test]
+    fn an_escalation_that_made_way_for_a_newer_revision_comes_with_that() {
+        let mut rules = rules();
+        rules.routes.routes[0].escalate_after_ms = 30;
+        rules.routes.routes[0].escalate_to = vec!["lead@x".into()];
+        let mut receipt = told_of(&revision(1, AlertState::Open, 100));
+        let due = |receipt: &Receipt| escalations(&rules, soonest_escalation(&rules), receipt, Timestamp(40));
+        let (escalated, lead) = due(&receipt).remove(0);
+        receipt.record_failed(&escalated, &lead, "451", Timestamp(31), Some(Timestamp(50)));
+        assert_eq!(due(&receipt), [], "it is tried again");
+        let newer = revision(2, AlertState::Updated, 110);
+        receipt.supersede(&newer);
+        assert_eq!(due(&receipt), [(Alert { state: AlertState::Escalated, ..newer.clone() }, lead.clone())]);
+        receipt.record_failed(&newer, &lead, "550", Timestamp(41), None);
+        assert_eq!(due(&receipt), [], "refused for good");
+    }
+
+    #[test]
     fn of_a_backlog_the_newest_revisions_are_left() {
         let other = Alert { id: "ads/1".into(), severity: Severity::Critical, ..revision(1, AlertState::Open, 5) };
         let batch =

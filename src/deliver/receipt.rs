@@ -212,9 +212,10 @@ impl Receipt {
         told.map(Told::began).min().map(|since| (open, since))
     }
 
-    /// Whether this receiver was told, is being tried, or was refused.
+    /// Whether this receiver was told, is being tried, or was refused. One whose letter made way for a newer revision is none of these.
     pub fn knows(&self, receiver: &Receiver) -> bool {
-        self.receivers.contains_key(&receiver.to_string())
+        let state = self.receivers.get(&receiver.to_string());
+        state.is_some_and(|state| state.told.is_some() || state.retry.is_some() || state.gave_up.is_some())
     }
 
     fn note_open(&mut self, alert: &Alert) {
