@@ -36,6 +36,18 @@ impl Schedule {
         None
     }
 
+    /// When the window that holds at this moment, or else the next one, is over, and those that adjoin it too; `None`: not in more than a year.
+    pub fn ends(&self, at: Timestamp) -> Option<Timestamp> {
+        let (_, mut end) = self.window(at)?;
+        for _ in 0..DAYS_AHEAD {
+            match self.window(end).filter(|(begin, _)| *begin <= end) {
+                Some((_, later)) => end = later,
+                None => return Some(end),
+            }
+        }
+        None
+    }
+
     pub fn holds(&self, at: Timestamp) -> bool {
         self.window(at).is_some_and(|(begin, _)| begin <= at)
     }
@@ -150,6 +162,20 @@ mod tests {
         let all_day = schedule("UTC", &[Weekday::Sunday], "00:00", "00:00");
         assert_eq!(all_day.window(at("2026-11-22T00:00:00Z")), Some((at("2026-11-22T00:00:00Z"), at("2026-11-23T00:00:00Z"))));
         assert_eq!(schedule("UTC", &[], "00:00", "00:00").window(at("2026-11-22T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn windows_that_adjoin_are_one() {
+        let weekend = schedule("Europe/Berlin", &[Weekday::Saturday, Weekday::Sunday], "00:00", "00:00");
+        for moment in ["2026-11-25T12:00:00Z", "2026-11-28T12:00:00Z", "2026-11-29T22:59:59Z"] {
+            assert_eq!(weekend.ends(at(moment)), Some(at("2026-11-29T23:00:00Z")), "{moment}");
+        }
+        let office = schedule("Europe/Berlin", &WORKDAYS, "09:00", "17:30");
+        assert_eq!(office.ends(at("2026-11-24T12:00:00Z")), Some(at("2026-11-24T16:30:00Z")));
+        let all = [&WORKDAYS[..], &[Weekday::Saturday, Weekday::Sunday]].concat();
+        let always = schedule("UTC", &all, "07:00", "07:00");
+        assert_eq!(always.ends(at("2026-11-24T12:00:00Z")), Some(at("2026-12-25T07:00:00Z")), "until the holiday");
+        assert_eq!(Schedule { holidays: BTreeSet::new(), ..always }.ends(at("2026-11-24T12:00:00Z")), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::model::time::{MINUTE_MS, Timestamp};
 
 use super::inhibit::{Standing, inhibited};
 use super::receipt::{Receipt, ReceiverState, Told, in_hand, is_closed};
-use super::rules::{DeliverRules, Named, Receiver, escalation, may_hear, muted, route};
+use super::rules::{DeliverRules, Named, Receiver, escalation, may_hear, muted, route, waits};
 
 /// An amendment is worth a mail when the excess differs from what the receiver was told by a tenth of it.
 const WORTH_AMENDING: i128 = 10;
@@ -104,11 +104,10 @@ pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, stan
     let planned = |named: Named| {
         let state = receipt.and_then(|receipt| receipt.receivers.get(&named.receiver.to_string()));
         let held = held(rules, alert, &named.receiver, standing, now);
-        let verdict = match (reason_to_skip(alert, state, rules.update_growth), held, named.waits_until) {
-            (Some(skip), _, _) => Verdict::Skip(skip),
-            (None, Some((until, why)), _) => Verdict::Wait(until, why),
-            (None, None, Some(until)) if !is_closed(alert) => Verdict::Wait(until, Wait::Hours),
-            (None, None, _) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
+        let verdict = match (reason_to_skip(alert, state, rules.update_growth), held) {
+            (Some(skip), _) => Verdict::Skip(skip),
+            (None, Some((until, why))) => Verdict::Wait(until, why),
+            (None, None) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
         };
         Planned { receiver: named.receiver, verdict }
     };
@@ -124,8 +123,10 @@ pub fn held(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, standing: 
     if let Some((until, _)) = muted(&rules.routes, alert, now) {
         return Some((until, Wait::Muted));
     }
-    let spoken_for = inhibited(rules.parents_inhibit, &rules.inhibits, alert, receiver, standing);
-    spoken_for.map(|_| (now.plus_ms(SPOKEN_FOR_MS), Wait::Inhibited))
+    if inhibited(rules.parents_inhibit, &rules.inhibits, alert, receiver, standing).is_some() {
+        return Some((now.plus_ms(SPOKEN_FOR_MS), Wait::Inhibited));
+    }
+    waits(&rules.routes, alert, receiver, now).map(|until| (until, Wait::Hours))
 }
 
 /// Who is told as well by now, because nobody has answered: with the revision to tell, which says so.
@@ -208,9 +209,12 @@ fn differs(now: Nanos, told: Nanos) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::deliver::calendar::Schedule;
     use crate::deliver::render::sample;
-    use crate::deliver::rules::{Mute, Route, Routes, When};
+    use crate::deliver::rules::{Hours, Mute, Route, Routes, When};
     use crate::model::alert::Severity;
     use crate::model::time::Timestamp;
 
@@ -358,6 +362,42 @@ mod tests {
         assert!(matches!(verdict(&revision(2, AlertState::Resolved, 100), Some(&told_of(&open)), &standing), Verdict::Send { .. }));
         let order = newest([open, parent]).into_iter().map(|alert| alert.id).collect::<Vec<_>>();
         assert_eq!(order[0], "search/parent");
+    }
+
+    /// By a route that tells in the hours of the workdays and waits for them.
+    fn office() -> DeliverRules {
+        let days = (1..=5).map(|day| jiff::civil::Weekday::from_monday_one_offset(day).unwrap()).collect();
+        let (from, until) = ("09:00".parse().unwrap(), "17:30".parse().unwrap());
+        let schedule = Schedule { zone: jiff::tz::TimeZone::UTC, days, from, until, holidays: BTreeSet::new() };
+        let mut rules = rules();
+        rules.routes.routes[0].hours = Some(Hours { name: "office".into(), schedule, outside: false });
+        rules.routes.routes[0].waits = true;
+        rules
+    }
+
+    #[test]
+    fn whatever_is_told_after_hours_waits_for_them() {
+        let mut rules = office();
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let (friday, saturday, monday) = (at("2026-11-27T17:00:00Z"), at("2026-11-28T17:00:00Z"), at("2026-11-30T09:00:00Z"));
+        let open = revision(1, AlertState::Open, 100);
+        let held = |rules: &DeliverRules, alert: &Alert, who: &Receiver, now| held(rules, alert, who, &[], now);
+        assert_eq!(held(&rules, &open, &ada(), friday), None);
+        assert_eq!(held(&rules, &open, &ada(), saturday), Some((monday, Wait::Hours)));
+        assert_eq!(held(&rules, &open, &ada(), monday), None);
+        let state = |alert: &Alert, now| plan(&rules, alert, Some(&told_of(&open)), &[], now).remove(0).verdict;
+        assert_eq!(state(&revision(2, AlertState::Escalated, 200), saturday), Verdict::Wait(monday, Wait::Hours));
+        assert!(matches!(state(&revision(2, AlertState::Resolved, 100), saturday), Verdict::Send { .. }));
+        // Whom an escalation is for is told now, although he is among those who wait.
+        let lead = Receiver::Mail("lead@x".into());
+        rules.routes.routes[0].receivers.push("lead@x".into());
+        rules.routes.routes[0].escalate_to = vec!["lead@x".into()];
+        let escalated = Alert { state: AlertState::Escalated, ..open.clone() };
+        assert_eq!((held(&rules, &escalated, &lead, saturday), held(&rules, &open, &lead, saturday)), (None, Some((monday, Wait::Hours))));
+        // A route that does not wait is enough.
+        rules.routes.routes[0].go_on = true;
+        rules.routes.routes.push(Route { receivers: vec!["ada@x".into()], ..Route::default() });
+        assert_eq!(held(&rules, &open, &ada(), saturday), None);
     }
 
     #[test]

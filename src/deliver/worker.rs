@@ -254,7 +254,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         if all.is_empty() {
             return;
         }
-        // What waited for the end of a mute may find another one.
+        // What waited for the end of a mute may find another one, and what failed or comes again may come after hours.
         let standing = self.standing(partitions, &all.iter().map(|due| due.alert.team.clone()).collect());
         all.retain(|due| {
             let Some((until, why)) = plan::held(&self.rules, &due.alert, &due.receiver, &standing, now) else { return true };

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::model::alert::{Alert, Severity};
+use crate::model::alert::{Alert, AlertState, Severity};
 use crate::model::money::Nanos;
-use crate::model::time::Timestamp;
+use crate::model::time::{DAY_MS, Timestamp};
 
 use super::calendar::{Rotation, Schedule};
 use super::inhibit::{Inhibit, value};
@@ -113,7 +113,8 @@ impl Hours {
 
     /// When that changes; `None` = never.
     fn change(&self, at: Timestamp) -> Option<Timestamp> {
-        self.schedule.window(at).map(|(begin, end)| if begin > at { begin } else { end })
+        let (begin, _) = self.schedule.window(at)?;
+        if begin > at { Some(begin) } else { self.schedule.ends(at) }
     }
 
     fn shown(&self) -> String {
@@ -233,6 +234,26 @@ pub struct Named {
     pub waits_until: Option<Timestamp>,
 }
 
+/// Until when a letter to this receiver waits for the hours of a route, wherever it comes from; `None`: it does not.
+pub fn waits(routes: &Routes, alert: &Alert, receiver: &Receiver, at: Timestamp) -> Option<Timestamp> {
+    let is_escalated = alert.state == AlertState::Escalated;
+    let (steps, _) = explain(routes, alert, at);
+    let mut until = None;
+    for (route, step) in routes.routes.iter().zip(steps) {
+        match step {
+            // One route that does not wait is enough; whom an escalation is for waits for no hours.
+            Step::Tells(receivers) if receivers.iter().any(|written| routes.receiver(written, at).as_ref() == Some(receiver)) => {
+                return None;
+            }
+            Step::Tells(_) | Step::TellsLater(..) if is_escalated && routes.may_be(&route.escalate_to, receiver) => return None,
+            // Also who was on call when it was first told.
+            Step::TellsLater(receivers, begin, _) if routes.may_be(receivers, receiver) => until = until.or(Some(begin)),
+            Step::Tells(_) | Step::TellsLater(..) | Step::Other(_) | Step::TooLight(_) | Step::NotAsked => {}
+        }
+    }
+    until
+}
+
 /// What each route says, in their order, and whether the fallback is asked.
 pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Step<'r>>, bool) {
     let (mut steps, mut is_named, mut is_over) = (Vec::new(), false, false);
@@ -250,7 +271,8 @@ pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Ste
 pub fn muted<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> Option<(Timestamp, &'r Mute)> {
     let until = |mute: &Mute| match &mute.when {
         When::Between(from, until) => (*from <= at && at < *until).then_some(*until),
-        When::Hours(hours) => hours.change(at).filter(|_| hours.hold(at)),
+        // One without an end is looked at again.
+        When::Hours(hours) => hours.hold(at).then(|| hours.change(at).unwrap_or(at.plus_ms(DAY_MS))),
     };
     let is_for = |mute: &&Mute| names(&mute.teams, &mute.kinds, &mute.only, alert).is_ok();
     let now = routes.mutes.iter().filter(is_for).filter_map(|mute| Some((until(mute)?, mute)));

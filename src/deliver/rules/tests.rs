@@ -48,6 +48,36 @@ fn routes_are_asked_in_their_hours() {
 }
 
 #[test]
+fn a_weekend_is_one_span_of_hours() {
+    use jiff::civil::Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
+    let outside = |days: &[jiff::civil::Weekday]| {
+        let (from, until) = ("00:00".parse().unwrap(), "00:00".parse().unwrap());
+        let schedule = Schedule { days: days.into(), from, until, ..office(true).schedule };
+        Hours { name: "off".into(), schedule, outside: true }
+    };
+    let waiting = |hours| Routes {
+        routes: vec![Route { hours: Some(hours), waits: true, ..to(&[], &["team@x"], Severity::Info, false) }],
+        ..Routes::default()
+    };
+    let until = |routes: &Routes, at| super::route(routes, &sample::spike(), at)[0].waits_until;
+    let (saturday, monday) = (NOON.plus_ms(4 * DAY_MS), NOON.plus_ms(6 * DAY_MS - 12 * HOUR_MS));
+    let weekend = waiting(outside(&[Saturday, Sunday]));
+    assert_eq!(until(&weekend, saturday), Some(monday));
+    assert_eq!(until(&weekend, monday), None);
+    let always = [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday];
+    assert_eq!(until(&waiting(outside(&always)), saturday), None, "hours that never come");
+    let mute = Mute {
+        teams: vec![],
+        kinds: vec![],
+        only: BTreeMap::new(),
+        when: When::Hours(Hours { outside: false, ..outside(&always) }),
+        note: String::new(),
+    };
+    let routes = Routes { mutes: vec![mute], ..Routes::default() };
+    assert!(muted(&routes, &sample::spike(), saturday).is_some(), "and a mute that never ends");
+}
+
+#[test]
 fn whoever_is_on_call_is_told_and_all_of_them_may_hear_more() {
     let rotation = Rotation {
         zone: jiff::tz::TimeZone::UTC,
