@@ -202,6 +202,17 @@ pub enum Step<'r> {
     NotAsked,
 }
 
+impl<'r> Step<'r> {
+    /// Whom it tells, and from when on if not at once.
+    fn told(&self) -> Option<(&'r [String], Option<Timestamp>)> {
+        match self {
+            Step::Tells(receivers) => Some((receivers, None)),
+            Step::TellsLater(receivers, until, _) => Some((receivers, Some(*until))),
+            Step::Other(_) | Step::TooLight(_) | Step::NotAsked => None,
+        }
+    }
+}
+
 /// Who hears of this alert: the receivers of the first route that is for it and for which it is not too light, and of the routes
 /// after it for as long as they say `go_on`. The fallback is for alerts that no route is for; one that is too light for all routes
 /// that are for it is for nobody.
@@ -209,19 +220,16 @@ pub fn route(routes: &Routes, alert: &Alert, at: Timestamp) -> Vec<Named> {
     let (steps, falls_back) = explain(routes, alert, at);
     let mut named: Vec<Named> = Vec::new();
     let mut add = |written: &String, waits_until: Option<Timestamp>| {
-        let Some(receiver) = routes.receiver(written, at) else { return };
+        // Whoever is on call when it is told, not when it came.
+        let Some(receiver) = routes.receiver(written, waits_until.unwrap_or(at)) else { return };
         match named.iter_mut().find(|known| known.receiver == receiver) {
             // One route that does not wait is enough.
             Some(known) => known.waits_until = known.waits_until.filter(|_| waits_until.is_some()),
             None => named.push(Named { receiver, waits_until }),
         }
     };
-    for step in &steps {
-        match step {
-            Step::Tells(receivers) => receivers.iter().for_each(|written| add(written, None)),
-            Step::TellsLater(receivers, until, _) => receivers.iter().for_each(|written| add(written, Some(*until))),
-            Step::Other(_) | Step::TooLight(_) | Step::NotAsked => {}
-        }
+    for (receivers, waits_until) in steps.iter().filter_map(Step::told) {
+        receivers.iter().for_each(|written| add(written, waits_until));
     }
     routes.fallback.iter().filter(|_| falls_back).for_each(|written| add(written, None));
     named
@@ -259,7 +267,7 @@ pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Ste
     let (mut steps, mut is_named, mut is_over) = (Vec::new(), false, false);
     for route in &routes.routes {
         let step = if is_over { Step::NotAsked } else { route.says(alert, at) };
-        let tells = matches!(step, Step::Tells(_) | Step::TellsLater(..));
+        let tells = step.told().is_some();
         is_named |= tells || matches!(step, Step::TooLight(_));
         is_over |= tells && !route.go_on;
         steps.push(step);
@@ -291,8 +299,9 @@ pub fn group(routes: &Routes, alert: &Alert, receiver: &Receiver, at: Timestamp)
     let (steps, _) = explain(routes, alert, at);
     let mut found = None;
     for (number, (route, step)) in routes.routes.iter().zip(&steps).enumerate() {
-        let tells = matches!(step, Step::Tells(_) | Step::TellsLater(..));
-        if !tells || !route.receivers.iter().any(|written| routes.receiver(written, at).as_ref() == Some(receiver)) {
+        let Some((receivers, waits_until)) = step.told() else { continue };
+        let told_at = waits_until.unwrap_or(at);
+        if !receivers.iter().any(|written| routes.receiver(written, told_at).as_ref() == Some(receiver)) {
             continue;
         }
         if route.group_wait_ms == 0 {
@@ -309,8 +318,7 @@ pub fn escalation(routes: &Routes, alert: &Alert, told: Timestamp, now: Timestam
     let mut receivers = Vec::new();
     let (steps, _) = explain(routes, alert, told);
     for (route, step) in routes.routes.iter().zip(steps) {
-        let tells = matches!(step, Step::Tells(_) | Step::TellsLater(..));
-        if tells && route.escalate_after_ms > 0 && told.plus_ms(route.escalate_after_ms) <= now {
+        if step.told().is_some() && route.escalate_after_ms > 0 && told.plus_ms(route.escalate_after_ms) <= now {
             receivers.extend(route.escalate_to.iter().filter_map(|written| routes.receiver(written, now)));
         }
     }

@@ -102,6 +102,40 @@ fn whoever_is_on_call_is_told_and_all_of_them_may_hear_more() {
 }
 
 #[test]
+fn what_waits_is_for_whoever_is_on_call_then() {
+    let morning = NOON.plus_ms(21 * HOUR_MS);
+    let rotation = Rotation {
+        zone: jiff::tz::TimeZone::UTC,
+        people: vec!["ada@x".into(), "bob@x".into()],
+        starts: "2026-11-24T09:00".parse().unwrap(),
+        turn_days: 1,
+        swaps: vec![],
+    };
+    let on_call = || to(&[], &["oncall:search"], Severity::Info, true);
+    let routes = Routes {
+        routes: vec![Route { hours: Some(office(false)), waits: true, group_wait_ms: MINUTE_MS, ..on_call() }],
+        rotations: BTreeMap::from([("search".to_string(), rotation)]),
+        ..Routes::default()
+    };
+    let told = |routes: &Routes, at| {
+        let named = super::route(routes, &sample::spike(), at);
+        named.iter().map(|named| (named.receiver.address().to_string(), named.waits_until)).collect::<Vec<_>>()
+    };
+    let night = NOON.plus_ms(8 * HOUR_MS);
+    assert_eq!(told(&routes, NOON), [("ada@x".to_string(), None)]);
+    assert_eq!(told(&routes, night), [("bob@x".to_string(), Some(morning))]);
+    assert_eq!(told(&routes, morning), [("bob@x".to_string(), None)]);
+    let spike = sample::spike();
+    assert!(group(&routes, &spike, &receiver("bob@x"), night).is_some());
+    assert_eq!(group(&routes, &spike, &receiver("ada@x"), night), None);
+    // More of what Ada was told at noon waits for the hours too.
+    assert_eq!(waits(&routes, &spike, &receiver("ada@x"), night), Some(morning));
+    let both = Routes { routes: vec![routes.routes[0].clone(), on_call()], ..routes };
+    assert_eq!(told(&both, night), [("bob@x".to_string(), Some(morning)), ("ada@x".to_string(), None)], "she is told of it now");
+    assert_eq!(waits(&both, &spike, &receiver("ada@x"), night), None);
+}
+
+#[test]
 fn mutes_hold_for_their_alerts_in_their_time() {
     let mute = |teams: &[&str], when| Mute {
         teams: teams.iter().map(ToString::to_string).collect(),
