@@ -211,14 +211,7 @@ pub fn renderer(settings: &Settings) -> Result<Renderer> {
 fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
     HookSettings {
         name: webhook.name.clone(),
-        form: match webhook.form {
-            settings::WebhookForm::CloudEvents => Form::CloudEvents,
-            settings::WebhookForm::Slack => Form::Slack,
-            settings::WebhookForm::Teams => Form::Teams,
-            settings::WebhookForm::Alertmanager => Form::Alertmanager,
-            settings::WebhookForm::PagerDuty => Form::PagerDuty,
-            settings::WebhookForm::Ocsf => Form::Ocsf,
-        },
+        form: form(webhook),
         url: webhook.url.clone(),
         secret: webhook.secret.clone(),
         timeout: Duration::from_millis(webhook.timeout_ms.unsigned_abs()),
@@ -228,6 +221,17 @@ fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSetting
         per_minute: webhook.per_minute,
         application: settings.kafka.application_id.clone(),
         watchdog: Duration::from_millis(webhook.watchdog_ms.unsigned_abs()),
+    }
+}
+
+fn form(webhook: &settings::WebhookSettings) -> Form {
+    match webhook.form {
+        settings::WebhookForm::CloudEvents => Form::CloudEvents,
+        settings::WebhookForm::Slack => Form::Slack,
+        settings::WebhookForm::Teams => Form::Teams,
+        settings::WebhookForm::Alertmanager => Form::Alertmanager,
+        settings::WebhookForm::PagerDuty => Form::PagerDuty,
+        settings::WebhookForm::Ocsf => Form::Ocsf,
     }
 }
 
@@ -269,6 +273,7 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
         storm_wait_ms: deliver.storm_wait_ms,
         parents_inhibit: deliver.parents_inhibit,
         inhibits: settings.inhibits.iter().map(duty::inhibit).collect(),
+        hooks: settings.webhooks.iter().map(|webhook| (webhook.name.clone(), form(webhook))).collect(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::model::alert::{Alert, AlertState};
 use crate::model::money::Nanos;
 use crate::model::time::{MINUTE_MS, Timestamp};
 
+use super::channels::forms::Form;
 use super::inhibit::{Standing, inhibited};
 use super::receipt::{Receipt, ReceiverState, Told, in_hand, is_closed};
 use super::rules::{DeliverRules, Named, Receiver, escalation, may_hear, muted, route, waits};
@@ -104,7 +105,7 @@ pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, stan
     let planned = |named: Named| {
         let state = receipt.and_then(|receipt| receipt.receivers.get(&named.receiver.to_string()));
         let held = held(rules, alert, &named.receiver, standing, now);
-        let verdict = match (reason_to_skip(alert, state, rules.update_growth), held) {
+        let verdict = match (reason_to_skip(rules, alert, &named.receiver, state), held) {
             (Some(skip), _) => Verdict::Skip(skip),
             (None, Some((until, why))) => Verdict::Wait(until, why),
             (None, None) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
@@ -116,8 +117,8 @@ pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, stan
 
 /// Until when a letter must not go at this moment, wherever it comes from, and why.
 pub fn held(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, standing: &[Standing], now: Timestamp) -> Option<(Timestamp, Wait)> {
-    // An end disturbs nobody, and sets many at rest.
-    if is_closed(alert) {
+    // An end disturbs nobody, and sets many at rest; nor does it that somebody has it in hand.
+    if is_closed(alert) || in_hand(alert) {
         return None;
     }
     if let Some((until, _)) = muted(&rules.routes, alert, now) {
@@ -161,10 +162,11 @@ pub fn newest(batch: impl IntoIterator<Item = Alert>) -> Vec<Alert> {
     newest.into_iter().map(|(_, alert)| alert).collect()
 }
 
-fn reason_to_skip(alert: &Alert, state: Option<&ReceiverState>, growth: f64) -> Option<Skip> {
+fn reason_to_skip(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, state: Option<&ReceiverState>) -> Option<Skip> {
     let told = state.and_then(|state| state.told.as_ref());
     let gave_up = state.and_then(|state| state.gave_up.as_ref());
-    if !alert.notify {
+    let must_know = told.is_some_and(|told| must_know(alert, told, rules.form(receiver)));
+    if !alert.notify && !must_know {
         return Some(Skip::Quiet);
     }
     if told.is_some_and(|told| told.revision >= alert.revision) {
@@ -173,14 +175,22 @@ fn reason_to_skip(alert: &Alert, state: Option<&ReceiverState>, growth: f64) -> 
     if gave_up.is_some_and(|gave_up| gave_up.revision >= alert.revision) {
         return Some(Skip::GaveUp);
     }
-    if in_hand(alert) {
+    if in_hand(alert) && !must_know {
         return Some(Skip::InHand);
     }
     match told {
         // Also for later states: the opening may have been too light for him, or compacted away.
         None => is_closed(alert).then_some(Skip::NeverTold),
-        Some(told) => (!is_news(alert, told, growth)).then_some(Skip::NothingNew),
+        Some(told) => (!must_know && !is_news(alert, told, rules.update_growth)).then_some(Skip::NothingNew),
     }
+}
+
+/// What people need not hear, and programs have to: whatever opened an incident there would leave it open for ever.
+fn must_know(alert: &Alert, told: &Told, form: Option<Form>) -> bool {
+    let Some(form) = form else { return false };
+    let is_end = is_closed(alert) && !form.is_for_people();
+    let is_turn = in_hand(alert) && alert.state != told.state && form.holds_incidents();
+    !told.closed && (is_end || is_turn)
 }
 
 /// Judged against what he was told, not against the revision before: he may have missed some.
@@ -303,6 +313,33 @@ mod tests {
         assert_eq!(verdict(&missed_the_reopening, Some(&told)), None);
         let missed_the_end = Alert { closed_at: Some(Timestamp(9)), ..revision(8, AlertState::Amended, 100) };
         assert_eq!(verdict(&missed_the_end, Some(&told_of(&revision(1, AlertState::Open, 100)))), None);
+    }
+
+    #[test]
+    fn what_people_need_not_hear_closes_incidents() {
+        let hook = |name: &str| Receiver::Hook(name.into());
+        let forms = [("chat", Form::Slack), ("events", Form::CloudEvents), ("manager", Form::Alertmanager), ("pager", Form::PagerDuty)];
+        let mut rules = rules();
+        rules.hooks = forms.map(|(name, form)| (name.to_string(), form)).into();
+        rules.routes.routes[0].receivers.extend(forms.map(|(name, _)| format!("hook:{name}")));
+        let mut receipt = told_of(&revision(1, AlertState::Open, 100));
+        forms.iter().for_each(|(name, _)| receipt.record_sent(&revision(1, AlertState::Open, 100), &hook(name), "x", Timestamp(1)));
+        let told = |alert: &Alert, receipt: &Receipt| {
+            let planned = plan(&rules, alert, Some(receipt), &[], Timestamp(10)).into_iter();
+            planned.filter(|planned| matches!(planned.verdict, Verdict::Send { .. })).map(|planned| planned.receiver).collect::<Vec<_>>()
+        };
+        let quiet = |number, state| Alert { notify: false, ..revision(number, state, 900) };
+        let incidents = [hook("manager"), hook("pager")];
+        assert_eq!(told(&revision(2, AlertState::Acknowledged, 900), &receipt), incidents);
+        assert_eq!(told(&quiet(2, AlertState::Expected), &receipt), incidents);
+        incidents.iter().for_each(|who| receipt.record_sent(&quiet(2, AlertState::Expected), who, "x", Timestamp(2)));
+        assert_eq!(told(&quiet(3, AlertState::Expected), &receipt), [], "they know");
+        assert_eq!(told(&quiet(3, AlertState::Updated), &receipt), [], "observed only");
+        let end = quiet(4, AlertState::Resolved);
+        assert_eq!(told(&end, &receipt), [hook("events"), hook("manager"), hook("pager")], "who expects it hears no end");
+        receipt.record_sent(&end, &hook("pager"), "x", Timestamp(3));
+        assert_eq!(told(&quiet(5, AlertState::Retracted), &receipt), [hook("events"), hook("manager")]);
+        assert_eq!(told(&end, &Receipt::new(&end.id)), []);
     }
 
     #[test]

@@ -44,6 +44,18 @@ pub enum Form {
     Ocsf,
 }
 
+impl Form {
+    /// Whether people read it, not programs.
+    pub fn is_for_people(self) -> bool {
+        matches!(self, Form::Slack | Form::Teams)
+    }
+
+    /// Whether it holds an incident, of which it wants to know that somebody has it in hand.
+    pub fn holds_incidents(self) -> bool {
+        matches!(self, Form::Alertmanager | Form::PagerDuty)
+    }
+}
+
 /// What a body needs besides its letter.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Around<'a> {

@@ -120,7 +120,7 @@ impl Hook {
 
     /// Whether people read it, not programs.
     pub fn is_for_people(&self) -> bool {
-        matches!(self.settings.form, Form::Slack | Form::Teams)
+        self.settings.form.is_for_people()
     }
 
     async fn post(&self, headers: HeaderMap, body: String) -> Result<(), SendError> {

@@ -11,6 +11,7 @@ use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, Timestamp};
 
 use super::calendar::{Rotation, Schedule};
+use super::channels::forms::Form;
 use super::inhibit::{Inhibit, value};
 use super::retry::Backoff;
 
@@ -37,6 +38,18 @@ pub struct DeliverRules {
     /// Whether an alert that somebody knows of speaks for those that are a part of it.
     pub parents_inhibit: bool,
     pub inhibits: Vec<Inhibit>,
+    /// Forms of webhooks, by their names.
+    pub hooks: BTreeMap<String, Form>,
+}
+
+impl DeliverRules {
+    /// `None`: he is told by mail.
+    pub fn form(&self, receiver: &Receiver) -> Option<Form> {
+        match receiver {
+            Receiver::Mail(_) => None,
+            Receiver::Hook(name) => self.hooks.get(name).copied(),
+        }
+    }
 }
 
 /// How to reach the mail server.
