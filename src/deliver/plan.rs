@@ -104,21 +104,30 @@ pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, stan
     }
     let planned = |named: Named| {
         let state = receipt.and_then(|receipt| receipt.receivers.get(&named.receiver.to_string()));
-        let held = held(rules, alert, &named.receiver, standing, now);
+        let earlier = state.and_then(|state| state.told.as_ref());
+        let held = held(rules, alert, &named.receiver, earlier, standing, now);
         let verdict = match (reason_to_skip(rules, alert, &named.receiver, state), held) {
             (Some(skip), _) => Verdict::Skip(skip),
             (None, Some((until, why))) => Verdict::Wait(until, why),
-            (None, None) => Verdict::Send { earlier: state.and_then(|state| state.told.clone()) },
+            (None, None) => Verdict::Send { earlier: earlier.cloned() },
         };
         Planned { receiver: named.receiver, verdict }
     };
     receivers.into_iter().map(planned).collect()
 }
 
-/// Until when a letter must not go at this moment, wherever it comes from, and why.
-pub fn held(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, standing: &[Standing], now: Timestamp) -> Option<(Timestamp, Wait)> {
-    // An end disturbs nobody, and sets many at rest; nor does it that somebody has it in hand.
-    if is_closed(alert) || in_hand(alert) {
+/// Until when a letter must not go at this moment, wherever it comes from, and why. `earlier`: what he was told before.
+pub fn held(
+    rules: &DeliverRules,
+    alert: &Alert,
+    receiver: &Receiver,
+    earlier: Option<&Told>,
+    standing: &[Standing],
+    now: Timestamp,
+) -> Option<(Timestamp, Wait)> {
+    // An end disturbs nobody, and sets many at rest; nor does it that somebody has it in hand, or what only keeps it standing.
+    let is_kept = earlier.is_some_and(|told| !told.closed) && rules.form(receiver).is_some_and(Form::forgets);
+    if is_closed(alert) || in_hand(alert) || is_kept {
         return None;
     }
     if let Some((until, _)) = muted(&rules.routes, alert, now) {
@@ -418,7 +427,7 @@ mod tests {
         let at = |text: &str| Timestamp::parse(text).unwrap();
         let (friday, saturday, monday) = (at("2026-11-27T17:00:00Z"), at("2026-11-28T17:00:00Z"), at("2026-11-30T09:00:00Z"));
         let open = revision(1, AlertState::Open, 100);
-        let held = |rules: &DeliverRules, alert: &Alert, who: &Receiver, now| held(rules, alert, who, &[], now);
+        let held = |rules: &DeliverRules, alert: &Alert, who: &Receiver, now| held(rules, alert, who, None, &[], now);
         assert_eq!(held(&rules, &open, &ada(), friday), None);
         assert_eq!(held(&rules, &open, &ada(), saturday), Some((monday, Wait::Hours)));
         assert_eq!(held(&rules, &open, &ada(), monday), None);

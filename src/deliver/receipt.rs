@@ -192,10 +192,17 @@ impl Receipt {
         self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
     }
 
-    /// Who was told last so long ago, of what is still open, that it is told again. Whoever waits for a mail, or was refused one, is not.
+    /// Who was told last so long ago, of what is still open and in nobody's hand, that it is told again.
     pub fn due_again(&self, now: Timestamp, interval_ms: i64) -> Vec<Receiver> {
-        let Some(open) = &self.open else { return Vec::new() };
-        if interval_ms <= 0 || !open.notify || in_hand(open) {
+        match &self.open {
+            Some(open) if open.notify && !in_hand(open) => self.unheard_for(now, interval_ms),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Who has heard nothing for so long, 0 = for ever, of what is still open. Whoever waits for a mail, or was refused one, is none of them.
+    pub fn unheard_for(&self, now: Timestamp, interval_ms: i64) -> Vec<Receiver> {
+        if self.open.is_none() || interval_ms <= 0 {
             return Vec::new();
         }
         let is_due = |state: &ReceiverState| {

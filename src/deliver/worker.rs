@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 
+use super::again;
 use super::channels::Channels;
 use super::channels::email::SendError;
 use super::gather::Gathering;
@@ -17,7 +18,7 @@ use super::plan::{self, Verdict, Wait};
 use super::receipt::{Receipt, is_closed, repeat_number};
 use super::render::Renderer;
 use super::retry;
-use super::rules::{DeliverRules, Receiver, may_hear};
+use super::rules::{DeliverRules, Receiver};
 use super::violation::as_alert;
 use crate::clock;
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
@@ -241,7 +242,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         let (mut all, held, soonest) = (Vec::new(), self.outbox.alerts(), plan::soonest_escalation(&self.rules));
         for (partition, owned) in partitions.iter() {
             for receipt in owned.receipts.values() {
-                let due = self.due_of(receipt, soonest, now);
+                let due = again::due(&self.rules, soonest, receipt, now);
                 if due.is_empty() || held.contains(&receipt.alert_id) {
                     continue;
                 }
@@ -257,7 +258,8 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         // What waited for the end of a mute may find another one, and what failed or comes again may come after hours.
         let standing = self.standing(partitions, &all.iter().map(|due| due.alert.team.clone()).collect());
         all.retain(|due| {
-            let Some((until, why)) = plan::held(&self.rules, &due.alert, &due.receiver, &standing, now) else { return true };
+            let held = plan::held(&self.rules, &due.alert, &due.receiver, due.earlier.as_ref(), &standing, now);
+            let Some((until, why)) = held else { return true };
             if let Some(owned) = partitions.get_mut(&due.partition) {
                 self.postpone(owned.receipt(&due.alert.id), &due.alert, &due.receiver, until, why);
             }
@@ -274,16 +276,6 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
                 self.look_again = true;
             }
         }
-    }
-
-    /// What failed or waited before, what is told again because it has been open for long, and who is told because nobody has answered.
-    fn due_of(&self, receipt: &Receipt, soonest: Option<i64>, now: Timestamp) -> Vec<(Alert, Receiver)> {
-        let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| ((**alert).clone(), receiver)));
-        let again = receipt.open.iter().flat_map(|alert| {
-            let receivers = receipt.due_again(now, self.rules.repeat_interval_ms).into_iter();
-            receivers.filter(|receiver| may_hear(&self.rules.routes, &alert.team, receiver)).map(|receiver| ((**alert).clone(), receiver))
-        });
-        retries.chain(again).chain(plan::escalations(&self.rules, soonest, receipt, now)).collect()
     }
 
     /// Sends what may go, and notes what became of letters under way.

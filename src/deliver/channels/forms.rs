@@ -24,7 +24,7 @@ const LONGEST_VALUE: usize = 100;
 const MOST_CAUSES: usize = 3;
 const MOST_STEPS: usize = 3;
 /// How long an alert stands at Alertmanager without news: longer than it takes until it is told again.
-const STANDS_FOR_MS: i64 = 2 * DAY_MS;
+pub const STANDS_FOR_MS: i64 = 2 * DAY_MS;
 /// Intervals after which an Alertmanager takes our silence for the end of the watchdog's alert: one may be lost, and one late.
 const MISSED: i64 = 3;
 
@@ -53,6 +53,11 @@ impl Form {
     /// Whether it holds an incident, of which it wants to know that somebody has it in hand.
     pub fn holds_incidents(self) -> bool {
         matches!(self, Form::Alertmanager | Form::PagerDuty)
+    }
+
+    /// Whether it takes silence for the end, after [`STANDS_FOR_MS`].
+    pub fn forgets(self) -> bool {
+        matches!(self, Form::Alertmanager)
     }
 }
 

@@ -1,0 +1,79 @@
+//! What a receipt brings up without a new revision: what failed or waited, what is told again, and who is told because nobody has answered.
+
+use crate::model::alert::Alert;
+use crate::model::time::Timestamp;
+
+use super::channels::forms::{Form, STANDS_FOR_MS};
+use super::plan::escalations;
+use super::receipt::Receipt;
+use super::rules::{DeliverRules, Receiver, may_hear};
+
+/// What is to be told by now, and to whom. `soonest`: see [`escalations`].
+pub fn due(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
+    let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| ((**alert).clone(), receiver)));
+    let again = receipt.open.iter().flat_map(|alert| {
+        let receivers = again(rules, receipt, now).into_iter();
+        receivers.filter(|receiver| may_hear(&rules.routes, &alert.team, receiver)).map(|receiver| ((**alert).clone(), receiver))
+    });
+    retries.chain(again).chain(escalations(rules, soonest, receipt, now)).collect()
+}
+
+/// Who is told again what he was told before, because it has been open for long.
+fn again(rules: &DeliverRules, receipt: &Receipt, now: Timestamp) -> Vec<Receiver> {
+    let forgets = |receiver: &Receiver| rules.form(receiver).is_some_and(Form::forgets);
+    let interval_ms = rules.repeat_interval_ms;
+    let mut receivers = receipt.due_again(now, interval_ms);
+    receivers.retain(|receiver| !forgets(receiver));
+    // In hand, or not to be repeated to anybody: it is open all the same.
+    let lest_it_forgets = if interval_ms > 0 { interval_ms } else { STANDS_FOR_MS / 2 };
+    receivers.extend(receipt.unheard_for(now, lest_it_forgets).into_iter().filter(forgets));
+    receivers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::deliver::plan::held;
+    use crate::deliver::render::sample;
+    use crate::deliver::rules::{Mute, Route, Routes, When};
+    use crate::model::alert::AlertState;
+    use crate::model::time::{DAY_MS, HOUR_MS};
+
+    #[test]
+    fn what_takes_silence_for_the_end_is_told_again_as_long_as_it_is_open() {
+        let hook = |name: &str| Receiver::Hook(name.into());
+        let names = ["chat", "manager", "pager"];
+        let route = Route { receivers: names.map(|name| format!("hook:{name}")).into(), ..Route::default() };
+        let mut rules = DeliverRules { routes: Routes { routes: vec![route], ..Routes::default() }, ..DeliverRules::default() };
+        rules.hooks = [("chat", Form::Slack), ("manager", Form::Alertmanager), ("pager", Form::PagerDuty)]
+            .map(|(name, form)| (name.to_string(), form))
+            .into();
+        let open = sample::spike();
+        let mut receipt = Receipt::new(&open.id);
+        names.iter().for_each(|name| receipt.record_sent(&open, &hook(name), "x", Timestamp(1)));
+        let told = |rules: &DeliverRules, receipt: &Receipt, after: i64| {
+            due(rules, None, receipt, Timestamp(1 + after)).into_iter().map(|(_, receiver)| receiver).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&rules, &receipt, DAY_MS - 1), []);
+        assert_eq!(told(&rules, &receipt, DAY_MS), [hook("manager")], "nothing is repeated to the others");
+        rules.repeat_interval_ms = HOUR_MS;
+        assert_eq!(told(&rules, &receipt, HOUR_MS), [hook("chat"), hook("pager"), hook("manager")], "each once");
+        for state in [AlertState::Acknowledged, AlertState::Expected] {
+            let mut receipt = receipt.clone();
+            receipt.supersede(&Alert { revision: 2, state, notify: state == AlertState::Acknowledged, ..open.clone() });
+            assert_eq!(told(&rules, &receipt, HOUR_MS), [hook("manager")], "{state:?}");
+        }
+        let mut over = receipt.clone();
+        over.supersede(&Alert { revision: 2, ..sample::resolved() });
+        assert_eq!(told(&rules, &over, 9 * DAY_MS), []);
+
+        // And in quiet times: it disturbs nobody.
+        let when = When::Between(Timestamp(0), Timestamp(9 * DAY_MS));
+        rules.routes.mutes = vec![Mute { teams: vec![], kinds: vec![], only: BTreeMap::new(), when, note: String::new() }];
+        let is_held = |name: &str| held(&rules, &open, &hook(name), receipt.told(&hook(name)), &[], Timestamp(5)).is_some();
+        assert_eq!(names.map(is_held), [true, false, true]);
+        assert!(held(&rules, &open, &hook("manager"), None, &[], Timestamp(5)).is_some(), "the beginning waits");
+    }
+}
