@@ -62,11 +62,11 @@ mod tests {
         assert_eq!(told(&rules, &receipt, HOUR_MS), [hook("chat"), hook("pager"), hook("manager")], "each once");
         for state in [AlertState::Acknowledged, AlertState::Expected] {
             let mut receipt = receipt.clone();
-            receipt.supersede(&Alert { revision: 2, state, notify: state == AlertState::Acknowledged, ..open.clone() });
+            receipt.supersede(&Alert { revision: 2, state, notify: state == AlertState::Acknowledged, ..open.clone() }, Timestamp(2));
             assert_eq!(told(&rules, &receipt, HOUR_MS), [hook("manager")], "{state:?}");
         }
         let mut over = receipt.clone();
-        over.supersede(&Alert { revision: 2, ..sample::resolved() });
+        over.supersede(&Alert { revision: 2, ..sample::resolved() }, Timestamp(2));
         assert_eq!(told(&rules, &over, 9 * DAY_MS), []);
 
         // And in quiet times: it disturbs nobody.

@@ -459,7 +459,7 @@ mod tests {
         assert_eq!((alert.state, lead.to_string().as_str()), (AlertState::Escalated, "mail:lead@x"));
         for answered in [AlertState::Acknowledged, AlertState::Expected, AlertState::Resolved] {
             let mut receipt = receipt.clone();
-            receipt.supersede(&revision(2, answered, 100));
+            receipt.supersede(&revision(2, answered, 100), Timestamp(31));
             assert_eq!(escalations(&rules, soonest_escalation(&rules), &receipt, Timestamp(99)), [], "{answered:?}");
         }
         // A repetition is no new beginning; to be told is.
@@ -482,7 +482,7 @@ mod tests {
         receipt.record_failed(&escalated, &lead, "451", Timestamp(31), Some(Timestamp(50)));
         assert_eq!(due(&receipt), [], "it is tried again");
         let newer = revision(2, AlertState::Updated, 110);
-        receipt.supersede(&newer);
+        receipt.supersede(&newer, Timestamp(31));
         assert_eq!(due(&receipt), [(Alert { state: AlertState::Escalated, ..newer.clone() }, lead.clone())]);
         receipt.record_failed(&newer, &lead, "550", Timestamp(41), None);
         assert_eq!(due(&receipt), [], "refused for good");

@@ -28,6 +28,9 @@ pub struct Receipt {
     /// The newest revision, as long as the alert is open and somebody was told of it: what is repeated.
     #[serde(default)]
     pub open: Option<Box<Alert>>,
+    /// When its end was seen, whoever was told of it; `None` while it is open, and in receipts of before this was noted.
+    #[serde(default)]
+    pub over_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,7 +92,14 @@ pub enum ReceiptError {
 
 impl Receipt {
     pub fn new(alert_id: &str) -> Receipt {
-        Receipt { version: RECEIPT_VERSION, alert_id: alert_id.to_string(), receivers: BTreeMap::new(), waiting: None, open: None }
+        Receipt {
+            version: RECEIPT_VERSION,
+            alert_id: alert_id.to_string(),
+            receivers: BTreeMap::new(),
+            waiting: None,
+            open: None,
+            over_at: None,
+        }
     }
 
     pub fn encode(&self) -> Result<Vec<u8>, ReceiptError> {
@@ -120,11 +130,12 @@ impl Receipt {
     }
 
     /// A newer revision has come: what waits for an older one is dropped, the plan for the newer one decides anew.
-    pub fn supersede(&mut self, alert: &Alert) {
+    pub fn supersede(&mut self, alert: &Alert, now: Timestamp) {
         for state in self.receivers.values_mut() {
             state.retry = state.retry.take().filter(|retry| retry.revision >= alert.revision);
         }
         self.note_open(alert);
+        self.over_at = (is_closed(alert) && self.open.is_none()).then_some(now);
         self.settle();
     }
 
@@ -231,11 +242,23 @@ impl Receipt {
         }
     }
 
-    /// Whether the record may be deleted from the topic: all was over, for everybody, longer ago than this.
+    /// It was over before that was noted, and somebody was not told: its end counts from now on. Whether that is so.
+    pub fn note_over(&mut self, now: Timestamp) -> bool {
+        let is_untold = |state: &ReceiverState| state.told.as_ref().is_some_and(|told| !told.closed);
+        let is_so = self.open.is_none() && self.over_at.is_none() && self.receivers.values().any(is_untold);
+        if is_so {
+            self.over_at = Some(now);
+        }
+        is_so
+    }
+
+    /// Whether the record may be deleted from the topic: all was over, for everybody, longer ago than this. Whoever was not told of the end
+    /// has it for so long from when it was seen: until then his letter may be on its way.
     pub fn may_forget(&self, now: Timestamp, after_ms: i64) -> bool {
         let is_over = |state: &ReceiverState| {
-            let last = state.told.as_ref().map(|told| told.at).max(state.gave_up.as_ref().map(|gave_up| gave_up.at));
-            state.retry.is_none() && state.told.as_ref().is_none_or(|told| told.closed) && last.is_none_or(|at| at.plus_ms(after_ms) < now)
+            let last = state.told.as_ref().map(|told| told.at).max(state.gave_up.as_ref().map(|gave_up| gave_up.at)).max(self.over_at);
+            let knows = state.told.as_ref().is_none_or(|told| told.closed);
+            state.retry.is_none() && (knows || self.over_at.is_some()) && last.is_none_or(|at| at.plus_ms(after_ms) < now)
         };
         self.receivers.values().all(is_over)
     }
@@ -326,7 +349,7 @@ mod tests {
 
         // A revision that was no news is what is told next; a mail that waits or was refused is not told again.
         let newer = Alert { revision: 2, state: AlertState::Updated, ..alert.clone() };
-        receipt.supersede(&newer);
+        receipt.supersede(&newer, Timestamp(2_005));
         assert_eq!((receipt.open.as_deref(), receipt.due_again(Timestamp(2_005), DAY)), (Some(&newer), vec![ada()]));
         assert_eq!(repeat_number(receipt.told(&ada()), &newer), 0);
         let mut refused = receipt.clone();
@@ -340,7 +363,7 @@ mod tests {
             [Alert { state: AlertState::Acknowledged, ..newer.clone() }, Alert { notify: false, ..newer.clone() }, sample::resolved()]
         {
             let mut receipt = receipt.clone();
-            receipt.supersede(&Alert { revision: 3, ..other });
+            receipt.supersede(&Alert { revision: 3, ..other }, Timestamp(2_005));
             assert_eq!(receipt.due_again(Timestamp(9_000), DAY), []);
         }
         receipt.record_sent(&Alert { revision: 4, ..sample::resolved() }, &ada(), "<3@x>", Timestamp(3_000));
@@ -370,7 +393,7 @@ mod tests {
         assert_eq!((receipt.attempts(&ada(), 1), receipt.attempts(&ada(), 2)), (2, 0));
         assert_eq!(receipt.waiting.as_deref(), Some(&alert));
         alert.revision = 2;
-        receipt.supersede(&alert);
+        receipt.supersede(&alert, Timestamp(4));
         assert_eq!((receipt.waiting.as_deref(), receipt.next_attempt()), (None, None));
         receipt.postpone(&alert, &ada(), Timestamp(5), "muted");
         assert_eq!(receipt.receivers["mail:ada@example.com"].retry.as_ref().unwrap().error, "not tried: muted");

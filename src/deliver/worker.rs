@@ -14,6 +14,7 @@ use super::gather::Gathering;
 use super::inhibit::{self, Standing};
 use super::lane::Due;
 use super::outbox::{Desk, Ended, Outbox};
+use super::owned::{self, Owned};
 use super::plan::{self, Verdict, Wait};
 use super::receipt::{Receipt, is_closed, repeat_number};
 use super::render::Renderer;
@@ -39,8 +40,8 @@ const MOST_AGAIN: usize = 128;
 /// Letters whose time has come are looked for this often, and sooner where lanes were too full for all of them.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// A receipt is forgotten this long after its alert was over, in ms.
-const KEEP_RECEIPTS_MS: i64 = 30 * crate::model::time::DAY_MS;
+/// Receipts that are no longer needed are looked for this often.
+const TIDY: Duration = Duration::from_secs(3_600);
 
 /// What this role needs besides what all roles are given.
 pub struct Delivery {
@@ -63,6 +64,8 @@ pub struct Deliver<'a, const VIOLATIONS: bool> {
     looked: Duration,
     /// There was more to send again than lanes would take.
     look_again: bool,
+    /// When receipts that are no longer needed were last looked for.
+    tidied: Duration,
     /// Nothing new is begun.
     is_finishing: bool,
     /// Offsets have moved, or receipts have changed.
@@ -74,41 +77,6 @@ struct Read {
     partition: i32,
     offset: i64,
     alert: Alert,
-}
-
-/// Position and receipts of a partition of `alerts`.
-pub struct Owned {
-    next: i64,
-    /// What the group was last told, and what it is being told.
-    committed: i64,
-    staged: i64,
-    /// Alerts that are not done with, by offset: letters that are still to be sent or postponed.
-    open: BTreeMap<i64, usize>,
-    receipts: BTreeMap<String, Receipt>,
-    changed: BTreeSet<String>,
-}
-
-impl Owned {
-    /// Every alert below it is done with.
-    fn done(&self) -> i64 {
-        self.open.keys().next().copied().unwrap_or(self.next)
-    }
-
-    /// One letter less that this alert waits for.
-    fn release(&mut self, offset: Option<i64>) {
-        let Some(offset) = offset else { return };
-        if let Some(letters) = self.open.get_mut(&offset) {
-            *letters = letters.saturating_sub(1);
-            if *letters == 0 {
-                self.open.remove(&offset);
-            }
-        }
-    }
-
-    fn receipt(&mut self, alert_id: &str) -> &mut Receipt {
-        self.changed.insert(alert_id.to_string());
-        self.receipts.entry(alert_id.to_string()).or_insert_with(|| Receipt::new(alert_id))
-    }
 }
 
 /// A partition whose receipts are being read.
@@ -147,6 +115,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
             round: Vec::new(),
             looked: Duration::ZERO,
             look_again: false,
+            tidied: Duration::ZERO,
             is_finishing: false,
             is_dirty: false,
         })
@@ -184,7 +153,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
     /// Puts letters about one alert into their lanes; how many.
     fn plan_alert(&mut self, owned: &mut Owned, standing: &mut Vec<Standing>, partition: i32, offset: i64, alert: Arc<Alert>) -> usize {
         if owned.receipts.contains_key(&alert.id) {
-            owned.receipt(&alert.id).supersede(&alert);
+            owned.receipt(&alert.id).supersede(&alert, clock::now());
         }
         let (mut letters, mut told) = (0, BTreeSet::new());
         let now = clock::now();
@@ -235,6 +204,10 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         self.look_again = false;
         let is_well = !VIOLATIONS && !partitions.is_empty() && self.setup.health.ready(clock::now()).healthy;
         self.outbox.tidy(is_well.then_some(moment.uptime));
+        if moment.uptime.saturating_sub(self.tidied) >= TIDY {
+            self.tidied = moment.uptime;
+            partitions.values_mut().for_each(|owned| owned.tidy(clock::now()));
+        }
         if self.delivery.channels.is_empty() {
             return;
         }
@@ -343,7 +316,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         let now = clock::now();
         let mut records = Vec::new();
         for id in std::mem::take(&mut owned.changed) {
-            let forget = owned.receipts.get(&id).is_none_or(|receipt| receipt.may_forget(now, KEEP_RECEIPTS_MS));
+            let forget = owned.receipts.get(&id).is_none_or(|receipt| receipt.may_forget(now, owned::KEEP_RECEIPTS_MS));
             let value = match owned.receipts.get(&id) {
                 Some(receipt) if !forget => Some(receipt.encode()?),
                 _ => None,
@@ -404,10 +377,10 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
     fn finish_loading(&mut self, loading: Loading) -> Result<Owned> {
         let Opening { committed, low, high, .. } = loading.opening;
         let next = self.start(committed.as_ref(), low, high);
-        // Looked at once per assignment: what was over long ago is forgotten with the next commit.
-        let old = |receipt: &&Receipt| receipt.may_forget(clock::now(), KEEP_RECEIPTS_MS);
-        let changed = loading.receipts.values().filter(old).map(|receipt| receipt.alert_id.clone()).collect();
-        Ok(Owned { next, committed: next, staged: next, open: BTreeMap::new(), receipts: loading.receipts, changed })
+        let mut owned =
+            Owned { next, committed: next, staged: next, open: BTreeMap::new(), receipts: loading.receipts, changed: BTreeSet::new() };
+        owned.tidy(clock::now());
+        Ok(owned)
     }
 
     fn take(&mut self, owned: &mut Owned, batch: &Batch, from: usize, _moment: Moment) -> Result<usize> {
