@@ -17,6 +17,8 @@ const LEFT_ALONE: Duration = Duration::from_secs(30);
 /// Of a minute's letters, this part may go out at once after a quiet time.
 const BURST: u32 = 6;
 const MINUTE: Duration = Duration::from_secs(60);
+/// What was too much for a lane without a rate comes back so soon, if there is room by then.
+const SOON: Duration = Duration::from_secs(1);
 
 /// One revision that is to go out to one receiver.
 #[derive(Clone, Debug)]
@@ -91,6 +93,18 @@ impl Lane {
     /// How long it is left alone from now; `None` = it is not.
     pub fn left_alone(&self, now: Duration) -> Option<Duration> {
         self.breaker.open_until.map(|until| until.saturating_sub(now)).filter(|left| !left.is_zero())
+    }
+
+    /// What is too much for it: once `most` letters wait, all but the first `kept`; each with how long it is until about its turn.
+    pub fn surplus(&mut self, most: usize, kept: usize, per_minute: u32) -> Vec<(Due, Duration)> {
+        if self.waiting.len() < most {
+            return Vec::new();
+        }
+        // Somewhat before its turn, so that the lane does not run dry.
+        let turn = |place: usize| u32::try_from(place + kept / 2).unwrap_or(u32::MAX);
+        let until = |place| if per_minute == 0 { SOON } else { (MINUTE / per_minute).saturating_mul(turn(place)) };
+        let too_much = self.waiting.split_off(kept.min(self.waiting.len()));
+        too_much.into_iter().enumerate().map(|(place, due)| (due, until(place))).collect()
     }
 
     /// Whether more letters make sense: one that waits for a probe gets none but the probe.
@@ -219,6 +233,15 @@ mod tests {
             assert!(lane.next(ALWAYS, 0, seconds(n)).is_some());
             lane.ended(n % 3 > 0, seconds(n));
         }
+    }
+
+    #[test]
+    fn a_full_lane_keeps_the_first_and_says_when_the_others_have_their_turn() {
+        let mut full = lane(100);
+        assert_eq!(full.surplus(101, 10, 30).len(), 0);
+        let until: Vec<Duration> = full.surplus(100, 10, 30).into_iter().map(|(_, until)| until).collect();
+        assert_eq!((full.waiting.len(), until.len(), until[0], until[89]), (10, 90, seconds(10), seconds(188)));
+        assert!(lane(100).surplus(100, 10, 0).iter().all(|(_, until)| *until == SOON));
     }
 
     #[test]

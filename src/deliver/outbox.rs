@@ -27,6 +27,9 @@ const OTHERS: Duration = Duration::from_millis(10);
 /// Letters under way are waited for so long when partitions go to somebody else: the others are sent again by the next owner.
 const AT_THE_END: Duration = Duration::from_secs(3);
 
+/// Letters that wait in one lane before it gives all but the first to receipts.
+const MOST_WAITING: usize = 1_024;
+
 /// What a letter needs to be written.
 pub struct Desk {
     pub channels: Arc<Channels>,
@@ -71,9 +74,9 @@ impl Outbox {
         self.lanes.entry(way(&due.receiver)).or_default().waiting.push_back(due);
     }
 
-    /// Letters that wait for their turn.
-    pub fn waiting(&self) -> usize {
-        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+    /// Whether a lane has more letters than it should keep.
+    pub fn is_full(&self) -> bool {
+        self.lanes.values().any(|lane| lane.waiting.len() >= MOST_WAITING)
     }
 
     /// Whether this receiver's lane takes another letter that is in no hurry.
@@ -86,10 +89,10 @@ impl Outbox {
         self.under_way.values().any(|due| due.names(alert_id))
     }
 
-    /// Of all alerts that letters are about, waiting or being sent.
-    pub fn alerts(&self) -> HashSet<String> {
+    /// What letters are about, waiting or being sent, and for whom they are.
+    pub fn letters(&self) -> HashSet<(String, Receiver)> {
         let letters = self.lanes.values().flat_map(|lane| &lane.waiting).chain(self.under_way.values());
-        letters.flat_map(Due::all).map(|due| due.alert.id.clone()).collect()
+        letters.flat_map(Due::all).map(|due| (due.alert.id.clone(), due.receiver.clone())).collect()
     }
 
     /// Takes back what waits about this alert: there is something newer to say.
@@ -165,14 +168,20 @@ impl Outbox {
         Some(Ended { due, sent })
     }
 
-    /// What waits for a way out that is left alone, and for how long still: receipts keep it meanwhile.
-    pub fn postponed(&mut self, uptime: Duration) -> Vec<(Due, Duration)> {
+    /// What receipts keep meanwhile, for how long and why: all that waits for a way out that is left alone, and what is too much for a
+    /// lane, which keeps so many. Whatever else is read need not wait for it.
+    pub fn postponed(&mut self, kept: usize, uptime: Duration) -> Vec<(Due, Duration, &'static str)> {
         let mut postponed = Vec::new();
-        for lane in self.lanes.values_mut() {
-            if let Some(left) = lane.left_alone(uptime) {
-                let apart = std::mem::take(&mut lane.waiting).into_iter().flat_map(Due::apart);
-                postponed.extend(apart.map(|due| (due, left)));
-            }
+        for (name, lane) in &mut self.lanes {
+            let per_minute = self.desk.channels.per_minute(name);
+            let (letters, why): (Vec<(Due, Duration)>, _) = match lane.left_alone(uptime) {
+                Some(left) => {
+                    let all = std::mem::take(&mut lane.waiting).into_iter().map(|due| (due, left)).collect();
+                    (all, "too many failures in a row before it")
+                }
+                None => (lane.surplus(MOST_WAITING, kept, per_minute), "many others before it"),
+            };
+            postponed.extend(letters.into_iter().flat_map(|(letter, left)| letter.apart().into_iter().map(move |due| (due, left, why))));
         }
         postponed
     }
@@ -235,5 +244,38 @@ fn way(receiver: &Receiver) -> String {
     match receiver {
         Receiver::Mail(_) => "mail".to_string(),
         Receiver::Hook(_) => receiver.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::render::sample;
+    use crate::model::alert::Alert;
+
+    #[test]
+    fn a_lane_that_is_full_gives_what_is_too_much_to_receipts_and_the_others_keep_theirs() {
+        let desk = Desk { channels: Arc::new(Channels::default()), renderer: Arc::new(Renderer::new().unwrap()), topic: String::new() };
+        let mut outbox = Outbox::new(desk).unwrap();
+        let (hook, ada) = (Receiver::Hook("slow".into()), Receiver::Mail("ada@x".into()));
+        let due = |number: usize, receiver: &Receiver| Due {
+            partition: 0,
+            offset: Some(7),
+            alert: Arc::new(Alert { id: format!("search/{number}"), ..sample::spike() }),
+            receiver: receiver.clone(),
+            earlier: None,
+            with: Vec::new(),
+        };
+        outbox.add(due(0, &ada));
+        (1..MOST_WAITING).for_each(|number| outbox.add(due(number, &hook)));
+        assert!(!outbox.is_full() && outbox.postponed(10, Duration::ZERO).is_empty());
+        outbox.add(due(MOST_WAITING, &hook));
+        assert!(outbox.is_full());
+        let postponed = outbox.postponed(10, Duration::ZERO);
+        let ids: Vec<&str> = postponed.iter().map(|(due, ..)| due.alert.id.as_str()).collect();
+        assert_eq!((ids.len(), ids[0], ids[MOST_WAITING - 11]), (MOST_WAITING - 10, "search/11", "search/1024"));
+        assert!(!outbox.is_full() && outbox.letters().contains(&("search/0".to_string(), ada)));
+        // Of each receiver for himself: what waits for one holds up nothing of the other.
+        assert!(!outbox.letters().contains(&("search/0".to_string(), hook)));
     }
 }

@@ -33,8 +33,6 @@ use crate::runtime::{Setup, Stop};
 
 /// Alerts that are read before the ones before them are planned.
 const LARGEST_ROUND: usize = 256;
-/// Letters that wait before more alerts are read: enough for lanes that are free while another one is stuck.
-const MOST_WAITING: usize = 1_024;
 /// Letters of earlier rounds that one lane is given at once, so that new ones need not wait behind all of them.
 const MOST_AGAIN: usize = 128;
 /// Letters whose time has come are looked for this often, and sooner where lanes were too full for all of them.
@@ -212,13 +210,11 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
             return;
         }
         let now = clock::now();
-        let (mut all, held, soonest) = (Vec::new(), self.outbox.alerts(), plan::soonest_escalation(&self.rules));
+        let (mut all, letters, soonest) = (Vec::new(), self.outbox.letters(), plan::soonest_escalation(&self.rules));
         for (partition, owned) in partitions.iter() {
             for receipt in owned.receipts.values() {
-                let due = again::due(&self.rules, soonest, receipt, now);
-                if due.is_empty() || held.contains(&receipt.alert_id) {
-                    continue;
-                }
+                let mut due = again::due(&self.rules, soonest, receipt, now);
+                due.retain(|(alert, receiver)| !letters.contains(&(alert.id.clone(), receiver.clone())));
                 all.extend(due.into_iter().map(|(alert, receiver)| {
                     let earlier = receipt.told(&receiver).cloned();
                     Due { partition: *partition, offset: None, alert: Arc::new(alert), receiver, earlier, with: Vec::new() }
@@ -263,10 +259,10 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
             self.record(&ended, partitions);
         }
         let now = clock::now();
-        for (due, left) in self.outbox.postponed(moment.uptime) {
+        for (due, left, why) in self.outbox.postponed(MOST_AGAIN, moment.uptime) {
             let Some(owned) = partitions.get_mut(&due.partition) else { continue };
             let again = now.plus_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
-            owned.receipt(&due.alert.id).postpone(&due.alert, &due.receiver, again, "too many failures in a row before it");
+            owned.receipt(&due.alert.id).postpone(&due.alert, &due.receiver, again, why);
             owned.release(due.offset);
         }
     }
@@ -385,7 +381,7 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
 
     fn take(&mut self, owned: &mut Owned, batch: &Batch, from: usize, _moment: Moment) -> Result<usize> {
         for index in from..batch.len() {
-            if self.round.len() >= LARGEST_ROUND || self.outbox.waiting() >= MOST_WAITING {
+            if self.round.len() >= LARGEST_ROUND || self.outbox.is_full() {
                 return Ok(index);
             }
             let Some(record) = batch.get(index) else { break };
