@@ -12,13 +12,13 @@ use super::super::{MatterKey, Matters};
 use super::{clock, many, named, place, weighted};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
-use crate::model::leaf::{Account, LeafDimensions};
+use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
 use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
 use crate::watch::account::AccountState;
 use crate::watch::rules::WatchRules;
-use crate::watch::series::{from_units, to_units};
+use crate::watch::series::{Node, from_units, to_units};
 use crate::watch::shard::Shard;
 use crate::watch::{Moment, judge};
 
@@ -302,8 +302,43 @@ fn next_steps(gap: &Gap, dimensions: &LeafDimensions) -> Vec<String> {
     vec![first, "Until then budgets, alerts and roll-ups of this usage are too low.".to_string()]
 }
 
+/// Usage without a price that began before anybody could say what the team's tokens cost: counted from its beginning once that is known.
+fn appraise(matters: &mut Matters, state: &AccountState, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let is_unknown = |gap: &Gap| gap.what == Missing::NoPrice && gap.per_token <= 0.0;
+    let mut unknown = matters.gaps.iter_mut().filter(|((own, _), gap)| *own == state.account && is_unknown(gap)).peekable();
+    // Not with each amount: it is a look at all that the team has used.
+    if unknown.peek().is_none() {
+        return;
+    }
+    let usual = usual(state, |_| true, hour);
+    if usual.per_token <= 0.0 {
+        return;
+    }
+    for (name, gap) in unknown {
+        (gap.per_token, gap.per_request) = (usual.per_token, usual.per_request);
+        let lost = gap.tokens as f64 * weight_of_token(state, &name.1) * usual.per_token;
+        gap.lost = gap.lost.saturating_add(from_units(lost));
+        tell(gap, name, moment, effects);
+        matters.changed.insert(MatterKey::Gap(name.0.clone(), name.1.clone()));
+    }
+}
+
+/// A gap keeps how many tokens it has, not of which kinds: they are taken to be as those of the leaf's last hours.
+fn weight_of_token(state: &AccountState, own: &LeafDimensions) -> f64 {
+    let Some(leaf) = state.get(&Scope::Leaf(own.clone())).and_then(Node::leaf) else { return 1.0 };
+    let recent = leaf.recent.hours();
+    let (mut weights, mut tokens) = (0.0, 0.0);
+    for (_, totals) in recent.iter().chain(leaf.hours.iter()) {
+        weights += weighted(&totals.tokens) as f64;
+        tokens += totals.tokens[0].saturating_add(totals.tokens[1]) as f64;
+    }
+    if tokens > 0.0 { weights / tokens } else { 1.0 }
+}
+
 /// An account's hour is complete: gaps without such usage for some hours are over.
-pub(crate) fn close_hour(matters: &mut Matters, account: &Account, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+pub(crate) fn close_hour(matters: &mut Matters, state: &AccountState, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    appraise(matters, state, hour, moment, effects);
+    let account = &state.account;
     let of_account = matters.gaps.iter_mut().filter(|((own, _), gap)| own == account && gap.last < hour);
     let mut over = Vec::new();
     for (name, gap) in of_account {

@@ -85,7 +85,7 @@ pub(crate) fn close_account_hour(
         silence::close_hour(matters, &account, provider, hour, sums, missing, moment, effects);
         bill::add_estimated(matters, &account, provider, hour, sums, missing);
     }
-    gap::close_hour(matters, &account, hour, moment, effects);
+    gap::close_hour(matters, state, hour, moment, effects);
 }
 
 fn by_provider(state: &AccountState, hour: Hour, judged: &[Judged]) -> BTreeMap<Text, ProviderHour> {

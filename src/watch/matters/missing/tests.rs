@@ -149,14 +149,16 @@ fn free_usage_of_an_hour_that_has_closed_is_told_too() {
     }
 }
 
+/// Usage of a model that nobody has a price for.
+fn unpriced(at: i64, tokens: u64) -> Partial {
+    let mut used = usage(at, "sandbox", 0.0, tokens);
+    used.leaf.model = "brand-new".into();
+    Partial { unpriced_events: used.events, ..used }
+}
+
 #[test]
 fn usage_without_a_price_is_told_by_what_tokens_cost_elsewhere() {
     let mut bench = Bench::new();
-    let unpriced = |at: i64, tokens: u64| {
-        let mut used = usage(at, "sandbox", 0.0, tokens);
-        used.leaf.model = "brand-new".into();
-        Partial { unpriced_events: used.events, ..used }
-    };
     bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
     bench.hours(30..36, |at| vec![usage(at, "ranker", 2.0, 1_000_000), unpriced(at, 1_000_000)]);
     let told = bench.told();
@@ -167,6 +169,20 @@ fn usage_without_a_price_is_told_by_what_tokens_cost_elsewhere() {
     bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
     bench.hours(30..36, |at| vec![usage(at, "ranker", 2.0, 1_000_000), unpriced(at, 1_000)]);
     assert_eq!(bench.words(), Vec::<String>::new());
+}
+
+#[test]
+fn usage_without_a_price_from_the_first_hour_on_is_told_once_tokens_have_a_usual_price() {
+    let mut bench = Bench::new();
+    bench.hours(0..24, |at| vec![usage(at, "ranker", 2.0, 1_000_000), unpriced(at, 1_000_000)]);
+    let told = bench.told();
+    assert!(!told.is_empty() && told[0].summary.contains("nobody has a price for"), "{:#?}", bench.words());
+    assert_eq!(told[0].onset, START.start());
+    let hours = (told[0].detected_at.0 - told[0].onset.0) / HOUR_MS;
+    assert!((6..=8).contains(&hours), "{hours} hours");
+    // 12 USD an hour, the first hours among them.
+    let lost: Vec<f64> = bench.shard.matters.gaps.values().map(|gap| crate::watch::series::to_units(gap.lost)).collect();
+    assert!(lost.len() == 1 && (287.9..288.1).contains(&lost[0]), "{lost:?}");
 }
 
 #[test]
