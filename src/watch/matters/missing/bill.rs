@@ -195,6 +195,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
             matters.days.remove(&name);
             matters.changed.insert(MatterKey::Day(name));
         }
+        untagged::end_day(matters, hour, missing, moment, effects);
     }
 }
 

@@ -3,6 +3,8 @@
 //! a day of the bill has settled.
 
 pub mod bill;
+#[cfg(test)]
+mod bill_tests;
 pub mod gap;
 pub mod rate;
 pub mod silence;

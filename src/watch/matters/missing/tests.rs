@@ -19,20 +19,20 @@ fn watch_rules() -> WatchRules {
     WatchRules { matters: MatterRules { missing: Some(missing), ..MatterRules::default() }, ..rules() }
 }
 
-struct Bench {
-    shard: Shard,
-    rules: WatchRules,
+pub(super) struct Bench {
+    pub shard: Shard,
+    pub rules: WatchRules,
     offset: i64,
     alerts: Vec<Alert>,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         let rules = watch_rules();
         Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new() }
     }
 
-    fn record(&mut self, at: i64, partials: Vec<Partial>) {
+    pub fn record(&mut self, at: i64, partials: Vec<Partial>) {
         let minute = Minute(START.0 + at);
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
@@ -43,24 +43,24 @@ impl Bench {
     }
 
     /// Every ten minutes of some hours.
-    fn hours(&mut self, hours: std::ops::Range<i64>, uses: impl Fn(i64) -> Vec<Partial>) {
+    pub fn hours(&mut self, hours: std::ops::Range<i64>, uses: impl Fn(i64) -> Vec<Partial>) {
         for at in (hours.start * 6..hours.end * 6).map(|slot| slot * 10) {
             self.record(at, uses(at));
         }
     }
 
     /// Alerts of this room; those of series are others' matter.
-    fn told(&self) -> Vec<&Alert> {
+    pub fn told(&self) -> Vec<&Alert> {
         self.alerts.iter().filter(|alert| alert.kind.is_matter()).collect()
     }
 
-    fn words(&self) -> Vec<String> {
+    pub fn words(&self) -> Vec<String> {
         self.told().iter().map(|alert| format!("{} {} {}", alert.state.as_str(), alert.kind.as_str(), alert.summary)).collect()
     }
 }
 
 /// So much money and so many tokens of a project; 6 of them are an hour.
-fn usage(at: i64, project: &str, money: f64, tokens: u64) -> Partial {
+pub(super) fn usage(at: i64, project: &str, money: f64, tokens: u64) -> Partial {
     let mut used = partial(Minute(START.0 + at), "search", project, "ann", money);
     (used.tokens_input, used.tokens_output) = (tokens, tokens / 10);
     used
@@ -219,7 +219,7 @@ fn a_steady_provider_that_stops_is_told_and_who_sleeps_at_night_is_not() {
 }
 
 /// A line of a day's bill.
-fn billed(day: i64, provider: &str, money: f64) -> Partial {
+pub(super) fn billed(day: i64, provider: &str, money: f64) -> Partial {
     let mut line = usage(day * 24 * 60, "ranker", money, 0);
     line.leaf.measure = Measure::Billed;
     line.leaf.provider = provider.into();
@@ -228,7 +228,7 @@ fn billed(day: i64, provider: &str, money: f64) -> Partial {
 }
 
 /// Twenty days of usage; each day's bill comes a day later.
-fn with_bills(cached: u64, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
+pub(super) fn with_bills(cached: u64, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
     let mut bench = Bench::new();
     for day in 0..20 {
         bench.hours(day * 24..(day + 1) * 24, |at| {

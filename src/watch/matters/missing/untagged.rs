@@ -1,13 +1,15 @@
 //! Untagged spend: money that no event, tag or rule gives to a team. It is in every total and in nobody's alerts or budgets, so it is told
 //! by provider once a day of it is worth a look: estimated from the usage of the last 24 hours, billed from the latest settled day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story};
 use super::super::rules::MissingRules;
+use super::super::unwanted::last_word;
 use super::super::{MatterKey, Matters};
+use super::bill::{Day, DayName};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
@@ -25,6 +27,10 @@ const OVER: f64 = 0.5;
 /// In multiples of what is worth an alert: from here on a person is told, below it is only noted.
 const MUCH: f64 = 10.0;
 const MOST_CAUSES: usize = 5;
+/// Of a bill that has no more days without a team it is over once teams have so many later days on it, ...
+const LATER_DAYS: usize = 2;
+/// ... or after so many days without any: bills come once a month at least.
+const LATEST_BILL_DAYS: i64 = 35;
 
 /// What is kept of one provider's spend without a team.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +46,14 @@ struct Spent {
     from: Timestamp,
     to: Timestamp,
     causes: Vec<Cause>,
+}
+
+impl Spent {
+    /// Of a bill, which names no leaves.
+    fn of_day(day: i64, total: Nanos) -> Spent {
+        let from = Hour(day.saturating_mul(HOURS));
+        Spent { total, from: from.start(), to: Hour(from.0.saturating_add(HOURS)).start(), causes: Vec::new() }
+    }
 }
 
 pub(super) fn is_nobodys(account: &Account) -> bool {
@@ -90,12 +104,48 @@ pub(super) fn take_day(
     if matters.untagged.get(&(account.clone(), provider.clone())).is_some_and(|kept| kept.day > day) {
         return;
     }
-    let from = Hour(day.saturating_mul(24));
-    let spent = Spent { total, from: from.start(), to: Hour(from.0.saturating_add(HOURS)).start(), causes: Vec::new() };
-    judge(matters, account, provider, spent, rules, moment, effects);
+    judge(matters, account, provider, Spent::of_day(day, total), rules, moment, effects);
     if let Some(kept) = matters.untagged.get_mut(&(account.clone(), provider.clone())) {
         kept.day = day;
     }
+}
+
+/// A day is over: what is told of ends that nobody wants to know of any more, or that the bill has no days of any more.
+pub(super) fn end_day(matters: &mut Matters, hour: Hour, rules: &MissingRules, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let open = matters.untagged.iter().filter(|(_, kept)| is_open(kept));
+    let open: Vec<((Account, Text), i64)> = open.map(|(name, kept)| (name.clone(), kept.day)).collect();
+    for (name, told) in open {
+        if rules.untagged_per_day <= Nanos::ZERO {
+            let matter = matters.untagged.get_mut(&name).and_then(|kept| kept.matter.as_mut());
+            let Some(matter) = matter else { continue };
+            let story = last_word(matter, "missing_money.untagged_per_day", hour.end(), moment);
+            matter::end_of(matter, &name.0.team, AlertState::Resolved, hour.end(), story, moment, effects);
+            matters.changed.insert(MatterKey::Untagged(name.0, name.1));
+        } else if name.0.measure == Measure::Billed
+            && let Some(day) = day_without(&matters.days, &name, told, hour)
+        {
+            judge(matters, &name.0, &name.1, Spent::of_day(day, Nanos::ZERO), rules, moment, effects);
+        }
+    }
+}
+
+/// A day after the one that is told of on which the provider has billed nothing without a team, once that is sure: it has billed teams since
+/// then, for several days, or nobody at all for longer than any bill takes.
+fn day_without(days: &BTreeMap<DayName, Day>, name: &(Account, Text), told: i64, hour: Hour) -> Option<i64> {
+    let (account, provider) = name;
+    let of_provider = |name: &DayName| (name.1, &name.2) == (account.currency, provider) && name.3 > told;
+    let mut with_teams = BTreeSet::new();
+    for (name, day) in days.iter().filter(|(name, day)| of_provider(name) && day.billed != Nanos::ZERO) {
+        match (name.0 == account.team, day.is_due) {
+            // It is judged by itself once it has settled.
+            (true, true) => return None,
+            (false, false) => drop(with_teams.insert(name.3)),
+            (true, false) | (false, true) => {}
+        }
+    }
+    let yesterday = hour.0.div_euclid(HOURS) - 1;
+    let is_late = yesterday - told >= LATEST_BILL_DAYS;
+    with_teams.last().copied().filter(|_| with_teams.len() >= LATER_DAYS).or(is_late.then_some(yesterday))
 }
 
 fn is_open(kept: &Untagged) -> bool {
