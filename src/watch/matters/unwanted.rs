@@ -43,14 +43,19 @@ pub(super) fn end(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &m
 }
 
 pub(super) fn last_word(matter: &Matter, part: &str, at: Timestamp, moment: Moment<'_>) -> Story {
+    let why = format!("this is not looked at any more, {part} is off in the config, so that its alert ends");
+    Story { normal: NOT_CONFIGURED.to_string(), ..given_up(matter, &why, at, moment) }
+}
+
+/// Of what ends although nobody knows that it is over.
+pub(super) fn given_up(matter: &Matter, why: &str, at: Timestamp, moment: Moment<'_>) -> Story {
     let told = matter.story.as_deref().cloned().unwrap_or_else(|| unknown(matter, moment));
     let before = if told.summary.is_empty() { String::new() } else { format!(". When last known: {}", told.summary) };
     Story {
         event_time: at.max(told.event_time),
         ingest_time: moment.shard_time,
         score: 0.0,
-        normal: NOT_CONFIGURED.to_string(),
-        summary: format!("this is not looked at any more, {part} is off in the config, so that its alert ends{before}"),
+        summary: format!("{why}{before}"),
         causes: Vec::new(),
         ..told
     }

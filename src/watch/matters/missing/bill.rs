@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story};
 use super::super::rules::MissingRules;
+use super::super::unwanted::given_up;
 use super::super::{MatterKey, Matters};
 use super::{OUTPUT_WEIGHT, ProviderHour, untagged};
 use crate::model::Text;
@@ -84,6 +85,10 @@ pub(crate) struct Tolerance {
     pub days: usize,
 }
 
+fn is_old(name: &DayName, today: i64) -> bool {
+    name.3 < today - KEPT_DAYS
+}
+
 fn day_of(hour: Hour) -> i64 {
     hour.0.div_euclid(24)
 }
@@ -131,6 +136,10 @@ pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRule
     let matters = &mut shard.matters;
     let provider = missing.common(&partial.leaf.provider);
     let name = (partial.leaf.team.clone(), partial.leaf.currency, provider, day_of(partial.minute.hour()));
+    // What was told of a day that is not kept any more has had its last word.
+    if shard.header.closed_through.is_some_and(|closed| is_old(&name, day_of(closed.next()))) {
+        return;
+    }
     let day = matters.days.entry(name.clone()).or_default();
     day.billed = day.billed.saturating_add(partial.cost);
     (day.billed_at, day.is_due) = (shard_time, true);
@@ -166,17 +175,20 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let Some(missing) = &rules.matters.missing else { return };
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
-    let matters = &mut shard.matters;
     let today = day_of(hour.next());
     let is_settled = |day: &Day| day.is_due && moment.shard_time.0 - day.billed_at.0 >= SETTLED_AFTER_MS;
-    let due: Vec<DayName> =
-        matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day)).map(|(name, _)| name.clone()).collect();
-    for name in due {
+    let due = shard.matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day));
+    // What is told already goes on to its end.
+    let due: Vec<(DayName, bool)> = due.map(|(name, day)| (name.clone(), day.matter.is_some() || is_watched(shard, name))).collect();
+    let matters = &mut shard.matters;
+    for (name, is_judged) in due {
         let tolerance = tolerance_of(&matters.days, &name, missing);
         let is_metered = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
         let Some(day) = matters.days.get_mut(&name) else { continue };
         day.is_due = false;
-        judge_day(day, &name, tolerance, is_metered, moment, effects);
+        if is_judged {
+            judge_day(day, &name, tolerance, is_metered, moment, effects);
+        }
         let (account, billed) = (account_of(&name), day.billed);
         matters.changed.insert(MatterKey::Day(name.clone()));
         if untagged::is_nobodys(&account) {
@@ -190,13 +202,36 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         }
     }
     if hour.0.rem_euclid(24) == 0 {
-        let old: Vec<DayName> = matters.days.keys().filter(|name| name.3 < today - KEPT_DAYS).cloned().collect();
+        let old: Vec<DayName> = matters.days.keys().filter(|name| is_old(name, today)).cloned().collect();
         for name in old {
-            matters.days.remove(&name);
+            if let Some(mut day) = matters.days.remove(&name) {
+                end_old(&mut day, &name, hour.end(), moment, effects);
+            }
             matters.changed.insert(MatterKey::Day(name));
         }
         untagged::end_day(matters, hour, missing, moment, effects);
     }
+}
+
+/// Since when usage of a team is watched: since its first, or else since the first of anybody in its shard. `None`: there is none.
+fn watched_since(shard: &Shard, team: &str) -> Option<Hour> {
+    let own = shard.accounts.of_team(team).filter_map(|(_, state)| state.born()).min();
+    let anybodys = || shard.accounts.iter().filter_map(|(_, state)| state.born()).min();
+    own.or_else(anybodys)
+}
+
+/// Whether all usage of a day would have been seen: of the days before anybody looked, and of the one within which that began, an estimate
+/// that is missing says nothing.
+fn is_watched(shard: &Shard, name: &DayName) -> bool {
+    watched_since(shard, &name.0).is_some_and(|since| since.0 <= name.3.saturating_mul(24))
+}
+
+/// A day that no bill restates any more: what is told of it has its last word.
+fn end_old(day: &mut Day, name: &DayName, at: Timestamp, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let Some(matter) = day.matter.as_mut().filter(|matter| matter.is_open()) else { return };
+    let why = format!("no bill changes after {KEPT_DAYS} days, so that the alert of this one ends");
+    let story = given_up(matter, &why, at, moment);
+    matter::end_of(matter, &name.0, AlertState::Resolved, at, story, moment, effects);
 }
 
 /// Other days of the same team and provider.

@@ -1,13 +1,62 @@
-//! Where a bill begins and where it ends: spend that has teams again.
+//! Where a bill begins and where it ends: days before anybody watched usage, days that are forgotten, and spend that has teams again.
 
 use super::tests::{Bench, billed, usage, with_bills};
 use super::*;
-use crate::model::alert::{AlertKind, AlertState};
+use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::leaf::UNATTRIBUTED;
+use crate::watch::tests::START;
 
 fn of_team(team: &str, mut line: Partial) -> Partial {
     line.leaf.team = team.into();
     line
+}
+
+/// States, by days since the start.
+fn states(told: &[&Alert]) -> Vec<(AlertState, i64)> {
+    told.iter().map(|alert| (alert.state, (alert.onset.0 - START.start().0).div_euclid(86_400_000))).collect()
+}
+
+#[test]
+fn a_first_bill_says_nothing_of_days_before_usage_was_watched() {
+    let mut bench = Bench::new();
+    for day in 0..8 {
+        // From ten in the morning of the first day on.
+        bench.hours((day * 24).max(10)..(day + 1) * 24, |at| {
+            let mut all = vec![usage(at, "ranker", 1.0, 1_000_000)];
+            if at % 1440 == 720 && day > 0 {
+                // The first bill has three months.
+                let first = if day == 1 { -89 } else { day - 1 };
+                for day in first..day {
+                    all.extend([billed(day, "OpenAI", 144.0), of_team("ads", billed(day, "OpenAI", 50.0))]);
+                }
+            }
+            all
+        });
+    }
+    // Who never had usage is seen as soon as others' is watched.
+    let told = bench.told();
+    assert!(told.iter().all(|alert| (alert.kind, &*alert.team) == (AlertKind::UnseenSpend, "ads")), "{:#?}", bench.words());
+    assert_eq!(states(&told), (1..6).map(|day| (AlertState::Open, day)).collect::<Vec<_>>(), "{:#?}", bench.words());
+}
+
+#[test]
+fn what_was_told_of_a_day_ends_when_the_day_is_forgotten() {
+    let mut bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 259.2 } else { 144.0 })]);
+    let known = bench.told().last().map(|alert| (*alert).clone()).unwrap();
+    let hourly = |hour: i64| vec![usage(hour * 60, "ranker", 6.0, 6_000_000)];
+    (20 * 24..112 * 24).for_each(|hour| bench.record(hour * 60, hourly(hour)));
+    assert_eq!((bench.told().len(), bench.shard.matters.open()), (1, 1), "{:#?}", bench.words());
+    (112 * 24..115 * 24).for_each(|hour| bench.record(hour * 60, hourly(hour)));
+    let last = bench.told().last().map(|alert| (*alert).clone()).unwrap();
+    let is_next = last.id == known.id && last.revision == known.revision + 1;
+    assert_eq!((last.state, is_next, bench.shard.matters.open()), (AlertState::Resolved, true, 0), "{:#?}", bench.words());
+    assert!(last.summary.contains("no bill changes after 100 days") && last.summary.contains("259.20 USD"), "{}", last.summary);
+    // A line for it that comes after all begins nothing anew.
+    (115 * 24..118 * 24).for_each(|hour| {
+        let late = (hour == 115 * 24).then(|| billed(12, "OpenAI", 80.0));
+        bench.record(hour * 60, hourly(hour).into_iter().chain(late).collect());
+    });
+    assert_eq!(bench.told().len(), 2, "{:#?}", bench.words());
 }
 
 /// Twenty days of bills, of which some have 40 USD without a team, and the same provider's with one.
