@@ -32,10 +32,18 @@ pub(crate) fn note_due_hours(shard: &mut Shard, watermark: Option<Timestamp>, ru
     let last = Hour(watermark.minus_ms(rules.lateness_ms).hour().0.saturating_sub(1));
     let first = match shard.header.closed_through {
         Some(closed) => Some(closed.next()),
-        // Before the first usage there is nothing to close, and hours stay open for a backfill.
-        None => shard.header.first_hour,
+        // Before the first usage hours stay open for a backfill, unless something waits for them to close: a bill, a resource.
+        None => shard.header.first_hour.or_else(|| waits_for_closes(shard).then_some(last)),
     };
+    if shard.header.closed_through.is_none() {
+        shard.header.first_hour = first;
+    }
     shard.header.closing = first.filter(|first| *first <= last).map(|hour| Closing { hour, last, done: None });
+}
+
+/// Whether something is kept that is judged, ends or is forgotten when hours close, also of teams without any usage.
+fn waits_for_closes(shard: &Shard) -> bool {
+    shard.matters.wait_for_closes() || shard.drift.waits_for_closes()
 }
 
 /// Closes due hours, oldest first, account by account, until about `most_series` series are done.

@@ -13,6 +13,8 @@ pub mod baseline;
 mod billed;
 mod budget;
 mod close;
+#[cfg(test)]
+mod close_tests;
 mod counts;
 mod days;
 pub mod detect;

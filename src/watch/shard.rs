@@ -59,7 +59,7 @@ pub struct Header {
     pub closed_through: Option<Hour>,
     /// A close in progress.
     pub closing: Option<Closing>,
-    /// The earliest hour with usage; looked at until the first close only.
+    /// Since when the shard is watched: the earliest hour with usage, or, where the first close came before any, that close's.
     pub first_hour: Option<Hour>,
     /// Amounts that came for an hour that had closed.
     pub late_partials: u64,

@@ -64,6 +64,11 @@ impl Watermarks {
         self.watermark
     }
 
+    /// Whether any source has had an event yet.
+    pub fn have_seen_events(&self) -> bool {
+        self.sources.values().any(|progress| progress.watermark.is_some())
+    }
+
     /// Sources that have held everybody for so long that the watermark goes on without them.
     pub fn sources_set_aside(&self) -> usize {
         self.sources.values().filter(|progress| progress.is_aside).count()

@@ -123,6 +123,11 @@ impl Drift {
         }
     }
 
+    /// Whether there is anything that ends or is forgotten when an hour closes.
+    pub fn waits_for_closes(&self) -> bool {
+        !self.series.is_empty()
+    }
+
     fn model(&self, team: &Text, model: &Text) -> Option<&Model> {
         self.models.get(&(team.clone(), model.clone()))
     }

@@ -195,6 +195,13 @@ impl Matters {
         }
     }
 
+    /// Whether there is anything that the close of an hour judges, ends or forgets, and that comes without usage too.
+    pub fn wait_for_closes(&self) -> bool {
+        let bills = [self.days.is_empty(), self.billed.is_empty(), self.commitments.is_empty(), self.unconverted.is_empty()];
+        let others = [self.resources.is_empty(), self.budgets.is_empty(), self.former_budgets.is_empty()];
+        bills.contains(&false) || others.contains(&false)
+    }
+
     /// Alerts that are open.
     pub fn open(&self) -> usize {
         let resources = self.resources.values().map(|resource| &resource.matter);

@@ -213,11 +213,13 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     }
 }
 
-/// Since when usage of a team is watched: since its first, or else since the first of anybody in its shard. `None`: there is none.
+/// Since when usage of a team is watched: since its first, or else since the first of anybody in its shard, or else, where usage comes to
+/// other shards only, since its own is watched. `None`: there is none anywhere.
 fn watched_since(shard: &Shard, team: &str) -> Option<Hour> {
     let own = shard.accounts.of_team(team).filter_map(|(_, state)| state.born()).min();
     let anybodys = || shard.accounts.iter().filter_map(|(_, state)| state.born()).min();
-    own.or_else(anybodys)
+    let elsewhere = || shard.header.first_hour.filter(|_| shard.header.watermarks.have_seen_events());
+    own.or_else(anybodys).or_else(elsewhere)
 }
 
 /// Whether all usage of a day would have been seen: of the days before anybody looked, and of the one within which that began, an estimate

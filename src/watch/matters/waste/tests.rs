@@ -314,6 +314,24 @@ fn a_resource_that_falls_silent_ends_its_alert_and_a_team_with_too_many_is_count
     assert_eq!((bench.shard.resources(&bench.rules).known, bench.shard.capped_resources()), (5, 4));
 }
 
+#[test]
+fn a_resource_that_falls_silent_ends_also_where_nobody_has_usage() {
+    let mut bench = Bench::new();
+    bench.hours(0..30, |hour| gpu(hour, 0.0));
+    assert_eq!(bench.shard.matters.open(), 1, "{:#?}", bench.told());
+    let mut tick = |hour: i64| {
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: None, idle: true, partitions_of_topic: 1 };
+        let record = ShardRecord { markers: vec![marker], ..ShardRecord::default() };
+        bench.record(&record, START.start().plus_ms(hour * HOUR_MS));
+        (bench.shard.matters.open(), bench.shard.matters.resources.len())
+    };
+    assert_eq!(tick(30 + 2), (1, 1));
+    assert_eq!(tick(30 + 26), (0, 1));
+    assert_eq!(tick(30 + 36 * 24), (0, 0));
+    assert_eq!(bench.alerts.last().unwrap().state, AlertState::Resolved, "{:#?}", bench.told());
+}
+
 /// Whatever samples come in whatever order: what is restored goes on as what was running.
 #[test]
 fn resources_are_restored_as_they_were() {
