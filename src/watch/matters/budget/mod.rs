@@ -311,6 +311,10 @@ impl Budget {
         effects: &mut Vec<Effect>,
     ) {
         let span = rule.span(today);
+        // The hours of a month that is over close when the next one has begun.
+        if rule.period == Period::Month && span.first < self.period {
+            return;
+        }
         let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
         let even = rule.even_hour(span) * PACE_HOURS as f64;
         let pace = to_units(recent) / even;

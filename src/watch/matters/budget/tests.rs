@@ -111,6 +111,18 @@ fn a_pace_is_told_once() {
     assert!(alert.summary.contains("times an even pace"), "{}", alert.summary);
 }
 
+/// The last hours of March close when usage of April has come.
+#[test]
+fn the_pace_of_a_month_that_is_over_is_not_told() {
+    let budget = BudgetRule { burn_rate: 6.0, thresholds: vec![0.3], ..rule() };
+    // Only the six hours before midnight together are at six times an even pace.
+    let alerts = play(budget, 57, |hour| if (31 * 24 - 6..31 * 24).contains(&hour) { 8.5 } else { 0.5 });
+    let told: Vec<(AlertState, u32)> = alerts.iter().map(|alert| (alert.state, alert.revision)).collect();
+    assert_eq!(told, [(AlertState::Open, 1), (AlertState::Resolved, 2), (AlertState::Open, 1)], "{alerts:#?}");
+    assert!(alerts[0].id == alerts[1].id && alerts[1].id != alerts[2].id, "April's is an alert of its own");
+    assert!(alerts[2].summary.contains("for April 2026"), "{}", alerts[2].summary);
+}
+
 #[test]
 fn the_last_days_roll_on() {
     let rolling = BudgetRule { period: Period::Rolling(7), amount: Nanos::from_units(200), thresholds: vec![1.0], ..rule() };
