@@ -41,6 +41,8 @@ const PACE_HOURS: i64 = 6;
 const LEAST_OF_PACE: f64 = 0.01;
 /// A rolling budget's threshold can be told again once the spend has fallen to this part of it.
 const FALLEN: f64 = 0.9;
+/// ... and its pace once that has fallen to this part of `burn_rate`.
+const CALM: f64 = 0.5;
 
 /// What is kept of a budget.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -147,6 +149,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
+        budget.end_if_below(rule, newest, &zone, moment, effects);
         budget.keep(rule, newest, &zone);
         if before != *budget {
             shard.matters.changed.insert(MatterKey::Budget(rule.name.clone()));
@@ -214,18 +217,21 @@ impl Budget {
         self.days.range(span.first..span.end).fold(Nanos::ZERO, |sum, (_, day)| sum.saturating_add(*day))
     }
 
+    /// The period that was last looked at; of a rolling one that of today.
+    fn judged(&self, rule: &BudgetRule, today: i64) -> Span {
+        match rule.period {
+            Period::Month if self.period > 0 => month_of(self.period),
+            Period::Month | Period::Rolling(_) => rule.span(today),
+        }
+    }
+
     /// A new period begins with nothing told; the old one's alert is over.
     fn turn(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        let spent = self.spent(rule.span(today));
         if let Period::Rolling(_) = rule.period {
-            let is_still = |told: &u32| to_units(spent) >= FALLEN * f64::from(*told) / 1000.0 * to_units(rule.amount);
-            let before = self.told.len();
-            self.told.retain(is_still);
-            let is_open = self.matter.as_ref().is_some_and(Matter::is_open);
-            if self.told.is_empty() && before > 0 && is_open {
-                (self.told_forecast, self.told_pace) = (false, false);
-                self.end(rule, rule.span(today), zone, moment, effects);
-            }
+            let spent = to_units(self.spent(rule.span(today)));
+            self.told.retain(|told| spent >= FALLEN * amount_at(rule, *told));
+            // Only a month has a forecast.
+            self.told_forecast = false;
             return;
         }
         let span = rule.span(today);
@@ -235,7 +241,7 @@ impl Budget {
         }
         if self.period > 0 {
             let old = month_of(self.period);
-            self.end(rule, old, zone, moment, effects);
+            self.end(rule, old, words::over(rule, self.spent(old), old), zone, moment, effects);
         }
         self.period = span.first;
         self.matter = None;
@@ -243,17 +249,32 @@ impl Budget {
         (self.told_forecast, self.told_pace) = (false, false);
     }
 
-    fn end(&mut self, rule: &BudgetRule, span: Span, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        let story = Story { summary: words::over(rule, self.spent(span), span), ..self.story(rule, span, None, None, zone) };
+    /// Nothing that was told holds any more.
+    fn end_if_below(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+        if self.told.is_empty() && !self.told_forecast && !self.told_pace {
+            let span = self.judged(rule, today);
+            self.end(rule, span, words::below(rule, self.spent(span), span), zone, moment, effects);
+        }
+    }
+
+    fn end(
+        &mut self,
+        rule: &BudgetRule,
+        span: Span,
+        summary: String,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let story = Story { summary, ..self.story(rule, span, None, None, zone) };
         let at = self.last_event_time;
         matter::end(&mut self.matter, &rule.team, AlertState::Resolved, at, story, moment, effects);
     }
 
     /// What is spent of it by now, for whoever answers.
     fn keep(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone) {
-        let span = rule.span(today);
-        if self.matter.as_ref().is_some_and(Matter::is_open) && (rule.period != Period::Month || span.first == self.period) {
-            let story = self.story(rule, span, None, None, zone);
+        if self.matter.as_ref().is_some_and(Matter::is_open) {
+            let story = self.story(rule, self.judged(rule, today), None, None, zone);
             matter::keep(&mut self.matter, story);
         }
     }
@@ -319,6 +340,11 @@ impl Budget {
         let even = rule.even_hour(span) * PACE_HOURS as f64;
         let pace = to_units(recent) / even;
         let counts = rule.burn_rate > 0.0 && pace >= rule.burn_rate && to_units(recent) >= LEAST_OF_PACE * to_units(rule.amount);
+        // In a month it is told once.
+        let is_calm = rule.burn_rate <= 0.0 || pace <= CALM * rule.burn_rate;
+        if is_calm && rule.period != Period::Month {
+            self.told_pace = false;
+        }
         if counts && !self.told_pace {
             self.told_pace = true;
             self.tell(rule, span, Reason::Pace(pace), None, zone, moment, effects);
@@ -387,6 +413,11 @@ impl Budget {
 
 fn per_mille(part: f64) -> u32 {
     (part * 1000.0 + 0.5) as u32
+}
+
+/// What has to be spent for a threshold, in units.
+fn amount_at(rule: &BudgetRule, per_mille: u32) -> f64 {
+    f64::from(per_mille) / 1000.0 * to_units(rule.amount)
 }
 
 /// Midnight of a day in a zone.

@@ -132,6 +132,20 @@ fn the_last_days_roll_on() {
     assert!(alerts.iter().all(|alert| alert.id == alerts[0].id));
 }
 
+#[test]
+fn a_pace_of_the_last_days_ends_and_is_told_again() {
+    let rolling = BudgetRule { period: Period::Rolling(7), amount: Nanos::from_units(700), burn_rate: 6.0, ..rule() };
+    // An even pace is 4.17 an hour; half of the amount is never spent.
+    let alerts = play(rolling, 30, |hour| if (240..246).contains(&hour) || (480..486).contains(&hour) { 26.0 } else { 1.0 });
+    let told: Vec<(AlertState, u32)> = alerts.iter().map(|alert| (alert.state, alert.revision)).collect();
+    let expected = [(AlertState::Open, 1), (AlertState::Resolved, 2), (AlertState::Reopened, 3), (AlertState::Resolved, 4)];
+    assert_eq!(told, expected, "{:#?}", alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>());
+    assert!(alerts.iter().all(|alert| alert.id == alerts[0].id));
+    assert!(alerts[2].summary.contains("times an even pace"), "{}", alerts[2].summary);
+    let over = &alerts[1].summary;
+    assert!(over.contains("is below its thresholds again: 306.00 USD in 7 days, 44 %"), "{over}");
+}
+
 /// Alerts of hours of March at 2 USD each, by rules of one budget, then of others; with a restart in between if asked for.
 fn play_then(first: Vec<BudgetRule>, hours: [i64; 3], others: Vec<BudgetRule>, is_restarted: bool) -> (Vec<Alert>, usize) {
     play_teams(&[("search", "ranker", 2.0)], first, hours, others, is_restarted)

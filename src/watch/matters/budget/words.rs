@@ -10,7 +10,7 @@ use crate::watch::series::{from_units, to_units};
 pub fn summary(rule: &BudgetRule, span: Span, spent: Nanos, reason: Option<Reason>, forecast: Option<&Forecast>) -> String {
     let (name, currency) = (&rule.name, rule.currency);
     let of = format!("{} {currency} {}", rule.amount.rounded(2), when(rule, span));
-    let share = 100.0 * to_units(spent) / to_units(rule.amount);
+    let share = share(rule, spent);
     let spent = format!("{} {currency} are spent, {share:.0} %", spent.rounded(2));
     let ahead = forecast.map(|forecast| ahead(rule, span, forecast)).unwrap_or_default();
     match reason {
@@ -55,18 +55,25 @@ pub fn plan(rule: &BudgetRule, span: Span) -> String {
     format!("{} {} {}, evenly {} a day", rule.amount.rounded(2), rule.currency, when(rule, span), even.rounded(2))
 }
 
+/// A month that has ended.
 pub fn over(rule: &BudgetRule, spent: Nanos, span: Span) -> String {
-    let share = 100.0 * to_units(spent) / to_units(rule.amount);
-    let (name, currency) = (&rule.name, rule.currency);
-    match rule.period {
-        Period::Month => {
-            let month = date(span.first).strftime("%B %Y");
-            format!("{month} is over: budget '{name}' used {} of {} {currency}, {share:.0} %", spent.rounded(2), rule.amount.rounded(2))
-        }
-        Period::Rolling(days) => {
-            format!("budget '{name}' is below its thresholds again: {} {currency} in {days} days, {share:.0} %", spent.rounded(2))
-        }
-    }
+    let month = date(span.first).strftime("%B %Y");
+    let (name, amount, currency, share) = (&rule.name, rule.amount.rounded(2), rule.currency, share(rule, spent));
+    format!("{month} is over: budget '{name}' used {} of {amount} {currency}, {share:.0} %", spent.rounded(2))
+}
+
+/// Nothing that was told holds any more.
+pub fn below(rule: &BudgetRule, spent: Nanos, span: Span) -> String {
+    let (name, spent, currency, share) = (&rule.name, spent.rounded(2), rule.currency, share(rule, spent));
+    let spent = match rule.period {
+        Period::Month => format!("{spent} of {} {currency} {}", rule.amount.rounded(2), when(rule, span)),
+        Period::Rolling(days) => format!("{spent} {currency} in {days} days"),
+    };
+    format!("budget '{name}' is below its thresholds again: {spent}, {share:.0} %")
+}
+
+fn share(rule: &BudgetRule, spent: Nanos) -> f64 {
+    100.0 * to_units(spent) / to_units(rule.amount)
 }
 
 pub fn next_steps(rule: &BudgetRule, is_over: bool) -> Vec<String> {
