@@ -70,6 +70,8 @@ pub(crate) enum Reason {
     Forecast,
     /// Times an even spend.
     Pace(f64),
+    /// The amount is larger than it was: not all that was told holds any more.
+    Raised,
 }
 
 /// First day of a period and the one behind its last.
@@ -119,12 +121,16 @@ fn take_seen(matters: &mut Matters, rule: &BudgetRule, seen: impl Iterator<Item 
     }
     let zone = judge::zone_of(moment.rules, &rule.team);
     removed::hand_over(matters, rule, moment, effects);
+    let is_raised = removed::is_raised(matters, rule);
     let budget = matters.budgets.entry(rule.name.clone()).or_default();
     for seen in seen {
         let day = day_of(seen.minute.start(), &zone);
         budget.add(&seen, day);
     }
     let today = day_of(budget.last_event_time, &zone);
+    if is_raised {
+        budget.raise(rule, today, &zone, moment, effects);
+    }
     budget.turn(rule, today, &zone, moment, effects);
     budget.check_thresholds(rule, today, &zone, moment, effects);
     removed::remember(matters, rule);
@@ -137,6 +143,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     end_removed(shard, rules, effects);
     let moment = shard.moment(rules, &books);
     for rule in &rules.matters.budgets {
+        let is_raised = removed::is_raised(&shard.matters, rule);
         // Of a team whose money this shard does not see there is none.
         let Some(budget) = shard.matters.budgets.get_mut(&rule.name) else { continue };
         let zone = judge::zone_of(rules, &rule.team);
@@ -144,6 +151,9 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         let before = budget.clone();
         // An hour closes later than newer usage comes: what was told of today is not to be judged again as of yesterday.
         let newest = today.max(day_of(budget.last_event_time, &zone));
+        if is_raised {
+            budget.raise(rule, newest, &zone, moment, effects);
+        }
         budget.turn(rule, newest, &zone, moment, effects);
         budget.hours.retain(|known, _| known.0 > hour.0 - 2 * PACE_HOURS);
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
@@ -247,6 +257,20 @@ impl Budget {
         self.matter = None;
         self.told.clear();
         (self.told_forecast, self.told_pace) = (false, false);
+    }
+
+    /// What a larger amount has not reached may be told again. If it has reached nothing, the alert ends with the hour, unless the forecast or
+    /// the pace is still too high.
+    fn raise(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+        let span = self.judged(rule, today);
+        let spent = to_units(self.spent(span));
+        let before = self.told.len();
+        self.told.retain(|told| spent >= amount_at(rule, *told));
+        (self.told_forecast, self.told_pace) = (false, false);
+        if !self.told.is_empty() && self.told.len() < before {
+            let story = self.story(rule, span, Some(Reason::Raised), None, zone);
+            matter::amend(&mut self.matter, &rule.team, story, moment, effects);
+        }
     }
 
     /// Nothing that was told holds any more.

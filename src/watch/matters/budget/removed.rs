@@ -59,6 +59,12 @@ pub(super) fn remember(matters: &mut Matters, rule: &BudgetRule) {
     }
 }
 
+/// It has a larger amount than when it was last counted.
+pub(super) fn is_raised(matters: &Matters, rule: &BudgetRule) -> bool {
+    let known = matters.subjects.get(&rule.name).filter(|subject| (&subject.team, subject.currency) == (&rule.team, rule.currency));
+    known.is_some_and(|subject| subject.amount < rule.amount)
+}
+
 /// Whose money is counted; unknown of a budget that an earlier version counted and never told of.
 fn owner(matters: &Matters, name: &Text) -> Option<Text> {
     let matter = matters.budgets.get(name).and_then(|budget| budget.matter.as_ref());

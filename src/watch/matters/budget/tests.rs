@@ -227,6 +227,46 @@ fn a_budget_that_is_taken_out_of_the_config_ends_its_alert_and_says_why() {
     }
 }
 
+/// 1020 of 1000 USD are spent, and the month goes on.
+#[test]
+fn a_budget_that_is_raised_is_told_of_again() {
+    let to = |units: i64| vec![BudgetRule { amount: Nanos::from_units(units), ..rule() }];
+    let passed = [AlertState::Open, AlertState::Escalated, AlertState::Escalated, AlertState::Escalated];
+    for is_restarted in [false, true] {
+        // 80 % of it are spent already: the alert says so, and goes on with what is to come.
+        let (alerts, open) = play_then(vec![rule()], [510, 730, 730], to(1250), is_restarted);
+        let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+        assert_eq!(states, [&passed[..], &[AlertState::Amended, AlertState::Escalated, AlertState::Escalated]].concat(), "{alerts:#?}");
+        let (amended, last) = (&alerts[4].summary, &alerts[6].summary);
+        assert!(amended.contains("was raised to 1250.00 USD for March 2026: 1022.00 USD are spent, 82 %"), "{amended}");
+        assert!(last.contains("has passed 100 % of 1250.00 USD") && open == 1, "{last}");
+        assert!(alerts.iter().zip(1..).all(|(alert, revision)| alert.revision == revision && alert.id == alerts[0].id));
+        // None of its thresholds is reached: the alert ends, and comes again with the first.
+        let (alerts, open) = play_then(vec![rule()], [510, 730, 730], to(2400), is_restarted);
+        let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+        assert_eq!(states, [&passed[..], &[AlertState::Resolved, AlertState::Reopened]].concat(), "{alerts:#?}");
+        let (over, again) = (&alerts[4].summary, &alerts[5].summary);
+        assert!(over.contains("is below its thresholds again: 1022.00 of 2400.00 USD for March 2026, 43 %"), "{over}");
+        assert!(again.contains("has passed 50 % of 2400.00 USD") && open == 1, "{again}");
+        assert!(alerts.iter().zip(1..).all(|(alert, revision)| alert.revision == revision && alert.id == alerts[0].id));
+    }
+}
+
+#[test]
+fn the_forecast_of_a_budget_that_is_raised_is_looked_at_again() {
+    let of = |units: i64| vec![BudgetRule { amount: Nanos::from_units(units), forecast: true, thresholds: vec![1.0], ..rule() }];
+    // 1488 USD are to be expected.
+    for (amount, next, words) in [
+        (1400, AlertState::Escalated, "of 1400.00 USD for March 2026 will not last"),
+        (1600, AlertState::Resolved, "of 1600.00 USD for March"),
+    ] {
+        let (alerts, _) = play_then(of(1000), [300, 330, 330], of(amount), false);
+        let told: Vec<(AlertState, u32)> = alerts.iter().map(|alert| (alert.state, alert.revision)).collect();
+        assert_eq!(told, [(AlertState::Open, 1), (next, 2)], "{alerts:#?}");
+        assert!(alerts[1].summary.contains(words), "{}", alerts[1].summary);
+    }
+}
+
 /// Revisions never go back, whoever writes a budget into the config again.
 #[test]
 fn a_rolling_budget_that_is_written_back_after_months_goes_on_with_its_revisions() {

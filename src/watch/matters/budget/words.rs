@@ -19,6 +19,7 @@ pub fn summary(rule: &BudgetRule, span: Span, spent: Nanos, reason: Option<Reaso
         Some(Reason::Pace(pace)) => {
             format!("budget '{name}' of {of} is spent at {pace:.0} times an even pace in the last six hours: {spent}{ahead}")
         }
+        Some(Reason::Raised) => format!("budget '{name}' was raised to {of}: {spent}"),
         None => format!("budget '{name}' of {of}: {spent}"),
     }
 }
