@@ -1,6 +1,7 @@
 //! What a period will have cost at its end: what it has cost so far, and for each day that is left what the same weekday cost lately.
 
-use super::{Budget, Span, date, part_of_day};
+use super::Budget;
+use super::span::{Span, date, part_of_day};
 use crate::model::time::Hour;
 use crate::watch::matters::rules::BudgetRule;
 use crate::watch::series::to_units;

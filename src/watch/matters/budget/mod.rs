@@ -1,13 +1,17 @@
 //! Budgets: what somebody may spend within a month, or within the last so many days. Each threshold is told once per period, seconds
 //! after it is passed; the forecast, with its band, and the pace are looked at when an hour closes.
 //!
-//! A month is in the team's time zone. Late usage counts in the day it belongs to; a bill's corrections do so too.
+//! A month is in the team's time zone. Late usage counts in the day it belongs to; a bill's corrections do so too. A bill is judged by the
+//! last day that it is about, and a month of it until the next one has something to tell, or the bill has had time to settle.
 
+#[cfg(test)]
+mod bill_tests;
 pub(in crate::watch) mod cost_center;
 #[cfg(test)]
 mod cost_center_tests;
 mod forecast;
 mod removed;
+mod span;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -20,15 +24,17 @@ use serde::{Deserialize, Serialize};
 use self::forecast::Forecast;
 pub use self::removed::Subject;
 pub(crate) use self::removed::end_removed;
+use self::span::{Span, day_of, month_of, start_of};
 use super::matter::{self, Matter, Story};
 use super::rules::{BudgetRule, Period};
 use super::{MatterKey, Matters};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
+use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
-use crate::model::time::{DAY_MS, HOUR_MS, Hour, Minute, Timestamp};
+use crate::model::time::{Hour, Minute, Timestamp};
 use crate::watch::rules::WatchRules;
 use crate::watch::series::to_units;
 use crate::watch::shard::Shard;
@@ -43,6 +49,8 @@ const LEAST_OF_PACE: f64 = 0.01;
 const FALLEN: f64 = 0.9;
 /// ... and its pace once that has fallen to this part of `burn_rate`.
 const CALM: f64 = 0.5;
+/// The last of a month's bills come within so many days of its end.
+const BILL_SETTLES_DAYS: i64 = 7;
 
 /// What is kept of a budget.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,13 +80,6 @@ pub(crate) enum Reason {
     Pace(f64),
     /// The amount is larger than it was: not all that was told holds any more.
     Raised,
-}
-
-/// First day of a period and the one behind its last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub first: i64,
-    pub end: i64,
 }
 
 /// What came in one record.
@@ -125,14 +126,13 @@ fn take_seen(matters: &mut Matters, rule: &BudgetRule, seen: impl Iterator<Item 
     let budget = matters.budgets.entry(rule.name.clone()).or_default();
     for seen in seen {
         let day = day_of(seen.minute.start(), &zone);
-        budget.add(&seen, day);
+        budget.add(&seen, day, moment.shard_time);
     }
-    let today = day_of(budget.last_event_time, &zone);
+    let newest = budget.newest(rule, None, &zone, moment);
     if is_raised {
-        budget.raise(rule, today, &zone, moment, effects);
+        budget.raise(rule, newest, &zone, moment, effects);
     }
-    budget.turn(rule, today, &zone, moment, effects);
-    budget.check_thresholds(rule, today, &zone, moment, effects);
+    budget.look(rule, newest, &zone, moment, effects);
     removed::remember(matters, rule);
     matters.changed.insert(MatterKey::Budget(rule.name.clone()));
 }
@@ -149,14 +149,14 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         let zone = judge::zone_of(rules, &rule.team);
         let today = day_of(hour.start(), &zone);
         let before = budget.clone();
-        // An hour closes later than newer usage comes: what was told of today is not to be judged again as of yesterday.
-        let newest = today.max(day_of(budget.last_event_time, &zone));
+        let newest = budget.newest(rule, Some(today), &zone, moment);
         if is_raised {
             budget.raise(rule, newest, &zone, moment, effects);
         }
-        budget.turn(rule, newest, &zone, moment, effects);
+        budget.look(rule, newest, &zone, moment, effects);
         budget.hours.retain(|known, _| known.0 > hour.0 - 2 * PACE_HOURS);
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
+        let today = if rule.is_of_bill() { newest } else { today };
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
         budget.end_if_below(rule, newest, &zone, moment, effects);
@@ -182,6 +182,10 @@ impl BudgetRule {
         leaf.measure == self.measure && leaf.currency == self.currency && self.model.as_ref().is_none_or(|wanted| *wanted == leaf.model)
     }
 
+    fn is_of_bill(&self) -> bool {
+        matches!(self.measure, Measure::Billed | Measure::BilledOriginal)
+    }
+
     /// The period that a day lies in.
     pub(crate) fn span(&self, day: i64) -> Span {
         match self.period {
@@ -196,31 +200,28 @@ impl BudgetRule {
     }
 }
 
-fn day_of(at: Timestamp, zone: &jiff::tz::TimeZone) -> i64 {
-    let offset = jiff::Timestamp::from_millisecond(at.0).map_or(0, |instant| zone.to_offset(instant).seconds());
-    (at.0 + i64::from(offset) * 1000).div_euclid(DAY_MS)
-}
-
-/// As a date of the calendar.
-pub(crate) fn date(day: i64) -> jiff::civil::Date {
-    let midnight = jiff::Timestamp::from_second(day.saturating_mul(DAY_MS / 1000)).unwrap_or_default();
-    midnight.to_zoned_datetime(jiff::tz::TimeZone::UTC).date()
-}
-
-fn month_of(day: i64) -> Span {
-    let date = date(day);
-    let first = day - i64::from(date.day()) + 1;
-    Span { first, end: first + i64::from(date.days_in_month()) }
-}
-
 impl Budget {
-    fn add(&mut self, seen: &Seen, day: i64) {
+    fn add(&mut self, seen: &Seen, day: i64, now: Timestamp) {
         let sum = self.days.entry(day).or_default();
         *sum = sum.saturating_add(seen.cost);
         let sum = self.hours.entry(seen.minute.hour()).or_default();
         *sum = sum.saturating_add(seen.cost);
-        self.last_event_time = self.last_event_time.max(seen.last_event_time);
-        self.last_ingest_time = self.last_ingest_time.max(seen.last_ingest_time);
+        // What is billed in advance has not happened yet.
+        self.last_event_time = self.last_event_time.max(seen.last_event_time).min(now);
+        self.last_ingest_time = self.last_ingest_time.max(seen.last_ingest_time).min(now);
+    }
+
+    /// The day that is judged by. `closed`: that of the hour that closes.
+    ///
+    /// Of a bill it is the last day, up to today, that it is about: what passes after that is not billed yet.
+    fn newest(&self, rule: &BudgetRule, closed: Option<i64>, zone: &jiff::tz::TimeZone, moment: Moment<'_>) -> i64 {
+        if rule.is_of_bill() {
+            let today = day_of(moment.shard_time, zone);
+            return self.days.range(..=today).next_back().map_or(today, |(day, _)| *day);
+        }
+        let seen = day_of(self.last_event_time, zone);
+        // An hour closes later than newer usage comes: what was told of today is not to be judged again as of yesterday.
+        closed.map_or(seen, |closed| closed.max(seen))
     }
 
     pub(crate) fn spent(&self, span: Span) -> Nanos {
@@ -235,7 +236,21 @@ impl Budget {
         }
     }
 
-    /// A new period begins with nothing told; the old one's alert is over.
+    /// Tells what is passed, of a bill also in the months up to this one.
+    fn look(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+        let (mut month, span) = (self.judged(rule, today), rule.span(today));
+        while rule.is_of_bill() && month.first < span.first {
+            if self.check_thresholds(rule, month, zone, moment, effects) {
+                // The rest waits for the hour: whoever hears of a month and of its end at once hears of neither.
+                return;
+            }
+            month = month_of(month.end);
+        }
+        self.turn(rule, today, zone, moment, effects);
+        self.check_thresholds(rule, span, zone, moment, effects);
+    }
+
+    /// Lets the next period begin if it is time.
     fn turn(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
         if let Period::Rolling(_) = rule.period {
             let spent = to_units(self.spent(rule.span(today)));
@@ -245,10 +260,24 @@ impl Budget {
             return;
         }
         let span = rule.span(today);
+        let now = day_of(moment.shard_time, zone);
+        let is_awaited = rule.is_of_bill() && now < month_of(self.period).end + BILL_SETTLES_DAYS;
+        // Earlier versions let a month begin that was billed years in advance.
+        let is_far = self.period > month_of(now).end;
         // Late usage does not bring a month back.
-        if span.first <= self.period {
+        if !is_far && (span.first <= self.period || is_awaited) {
             return;
         }
+        self.begin(rule, span, zone, moment, effects);
+        if is_far {
+            // What they have told of this one before is not known: the next one is told of.
+            self.told = rule.thresholds.iter().map(|part| per_mille(*part)).collect();
+            (self.told_forecast, self.told_pace) = (true, true);
+        }
+    }
+
+    /// A new period begins with nothing told; the old one's alert is over.
+    fn begin(&mut self, rule: &BudgetRule, span: Span, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
         if self.period > 0 {
             let old = month_of(self.period);
             self.end(rule, old, words::over(rule, self.spent(old), old), zone, moment, effects);
@@ -303,26 +332,38 @@ impl Budget {
         }
     }
 
+    /// Whether one was passed.
     fn check_thresholds(
         &mut self,
         rule: &BudgetRule,
-        today: i64,
+        span: Span,
         zone: &jiff::tz::TimeZone,
         moment: Moment<'_>,
         effects: &mut Vec<Effect>,
-    ) {
-        let span = rule.span(today);
-        if rule.period == Period::Month && span.first < self.period {
-            return;
+    ) -> bool {
+        if self.is_past(rule, span) {
+            return false;
         }
+        let is_ahead = self.is_ahead(rule, span);
         let spent = to_units(self.spent(span));
         let passed = rule.thresholds.iter().copied().filter(|part| spent >= part * to_units(rule.amount));
-        let fresh: Vec<f64> = passed.filter(|part| !self.told.contains(&per_mille(*part))).collect();
+        let fresh: Vec<f64> = passed.filter(|part| is_ahead || !self.told.contains(&per_mille(*part))).collect();
         // Of several at once the highest is the news.
-        let Some(highest) = fresh.iter().copied().reduce(f64::max) else { return };
+        let Some(highest) = fresh.iter().copied().reduce(f64::max) else { return false };
+        self.tell(rule, span, Reason::Threshold(highest), None, zone, moment, effects);
         self.told.extend(fresh.iter().map(|part| per_mille(*part)));
         self.told.sort_unstable();
-        self.tell(rule, span, Reason::Threshold(highest), None, zone, moment, effects);
+        true
+    }
+
+    /// A month before the one that is looked at.
+    fn is_past(&self, rule: &BudgetRule, span: Span) -> bool {
+        rule.period == Period::Month && span.first < self.period
+    }
+
+    /// A month after the one that is looked at: nothing is told of it yet, and what is lets it begin.
+    fn is_ahead(&self, rule: &BudgetRule, span: Span) -> bool {
+        rule.period == Period::Month && span.first > self.period
     }
 
     fn check_forecast(
@@ -335,8 +376,8 @@ impl Budget {
         effects: &mut Vec<Effect>,
     ) {
         let span = rule.span(today);
-        let is_past = span.first < self.period;
-        if !rule.forecast || self.told_forecast || rule.period != Period::Month || is_past || self.spent(span) >= rule.amount {
+        let is_other = rule.period != Period::Month || span.first != self.period;
+        if !rule.forecast || self.told_forecast || is_other || self.spent(span) >= rule.amount {
             return;
         }
         let Some(forecast) = forecast::forecast(self, rule, today, hour, span, zone) else { return };
@@ -357,7 +398,7 @@ impl Budget {
     ) {
         let span = rule.span(today);
         // The hours of a month that is over close when the next one has begun.
-        if rule.period == Period::Month && span.first < self.period {
+        if self.is_past(rule, span) {
             return;
         }
         let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
@@ -369,9 +410,9 @@ impl Budget {
         if is_calm && rule.period != Period::Month {
             self.told_pace = false;
         }
-        if counts && !self.told_pace {
-            self.told_pace = true;
+        if counts && (!self.told_pace || self.is_ahead(rule, span)) {
             self.tell(rule, span, Reason::Pace(pace), None, zone, moment, effects);
+            self.told_pace = true;
         }
     }
 
@@ -386,9 +427,13 @@ impl Budget {
         moment: Moment<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        if self.is_ahead(rule, span) {
+            self.begin(rule, span, zone, moment, effects);
+        }
         let hour = self.last_event_time.hour();
         let today = day_of(self.last_event_time, zone);
-        let made = if forecast.is_none() { forecast::forecast(self, rule, today, hour, span, zone) } else { None };
+        let is_over = day_of(moment.shard_time, zone) >= span.end;
+        let made = if forecast.is_none() && !is_over { forecast::forecast(self, rule, today, hour, span, zone) } else { None };
         let story = self.story(rule, span, Some(reason), forecast.or(made.as_ref()), zone);
         let first = if rule.period == Period::Month { span.first } else { 0 };
         let about: [&[u8]; 3] = [b"budget", rule.name.as_bytes(), &first.to_be_bytes()];
@@ -442,16 +487,4 @@ fn per_mille(part: f64) -> u32 {
 /// What has to be spent for a threshold, in units.
 fn amount_at(rule: &BudgetRule, per_mille: u32) -> f64 {
     f64::from(per_mille) / 1000.0 * to_units(rule.amount)
-}
-
-/// Midnight of a day in a zone.
-fn start_of(day: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
-    let midnight = date(day).to_zoned_datetime(zone.clone());
-    midnight.map_or(Timestamp(day.saturating_mul(DAY_MS)), |at| Timestamp(at.timestamp().as_millisecond()))
-}
-
-/// Part of a day that has passed when an hour is over.
-pub(crate) fn part_of_day(hour: Hour, zone: &jiff::tz::TimeZone, day: i64) -> f64 {
-    let passed = hour.end().0 - start_of(day, zone).0;
-    (passed as f64 / (24 * HOUR_MS) as f64).clamp(0.0, 1.0)
 }

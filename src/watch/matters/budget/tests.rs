@@ -5,7 +5,7 @@ use crate::model::alert::Alert;
 use crate::model::leaf::Measure;
 use crate::model::money::Currency;
 use crate::model::partial::{Marker, ShardRecord, Source};
-use crate::model::time::MINUTE_MS;
+use crate::model::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::watch::matters::rules::MatterRules;
 use crate::watch::tests::{partial, rules};
 

@@ -1,7 +1,8 @@
 //! The sentences of an alert about a budget.
 
+use super::Reason;
 use super::forecast::{Forecast, day_text};
-use super::{Reason, Span, date};
+use super::span::{Span, date};
 use crate::model::money::Nanos;
 use crate::watch::matters::rules::{BudgetRule, Period};
 use crate::watch::series::{from_units, to_units};

@@ -52,6 +52,7 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules) {
     if of(rules).is_none() {
         return;
     }
+    let today = day_of(shard.header.watermarks.shard_time());
     let matters = &mut shard.matters;
     let (account, provider) = (partial.leaf.account(), &partial.leaf.provider);
     let day = partial.minute.hour().0.div_euclid(24);
@@ -68,11 +69,16 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules) {
         if (&name.0, &name.1) != (&account, provider) {
             break;
         }
-        if day > kept.billed_through {
+        // What is billed in advance says nothing of the days up to it.
+        if day > kept.billed_through && day <= today {
             kept.billed_through = day;
             matters.changed.insert(MatterKey::Commitment(name.0.clone(), name.1.clone(), name.2.clone()));
         }
     }
+}
+
+fn day_of(at: Timestamp) -> i64 {
+    at.0.div_euclid(DAY_MS)
 }
 
 fn of(rules: &WatchRules) -> Option<(&WasteRules, &CommitmentRules)> {
@@ -107,6 +113,8 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let matters = &mut shard.matters;
     for ((account, provider, service), kept) in &mut matters.commitments {
         let before = kept.clone();
+        // Earlier versions took what was billed in advance for billed.
+        kept.billed_through = kept.billed_through.min(day_of(moment.shard_time));
         kept.days.retain(|day, cost| *day > today - KEPT_DAYS && *cost != Nanos::ZERO);
         if let Some((waste, commitment)) = of(rules) {
             judge(kept, account, (provider, service), waste, commitment, moment, effects);
@@ -306,6 +314,18 @@ mod tests {
         assert_eq!(over.state, AlertState::Resolved);
         let days = (over.detected_at.0 - alerts[0].detected_at.0) / DAY_MS;
         assert!(days <= 7, "{days} days: {}", over.summary);
+    }
+
+    /// Next year's fee stands on the bill already.
+    #[test]
+    fn what_is_billed_in_advance_says_nothing_of_the_days_before_it() {
+        let alerts = play_with(24, |today| match today {
+            9 => vec![(8, 12.0, UNUSED_COMMITMENT), (365, 900.0, ""), (366, 5.0, UNUSED_COMMITMENT)],
+            1.. => vec![(today - 1, 12.0, UNUSED_COMMITMENT)],
+            _ => Vec::new(),
+        });
+        let told: Vec<(AlertState, Severity)> = alerts.iter().map(|alert| (alert.state, alert.severity)).collect();
+        assert_eq!(told, [(AlertState::Open, Severity::Info), (AlertState::Escalated, Severity::Warning)]);
     }
 
     #[test]
