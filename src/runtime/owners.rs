@@ -14,7 +14,8 @@ use crate::kafka::owners::{Found, Ownership, Watcher};
 use crate::kafka::topics::TopicNames;
 
 pub const NAME: &str = "owners";
-const LOOK: Duration = Duration::from_secs(5);
+/// Each look lists the groups of every broker, for each role.
+const LOOK: Duration = Duration::from_secs(10);
 /// A hand-over of partitions looks the same, for as long as who gives them up commits what it has begun.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Each process waits longer than the one before it by this: one is enough.
