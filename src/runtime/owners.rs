@@ -23,6 +23,8 @@ const TURN: Duration = Duration::from_secs(10);
 /// A rebalance needs time, and one that did not help is not to be followed by another at once; each time it waits twice as long.
 const AGAIN: Duration = Duration::from_secs(60);
 const MOST_DOUBLINGS: u32 = 6;
+/// Looks that may fail in a row before it is told.
+const MOST_FAILURES: u32 = 6;
 
 /// A group, and what it reads.
 struct Group {
@@ -31,8 +33,8 @@ struct Group {
     /// Another topic, that the role may look at and its group does not read.
     beside: String,
     hole: Hole,
-    /// Looking at it fails, and that was told.
-    is_out_of_sight: bool,
+    /// Looks that failed in a row.
+    failures: u32,
 }
 
 /// Until asked to stop. `roles`: those of this process.
@@ -50,18 +52,17 @@ pub fn run(setup: &Setup, roles: &[&'static str], stop: &Stop) -> Result<()> {
             if stop.asked() {
                 break;
             }
-            let looked = look(setup, &watcher, group, started.elapsed(), stop);
-            if let Err(error) = &looked
-                && !group.is_out_of_sight
-            {
-                let error = format!("{error:#}");
-                tracing::warn!(
-                    role = group.role,
-                    error,
-                    "nobody can tell whether each partition has an owner; it is tried again and again"
-                );
-            }
-            group.is_out_of_sight = looked.is_err();
+            group.failures = match look(setup, &watcher, group, started.elapsed(), stop) {
+                Ok(()) => 0,
+                Err(error) => {
+                    // Once only, and not of each broker that restarts.
+                    if group.failures + 1 == MOST_FAILURES {
+                        let (role, error) = (group.role, format!("{error:#}"));
+                        tracing::warn!(role, error, "nobody can tell whether each partition has an owner; it is tried again");
+                    }
+                    group.failures.saturating_add(1).min(MOST_FAILURES)
+                }
+            };
         }
         let since = clock::Stopwatch::start();
         while since.elapsed() < LOOK && !stop.asked() {
@@ -86,7 +87,7 @@ fn group(topics: &TopicNames, role: &'static str) -> Option<Group> {
             (inputs[whole::NAMES.iter().position(|name| *name == other)?], &topics.shard_log)
         }
     };
-    Some(Group { role, topic: topic.clone(), beside: beside.clone(), hole: Hole::default(), is_out_of_sight: false })
+    Some(Group { role, topic: topic.clone(), beside: beside.clone(), hole: Hole::default(), failures: 0 })
 }
 
 fn look(setup: &Setup, watcher: &Watcher, group: &mut Group, uptime: Duration, stop: &Stop) -> Result<()> {
