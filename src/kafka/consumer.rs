@@ -21,6 +21,7 @@ use super::batch::Batch;
 use super::client::ErrorLog;
 use super::fetch::{Bell, Queue};
 use super::link::{Committed, Partition, Rebalance};
+use super::topics::partition_count;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Asking for offsets holds up the other partitions of the thread, and is repeated.
@@ -272,12 +273,7 @@ impl Consumer {
     /// # Errors
     /// The cluster does not answer in time, or has no such topic.
     pub fn partition_count(&self, topic: &str) -> Result<i32> {
-        let metadata = self.inner.fetch_metadata(Some(topic), REQUEST_TIMEOUT).context("cannot read topic metadata")?;
-        let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
-        if count == 0 {
-            bail!("topic '{topic}' does not exist; `tollgate topics create` creates all topics");
-        }
-        Ok(i32::try_from(count)?)
+        partition_count(self.inner.client(), topic, REQUEST_TIMEOUT)
     }
 
     /// At-least-once only: commits offsets on their own.

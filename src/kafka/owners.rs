@@ -17,8 +17,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::client::{Connection, ErrorLog};
-use super::groups;
 use super::link::Partition;
+use super::{groups, topics};
 use crate::clock::Stopwatch;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,16 +56,10 @@ impl Watcher {
         Ok(Watcher { admin, connection: connection.clone() })
     }
 
-    /// How many partitions a topic has.
-    ///
     /// # Errors
-    /// The cluster does not answer, or has no such topic.
+    /// The cluster does not answer in time, or has no such topic.
     pub fn partition_count(&self, topic: &str) -> Result<i32> {
-        let context = || format!("cannot ask for the partitions of '{topic}'");
-        let metadata = self.admin.inner().fetch_metadata(Some(topic), REQUEST_TIMEOUT).with_context(context)?;
-        let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
-        ensure!(count > 0, "topic '{topic}' does not exist");
-        Ok(i32::try_from(count)?)
+        topics::partition_count(self.admin.inner(), topic, REQUEST_TIMEOUT)
     }
 
     /// What a role's group has settled on. Asked by the older of the two ways that librdkafka has: under the newer one

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::client::{Connection, INTERNAL_RECORD};
@@ -156,6 +156,17 @@ pub enum TopicState {
     Differs(Vec<String>),
     /// Must not be used like this.
     Wrong(Vec<String>),
+}
+
+/// How many partitions a topic has, as some client is told.
+///
+/// # Errors
+/// The cluster does not answer in time, or has no such topic.
+pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<i32> {
+    let metadata = client.fetch_metadata(Some(topic), timeout).with_context(|| format!("cannot read metadata of topic '{topic}'"))?;
+    let count = metadata.topics().iter().find(|found| found.name() == topic).map_or(0, |found| found.partitions().len());
+    ensure!(count > 0, "topic '{topic}' does not exist; `tollgate topics create` creates all topics");
+    Ok(i32::try_from(count)?)
 }
 
 /// Partition counts of all topics of the cluster.
