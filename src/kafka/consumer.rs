@@ -135,7 +135,8 @@ impl Consumer {
                 return Ok(Some(event));
             }
             match self.inner.poll(Duration::ZERO) {
-                None if self.inner.context().is_empty() => return Ok(None),
+                // A poll that has served something else, a log line say, looks like one that has found nothing.
+                None if self.inner.context().is_empty() && self.group.as_ref().is_none_or(Queue::is_empty) => return Ok(None),
                 None => {}
                 // Every partition that is assigned has a queue of its own.
                 Some(Ok(message)) => bail!("a record of {}[{}] came from the group's queue", message.topic(), message.partition()),

@@ -78,6 +78,11 @@ impl Queue {
         queue
     }
 
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: the queue is alive.
+        unsafe { sys::rd_kafka_queue_length(self.native) == 0 }
+    }
+
     /// What has arrived, at most `most` records, without waiting; and the errors that stood among them.
     pub fn batch(&self, partition: &Partition, most: usize) -> (Batch, Vec<RDKafkaErrorCode>) {
         let mut raw: Vec<*mut sys::rd_kafka_message_t> = vec![ptr::null_mut(); most];

@@ -199,18 +199,47 @@ impl Producer {
 }
 
 /// Waits until every queued record is answered, for so long at most. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so
-/// linger does not count, and returns as soon as it can; the wrapper's own flush polls in steps of 100 ms.
+/// linger does not count; the wrapper's own flush polls in steps of 100 ms. A record counts as under way until its answer is taken, and answers
+/// come one to each partition: all that have come are taken before the next wait, else each would cost the whole millisecond.
 pub(super) fn is_drained<C: ProducerContext>(producer: &BaseProducer<C>, most: Duration) -> bool {
     let started = Stopwatch::start();
-    while producer.in_flight_count() > 0 {
-        // SAFETY: the pointer is the live producer's own.
-        unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), 1) };
-        producer.poll(Duration::ZERO);
+    let answers = Answers::of(producer.client().native_ptr());
+    loop {
+        while answers.any() {
+            producer.poll(Duration::ZERO);
+        }
+        if producer.in_flight_count() == 0 {
+            return true;
+        }
         if started.elapsed() > most {
             return false;
         }
+        // SAFETY: the pointer is the live producer's own.
+        unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), 1) };
     }
-    true
+}
+
+/// The queue that a producer's answers come from, to be looked at only: the wrapper does not tell whether a poll has found anything.
+struct Answers(*mut sys::rd_kafka_queue_t);
+
+impl Answers {
+    /// Must be dropped before its client.
+    fn of(client: *mut sys::rd_kafka_t) -> Answers {
+        // SAFETY: the client is alive; the reference is given back on drop.
+        Answers(unsafe { sys::rd_kafka_queue_get_main(client) })
+    }
+
+    fn any(&self) -> bool {
+        // SAFETY: the queue is alive until drop.
+        unsafe { sys::rd_kafka_queue_length(self.0) > 0 }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        // SAFETY: owned, given back once.
+        unsafe { sys::rd_kafka_queue_destroy(self.0) };
+    }
 }
 
 fn send_offsets_of(producer: &BaseProducer<Deliveries>, list: &TopicPartitionList, group: &GroupMetadata) -> Result<(), ProduceError> {
