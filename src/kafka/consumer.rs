@@ -22,10 +22,14 @@ use super::client::ErrorLog;
 use super::fetch::{Bell, Queue};
 use super::link::{Committed, Partition, Rebalance};
 use super::topics::partition_count;
+use crate::clock::Stopwatch;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Asking for offsets holds up the other partitions of the thread, and is repeated.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who has asked to be let in waits for so long before it goes again: a member without a name that goes earlier cannot say so, as it does not
+/// know yet what the group calls it, and the group waits for it until its session is over.
+pub(super) const GOODBYE: Duration = Duration::from_secs(5);
 
 pub struct Consumer {
     /// Before `inner`: queues go before their client does.
@@ -36,12 +40,15 @@ pub struct Consumer {
     /// Handed out by [`Consumer::event`], not answered by [`Consumer::assign`] or [`Consumer::unassign`] yet.
     unanswered: Option<Rebalance>,
     bell: Bell,
+    /// A static member: it does not say goodbye, and whoever comes back under its name takes its place.
+    has_name: bool,
     inner: BaseConsumer<Events>,
 }
 
 #[derive(Default)]
 pub struct Events {
     queue: Mutex<VecDeque<Rebalance>>,
+    was_let_in: AtomicBool,
     /// Nobody polls any more: what the close takes away is given up at once, else it would wait for us for ever.
     closing: AtomicBool,
     errors: ErrorLog,
@@ -51,6 +58,7 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.group = None;
         self.queues.clear();
+        self.wait_to_be_let_in();
         self.inner.context().closing.store(true, Ordering::SeqCst);
         // What the group has decided and nobody has answered would keep the close waiting for ever.
         while let Some(event) = self.inner.context().pop().or_else(|| self.unanswered.take()) {
@@ -100,7 +108,10 @@ impl ConsumerContext for Events {
             return;
         }
         self.push(match code {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(names(partitions)),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.was_let_in.store(true, Ordering::SeqCst);
+                Rebalance::Assign(names(partitions))
+            }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
                 Rebalance::Revoke { partitions: names(partitions), lost: consumer.assignment_lost() }
             }
@@ -121,7 +132,19 @@ impl Consumer {
         inner.subscribe(topics).with_context(|| format!("cannot subscribe to {topics:?}"))?;
         let bell = Bell::default();
         let group = Queue::of_group(inner.client().native_ptr(), &bell)?;
-        Ok(Consumer { queues: BTreeMap::new(), starts: BTreeMap::new(), group: Some(group), unanswered: None, bell, inner })
+        let has_name = config.get("group.instance.id").is_some();
+        Ok(Consumer { queues: BTreeMap::new(), starts: BTreeMap::new(), group: Some(group), unanswered: None, bell, has_name, inner })
+    }
+
+    fn wait_to_be_let_in(&self) {
+        let since = Stopwatch::start();
+        while !self.has_name && !self.inner.context().was_let_in.load(Ordering::SeqCst) && since.elapsed() < GOODBYE {
+            let is_hopeless =
+                |error: KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) || judge(&error).is_err();
+            if self.inner.poll(Duration::from_millis(20)).is_some_and(|served| served.err().is_some_and(is_hopeless)) {
+                return;
+            }
+        }
     }
 
     /// What the group has decided since the last call. Never waits.

@@ -17,6 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::client::{Connection, ErrorLog};
+use super::consumer::GOODBYE;
 use super::link::Partition;
 use super::{groups, topics};
 use crate::clock::Stopwatch;
@@ -87,8 +88,8 @@ impl Watcher {
     }
 
     /// Has the group of `role` form anew: joins it, as one who wants nothing of what it shares, and leaves again. `beside` is a topic that
-    /// exists and that nobody else in the group reads: librdkafka joins for none less. Its members go on working meanwhile. Ends early, and
-    /// without an error, once `goes_on` says so.
+    /// exists and that nobody else in the group reads: librdkafka joins for none less. Its members go on working meanwhile. Ends soon, and
+    /// without an error, once `goes_on` says no.
     ///
     /// # Errors
     /// The group is not formed in time, or does not let us in.
@@ -99,8 +100,11 @@ impl Watcher {
         consumer.subscribe(&[beside]).with_context(|| format!("cannot subscribe to '{beside}'"))?;
         let (since, patience) = (Stopwatch::start(), self.connection.longest_rebalance() + SPARE);
         let group = || groups::name(&self.connection, role);
-        let mut last = None;
-        while goes_on() && !consumer.context().was_let_in.load(Ordering::SeqCst) {
+        let (mut last, mut ending) = (None, None);
+        while !consumer.context().was_let_in.load(Ordering::SeqCst) {
+            if !goes_on() && ending.get_or_insert_with(Stopwatch::start).elapsed() >= GOODBYE {
+                return Ok(());
+            }
             if let Some(Err(error)) = consumer.poll(POLL) {
                 ensure!(!is_refusal(&error), "group '{}' does not let us in: {error}", group());
                 last = Some(error.to_string());

@@ -16,6 +16,7 @@ mod gather;
 mod hooks;
 mod inputs;
 mod lanes;
+mod leaving;
 mod lineage;
 mod mail;
 mod matters;
