@@ -39,6 +39,11 @@ pub(super) enum Key {
     Use(UseName),
 }
 
+/// Whether a key of the changelog says what watch was told, or keeps a use of data that it was told of.
+pub fn is_of_what_was_told(key: &[u8]) -> bool {
+    matches!(key.first(), Some(b't' | b'u'))
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     #[error("state of the lineage graph of version {0}; this program reads version {VERSION}: upgrade tollgate")]

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 use tollgate::model::money::Nanos;
 
-use super::parts::{Ended, Guarded, consume, run, run_tool, wait_for};
+use super::parts::{Ended, Guarded, consume, produce, run, run_tool, wait_for};
 use super::path::{Deployment, now_ms, rfc3339, sum};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -302,6 +302,45 @@ fn a_bill_is_counted_when_its_rate_comes() {
     std::fs::write(&deployment.config, config.replace("version = 1", "version = 1\nrules_revision = 3")).unwrap();
     process.signal("HUP");
     wait_for("the correction", LIMIT, || is_counted(35_000_000_000));
+    process.signal("TERM");
+    assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
+}
+
+/// Watch hears differences of the bill only: a new shard log without what was billed before would make every restatement wrong.
+#[test]
+fn computing_all_anew_keeps_the_bill_and_reads_again_what_stands_beside_usage() {
+    let deployment = Deployment::without_mail("reset-bill", "");
+    let config = std::fs::read_to_string(&deployment.config).unwrap();
+    let nameless = "instance_id = \"one\"\nstatic_membership = false";
+    std::fs::write(&deployment.config, config.replace("instance_id = \"one\"", nameless)).unwrap();
+    let mut process = deployment.start();
+    let bill = deployment.config.with_file_name("bill.csv");
+    let state = |first: &str| {
+        let row = |cost: &str, day: &str| format!("{cost},{cost},USD,{day}T00:00:00Z,{day}T01:00:00Z,Usage,Compute\n");
+        let head = "BilledCost,EffectiveCost,BillingCurrency,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName";
+        let [one, other] = [5, 3].map(|ago: i64| rfc3339(now_ms() - ago * 86_400_000)[..10].to_string());
+        std::fs::write(&bill, format!("{head}\n{}{}", row(first, &one), row("20", &other))).unwrap();
+        import(&deployment, &[], &bill).expect_success();
+    };
+    let is_billed = |dollars: i128| (billed(&deployment).0.values().sum::<i128>() == dollars * 1_000_000_000).then_some(());
+    state("10");
+    wait_for("the bill", LIMIT, || is_billed(30));
+    let sample = serde_json::json!({"event_id": "s-1", "source": "s", "event_time": rfc3339(now_ms()), "team": "search",
+        "resource_id": "vm/1", "hourly_cost": "0.5", "currency": "USD", "utilization": 0.5});
+    produce(deployment.broker.bootstrap(), &[serde_json::json!({"topic": deployment.topic("resource-events"), "value_json": sample})]);
+    let read = || deployment.metric("tollgate_forwarded_records_total{role=\"resources\",outcome=\"accepted\"}");
+    wait_for("the sample of a resource", LIMIT, || (read() == 1).then_some(()));
+    process.signal("TERM");
+    assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
+
+    let mut reset = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    reset.args(["reset", "--to-earliest", "--yes", "--wait", "--config"]).arg(&deployment.config);
+    let said = run(&mut reset, "", LIMIT).expect_success();
+    assert!(said.contains("2 billed hours of leaves") && said.contains("resources "), "{said}");
+    let mut process = deployment.start();
+    wait_for("the sample of a resource once more", LIMIT, || (read() == 1).then_some(()));
+    state("12");
+    wait_for("the restated bill", LIMIT, || is_billed(32));
     process.signal("TERM");
     assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
 }

@@ -5,6 +5,7 @@
 
 mod plan;
 mod steps;
+mod told;
 
 use anyhow::Result;
 
@@ -19,9 +20,10 @@ use crate::clock;
 /// Move to another point of the input, or repair what a reset elsewhere has broken
 ///
 /// Without --only all is computed anew from the given point of usage-events: the shard log, the state and intake's positions are deleted
-/// and created again; inputs, alerts and roll-ups stay, and so does what people were told, so that nobody is told twice. Stop tollgate
-/// first: it refuses while a group has members. First says from where to where, for every partition, then asks. Ends with 2 if something
-/// prevents it.
+/// and created again; inputs, alerts and roll-ups stay, and so does what people were told, so that nobody is told twice. Resources, activity
+/// and feedback are read again from the same time on (with --to-offset and --shift-by they are not); the bill and the lineage graph stay.
+/// Stop tollgate first: it refuses while a group has members. First says from where to where, for every partition, then asks. Ends with 2
+/// if something prevents it.
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("target").required(true),

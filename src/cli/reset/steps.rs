@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::plan::{self, Place, Repair, Target};
+use super::told;
 use crate::cli::assemble;
 use crate::clock;
 use crate::config::Loaded;
@@ -23,13 +24,17 @@ const COMMAND: &str = "reset";
 const INTAKE: &str = "intake";
 const WATCH: &str = "watch";
 const DELIVER: &str = "deliver";
+/// Read what watch is told of beside usage, and remember nothing: they go where intake goes.
+const WHOLE: [&str; 3] = ["resources", "activity", "feedback"];
+/// Keep what they know, and tell watch what is new.
+const KEEPERS: [&str; 2] = ["ledger", "lineage"];
 /// Beyond the session timeout: the coordinator looks in its own time.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Which state and which offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Intake and watch from a point of the input; with `everything` also who was told.
+    /// Intake, the other inputs and watch from a point of the input; with `everything` also who was told.
     Anew {
         everything: bool,
     },
@@ -58,6 +63,9 @@ pub struct Steps {
     emptied: Vec<String>,
     /// Groups that are forgotten.
     forgotten: Vec<&'static str>,
+    /// What the new shards are told of the bill and of lineage: it becomes visible with intake's offsets.
+    told: Vec<Parcel>,
+    billed_hours: usize,
 }
 
 /// One partition of one group.
@@ -89,13 +97,17 @@ impl Steps {
             moves: Vec::new(),
             emptied: Vec::new(),
             forgotten: Vec::new(),
+            told: Vec::new(),
+            billed_hours: 0,
         })
     }
 
     fn roles(&self) -> Vec<&'static str> {
         match self.scope {
-            Scope::Anew { everything: true } => vec![INTAKE, WATCH, DELIVER],
-            Scope::Anew { everything: false } => vec![INTAKE, WATCH],
+            Scope::Anew { everything } => {
+                let deliver = everything.then_some(DELIVER);
+                [INTAKE, WATCH].into_iter().chain(deliver).chain(WHOLE).chain(KEEPERS).collect()
+            }
             Scope::Intake => vec![INTAKE],
             Scope::Watch => vec![WATCH],
             Scope::Deliver => vec![DELIVER],
@@ -163,6 +175,8 @@ impl Steps {
                 self.emptied.extend([&names.shard_log, &names.watch_changelog, &names.intake_changelog].map(Clone::clone));
                 self.forgotten.push(WATCH);
                 let mut problems = self.plan_intake(target, true)?;
+                problems.extend(self.plan_whole(target)?);
+                self.tell_anew()?;
                 if everything {
                     self.emptied.extend([&self.names.receipts, &self.names.violation_receipts].map(Clone::clone));
                     // What stands there now was decided before; what is decided anew comes behind it.
@@ -200,6 +214,38 @@ impl Steps {
             self.moves.retain(|planned| planned.from != Some(planned.to));
         }
         Ok(problems)
+    }
+
+    /// By time, or all, or none: offsets of usage-events say nothing of other topics.
+    fn plan_whole(&mut self, target: Target) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        for (role, topic) in WHOLE.into_iter().zip([&self.names.resource_events, &self.names.activity_events, &self.names.feedback]) {
+            if matches!(target, Target::Offset(_) | Target::ShiftBy(_)) || !self.partition_counts.contains_key(topic) {
+                continue;
+            }
+            for (partition, place) in self.places(role, self.partitions(topic)?, Some(target))? {
+                match plan::target(target, &place) {
+                    Ok(to) if place.committed == Some(to) => {}
+                    Ok(to) => self.moves.push(Move { role, partition, from: place.committed, to, key: None, note: "" }),
+                    Err(problem) => problems.push(format!("{}[{}]: {problem}", partition.topic, partition.partition)),
+                }
+            }
+        }
+        Ok(problems)
+    }
+
+    fn tell_anew(&mut self) -> Result<()> {
+        let names = self.names.clone();
+        let shards = self.plans.iter().find(|plan| plan.name == names.shard_log).map_or(1, |plan| plan.partitions);
+        for partition in 0..self.partition_counts.get(&names.ledger_changelog).copied().unwrap_or_default() {
+            let live = self.live_keys(&names.ledger_changelog, partition)?;
+            let (parcels, hours) = told::bill(&live, &names, u32::try_from(shards)?)?;
+            self.told.extend(parcels);
+            self.billed_hours += hours;
+        }
+        let live = self.live_keys(&names.lineage_changelog, 0)?;
+        self.told.extend(told::lineage(&live, &names));
+        Ok(())
     }
 
     fn plan_deliver(&mut self, target: Target) -> Result<Vec<String>> {
@@ -362,10 +408,18 @@ impl Steps {
             println!("offsets  of group '{}' are deleted: it starts at the beginning", groups::name(&self.connection, role));
         }
         match self.scope {
-            Scope::Anew { .. } => println!(
-                "\nEvery hour is computed anew from there; what lies before is forgotten. Alerts and roll-ups of these hours are written again, under\nthe ids that they have. Inputs and outputs stay."
+            Scope::Anew { .. } => {
+                println!(
+                    "\nEvery hour is computed anew from there; what lies before is forgotten. Alerts and roll-ups of these hours are written again, under\nthe ids that they have. Inputs and outputs stay."
+                );
+                println!(
+                    "The bill and the lineage graph stay, and are told to the new shards: {} billed hours of leaves.",
+                    self.billed_hours
+                );
+            }
+            Scope::Watch => println!(
+                "\nBaselines and open alerts are learnt anew from what the shard log still holds. What was billed, granted or answered before it begins\nis lost to watch: where that counts, compute all anew (--to-earliest without --only)."
             ),
-            Scope::Watch => println!("\nBaselines and open alerts are learnt anew from what the shard log still holds."),
             Scope::Intake | Scope::Deliver | Scope::Repair { .. } => {}
         }
     }
@@ -383,7 +437,7 @@ impl Steps {
         if !plans.is_empty() {
             runtime.block_on(recreate::recreate(&self.connection, &plans, self.replication_factor))?;
         }
-        for role in [INTAKE, WATCH, DELIVER] {
+        for role in WHOLE.into_iter().chain([INTAKE, WATCH, DELIVER]) {
             let moves: Vec<&Move> = self.moves.iter().filter(|planned| planned.role == role).collect();
             if moves.is_empty() {
                 continue;
@@ -391,7 +445,8 @@ impl Steps {
             let offset =
                 |planned: &&Move| GroupOffset { partition: planned.partition.clone(), offset: planned.to, metadata: String::new() };
             let offsets: Vec<GroupOffset> = moves.iter().map(offset).collect();
-            let keys: Vec<Parcel> = moves.iter().filter_map(|planned| planned.key.clone()).collect();
+            let keys = moves.iter().filter_map(|planned| planned.key.clone());
+            let keys: Vec<Parcel> = keys.chain(self.told.iter().filter(|_| role == INTAKE).cloned()).collect();
             Transfer::start(&self.connection, role, COMMAND)?
                 .commit(&keys, &offsets)
                 .with_context(|| format!("cannot set the offsets of {role}"))?;
