@@ -193,7 +193,8 @@ fn take_over(
         tracing::warn!(setting, "takes effect at the next start");
     }
     say_notices(&new);
-    setup.intake_rules.store(Arc::new(new.intake.clone()));
+    let intake = config::restart::carried_over(&setup.intake_rules.load(), new.intake.clone());
+    setup.intake_rules.store(Arc::new(intake));
     setup.watch_rules.store(Arc::new(new.watch.clone()));
     setup.lineage_rules.store(Arc::new(new.lineage.clone()));
     delivery.rules.store(Arc::new(assemble::deliver_rules(&new.settings)));

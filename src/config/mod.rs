@@ -150,7 +150,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let policies = with(&mut root, "policies", policies::of_section);
     let stream = policies.as_ref().map(|folder| Stream::new(folder.policies.clone(), folder.regions.clone(), folder.ai_domains.clone()));
     let rates = with(&mut root, "currency", |section| currency::currency(section, reporting_currency));
-    let common = rules::Common { revision, shard_count, reporting_currency, rates, policies: Arc::new(stream.unwrap_or_default()) };
+    let common = rules::Common { revision, reporting_currency, rates, policies: Arc::new(stream.unwrap_or_default()) };
     let mut watch = rules::watch(&mut root, &mut watch_section, &common);
     let watch_threads = usize::try_from(watch_section.integer("threads", 1..=1024)).unwrap_or(1);
     watch_section.finish();

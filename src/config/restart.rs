@@ -2,6 +2,7 @@
 
 use super::Loaded;
 use super::settings::{Form, Settings};
+use crate::intake::rules::IntakeRules;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
@@ -39,6 +40,11 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("drift.enabled", !old.tells_violations() && new.tells_violations() && new.policies.is_none());
     note("log.format", a.log.format != b.log.format);
     changed
+}
+
+/// The new rules of intake, with what takes effect at the next start as it is `in_force`, which may be older than the latest file.
+pub fn carried_over(in_force: &IntakeRules, new: IntakeRules) -> IntakeRules {
+    IntakeRules { dedupe_window: in_force.dedupe_window, largest_record: in_force.largest_record, ..new }
 }
 
 /// Why the new rules must not be taken over; `None` = they may. Shards refuse an older revision, so a reload must too.

@@ -19,7 +19,6 @@ use crate::watch::rules::{Override, TeamRule, Thresholds, WatchRules};
 /// What several sections need to know of others.
 pub struct Common {
     pub revision: u64,
-    pub shard_count: u32,
     pub reporting_currency: Currency,
     pub rates: Rates,
     pub policies: Arc<Stream>,
@@ -31,7 +30,6 @@ pub fn intake(root: &mut Section, common: &Common, prices: PriceBook) -> (Intake
     let largest_record = usize::try_from(section.size("largest_record", 1024..=64 << 20)).unwrap_or_default();
     let rules = IntakeRules {
         revision: common.revision,
-        shard_count: common.shard_count,
         allowed_skew_ms: section.duration("allowed_skew", "0s", "24h"),
         out_of_orderness_ms: section.duration("out_of_orderness", "0s", "24h"),
         dedupe_window: unsigned(section.integer("dedupe_window", 0..=100_000_000)),

@@ -142,7 +142,6 @@ fn setup(loaded: Loaded, topics: TopicNames, bootstrap_servers: String) -> Setup
         ..Connection::default()
     };
     let mut intake_rules = loaded.intake;
-    intake_rules.shard_count = SHARDS;
     intake_rules.prices = cast::price_book();
     Setup {
         connection,

@@ -23,7 +23,6 @@ const OUT_OF_ORDERNESS_MS: i64 = MINUTE_MS;
 fn intake_rules() -> IntakeRules {
     IntakeRules {
         revision: 1,
-        shard_count: SHARDS,
         allowed_skew_ms: 5 * MINUTE_MS,
         out_of_orderness_ms: OUT_OF_ORDERNESS_MS,
         dedupe_window: 100_000,

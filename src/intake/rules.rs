@@ -12,7 +12,6 @@ use crate::policy::stream::Stream;
 #[derive(Clone, Debug)]
 pub struct IntakeRules {
     pub revision: u64,
-    pub shard_count: u32,
     /// How far in the future of its own Kafka timestamp (and of the clock) an event may lie, in ms.
     pub allowed_skew_ms: i64,
     /// How far events of one partition may be out of order before they count as late, in ms: watermark = max event time - this.

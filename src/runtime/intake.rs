@@ -416,7 +416,7 @@ impl Role for Intake<'_> {
 
     fn stage(&mut self, inputs: &mut BTreeMap<i32, Input>, moment: Moment) -> Result<Staged> {
         // Rules change between two transactions.
-        let rules = std::mem::replace(&mut self.rules, self.setup.intake_rules.load_full());
+        self.rules = self.setup.intake_rules.load_full();
         let tick = self.is_tick(moment);
         if inputs.is_empty() || (self.since.is_none() && !tick) {
             return Ok(Staged::default());
@@ -429,7 +429,7 @@ impl Role for Intake<'_> {
         assert!(counts.rejected == self.dead.len() as u64, "every rejected record has its dead letter");
         self.staged = counts;
         let markers: Vec<Marker> = inputs.values().map(|input| self.marker(input, moment)).collect();
-        let shards = self.sums.drain_into_shards(rules.shard_count);
+        let shards = self.sums.drain_into_shards(self.setup.shard_count);
         let mut staged = Staged { shares: BTreeMap::new(), common: self.shard_records(&markers, shards, tick)? };
         for dead in std::mem::take(&mut self.dead) {
             staged.common.push(encode::effect(Effect::DeadLetter(Box::new(dead)), &self.setup.topics, &self.setup.output)?);

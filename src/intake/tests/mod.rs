@@ -23,7 +23,6 @@ pub const NOW: Timestamp = Timestamp(1_772_359_500_000);
 pub fn rules() -> IntakeRules {
     IntakeRules {
         revision: 1,
-        shard_count: 4,
         allowed_skew_ms: 300_000,
         out_of_orderness_ms: 60_000,
         dedupe_window: 1_000_000,

@@ -67,7 +67,6 @@ fn watch_rules(revision: u64) -> WatchRules {
 fn intake_rules(window: u64) -> IntakeRules {
     IntakeRules {
         revision: 1,
-        shard_count: SHARDS,
         allowed_skew_ms: 300_000,
         out_of_orderness_ms: MINUTE_MS,
         dedupe_window: window,
