@@ -22,6 +22,8 @@ mod rules;
 pub mod settings;
 mod shell;
 mod showback;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod together;
 mod tree;
