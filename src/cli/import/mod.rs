@@ -63,7 +63,8 @@ struct FocusArguments {
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     line_id: Vec<String>,
 
-    /// The files hold all lines of their billing months: what an earlier import had and this one has not is taken back
+    /// The files hold all lines of their billing months: what an earlier import had and this one has not is taken back, unless some row
+    /// cannot be read
     #[arg(long)]
     complete: bool,
 
@@ -107,6 +108,9 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         }
     };
     tell(&survey, arguments.report.as_deref());
+    if arguments.complete && survey.unread() > 0 {
+        println!("nothing is taken back: {} rows cannot be read", survey.unread());
+    }
     let ended = if survey.broken > 0 { Ended::No } else { Ended::Well };
     if arguments.dry_run {
         return Ok(ended);

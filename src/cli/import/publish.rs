@@ -113,7 +113,7 @@ impl Publisher<'_> {
             })?;
         }
         if ends {
-            let ends: Vec<Parcel> = survey.periods.iter().map(|(period, lines)| batch.end(period, *lines)).collect();
+            let ends: Vec<Parcel> = survey.ends().map(|(period, lines)| batch.end(period, lines)).collect();
             batch.parcels.extend(ends);
         }
         batch.progress.is_done = true;

@@ -50,6 +50,8 @@ pub struct Survey {
     pub broken: u64,
     /// Rows that are published and that the ledger will refuse.
     pub unusable: u64,
+    /// Of these, rows of no month.
+    pub without_period: u64,
     /// By column and rule.
     pub problems: BTreeMap<String, u64>,
     /// Publishable rows of each month, and BilledCost and EffectiveCost by currency.
@@ -61,6 +63,18 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Rows of which nobody can tell in which month they would have to be.
+    pub fn unread(&self) -> u64 {
+        self.broken + self.without_period
+    }
+
+    /// Months and how many lines each has, once they are complete. Where some line cannot be read none is: what it said before would be
+    /// taken back.
+    pub fn ends(&self) -> impl Iterator<Item = (&str, u64)> {
+        let ends = self.periods.iter().filter(|_| self.unread() == 0);
+        ends.map(|(period, lines)| (period.as_str(), *lines))
+    }
+
     /// Reads all files once. `report` gets each problem as a row of CSV.
     ///
     /// # Errors
@@ -121,6 +135,7 @@ impl Survey {
             },
             None => {
                 self.unusable += 1;
+                self.without_period += 1;
                 return;
             }
         }
@@ -142,6 +157,29 @@ fn name(problem: &Problem<'_>) -> String {
 mod tests {
     use super::*;
     use crate::model::hash::hash128;
+
+    const COLUMNS: &str = "BilledCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ResourceId\n";
+
+    fn survey_of(rows: &[&str]) -> Survey {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bill.csv");
+        std::fs::write(&path, format!("{COLUMNS}{}\n", rows.join("\n"))).unwrap();
+        Survey::of(&[path], 1, &[], &BytesRead::default(), None).unwrap()
+    }
+
+    #[test]
+    fn no_month_is_complete_where_a_row_cannot_be_read() {
+        let good = ["1.00,USD,2026-03-01T00:00:00Z,2026-03-02T00:00:00Z,a", "1.00,USD,,2026-03-02T00:00:00Z,b"];
+        let without_cost = ",USD,2026-03-01T00:00:00Z,2026-03-02T00:00:00Z,c";
+        let survey = survey_of(&[good[0], good[1], without_cost]);
+        assert_eq!((survey.unusable, survey.unread()), (1, 0));
+        // The third will not arrive, and so the month never is complete.
+        assert_eq!(survey.ends().collect::<Vec<_>>(), [("2026-03", 3)]);
+        for bad in ["1.00,USD,2026-03-01T00:00:00Z,2026-03-02T00:00:00Z,a,b", "1.00,USD,March,2nd of March,c"] {
+            let survey = survey_of(&[good[0], good[1], bad]);
+            assert_eq!((survey.rows, survey.unread(), survey.ends().count()), (3, 1, 0), "{bad}");
+        }
+    }
 
     #[test]
     fn what_was_there_is_always_known_and_what_was_not_rarely() {
