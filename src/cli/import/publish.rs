@@ -1,13 +1,12 @@
 //! Rows become billing events, in transactions that also hold how far the delivery has come: a run that was killed is gone on with.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
 use super::rows::{BytesRead, Found, Rows};
-use super::survey::Survey;
+use super::survey::{Numbers, Survey};
 use crate::intake::focus::{Head, write_text};
 use crate::kafka::client::Connection;
 use crate::kafka::groups;
@@ -97,10 +96,11 @@ impl Publisher<'_> {
         for path in files {
             Rows::open(path, line_id, bytes)?.each(|head, _, found| {
                 if let Found::Row(fields) = found {
-                    let line = batch.line(head, fields);
+                    let period = head.period(fields);
+                    let line = batch.shared.line(head.identity(fields), period.as_deref());
                     // Also rows that were published before have their number among those of their identity.
                     if batch.progress.rows >= from {
-                        let parcel = batch.parcel(head, fields, line);
+                        let parcel = batch.parcel(head, fields, period.as_deref(), line);
                         batch.parcels.push(parcel);
                     }
                 }
@@ -137,25 +137,15 @@ struct Batch<'a> {
     transfer: &'a Transfer,
     progress: Progress,
     parcels: Vec<Parcel>,
-    /// How many rows of these identities were there so far.
-    shared: HashMap<u128, u32>,
+    shared: Numbers,
     time: String,
     published: u64,
 }
 
 impl Batch<'_> {
-    /// The line's id: its identity, and of those that share it which one.
-    fn line(&mut self, head: &Head, fields: &[&str]) -> u128 {
-        let identity = head.identity(fields);
-        let Some(count) = self.shared.get_mut(&identity) else { return identity };
-        let number = *count;
-        *count += 1;
-        if number == 0 { identity } else { hash128(&[&identity.to_le_bytes(), &number.to_le_bytes()]) }
-    }
-
-    fn parcel(&self, head: &Head, fields: &[&str], line: u128) -> Parcel {
+    fn parcel(&self, head: &Head, fields: &[&str], period: Option<&str>, line: u128) -> Parcel {
         let mut value = Vec::with_capacity(2_048);
-        self.begin_event(&mut value, head.period(fields).as_deref(), &self.progress.rows.to_string());
+        self.begin_event(&mut value, period, &self.progress.rows.to_string());
         let line = format!("{line:032x}");
         value.extend_from_slice(b",\"line_id\":\"");
         value.extend_from_slice(line.as_bytes());

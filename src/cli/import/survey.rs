@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::rows::{BytesRead, Found, Rows};
 use crate::intake::focus::{Head, Problem};
+use crate::model::hash::hash128;
 use crate::model::money::{Currency, Nanos};
 
 /// Bits of the filter for each row, of those that a file of this size is likely to have.
@@ -42,6 +43,25 @@ impl Filter {
     }
 }
 
+/// How many rows there were so far of the identities, each in its month, that more than one row may have.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers(HashMap<u128, u32>);
+
+impl Numbers {
+    /// The row's line: its identity, and of those of its month that share it which one. The ledger has a book for each month, and a file
+    /// of one month alone has to number as a folder of many does.
+    pub fn line(&mut self, identity: u128, period: Option<&str>) -> u128 {
+        let Some(count) = self.0.get_mut(&in_month(identity, period)) else { return identity };
+        let number = *count;
+        *count += 1;
+        if number == 0 { identity } else { hash128(&[&identity.to_le_bytes(), &number.to_le_bytes()]) }
+    }
+}
+
+fn in_month(identity: u128, period: Option<&str>) -> u128 {
+    hash128(&[&identity.to_le_bytes(), period.unwrap_or_default().as_bytes()])
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -58,8 +78,8 @@ pub struct Survey {
     pub periods: BTreeMap<String, u64>,
     pub sums: BTreeMap<Currency, (u64, Nanos, Nanos)>,
     pub versions: BTreeMap<&'static str, u64>,
-    /// Identities that more than one row may have.
-    pub shared: HashMap<u128, u32>,
+    /// Identities that more than one row of a month may have.
+    pub shared: Numbers,
 }
 
 impl Survey {
@@ -124,11 +144,12 @@ impl Survey {
     }
 
     fn take(&mut self, head: &Head, fields: &[&str], filter: &mut Filter) {
-        let identity = head.identity(fields);
+        let period = head.period(fields);
+        let identity = in_month(head.identity(fields), period.as_deref());
         if filter.enter(identity) {
-            self.shared.insert(identity, 0);
+            self.shared.0.insert(identity, 0);
         }
-        match head.period(fields) {
+        match period {
             Some(period) => match self.periods.get_mut(&period) {
                 Some(rows) => *rows += 1,
                 None => drop(self.periods.insert(period, 1)),
@@ -156,15 +177,41 @@ fn name(problem: &Problem<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::hash::hash128;
 
     const COLUMNS: &str = "BilledCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ResourceId\n";
 
     fn survey_of(rows: &[&str]) -> Survey {
+        lines_of(rows).0
+    }
+
+    /// What is found, and the month and the line of each row.
+    fn lines_of(rows: &[&str]) -> (Survey, Vec<(Option<String>, u128)>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bill.csv");
         std::fs::write(&path, format!("{COLUMNS}{}\n", rows.join("\n"))).unwrap();
-        Survey::of(&[path], 1, &[], &BytesRead::default(), None).unwrap()
+        let survey = Survey::of(std::slice::from_ref(&path), 1, &[], &BytesRead::default(), None).unwrap();
+        let (mut numbers, mut lines) = (survey.shared.clone(), Vec::new());
+        let all = Rows::open(&path, &[], &BytesRead::default()).unwrap().each(|head, _, found| {
+            if let Found::Row(fields) = found {
+                let period = head.period(fields);
+                lines.push((period.clone(), numbers.line(head.identity(fields), period.as_deref())));
+            }
+            Ok(())
+        });
+        all.unwrap();
+        (survey, lines)
+    }
+
+    #[test]
+    fn a_month_has_the_same_lines_alone_and_beside_others() {
+        // Late usage of one day: what of it was billed in February, and what in March.
+        let february = "10,USD,2026-02-01T00:00:00Z,2026-02-27T00:00:00Z,a";
+        let march = ["2,USD,2026-03-01T00:00:00Z,2026-02-27T00:00:00Z,a", "3,USD,2026-03-01T00:00:00Z,2026-02-27T00:00:00Z,a"];
+        let (_, both) = lines_of(&[february, march[0], march[1]]);
+        let (_, alone) = lines_of(&march);
+        assert_eq!(both[1..], alone);
+        assert_eq!(both[0].1, both[1].1, "the first of each is its identity");
+        assert_ne!(both[1].1, both[2].1, "two of one month are two lines");
     }
 
     #[test]
