@@ -325,10 +325,13 @@ impl Lineage {
         }
     }
 
-    /// Models that are deployed or answer without ever having been registered, or written by a job.
-    pub fn unregistered(&self) -> Vec<ModelName> {
-        let deployed = self.deployments.keys().map(|place| place.model.clone());
-        let answering = self.answers.keys().map(|(model, _)| ModelName { model: model.clone(), version: None });
+    /// Models that are deployed or answer without ever having been registered, or written by a job; of a team those that it deployed or
+    /// pays for.
+    pub fn unregistered(&self, team: Option<&str>) -> Vec<ModelName> {
+        let deployed =
+            self.deployments.keys().filter(|place| team.is_none_or(|team| *place.team == *team)).map(|place| place.model.clone());
+        let answering = self.answers.iter().filter(|(_, answers)| team.is_none_or(|team| answers.teams.contains(team)));
+        let answering = answering.map(|((model, _), _)| ModelName { model: model.clone(), version: None });
         let all: BTreeSet<ModelName> = deployed.chain(answering).collect();
         let is_known = |name: &ModelName| {
             let written =

@@ -227,6 +227,7 @@ fn models_that_nobody_registered_are_named() {
         model: Some(text(model)),
         model_version: Some(text("1")),
         region: Some(text("ap-southeast-1")),
+        team: text("ads"),
         ..ActivityEvent::default()
     };
     lineage.take_activity(&event("model_registered", "known"));
@@ -234,8 +235,10 @@ fn models_that_nobody_registered_are_named() {
     lineage.take_activity(&event("deployment", "shadow"));
     lineage.take_answer(&text("known"), &text("eu"), &text("aws"), &text("search"), Timestamp(0));
     lineage.take_answer(&text("gpt"), &text("eu"), &text("openai"), &text("search"), Timestamp(0));
-    let names = |lineage: &Lineage| lineage.unregistered().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let names = |lineage: &Lineage| lineage.unregistered(None).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(&lineage), ["gpt", "shadow 1"]);
+    let of = |team: &str| lineage.unregistered(Some(team)).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((of("search"), of("ads"), of("risk")), (vec!["gpt".to_string()], vec!["shadow 1".to_string()], vec![]));
     lineage.take_activity(&event("undeployment", "shadow"));
     assert_eq!(names(&lineage), ["gpt"]);
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use anyhow::{Context as _, Result};
 
-use super::{Found, found};
+use super::{Found, found, is_answer};
 use crate::config::policies::PolicyFolder;
 use crate::kafka::client::Connection;
 use crate::kafka::link::Partition;
@@ -115,7 +115,9 @@ fn take_answers(graph: &mut Lineage, connection: &Connection, names: &TopicNames
             // One that cannot be read is the business of whoever wrote it.
             if let Some(Ok(rollup)) = record.value.map(|value| rollup_of_record(record.header("content-type"), value)) {
                 let leaf = &rollup.leaf;
-                graph.take_answer(&leaf.model, &leaf.region, &leaf.provider, &leaf.team, rollup.period_end);
+                if is_answer(leaf) {
+                    graph.take_answer(&leaf.model, &leaf.region, &leaf.provider, &leaf.team, rollup.period_end);
+                }
             }
             Ok(true)
         })?;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::config::Problem;
 use crate::config::policies::PolicyFolder;
+use crate::config::prices::TOKENS;
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
@@ -18,6 +19,7 @@ use crate::lab::backtest::read as events;
 use crate::lineage::map::{Broken, Crossing, DataFlow, EdgeState, Kind};
 use crate::lineage::rules::LineageRules;
 use crate::lineage::{Lineage, svg};
+use crate::model::leaf::{Leaf, Measure};
 use crate::model::lineage::ModelName;
 use crate::model::partial::{ShardEvent, Source};
 use crate::model::record::InputRecord;
@@ -71,7 +73,12 @@ pub fn run(files: &[PathBuf], rules: &Rules<'_>, team: Option<&str>) -> Result<F
 /// The map of a graph; without policies nothing breaks a rule.
 fn found(graph: &Lineage, policies: Option<&PolicyFolder>, team: Option<&str>, now: Timestamp) -> Found {
     let map = graph.map(team, now, &|crossing| policies.map(|folder| judge(folder, crossing, now)).unwrap_or_default());
-    Found { map, unregistered: graph.unregistered(), ..Found::default() }
+    Found { map, unregistered: graph.unregistered(team), ..Found::default() }
+}
+
+/// Whether its `model` is one that answered: of other meters it is a machine's, of the bill a service's.
+fn is_answer(leaf: &Leaf) -> bool {
+    leaf.measure == Measure::Estimated && *leaf.meter == *TOKENS
 }
 
 struct Reading<'a> {
@@ -152,6 +159,9 @@ impl<'a> Reading<'a> {
         self.batch.take_counts();
         for partial in self.batch.drain_into_shards(1).into_values().flatten() {
             let leaf = &partial.leaf;
+            if !is_answer(leaf) {
+                continue;
+            }
             self.graph.take_answer(&leaf.model, &leaf.region, &leaf.provider, &leaf.team, partial.last_event_time);
         }
     }
@@ -267,4 +277,49 @@ fn read(lines: u64, rejected: &BTreeMap<String, u64>) -> String {
     let reasons: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!("; {lines} lines read, {} rejected{reasons}", rejected.values().sum::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::load_text;
+    use crate::model::money::Currency;
+
+    #[test]
+    fn machines_and_services_are_no_models_that_answer() {
+        let loaded = load_text("t.toml", "version = 1\n", Path::new(""), std::iter::empty()).unwrap();
+        let now = Timestamp::parse("2026-03-01T12:00:00Z").unwrap();
+        let rules = Rules { intake: &loaded.intake, lineage: &loaded.lineage, policies: None, now };
+        let mut reading = Reading::new(&rules);
+        for (id, meter, model, quantity) in
+            [("1", "llm.tokens", "gpt-4o", r#""input_tokens":10"#), ("2", "gpu.seconds", "p5.48xlarge", r#""quantity":60"#)]
+        {
+            reading.take(
+                format!(
+                    r#"{{"topic":"usage-events","value":{{"event_id":"{id}","source":"s","event_time":"2026-03-01T11:59:00Z","team":"ads",
+                    "meter":"{meter}","model":"{model}","provider":"aws","region":"eu-central-1",{quantity}}}}}"#
+                )
+                .as_bytes(),
+            );
+        }
+        reading.take_answers();
+        assert!(reading.rejected.is_empty(), "{:?}", reading.rejected);
+        let names: Vec<String> = reading.graph.unregistered(None).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["gpt-4o"]);
+        // A service is named by the bill, with the meter of its usage.
+        let leaf = |measure| Leaf {
+            team: "ads".into(),
+            project: "".into(),
+            model: "Amazon Bedrock".into(),
+            provider: "aws".into(),
+            region: "eu-central-1".into(),
+            environment: "".into(),
+            meter: TOKENS.into(),
+            currency: Currency::USD,
+            measure,
+        };
+        assert!(is_answer(&leaf(Measure::Estimated)) && !is_answer(&leaf(Measure::Billed)));
+    }
 }
