@@ -180,19 +180,20 @@ pub(super) fn receivers(section: &mut Section, key: &'static str, reach: &Reach)
 }
 
 pub fn deliver(section: &mut Section, routes: Vec<Section>, reach: &Reach, schedules: &[ScheduleSettings]) -> DeliverSettings {
-    let mut before: Option<String> = None;
+    let mut before: Vec<(String, Severity, Nanos)> = Vec::new();
     let mut read = Vec::new();
     for mut route in routes {
-        if let Some(place) = &before {
+        let settings = self::route(&mut route, reach, schedules);
+        let is_covered = |(_, severity, excess): &&(String, _, _)| settings.least_severity >= *severity && settings.least_excess >= *excess;
+        if let Some((place, ..)) = before.iter().find(is_covered) {
             let hint = "order the routes from the particular to the general, or set go_on = true there";
             route.notes().warning(
                 Problem::new(&route.place, format!("this route is never reached: the one at {place} holds for every team")).hint(hint),
             );
         }
-        let settings = self::route(&mut route, reach, schedules);
         let is_for_all = settings.hours.is_none() && settings.teams.is_empty() && settings.kinds.is_empty() && settings.only.is_empty();
-        if is_for_all && !settings.go_on && before.is_none() {
-            before = Some(route.place.to_string());
+        if is_for_all && !settings.go_on {
+            before.push((route.place.to_string(), settings.least_severity, settings.least_excess));
         }
         if settings.receivers.is_empty() {
             route.complain("receivers", Complaint::new("is empty or missing", "name at least one: receivers = [\"team@example.com\"]"));
@@ -362,4 +363,44 @@ pub fn log(section: &mut Section) -> LogSettings {
         section.complain("level", Complaint::new(format!("is '{level}'"), hint));
     }
     LogSettings { format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]), level }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::load_text;
+
+    /// What is wrong, else what is probably not meant.
+    fn told(text: &str) -> Vec<String> {
+        let loaded = load_text("t.toml", &format!("version = 1\n{text}"), Path::new(""), std::iter::empty());
+        loaded.map_or_else(|problems| problems, |loaded| loaded.warnings).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_route_that_is_never_reached_is_told() {
+        let told = |first: &str, second: &str| {
+            let mail = "[mail]\nhost = 'h'\nfrom = 'a@b'\n";
+            told(&format!("{mail}[[route]]\nreceivers = ['a@b']\n{first}\n[[route]]\nreceivers = ['b@b']\n{second}\n"))
+        };
+        for (first, second) in [
+            ("", ""),
+            ("", "teams = ['a']\nleast_severity = 'critical'"),
+            ("least_severity = 'info'", "least_severity = 'info'"),
+            ("least_excess = '100'", "least_excess = '200'"),
+        ] {
+            let told = told(first, second);
+            assert!(told.len() == 1 && told[0].contains("t.toml:8: this route is never reached"), "{first} {second}: {told:?}");
+        }
+        for (first, second) in [
+            ("least_severity = 'critical'", ""),
+            ("", "least_severity = 'info'"),
+            ("least_excess = '500'", ""),
+            ("least_severity = 'critical'", "least_excess = '500'"),
+            ("go_on = true", ""),
+            ("teams = ['a']", ""),
+        ] {
+            assert_eq!(told(first, second), [""; 0], "{first} {second}");
+        }
+    }
 }
