@@ -130,8 +130,13 @@ fn address(item: &Item) -> Result<String, Complaint> {
     let written = text(item)?;
     let bare = written.rsplit_once('<').map_or(written, |(_, rest)| rest.trim_end().trim_end_matches('>')).trim();
     let parts = bare.split_once('@').filter(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
-    if parts.is_none() || bare.contains(char::is_whitespace) || written.contains(['\r', '\n']) {
+    if parts.is_none() || bare.contains(char::is_whitespace) || written.contains(char::is_control) {
         return Err(Complaint::new(format!("is '{written}', which is no mail address"), "write \"name@example.com\""));
+    }
+    // As whoever sends will read it.
+    if written.trim().parse::<lettre::message::Mailbox>().is_err() {
+        let hint = "write \"name@example.com\"; a name with a comma or the like stands in quotes: '\"Ops, EU\" <ops@example.com>'";
+        return Err(Complaint::new(format!("is '{written}', which no mail can be sent to or from"), hint));
     }
     Ok(written.trim().to_string())
 }
@@ -375,6 +380,20 @@ mod tests {
     fn told(text: &str) -> Vec<String> {
         let loaded = load_text("t.toml", &format!("version = 1\n{text}"), Path::new(""), std::iter::empty());
         loaded.map_or_else(|problems| problems, |loaded| loaded.warnings).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_are_those_that_mail_can_be_sent_to() {
+        let with = |from: &str, to: &str| told(&format!("[mail]\nhost = 'h'\nfrom = '{from}'\n[[route]]\nreceivers = ['{to}']\n"));
+        let good = ["a@b", " ops@example.com ", "Ops <ops@example.com>", "\"Ops, FinOps\" <ops@example.com>", "Öps <ops@bücher.example>"];
+        for good in good {
+            assert_eq!(with(good, good), [""; 0], "{good}");
+        }
+        for bad in ["Ops, Tollgate <ops@example.com>", "Ops (EU) <ops@example.com>", "ops@-example-.com", "ops.@example.com", "ops"] {
+            for told in [with(bad, "a@b"), with("a@b", bad)] {
+                assert!(told.len() == 1 && told[0].contains(&format!("is '{bad}', which ")), "{told:?}");
+            }
+        }
     }
 
     #[test]

@@ -58,11 +58,12 @@ fn webhook(section: &mut Section) -> WebhookSettings {
 /// Never what it is: it may be a secret.
 fn address(url: &secrecy::SecretString) -> Option<Complaint> {
     use secrecy::ExposeSecret as _;
-    let url = url.expose_secret();
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    let host = host.split(['/', ':', '?']).next().unwrap_or_default();
-    let is_near = ["localhost", "127.0.0.1", "[", "::1"].iter().any(|near| host.starts_with(near)) || !host.contains('.');
-    (url.starts_with("http://") && !is_near).then(|| {
+    let parsed = reqwest::Url::parse(url.expose_secret()).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    let Some((url, host)) = parsed.as_ref().and_then(|url| Some((url, url.host_str()?))) else {
+        return Some(Complaint::new("is no address that can be posted to", "write https:// and all that the other side gave you"));
+    };
+    let is_near = ["localhost", "127.0.0.1", "["].iter().any(|near| host.starts_with(near)) || !host.contains('.');
+    (url.scheme() == "http" && !is_near).then(|| {
         Complaint::new("begins with http://: alerts would travel readable", "use https://, or a host of your own network by its short name")
     })
 }
@@ -88,6 +89,10 @@ mod tests {
             (format!("{good}{good}"), "as that of another webhook"),
             (good.replace("slack", "slak"), "did you mean 'slack'?"),
             (good.replace("https", "http"), "begins with http://"),
+            (good.replace("https://", ""), "'url' in [[webhook]] is no address that can be posted to"),
+            (good.replace("https", "ftp"), "no address"),
+            (good.replace("hooks.example.com/T0/B0/x", ""), "no address"),
+            (good.replace("https://hooks.example.com/T0/B0/x", ""), "no address"),
             (good.replace("ops-chat", "ops chat"), "write letters, digits"),
             ("[[webhook]]\nname = 'x'\nform = 'teams'\n".to_owned(), "has no 'url'"),
             ("[[webhook]]\nname = 'x'\nform = 'pagerduty'\n".to_owned(), "without a 'secret'"),
