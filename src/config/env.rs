@@ -73,17 +73,25 @@ fn set(table: &mut Table, keys: &[String], name: &str, value: &str, notes: &Note
 fn typed(text: &str, default: Option<&Value>) -> Option<Value> {
     let as_text = || Value::Text(text.to_string());
     Some(match default {
-        Some(Value::Integer(_)) => text.trim().parse().map_or_else(|_| as_text(), Value::Integer),
+        // A number with a fraction may have been written without one in the file.
+        Some(Value::Integer(_)) => {
+            let (whole, number) = (text.trim().parse().map(Value::Integer), text.trim().parse().map(Value::Float));
+            whole.or(number).unwrap_or_else(|_| as_text())
+        }
         Some(Value::Float(_)) => text.trim().parse().map_or_else(|_| as_text(), Value::Float),
         Some(Value::Bool(_)) => text.trim().parse().map_or_else(|_| as_text(), Value::Bool),
         Some(Value::List(_)) => {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             let place = Place::whole("environment");
-            Value::List(parts.map(|part| Item::at(place.clone(), Value::Text(part.to_string()))).collect())
+            Value::List(parts(text).map(|part| Item::at(place.clone(), Value::Text(part.to_string()))).collect())
         }
         Some(Value::Table(_)) => return None,
         Some(Value::Text(_) | Value::Date(_)) | None => as_text(),
     })
+}
+
+/// A list as a variable has it.
+pub fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// The right name of the option that this one would be with two underscores after its section.
@@ -93,4 +101,38 @@ fn meant(table: &Table, path: &str) -> Option<String> {
         let key = path.strip_prefix(section.as_str())?.strip_prefix('_')?;
         inner.contains_key(key).then(|| format!("{PREFIX}{}{LEVELS}{}", section.to_uppercase(), key.to_uppercase()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Loaded, load_text};
+
+    fn with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
+        let loaded = load_text("t.toml", &format!("version = 1\n{text}"), Path::new(""), variables);
+        loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn a_fraction_over_a_whole_number_is_a_number() {
+        let set = |value: &str| with("[deliver]\nupdate_growth = 2\n", &[("TOLLGATE_DELIVER__UPDATE_GROWTH", value)]);
+        assert_eq!(set("1.5").map(|loaded| loaded.settings.deliver.update_growth).ok(), Some(1.5));
+        assert_eq!(set("3").map(|loaded| loaded.settings.deliver.update_growth).ok(), Some(3.0));
+        assert!(set("NaN").is_err_and(|problem| problem.contains("write a number from 1 to 1000")));
+        assert!(with("", &[("TOLLGATE_SHARDS__COUNT", "1.5")]).is_err_and(|problem| problem.contains("should be a whole number")));
+    }
+
+    #[test]
+    fn lists_without_a_default_can_be_set() {
+        let mail = "[mail]\nhost = 'h'\nfrom = 'a@b'\n[deliver]\nfallback = ['a@b']\n";
+        let variables =
+            [("TOLLGATE_MAIL__UNSUBSCRIBE", "mailto:a@b.c, https://b.c/off"), ("TOLLGATE_MAIL__LANGUAGES__DE", "*@b.de,ada@b.com")];
+        let mail = with(mail, &variables).unwrap().settings.mail.unwrap();
+        assert_eq!(mail.unsubscribe, ["mailto:a@b.c", "https://b.c/off"]);
+        assert_eq!(mail.languages, [("*@b.de".to_string(), "de"), ("ada@b.com".to_string(), "de")]);
+        // In a file a list is written as one.
+        assert!(with("[mail]\nunsubscribe = 'mailto:a@b.c'\n", &[]).is_err_and(|problem| problem.contains("should be a list")));
+    }
 }

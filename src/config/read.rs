@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use super::env::parts;
 use super::problem::{Place, Problem, did_you_mean};
 use super::tree::{Item, Table, Value};
 use super::units::{self, Complaint};
@@ -196,6 +197,12 @@ impl<'a> Section<'a> {
     /// Texts with the place of each.
     pub fn texts(&mut self, key: &'static str) -> Vec<(Place, String)> {
         let parse = |item: &Item| {
+            // What has no default has no type yet where a variable sets it.
+            if let Value::Text(written) = &item.value
+                && item.place.line == 0
+            {
+                return Ok(parts(written).map(|part| (item.place.clone(), part.to_string())).collect());
+            }
             let Value::List(items) = &item.value else { return Err(wrong_kind(item, "a list of texts", "[\"a\", \"b\"]")) };
             items.iter().map(|item| Ok((item.place.clone(), text(item)?.to_string()))).collect()
         };
