@@ -90,7 +90,7 @@ fn webhooks(settings: &Settings) -> Vec<(String, [Option<String>; 2])> {
     let each = settings.webhooks.iter();
     each.map(|hook| {
         (
-            format!("{:?} {} {} {}", hook.form, hook.timeout_ms, hook.per_minute, hook.watchdog_ms),
+            format!("{} {:?} {} {} {}", hook.name, hook.form, hook.timeout_ms, hook.per_minute, hook.watchdog_ms),
             [shown(Some(&hook.url)), shown(hook.secret.as_ref())],
         )
     })

@@ -479,7 +479,10 @@ fn what_a_reload_may_change() {
     assert!(forgot_revision(&old, &good("rules_revision = 2\n[watch]\nlateness = '6m'")));
     assert!(!forgot_revision(&old, &good("rules_revision = 3\n[watch]\nlateness = '6m'")));
     let password = |word: &str| good(&format!("[mail]\nhost='h'\nfrom='a@b'\nusername='u'\npassword='{word}'\n"));
-    assert_eq!(restart_needed(&password("a"), &password("b")), ["mail"]); // What waits for the next start stays as it is, however often the file is read until then.
+    assert_eq!(restart_needed(&password("a"), &password("b")), ["mail"]);
+    let hook = |name: &str| good(&format!("[[webhook]]\nname = '{name}'\nform = 'slack'\nurl = 'https://h.example.com/x'\n"));
+    assert_eq!(restart_needed(&hook("a"), &hook("b")), ["webhook"]);
+    // What waits for the next start stays as it is, however often the file is read until then.
     let first = good("rules_revision = 2\n[intake]\ndedupe_window = 7\nlargest_record = '2KiB'\nallowed_skew = '9m'\n");
     let mut rules = old.intake.clone();
     for _ in 0..2 {
