@@ -36,11 +36,9 @@ pub struct SpendRollup {
 const HOUR_OF_SECONDS: i128 = 3600 * 1_000_000_000;
 
 impl SpendRollup {
-    /// Of all kinds of tokens; they do not overlap.
+    /// Each token once: input includes those of the cache, output those of reasoning.
     pub fn cost_per_1k_tokens(&self) -> Option<Nanos> {
-        let SpendRollup { tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning, .. } = *self;
-        let kinds = [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning];
-        self.unit_cost(1000, kinds.into_iter().map(i128::from).sum())
+        self.unit_cost(1000, i128::from(self.tokens_input) + i128::from(self.tokens_output))
     }
 
     pub fn cost_per_request(&self) -> Option<Nanos> {
@@ -197,10 +195,11 @@ mod tests {
             unpriced_events: 0,
             requests: 40,
             tokens_input: 30_000,
-            tokens_output: 5_000,
+            tokens_output: 10_000,
+            // Among the input, and among the output.
             tokens_cached_input: 5_000,
-            tokens_cache_write: 0,
-            tokens_reasoning: 0,
+            tokens_cache_write: 3_000,
+            tokens_reasoning: 2_000,
         };
         let units = |rollup: SpendRollup| {
             [rollup.cost_per_1k_tokens(), rollup.cost_per_request(), rollup.cost_per_hour()].map(|cost| cost.map(|cost| cost.to_string()))
@@ -212,5 +211,21 @@ mod tests {
         assert_eq!(units(SpendRollup { requests: 0, ..rollup("gpu.seconds", "1", "0") })[1..], [None, None]);
         let text = serde_json::to_string(&rollup("llm.tokens", "2", "0")).unwrap();
         assert!(text.contains("\"cost_per_1k_tokens\":\"0.05\"") && text.contains("\"cost_per_hour\":null"), "{text}");
+    }
+
+    /// The examples that consumers build upon say what is published.
+    #[test]
+    fn examples_have_the_unit_costs_that_are_published() {
+        for text in [
+            include_str!("../../schemas/examples/spend_rollup/valid/full.json"),
+            include_str!("../../schemas/examples/spend_rollup/valid/correction_of_billed.json"),
+        ] {
+            let example: serde_json::Value = serde_json::from_str(text).unwrap();
+            let rollup: SpendRollup = serde_json::from_str(text).unwrap();
+            let published = serde_json::to_value(rollup).unwrap();
+            for name in ["cost_per_1k_tokens", "cost_per_request", "cost_per_hour"] {
+                assert_eq!(example.get(name).unwrap_or(&serde_json::Value::Null), &published[name], "{name} of {text}");
+            }
+        }
     }
 }
