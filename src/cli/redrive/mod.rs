@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use self::select::{Letter, Progress, Selection, Verdict, judge};
+use self::select::{Letter, Past, Progress, Selection, Verdict, judge};
 use super::confirm::{Answer, confirm};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble, moment};
@@ -224,12 +224,9 @@ impl<'a> Redrive<'a> {
         self.dead_partitions().into_iter().map(bounds).collect()
     }
 
-    fn progress(&self) -> Result<BTreeMap<i32, Progress>> {
+    fn past(&self) -> Result<BTreeMap<i32, Past>> {
         let partitions = self.dead_partitions();
-        if self.again {
-            return Ok(partitions.into_iter().map(|partition| (partition.partition, Progress::default())).collect());
-        }
-        let mut progress = BTreeMap::new();
+        let mut past = BTreeMap::new();
         for (partition, committed) in partitions.iter().zip(groups::committed(&self.connection, COMMAND, &partitions)?) {
             let metadata = committed.map(|committed| committed.metadata).unwrap_or_default();
             let hint = || {
@@ -238,19 +235,19 @@ impl<'a> Redrive<'a> {
                     groups::name(&self.connection, COMMAND)
                 )
             };
-            progress.insert(partition.partition, Progress::decode(&metadata).map_err(|error| anyhow!(error)).with_context(hint)?);
+            past.insert(partition.partition, Past::read(&metadata, self.again).map_err(|error| anyhow!(error)).with_context(hint)?);
         }
-        Ok(progress)
+        Ok(past)
     }
 
     fn count(&self, ends: &[(Partition, i64, i64)]) -> Result<Tally> {
-        let progress = self.progress()?;
+        let mut all = self.past()?;
         let mut tally = Tally::new();
         for (partition, low, high) in ends {
-            let progress = progress.get(&partition.partition).cloned().unwrap_or_default();
+            let Past { known, .. } = all.remove(&partition.partition).unwrap_or_default();
             self.scanner.scan(partition, *low, *high, |message| {
                 let headers = message.nullable_headers();
-                let (verdict, origin) = self.judge(message, &headers, &progress);
+                let (verdict, origin) = self.judge(message, &headers, &known);
                 let reason = origin.map_or("?".to_string(), |origin| origin.reason);
                 tally.entry(reason).or_default().add(verdict);
                 Ok(true)
@@ -271,13 +268,12 @@ impl<'a> Redrive<'a> {
     /// Answers how many went back, by reason.
     fn put_back(&self, ends: &[(Partition, i64, i64)], most: u64) -> Result<BTreeMap<String, u64>> {
         let transfer = Transfer::start(&self.connection, COMMAND, COMMAND)?;
-        let mut all = self.progress()?;
+        let mut all = self.past()?;
         self.keep_alive(&transfer, &all)?;
         let (mut put, mut taken, mut by_reason) = (0_u64, 0_u64, BTreeMap::new());
         for (partition, low, high) in ends {
-            let mut progress = all.remove(&partition.partition).unwrap_or_default();
+            let Past { known, kept: mut progress } = all.remove(&partition.partition).unwrap_or_default();
             let mut batch = Batch::default();
-            let known = progress.clone();
             self.scanner.scan(partition, *low, *high, |message| {
                 if taken >= most {
                     return Ok(false);
@@ -286,7 +282,7 @@ impl<'a> Redrive<'a> {
                 let (Verdict::Go, Some(origin)) = self.judge(message, &headers, &known) else { return Ok(true) };
                 if self.selection.offset.is_none() {
                     progress.put_back(&origin.reason, message.offset);
-                } else if !progress.put_back_single(message.offset) {
+                } else if !progress.put_back_single(&origin.reason, message.offset) {
                     bail!("too many single letters were picked in partition {}; put the rest back by reason", message.partition);
                 }
                 taken += 1;
@@ -305,13 +301,13 @@ impl<'a> Redrive<'a> {
     }
 
     /// Brokers forget offsets that nobody commits for long (offsets.retention.minutes): each run commits those of all partitions anew.
-    fn keep_alive(&self, transfer: &Transfer, all: &BTreeMap<i32, Progress>) -> Result<()> {
-        let known = all.iter().filter(|(_, progress)| progress.offset() > 0 && !self.again);
+    fn keep_alive(&self, transfer: &Transfer, all: &BTreeMap<i32, Past>) -> Result<()> {
+        let known = all.iter().filter(|(_, past)| past.kept.offset() > 0);
         let offsets: Vec<GroupOffset> = known
-            .map(|(partition, progress)| GroupOffset {
+            .map(|(partition, Past { kept, .. })| GroupOffset {
                 partition: Partition { topic: self.topic.clone(), partition: *partition },
-                offset: progress.offset(),
-                metadata: progress.encode(),
+                offset: kept.offset(),
+                metadata: kept.encode(),
             })
             .collect();
         if offsets.is_empty() { Ok(()) } else { transfer.commit(&[], &offsets).context("cannot commit the progress so far") }

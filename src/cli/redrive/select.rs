@@ -58,6 +58,28 @@ pub struct Progress {
     singles: BTreeSet<i64>,
 }
 
+/// What was remembered of one partition when a run begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// What its letters are held against.
+    pub known: Progress,
+    /// What is remembered in the end has this in it: a run that begins anew forgets nothing of what it does not put back.
+    pub kept: Progress,
+}
+
+impl Past {
+    /// Of an offset's metadata. `again`: everything goes, whatever went before.
+    ///
+    /// # Errors
+    /// Another version, or somebody else's text, unless that does not matter.
+    pub fn read(text: &str, again: bool) -> Result<Past, String> {
+        match Progress::decode(text) {
+            kept if again => Ok(Past { known: Progress::default(), kept: kept.unwrap_or_default() }),
+            kept => kept.map(|kept| Past { known: kept.clone(), kept }),
+        }
+    }
+}
+
 pub fn judge(letter: &Letter<'_>, selection: &Selection, inputs: &[String], progress: &Progress) -> Verdict {
     let is_asked = |wanted: Option<bool>| wanted.unwrap_or(true);
     let place = is_asked(selection.partition.map(|partition| partition == letter.partition))
@@ -131,9 +153,11 @@ impl Progress {
     }
 
     /// One that was picked by its offset. Answers whether there is room to remember it.
-    pub fn put_back_single(&mut self, offset: i64) -> bool {
-        self.singles.insert(offset);
-        self.singles.len() <= MOST_SINGLES
+    pub fn put_back_single(&mut self, reason: &str, offset: i64) -> bool {
+        self.is_done(reason, offset) || {
+            self.singles.insert(offset);
+            self.singles.len() <= MOST_SINGLES
+        }
     }
 
     /// The offset to commit: behind the last letter that went back. The metadata says the rest.
@@ -196,10 +220,35 @@ mod tests {
         assert_eq!(judge_one(&json, 7, &all(), &progress), Verdict::Go);
         assert_eq!(judge_one(&schema, 9, &all(), &progress), Verdict::Before);
         assert_eq!(judge_one(&schema, 10, &all(), &progress), Verdict::Go);
-        assert!(progress.put_back_single(12));
+        assert!(progress.put_back_single("invalid_json", 12));
         assert_eq!(judge_one(&json, 12, &all(), &progress), Verdict::Before);
         assert_eq!(judge_one(&json, 11, &all(), &progress), Verdict::Go);
         assert_eq!(progress.offset(), 13);
+    }
+
+    /// `--again` takes what went before once more, and forgets nothing of it.
+    #[test]
+    fn once_more_forgets_nothing() {
+        let mut before = Progress::default();
+        before.put_back("unknown_schema", 499);
+        before.put_back("invalid_json", 20);
+
+        let Past { known, mut kept } = Past::read(&before.encode(), true).unwrap();
+        let schema = origin("unknown_schema", 0);
+        assert_eq!(judge_one(&schema, 7, &all(), &known), Verdict::Go);
+        assert!(kept.put_back_single("unknown_schema", 7));
+        kept.put_back("unknown_schema", 300);
+        assert_eq!(kept, before);
+        assert!(kept.put_back_single("unknown_schema", 600));
+
+        let Past { known, kept: next } = Past::read(&kept.encode(), false).unwrap();
+        assert_eq!((&known, &next), (&kept, &kept));
+        let verdicts = [7, 8, 499, 500, 600].map(|offset| judge_one(&schema, offset, &all(), &known));
+        assert_eq!(verdicts, [Verdict::Before, Verdict::Before, Verdict::Before, Verdict::Go, Verdict::Before]);
+        assert_eq!(judge_one(&origin("invalid_json", 0), 20, &all(), &known), Verdict::Before);
+
+        assert_eq!(Past::read("v2 a=1", true), Ok(Past::default()));
+        assert!(Past::read("v2 a=1", false).is_err());
     }
 
     #[test]
@@ -207,14 +256,15 @@ mod tests {
         let mut progress = Progress::default();
         assert_eq!(Progress::decode(""), Ok(Progress::default()));
         for reason in RejectReason::ALL {
-            progress.put_back(reason.as_str(), i64::MAX - 1);
+            progress.put_back(reason.as_str(), i64::MAX - 1_000);
         }
         for offset in 0..MOST_SINGLES {
-            assert!(progress.put_back_single(i64::MAX - 100 + offset as i64));
+            assert!(progress.put_back_single("invalid_json", i64::MAX - 100 + offset as i64));
         }
         assert_eq!(Progress::decode(&progress.encode()), Ok(progress.clone()));
         assert!(progress.encode().len() < 4_000, "{}", progress.encode().len());
-        assert!(!progress.put_back_single(5));
+        assert!(!progress.put_back_single("invalid_json", i64::MAX - 1));
+        assert!(progress.put_back_single("invalid_json", 5), "it is done with already");
         for text in ["v2 a=1", "v1 a", "v1 a=b", "v1 +x"] {
             assert!(Progress::decode(text).is_err(), "{text}");
         }
