@@ -337,7 +337,7 @@ impl Sum {
         let quantity = usage.quantity.unwrap_or_default();
         let money = self.cost.checked_add(priced.cost).zip(self.quantity.checked_add(quantity));
         let counts = [
-            (self.requests, usage.requests),
+            (self.requests, priced.requests),
             (sums.input, more.input),
             (sums.output, more.output),
             (sums.cached_input, more.cached_input),
@@ -352,7 +352,7 @@ impl Sum {
         self.events += 1;
         self.unpriced_events += u64::from(priced.unpriced);
         self.has_negative |= priced.cost < Nanos::ZERO;
-        self.requests += usage.requests;
+        self.requests += priced.requests;
         self.tokens = Tokens {
             input: sums.input + more.input,
             output: sums.output + more.output,

@@ -21,6 +21,8 @@ pub struct Priced {
     pub unpriced: bool,
     /// In one convention whatever the source's, OpenTelemetry's: `input` includes cached and cache-write tokens, `output` reasoning.
     pub tokens: Tokens,
+    /// What a quantity of requests comes to included.
+    pub requests: u64,
     /// A part is larger than the whole that should include it: the source's rule is probably wrong.
     pub inconsistent: bool,
     /// What was converted, in its own currency.
@@ -165,21 +167,27 @@ pub fn price_by(
         output: apart.output.saturating_add(apart.reasoning),
         ..apart
     };
+    // A meter of requests has its usage in the one field or in the other; one request is what an event counts that says nothing.
+    let quantity = usage.quantity.filter(|quantity| counted == Counted::Requests && usage.requests == 1 && *quantity > Nanos::ZERO);
+    let requests = quantity.map_or(usage.requests, |quantity| u64::try_from(quantity.0 / NANOS_PER_UNIT).unwrap_or(u64::MAX).max(1));
     let own = usage.cost.map(|cost| Amount { cost, currency: usage.currency.unwrap_or(reporting_currency) });
     let amount = own.or_else(|| match counted {
         Counted::Tokens => {
             per_token.and_then(|per_token| per_token.price(&apart)).or_else(|| price_of_tokens(usage, &apart, reporting_currency, find))
         }
-        Counted::Requests => price_of_count(find(None)?, i128::from(usage.requests), 1),
+        Counted::Requests => match quantity {
+            Some(quantity) => price_of_count(find(None)?, quantity.0, NANOS_PER_UNIT),
+            None => price_of_count(find(None)?, i128::from(usage.requests), 1),
+        },
         Counted::Quantity => price_of_count(find(None)?, usage.quantity?.0, NANOS_PER_UNIT),
     });
     match amount {
         Some(Amount { cost, currency }) => {
-            Priced { cost, currency, unpriced: false, tokens, inconsistent, original: None, unconverted: false }
+            Priced { cost, currency, unpriced: false, tokens, requests, inconsistent, original: None, unconverted: false }
         }
         None => {
             let currency = usage.currency.unwrap_or(reporting_currency);
-            Priced { cost: Nanos::ZERO, currency, unpriced: true, tokens, inconsistent, original: None, unconverted: false }
+            Priced { cost: Nanos::ZERO, currency, unpriced: true, tokens, requests, inconsistent, original: None, unconverted: false }
         }
     }
 }

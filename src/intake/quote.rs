@@ -132,6 +132,7 @@ mod tests {
             listed(Some(TokenKind::Output), "llm.tokens", 10_000_001, 0),
             listed(Some(TokenKind::CachedInput), "llm.tokens", 333_333, 0),
             listed(None, "gpu.seconds", 27_300_000, 0),
+            listed(None, "request", 27_300_000, 0),
         ];
         let rules = IntakeRules { prices: PriceBook::new(prices), ..rules() };
         let tokens = Tokens { input: 70, output: 19, cached_input: 30, cache_write: 7, reasoning: 4 };
@@ -142,6 +143,11 @@ mod tests {
         let seconds = quote(&rules.prices, &asked(Tokens::default(), Nanos(3_600_500_000_000), "gpu.seconds"));
         event(r#""provider":"p","model":"m1","meter":"gpu.seconds","quantity":3600.5"#, |event| {
             assert_eq!(seconds.totals, [(Currency::USD, price(event, &rules).cost)].into());
+        });
+        let requests = quote(&rules.prices, &asked(Tokens::default(), Nanos::from_units(5_000), "request"));
+        assert_eq!(requests.totals, [(Currency::USD, Nanos(136_500_000))].into());
+        event(r#""provider":"p","model":"m1","meter":"request","quantity":5000"#, |event| {
+            assert_eq!(requests.totals, [(Currency::USD, price(event, &rules).cost)].into());
         });
     }
 

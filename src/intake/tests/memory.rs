@@ -211,7 +211,7 @@ fn some_event(dice: &mut Dice, id: i64) -> Map<String, Json> {
     event.insert("provider".to_owned(), json!(dice.pick(&["openai", "openai", "aws"])));
     event.insert("environment".to_owned(), json!(dice.pick(&["prod", "", "dév"])));
     let optional: [(&str, &[&str]); 8] = [
-        ("meter", &["llm.tokens", "gpu.seconds", " ", ""]),
+        ("meter", &["llm.tokens", "gpu.seconds", "request", " ", ""]),
         ("team", &["search", " search\n", " \t", "", "Zoë", "a\u{202e}b"]),
         ("project", &["p1", "p2", "p1 "]),
         ("region", &["eu", "us"]),
@@ -325,7 +325,7 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
         cost: priced.cost,
         has_negative: priced.cost.0 < 0,
         quantity: event.quantity.unwrap_or_default(),
-        requests: event.requests,
+        requests: priced.requests,
         tokens_input: priced.tokens.input,
         tokens_output: priced.tokens.output,
         tokens_cached_input: priced.tokens.cached_input,

@@ -138,6 +138,7 @@ fn each_token_is_paid_once() {
                     currency: Currency::USD,
                     unpriced: false,
                     tokens,
+                    requests: 1,
                     inconsistent: false,
                     original: None,
                     unconverted: false
@@ -180,12 +181,28 @@ fn what_nobody_can_price_costs_nothing_and_is_counted() {
         (r#""provider":"aws","meter":"gpu.seconds","model":"h100""#, "0", usd, true),
         (r#""provider":"aws","meter":"gpu.seconds","model":"a100","quantity":1,"currency":"EUR""#, "0", eur, true),
         (r#""provider":"aws","meter":"request","requests":3"#, "1.5", usd, false),
+        (r#""provider":"aws","meter":"request","quantity":5000"#, "2500", usd, false),
+        (r#""provider":"aws","meter":"request","quantity":2.5"#, "1.25", usd, false),
+        (r#""provider":"aws","meter":"request","quantity":0"#, "0.5", usd, false),
+        (r#""provider":"aws","meter":"request","quantity":5000,"requests":3"#, "1.5", usd, false),
         (r#""provider":"aws","quantity":3"#, "0", usd, true),
     ];
     for (fields, cost, currency, unpriced) in cases {
         let expected = (amount(cost), currency, unpriced);
         priced(fields, &rules, |priced| assert_eq!((priced.cost, priced.currency, priced.unpriced), expected, "{fields}"));
     }
+}
+
+/// Requests as a quantity, as a count, or one that says nothing: also the second of a kind, which is read quickly.
+#[test]
+fn a_quantity_of_requests_is_that_many() {
+    let each = [r#","quantity":5000"#, r#","quantity":5000"#, r#","requests":3"#, r#","quantity":0.5"#, ""];
+    let partials = combined(&each.map(|fields| format!(r#""meter":"request"{fields}"#)));
+    let sums: Vec<(u64, Nanos)> = partials.iter().map(|partial| (partial.requests, partial.quantity)).collect();
+    assert_eq!(sums, [(10_005, amount("10000.5"))]);
+    // Requests of another meter are beside what it counts.
+    let seconds = combined(&[r#""meter":"gpu.seconds","quantity":5000"#.to_owned()]);
+    assert_eq!((seconds[0].requests, seconds[0].quantity), (1, amount("5000")));
 }
 
 fn combined(events: &[String]) -> Vec<Partial> {
