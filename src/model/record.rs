@@ -144,3 +144,18 @@ pub struct DeadLetter {
     pub headers: Vec<(String, Vec<u8>)>,
     pub reject: Reject,
 }
+
+impl DeadLetter {
+    pub fn of(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {
+        DeadLetter {
+            topic: record.topic.into(),
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.iter().map(|(name, value)| ((*name).to_string(), value.to_vec())).collect(),
+            reject,
+        }
+    }
+}

@@ -9,8 +9,7 @@ use anyhow::{Result, bail};
 
 use super::commit::{Share, Staged};
 use super::flood::Guard;
-use super::intake::dead_letter;
-use super::schemas::{Client, Lookup};
+use super::schemas::{Client, Lookup, RETRY, Unknown};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Setup, Stop, Unrecoverable, encode};
 use crate::intake::billing::{self, Accepted, BillingOutcome};
@@ -23,7 +22,7 @@ use crate::ledger;
 use crate::model::Text;
 use crate::model::billing::{LedgerItem, LedgerRecord};
 use crate::model::effect::Effect;
-use crate::model::record::{InputRecord, RejectReason};
+use crate::model::record::{DeadLetter, InputRecord, RejectReason};
 use crate::model::wire::encode_ledger_record;
 
 /// Rows of one transaction, whatever the time.
@@ -32,14 +31,13 @@ const LARGEST_BATCH: usize = 20_000;
 const LINES_PER_RECORD: usize = 500;
 /// ... and never more than this, long names included.
 const BYTES_PER_RECORD: usize = 512 * 1024;
-/// A record whose schema cannot be had now is tried again after this.
-const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
 /// What all partitions of a thread share.
 pub struct Billing<'a> {
     setup: &'a Setup,
     registry: Client,
     schemas: WriterSchemas,
+    unknown: Unknown,
     rules: Arc<IntakeRules>,
     guard: Guard,
     ledger_partitions: u32,
@@ -86,6 +84,7 @@ impl<'a> Billing<'a> {
             setup,
             registry: Client::new(&setup.schemas)?,
             schemas: WriterSchemas::new(&BILLING),
+            unknown: Unknown::default(),
             rules: setup.intake_rules.load_full(),
             guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
             ledger_partitions,
@@ -101,7 +100,10 @@ impl<'a> Billing<'a> {
             match billing::process(record, moment.now, &self.rules, &self.schemas) {
                 BillingOutcome::NeedsSchema(id) => match self.registry.look_up(id) {
                     Lookup::Schema(text) => self.schemas.insert(id, &text),
-                    Lookup::Unknown => self.schemas.insert_unknown(id),
+                    Lookup::Unknown => {
+                        self.unknown.note(id, moment.uptime);
+                        self.schemas.insert_unknown(id);
+                    }
                     Lookup::Unavailable(reason) => {
                         let InputRecord { partition, offset, .. } = record;
                         tracing::warn!(schema = id, reason, partition, offset, "schema not available, the partition waits");
@@ -115,7 +117,7 @@ impl<'a> Billing<'a> {
                 }
                 BillingOutcome::Rejected(reject) => {
                     *input.counts.rejected.entry(reject.reason).or_default() += 1;
-                    let effect = Effect::DeadLetter(Box::new(dead_letter(record, reject)));
+                    let effect = Effect::DeadLetter(Box::new(DeadLetter::of(record, reject)));
                     input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
                     break true;
                 }
@@ -211,10 +213,11 @@ impl Role for Billing<'_> {
     }
 
     fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
-        let is_held = input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < SCHEMA_RETRY);
+        let is_held = input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < RETRY);
         if is_held || self.setup.care.are_shards_behind() {
             return Ok(from);
         }
+        self.unknown.each_old(moment.uptime, |id| self.schemas.forget(id));
         input.held_since = None;
         let mut headers = Vec::new();
         for index in from..batch.len() {

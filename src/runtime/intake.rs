@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::commit::{Share, Staged};
 use super::flood::Guard;
-use super::schemas::{Client, Lookup};
+use super::schemas::{Client, Lookup, RETRY, Unknown};
 use super::worker::{Demand, Moment, Opening, Role, Source as StateSource, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::intake::rules::IntakeRules;
@@ -19,7 +19,7 @@ use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, U
 use crate::kafka::session::Session;
 use crate::model::effect::{Effect, StateChange};
 use crate::model::partial::{Marker, Partial, ShardRecord, Source};
-use crate::model::record::{DeadLetter, InputRecord, Reject};
+use crate::model::record::{DeadLetter, InputRecord};
 
 /// Markers go to every shard this often even where there is nothing to say: ticks are records.
 const TICK: Duration = Duration::from_secs(1);
@@ -33,8 +33,6 @@ const LARGEST_BATCH: u64 = 200_000;
 const PARTIALS_PER_RECORD: usize = 500;
 /// ... and never more than this, long names and many users included.
 const BYTES_PER_RECORD: usize = 512 * 1024;
-/// A record whose schema cannot be had now is tried again after this.
-const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
 /// What all input partitions of a thread share.
 pub struct Intake<'a> {
@@ -42,6 +40,7 @@ pub struct Intake<'a> {
     thread: usize,
     registry: Client,
     schemas: SchemaTable,
+    unknown: Unknown,
     rules: Arc<IntakeRules>,
     topics: Topics,
     sums: Sums,
@@ -131,6 +130,7 @@ impl<'a> Intake<'a> {
             thread,
             registry: Client::new(&setup.schemas)?,
             schemas: SchemaTable::default(),
+            unknown: Unknown::default(),
             rules: setup.intake_rules.load_full(),
             topics,
             sums: Sums::default(),
@@ -163,11 +163,11 @@ impl<'a> Intake<'a> {
             taken += more;
             let Some((stopped, record)) = stopped.zip(records.get(taken)) else { continue };
             match stopped {
-                Outcome::NeedsSchema(id) if self.look_up(id, record) => {}
+                Outcome::NeedsSchema(id) if self.look_up(id, record, moment) => {}
                 Outcome::NeedsSchema(_) => return Ok(taken),
                 Outcome::Rejected(reject) => {
                     if is_new {
-                        self.dead.push(dead_letter(record, reject));
+                        self.dead.push(DeadLetter::of(record, reject));
                     }
                     self.note(input, record, is_new, true, moment)?;
                     taken += 1;
@@ -191,10 +191,13 @@ impl<'a> Intake<'a> {
     }
 
     /// Asks the registry for the schema that a record needs. False: it cannot be had now.
-    fn look_up(&mut self, id: u32, record: &InputRecord<'_>) -> bool {
+    fn look_up(&mut self, id: u32, record: &InputRecord<'_>, moment: Moment) -> bool {
         match self.registry.look_up(id) {
             Lookup::Schema(text) => self.schemas.insert(id, &text),
-            Lookup::Unknown => self.schemas.insert_unknown(id),
+            Lookup::Unknown => {
+                self.unknown.note(id, moment.uptime);
+                self.schemas.insert_unknown(id);
+            }
             Lookup::Unavailable(reason) => {
                 let InputRecord { partition, offset, .. } = record;
                 tracing::warn!(schema = id, reason, partition, offset, "schema not available, the partition waits");
@@ -360,13 +363,14 @@ impl Role for Intake<'_> {
     }
 
     fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
-        if input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < SCHEMA_RETRY) {
+        if input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < RETRY) {
             return Ok(from);
         }
         if self.setup.care.are_shards_behind() {
             input.caught_up = false;
             return Ok(from);
         }
+        self.unknown.each_old(moment.uptime, |id| self.schemas.forget(id));
         input.held_since = None;
         let (mut headers, mut fetched, mut index) = (Vec::new(), Vec::with_capacity(TOGETHER), from);
         while index < batch.len() {
@@ -482,17 +486,4 @@ pub fn fitting(partials: &[Partial]) -> usize {
         }
     }
     partials.len().min(PARTIALS_PER_RECORD)
-}
-
-pub(super) fn dead_letter(record: &InputRecord<'_>, reject: Reject) -> DeadLetter {
-    DeadLetter {
-        topic: record.topic.into(),
-        partition: record.partition,
-        offset: record.offset,
-        timestamp: record.timestamp,
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.map(<[u8]>::to_vec),
-        headers: record.headers.iter().map(|(name, value)| ((*name).to_string(), value.to_vec())).collect(),
-        reject,
-    }
 }

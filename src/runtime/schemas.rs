@@ -1,6 +1,6 @@
 //! Schema ids: from a registry, else from the table in config. A registry that is down delays records, it never drops them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,12 @@ use tokio::task::JoinHandle;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A registry that is well answers within it; the thread that asks has other partitions to serve.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A record whose schema cannot be had now is tried again after this.
+pub const RETRY: Duration = Duration::from_secs(2);
+/// An id that the registry did not know is asked for again after this: it may have been registered since, or a replica lagged. Not once
+/// for each record: those of an id that stays unknown are many.
+const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 
 /// Where schemas come from.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +44,26 @@ pub enum Lookup {
     Unknown,
     /// Nobody knows: ask again later.
     Unavailable(String),
+}
+
+/// Ids that the registry did not know, by when it said so.
+#[derive(Debug, Default)]
+pub struct Unknown {
+    /// In the order of time.
+    since: VecDeque<(Duration, u32)>,
+}
+
+impl Unknown {
+    pub fn note(&mut self, id: u32, uptime: Duration) {
+        self.since.push_back((uptime, id));
+    }
+
+    /// Those whose answer is old: whoever needs them asks anew.
+    pub fn each_old(&mut self, uptime: Duration, mut forget: impl FnMut(u32)) {
+        while let Some((_, id)) = self.since.pop_front_if(|(since, _)| uptime.saturating_sub(*since) >= UNKNOWN_FOR) {
+            forget(id);
+        }
+    }
 }
 
 /// Asks on a thread of its own, so that a registry that does not answer holds up nobody but those who need the answer.
@@ -118,4 +144,31 @@ fn connect(registry: &Registry) -> Result<SrSettings> {
         builder.set_basic_authorization(username, registry.password.as_ref().map(|password| password.expose_secret()));
     }
     builder.build().with_context(|| format!("cannot use the schema registry '{}'", registry.url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_id_is_asked_for_again_but_not_by_each_record() {
+        const NONE: [u32; 0] = [];
+        let mut unknown = Unknown::default();
+        let mut old = |noted: &[u32], uptime: u64| {
+            let uptime = Duration::from_secs(uptime);
+            noted.iter().for_each(|id| unknown.note(*id, uptime));
+            let mut old = Vec::new();
+            unknown.each_old(uptime, |id| old.push(id));
+            old
+        };
+        assert_eq!(old(&[7], 100), NONE);
+        assert_eq!(old(&[8], 110), NONE);
+        assert_eq!(old(&[], 129), NONE);
+        assert_eq!(old(&[], 130), [7]);
+        // It is still unknown: once more in half a minute, and not before.
+        assert_eq!(old(&[7], 131), NONE);
+        assert_eq!(old(&[], 160), [8]);
+        assert_eq!(old(&[], 161), [7]);
+        assert_eq!(old(&[], 1_000), NONE);
+    }
 }

@@ -10,8 +10,7 @@ use anyhow::{Result, bail};
 
 use super::commit::{Share, Staged};
 use super::flood::Guard;
-use super::intake::dead_letter;
-use super::schemas::{Client, Lookup};
+use super::schemas::{Client, Lookup, RETRY, Unknown};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Setup, Stop, Unrecoverable, encode};
 use crate::intake::decode::table::WriterSchemas;
@@ -25,7 +24,7 @@ use crate::model::effect::Effect;
 use crate::model::hash::shard_of;
 use crate::model::lineage::{LineageItem, LineageRecord};
 use crate::model::partial::{ShardEvent, ShardRecord};
-use crate::model::record::{InputRecord, Reject, RejectReason};
+use crate::model::record::{DeadLetter, InputRecord, Reject, RejectReason};
 use crate::model::time::Timestamp;
 use crate::model::wire::{encode_lineage_record, encode_shard_record};
 
@@ -33,14 +32,13 @@ use crate::model::wire::{encode_lineage_record, encode_shard_record};
 const LARGEST_BATCH: usize = 5_000;
 /// Events packed into one record of the shard log: some 100 KB.
 const EVENTS_PER_RECORD: usize = 200;
-/// A record whose schema cannot be had now is tried again after this.
-const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
 /// What all partitions of one of the topics share, by its place in [`NAMES`].
 pub struct Whole<'a, const TOPIC: usize> {
     setup: &'a Setup,
     registry: Client,
     schemas: WriterSchemas,
+    unknown: Unknown,
     rules: Arc<IntakeRules>,
     guard: Guard,
     since: Option<Duration>,
@@ -121,6 +119,7 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                 // Always JSON: none is ever looked up.
                 Reads::OpenLineage => Topic::Activity.table(),
             }),
+            unknown: Unknown::default(),
             rules: setup.intake_rules.load_full(),
             guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
             since: None,
@@ -135,7 +134,10 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
             match self.read(record, moment.now) {
                 Taken::NeedsSchema(id) => match self.registry.look_up(id) {
                     Lookup::Schema(text) => self.schemas.insert(id, &text),
-                    Lookup::Unknown => self.schemas.insert_unknown(id),
+                    Lookup::Unknown => {
+                        self.unknown.note(id, moment.uptime);
+                        self.schemas.insert_unknown(id);
+                    }
                     Lookup::Unavailable(reason) => {
                         let InputRecord { topic, partition, offset, .. } = record;
                         tracing::warn!(schema = id, reason, topic, partition, offset, "schema not available, the partition waits");
@@ -156,7 +158,7 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                 }
                 Taken::Rejected(reject) => {
                     *input.counts.rejected.entry(reject.reason).or_default() += 1;
-                    let effect = Effect::DeadLetter(Box::new(dead_letter(record, reject)));
+                    let effect = Effect::DeadLetter(Box::new(DeadLetter::of(record, reject)));
                     input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
                     break true;
                 }
@@ -257,10 +259,11 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
     }
 
     fn take(&mut self, input: &mut Input, batch: &Batch, from: usize, moment: Moment) -> Result<usize> {
-        let is_held = input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < SCHEMA_RETRY);
+        let is_held = input.held_since.is_some_and(|since| moment.uptime.saturating_sub(since) < RETRY);
         if is_held || self.setup.care.are_shards_behind() {
             return Ok(from);
         }
+        self.unknown.each_old(moment.uptime, |id| self.schemas.forget(id));
         input.held_since = None;
         let mut headers = Vec::new();
         for index in from..batch.len() {

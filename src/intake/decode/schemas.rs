@@ -35,6 +35,11 @@ impl SchemaTable {
         self.ids.insert(id, Entry::Unknown);
     }
 
+    /// Has to be looked up anew.
+    pub fn forget(&mut self, id: u32) {
+        self.ids.remove(&id);
+    }
+
     /// Of a schema that is known and usable.
     pub(super) fn known(&self, id: u32) -> Option<&Plan> {
         match self.ids.get(&id)? {

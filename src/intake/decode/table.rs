@@ -149,6 +149,11 @@ impl WriterSchemas {
     pub fn insert_unknown(&mut self, id: u32) {
         self.ids.insert(id, Err(format!("nobody knows schema {id}")));
     }
+
+    /// Has to be looked up anew.
+    pub fn forget(&mut self, id: u32) {
+        self.ids.remove(&id);
+    }
 }
 
 /// Bytes to fields. CloudEvents may give id, source and time beside the event.

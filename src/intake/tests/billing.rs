@@ -236,6 +236,9 @@ fn each_reason_has_its_records() {
     assert!(outcome(wrapped.as_bytes(), &structured, &rules()) == outcome(&bytes, &[], &rules()), "an envelope changes nothing");
     let unknown = InputRecord { timestamp: LATER, ..record(Some(b"\x00\x00\x00\x00\x08\x02")) };
     assert_eq!(process(&unknown, LATER, &rules(), &schemas), BillingOutcome::NeedsSchema(8));
+    schemas.insert_unknown(8);
+    schemas.forget(8);
+    assert_eq!(process(&unknown, LATER, &rules(), &schemas), BillingOutcome::NeedsSchema(8));
 }
 
 #[test]

@@ -105,6 +105,8 @@ fn every_record_ends_in_exactly_one_way() {
     assert_eq!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::NeedsSchema(7));
     schemas.insert_unknown(7);
     assert!(matches!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::Rejected(Reject { reason: RejectReason::UnknownSchema, .. })));
+    schemas.forget(7);
+    assert_eq!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::NeedsSchema(7));
     schemas.insert(7, "\"string\"");
     assert!(matches!(take(Some(&avro), &[], &schemas, &mut batch), Outcome::Rejected(Reject { reason: RejectReason::UnknownSchema, .. })));
     let counts = batch.take_counts();
