@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use apache_avro::Schema;
-use apache_avro::schema::ResolvedSchema;
+use apache_avro::schema::{ResolvedSchema, UuidSchema};
 use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -328,6 +328,7 @@ enum Read {
     Skip(usize),
     Null,
     Text,
+    Symbols(Vec<Box<str>>),
     Long,
     /// A time as a long; this many of its units make a millisecond.
     Time(i64),
@@ -359,7 +360,8 @@ fn compile(table: &Table, text: &str) -> Result<Plan, String> {
 fn read_of<'s>(compiler: &Compiler<'s>, schema: &'s Schema, depth: u32) -> Read {
     match compiler.resolve(schema) {
         Schema::Null => Read::Null,
-        Schema::String | Schema::Bytes => Read::Text,
+        Schema::String | Schema::Bytes | Schema::Uuid(UuidSchema::String) => Read::Text,
+        Schema::Enum(symbols) => Read::Symbols(symbols.symbols.iter().map(|symbol| symbol.as_str().into()).collect()),
         Schema::Int | Schema::Long => Read::Long,
         Schema::TimestampMillis => Read::Time(1),
         Schema::TimestampMicros => Read::Time(1_000),
@@ -402,6 +404,7 @@ fn avro_value<'a>(bytes: &mut Bytes<'a>, table: &'static Table, place: usize, re
     Ok(match read {
         Read::Null | Read::Skip(_) => Cell::Null,
         Read::Text => Cell::Text(Cow::Borrowed(avro_text(bytes, table, place)?)),
+        Read::Symbols(symbols) => Cell::Text(Cow::Borrowed(bytes.variant(symbols)?)),
         Read::Long => Cell::Whole(bytes.long()?),
         Read::Time(units) => Cell::Whole(bytes.long()?.div_euclid(*units)),
         Read::Float => Cell::Number(f64::from(f32::from_le_bytes(bytes.array()?))),
@@ -435,4 +438,50 @@ fn avro_text<'a>(bytes: &mut Bytes<'a>, table: &Table, place: usize) -> Result<&
     let name = table.fields.get(place).map_or("", |(name, _)| *name);
     let text = std::str::from_utf8(bytes.prefixed()?);
     text.map_err(|_| Reject::new(RejectReason::InvalidUtf8, format!("'{name}' is no UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::Timestamp;
+
+    const TABLE: Table = Table {
+        what: "a test",
+        fields: &[("id", Kind::Text), ("kind", Kind::Text), ("state", Kind::Text), ("labels", Kind::Map), ("count", Kind::Whole)],
+    };
+
+    /// A uuid and symbols of an enum are texts, as they are on usage-events.
+    #[test]
+    fn texts_of_every_type() {
+        let field = |name: &str, schema: &str| format!(r#"{{"name":"{name}","type":{schema}}}"#);
+        let of_enum = |name: &str| format!(r#"{{"type":"enum","name":"{name}","symbols":["idle","busy"]}}"#);
+        let fields = [
+            field("id", r#"{"type":"string","logicalType":"uuid"}"#),
+            field("kind", &of_enum("Kind")),
+            field("state", &format!(r#"["null",{}]"#, of_enum("State"))),
+            field("labels", r#"{"type":"map","values":"Kind"}"#),
+        ];
+        let uuid = "6f1c2d3e-0000-4000-8000-0123456789ab";
+        let datum = [&[72][..], uuid.as_bytes(), &[2, 2, 0, 2, 2, b'a', 2, 0]].concat();
+        let check = |fields: &[String], datum: &[u8]| {
+            let mut schemas = WriterSchemas::new(&TABLE);
+            schemas.insert(7, &format!(r#"{{"type":"record","name":"Test","fields":[{}]}}"#, fields.join(",")));
+            let value = [&[0, 0, 0, 0, 7][..], datum].concat();
+            let (topic, value) = ("t", Some(value.as_slice()));
+            let record = InputRecord { topic, partition: 0, offset: 0, timestamp: Timestamp(0), key: None, value, headers: &[] };
+            match decode(&record, 1_000, &schemas) {
+                Ok(mut cells) => Ok(["id", "kind", "state", "labels"].map(|name| match cells.take(name) {
+                    Cell::Text(text) => text.into_owned(),
+                    other => format!("{other:?}"),
+                })),
+                Err(Stop::Reject(reject)) => Err((reject.reason, reject.message)),
+                Err(Stop::NeedsSchema(id)) => panic!("schema {id}"),
+            }
+        };
+        assert_eq!(check(&fields, &datum), Ok([uuid, "busy", "idle", r#"Map([("a", "busy")])"#].map(str::to_owned)));
+        let beyond = [&datum[..37], &[4, 0, 0]].concat();
+        assert!(matches!(check(&fields, &beyond), Err((RejectReason::InvalidAvro, _))));
+        let wrong = check(&[field("count", &of_enum("Kind"))], &[2]);
+        assert!(matches!(&wrong, Err((RejectReason::WrongType, message)) if message.contains("'count' is a text")), "{wrong:?}");
+    }
 }
