@@ -98,6 +98,7 @@ fn what_was_repaired_is_counted_once() {
         assert_eq!((record.partition, &record.value, &record.value_base64), (original.partition, &original.value, &original.value_base64));
         let mut headers = record.headers.clone();
         assert_eq!(headers.remove("tollgate.redrive.attempt").flatten().as_deref(), Some("1"));
+        assert!(headers.remove("tollgate.redrive.letter").is_some());
         assert_eq!(headers, original.headers);
     }
 

@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use self::select::{Letter, Past, Progress, Selection, Verdict, judge};
+use self::select::{Letter, Named, Past, Progress, Selection, Verdict, judge};
 use super::confirm::{Answer, confirm};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble, moment};
@@ -31,7 +31,7 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Put dead letters back to where they came from, once what was wrong is repaired
 ///
 /// First says what would go, by reason; then asks. A letter goes to its original topic and partition with its original key, value and
-/// headers, and the header tollgate.redrive.attempt, one higher each time. What went back is remembered as the offsets of the group
+/// headers, and the headers tollgate.redrive.attempt, one higher each time, and tollgate.redrive.letter, its place here. What went back is remembered as the offsets of the group
 /// <application.id>-redrive, in the same transaction: run it again and only what is new goes. Letters that were cut because they were too
 /// large stay, and so do those that came back too often. Ends with 2 if something prevents it.
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     most_attempts: u32,
 
-    /// From the beginning, also what went back before. Intake recognises an event that it counted as long as it stands within its
+    /// From the beginning, also what went back before and is not here again as a later letter. Intake recognises an event that it counted as long as it stands within its
     /// dedupe window; beyond, it counts twice
     #[arg(long)]
     again: bool,
@@ -140,7 +140,8 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         // A run that was killed in a transaction holds its progress until that times out, or until somebody ends it.
         drop(Transfer::start(&redrive.connection, COMMAND, COMMAND)?);
     }
-    let tally = redrive.count(&ends)?;
+    let named = redrive.named(&ends)?;
+    let tally = redrive.count(&ends, &named)?;
     print(&redrive.topic, &tally);
     let go: u64 = tally.values().map(|counts| counts.go).sum::<u64>().min(redrive.limit);
     let target = redrive.to.map_or("where they came from".to_string(), |to| format!("into '{to}'"));
@@ -155,7 +156,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     if confirm(&format!("Put {go} letters back {target}?"), arguments.yes)? != Answer::Yes {
         return Ok(Ended::Unusable);
     }
-    let put = redrive.put_back(&ends, go)?;
+    let put = redrive.put_back(&ends, &named, go)?;
     println!();
     put.iter().for_each(|(reason, count)| println!("{reason:<22} {count:>9}"));
     println!("put back {} letters {target}", put.values().sum::<u64>());
@@ -240,14 +241,26 @@ impl<'a> Redrive<'a> {
         Ok(past)
     }
 
-    fn count(&self, ends: &[(Partition, i64, i64)]) -> Result<Tally> {
+    /// Of all letters, whatever is asked for.
+    fn named(&self, ends: &[(Partition, i64, i64)]) -> Result<Named> {
+        let mut named = Named::default();
+        for (partition, low, high) in ends {
+            self.scanner.scan(partition, *low, *high, |message| {
+                named.note(&letter(message, Origin::of(&message.nullable_headers()).as_ref()));
+                Ok(true)
+            })?;
+        }
+        Ok(named)
+    }
+
+    fn count(&self, ends: &[(Partition, i64, i64)], named: &Named) -> Result<Tally> {
         let mut all = self.past()?;
         let mut tally = Tally::new();
         for (partition, low, high) in ends {
             let Past { known, .. } = all.remove(&partition.partition).unwrap_or_default();
             self.scanner.scan(partition, *low, *high, |message| {
                 let headers = message.nullable_headers();
-                let (verdict, origin) = self.judge(message, &headers, &known);
+                let (verdict, origin) = self.judge(message, &headers, &known, named);
                 let reason = origin.map_or("?".to_string(), |origin| origin.reason);
                 tally.entry(reason).or_default().add(verdict);
                 Ok(true)
@@ -256,17 +269,15 @@ impl<'a> Redrive<'a> {
         Ok(tally)
     }
 
-    fn judge(&self, message: &Record<'_>, headers: &[HeaderRef<'_>], progress: &Progress) -> (Verdict, Option<Origin>) {
+    fn judge(&self, message: &Record<'_>, headers: &[HeaderRef<'_>], progress: &Progress, named: &Named) -> (Verdict, Option<Origin>) {
         let origin = Origin::of(headers);
-        let written = Timestamp(message.timestamp.0);
-        let letter = Letter { partition: message.partition, offset: message.offset, written, origin: origin.as_ref() };
-        let verdict = judge(&letter, &self.selection, &self.inputs, progress);
+        let verdict = judge(&letter(message, origin.as_ref()), &self.selection, &self.inputs, progress, named);
         (verdict, origin.filter(|_| verdict != Verdict::NotOurs))
     }
 
     /// Whoever runs this at the same time is fenced; so progress is read after that.
     /// Answers how many went back, by reason.
-    fn put_back(&self, ends: &[(Partition, i64, i64)], most: u64) -> Result<BTreeMap<String, u64>> {
+    fn put_back(&self, ends: &[(Partition, i64, i64)], named: &Named, most: u64) -> Result<BTreeMap<String, u64>> {
         let transfer = Transfer::start(&self.connection, COMMAND, COMMAND)?;
         let mut all = self.past()?;
         self.keep_alive(&transfer, &all)?;
@@ -279,7 +290,7 @@ impl<'a> Redrive<'a> {
                     return Ok(false);
                 }
                 let headers = message.nullable_headers();
-                let (Verdict::Go, Some(origin)) = self.judge(message, &headers, &known) else { return Ok(true) };
+                let (Verdict::Go, Some(origin)) = self.judge(message, &headers, &known, named) else { return Ok(true) };
                 if self.selection.offset.is_none() {
                     progress.put_back(&origin.reason, message.offset);
                 } else if !progress.put_back_single(&origin.reason, message.offset) {
@@ -321,7 +332,7 @@ impl<'a> Redrive<'a> {
             partition: Some(origin.partition).filter(|partition| self.to.is_none() && (0..known).contains(partition)),
             key: message.key.map(<[u8]>::to_vec),
             value: message.value.map(<[u8]>::to_vec),
-            headers: redrive_headers(headers, origin),
+            headers: redrive_headers(headers, origin, self.to.is_none().then_some((message.partition, message.offset))),
         }
     }
 
@@ -338,6 +349,10 @@ impl<'a> Redrive<'a> {
         transfer.commit(&batch.parcels, &offsets)?;
         Ok(batch.parcels.len() as u64)
     }
+}
+
+fn letter<'o>(message: &Record<'_>, origin: Option<&'o Origin>) -> Letter<'o> {
+    Letter { partition: message.partition, offset: message.offset, written: Timestamp(message.timestamp.0), origin }
 }
 
 fn went_before(put: u64) -> String {
@@ -393,7 +408,9 @@ fn print(topic: &str, tally: &Tally) {
         .values()
         .flat_map(|counts| {
             [
-                (counts.before > 0).then_some("before: put back, or passed over, by an earlier run; --again takes them too"),
+                (counts.before > 0).then_some(
+                    "before: put back, or passed over, by an earlier run; --again takes those too of which no later letter has come",
+                ),
                 (counts.too_often > 0).then_some("too often: came back as often as --most-attempts allows; look at their message"),
                 (counts.cut > 0).then_some("cut: too large to be kept whole; only their producer has them"),
                 (counts.other > 0).then_some("other: not asked for, or not written by intake (?)"),

@@ -39,7 +39,7 @@ pub enum Verdict {
     Go,
     /// Another reason, time, topic or place was asked for.
     NotAskedFor,
-    /// Put back by an earlier run, or passed over by its filters.
+    /// Put back by an earlier run, or passed over by its filters; or rejected again since, as a letter that goes instead.
     Before,
     /// It came back `most_attempts` times already: something is wrong with it that time does not cure.
     TooOften,
@@ -80,7 +80,21 @@ impl Past {
     }
 }
 
-pub fn judge(letter: &Letter<'_>, selection: &Selection, inputs: &[String], progress: &Progress) -> Verdict {
+/// Letters that came back as later ones, by partition and offset. Each of the two would count as an event of its own.
+#[derive(Debug, Default)]
+pub struct Named(BTreeSet<(i32, i64)>);
+
+impl Named {
+    /// Takes what a letter says of an earlier one. One that was cut cannot stand for it.
+    pub fn note(&mut self, letter: &Letter<'_>) {
+        let origin = letter.origin.filter(|origin| !origin.is_cut);
+        // No letter is its own successor, whatever a dead-letter that was created anew has at that place.
+        let is_earlier = |(partition, offset): &(i32, i64)| *partition != letter.partition || *offset < letter.offset;
+        self.0.extend(origin.and_then(|origin| origin.letter).filter(is_earlier));
+    }
+}
+
+pub fn judge(letter: &Letter<'_>, selection: &Selection, inputs: &[String], progress: &Progress, named: &Named) -> Verdict {
     let is_asked = |wanted: Option<bool>| wanted.unwrap_or(true);
     let place = is_asked(selection.partition.map(|partition| partition == letter.partition))
         && is_asked(selection.offset.map(|offset| offset == letter.offset))
@@ -98,7 +112,7 @@ pub fn judge(letter: &Letter<'_>, selection: &Selection, inputs: &[String], prog
     if selection.topic.as_ref().is_some_and(|topic| *topic != origin.topic) {
         return Verdict::NotAskedFor;
     }
-    if progress.is_done(&origin.reason, letter.offset) {
+    if progress.is_done(&origin.reason, letter.offset) || named.0.contains(&(letter.partition, letter.offset)) {
         return Verdict::Before;
     }
     if origin.is_cut {
@@ -172,12 +186,12 @@ mod tests {
     use super::*;
 
     fn origin(reason: &str, attempts: u32) -> Origin {
-        Origin { reason: reason.into(), topic: "usage-events".into(), partition: 0, attempts, is_cut: false }
+        Origin { reason: reason.into(), topic: "usage-events".into(), partition: 0, attempts, letter: None, is_cut: false }
     }
 
     fn judge_one(origin: &Origin, offset: i64, selection: &Selection, progress: &Progress) -> Verdict {
         let letter = Letter { partition: 1, offset, written: Timestamp(1_000), origin: Some(origin) };
-        judge(&letter, selection, &["usage-events".to_owned()], progress)
+        judge(&letter, selection, &["usage-events".to_owned()], progress, &Named::default())
     }
 
     fn all() -> Selection {
@@ -249,6 +263,22 @@ mod tests {
 
         assert_eq!(Past::read("v2 a=1", true), Ok(Past::default()));
         assert!(Past::read("v2 a=1", false).is_err());
+    }
+
+    /// An event that was rejected, put back and rejected again has two letters; of these the later one goes.
+    #[test]
+    fn of_two_letters_of_an_event_the_later_one_goes() {
+        let (first, other) = (origin("invalid_json", 0), origin("invalid_json", 0));
+        let second = Origin { letter: Some((1, 7)), ..origin("unknown_schema", 1) };
+        let itself = Origin { letter: Some((1, 30)), ..origin("invalid_json", 1) };
+        let cut = Origin { letter: Some((1, 8)), is_cut: true, ..origin("too_large", 1) };
+        let letters = [(7, &first), (8, &other), (20, &second), (30, &itself), (40, &cut)];
+        let letter = |offset, origin| Letter { partition: 1, offset, written: Timestamp(1_000), origin: Some(origin) };
+        let mut named = Named::default();
+        letters.iter().for_each(|(offset, origin)| named.note(&letter(*offset, origin)));
+        let verdicts = letters
+            .map(|(offset, origin)| judge(&letter(offset, origin), &all(), &["usage-events".to_owned()], &Progress::default(), &named));
+        assert_eq!(verdicts, [Verdict::Before, Verdict::Go, Verdict::Go, Verdict::Go, Verdict::Cut]);
     }
 
     #[test]

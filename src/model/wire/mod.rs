@@ -25,7 +25,7 @@ pub use output::{
     rollup_from_json, rollup_of_record, rollup_to_avro, rollup_to_json, to_avro, to_json, violation_from_avro, violation_from_json,
     violation_of_record, violation_to_avro, violation_to_json,
 };
-pub use redrive::{HeaderRef, Origin, REDRIVE_ATTEMPT, redrive_headers};
+pub use redrive::{HeaderRef, Origin, REDRIVE_ATTEMPT, REDRIVE_LETTER, redrive_headers};
 pub use schema::{NamedSchema, SchemaName, schema, schemas};
 pub use shard::{SHARD_FORMAT_VERSION, decode_shard_record, encode_shard_record};
 

@@ -5,6 +5,10 @@ use super::dead_letter::{ORIGINAL_HASH, ORIGINAL_SIZE, OWN_HEADERS, REASON};
 /// How often a record has come back from dead-letter. Intake counts each attempt as an event of its own.
 pub const REDRIVE_ATTEMPT: &str = "tollgate.redrive.attempt";
 
+/// Partition and offset of the letter that the record was put back from. Rejected again it is a letter of its own, and two letters of one
+/// event would count it twice: the later one stands for it.
+pub const REDRIVE_LETTER: &str = "tollgate.redrive.letter";
+
 const TOPIC: &str = "__connect.errors.topic";
 const PARTITION: &str = "__connect.errors.partition";
 
@@ -19,6 +23,8 @@ pub struct Origin {
     pub partition: i32,
     /// How often it has been put back so far.
     pub attempts: u32,
+    /// The earlier letter that it was put back from: partition and offset.
+    pub letter: Option<(i32, i64)>,
     /// The letter did not fit and lacks a part of the record: it cannot be put back.
     pub is_cut: bool,
 }
@@ -33,18 +39,25 @@ impl Origin {
             partition: text(PARTITION)?.parse().ok()?,
             // Somebody else's number is none of ours, and begins at nothing.
             attempts: text(REDRIVE_ATTEMPT).and_then(|attempts| attempts.parse().ok()).unwrap_or(0),
+            letter: text(REDRIVE_LETTER).and_then(place),
             is_cut: find(headers, ORIGINAL_SIZE).is_some() || find(headers, ORIGINAL_HASH).is_some(),
         })
     }
 }
 
-/// The headers to put it back with: its original ones as they were, and one attempt more.
-pub fn redrive_headers(headers: &[HeaderRef<'_>], origin: &Origin) -> Vec<(String, Option<Vec<u8>>)> {
-    let is_original = |name: &str| name != REDRIVE_ATTEMPT && !OWN_HEADERS.contains(&name);
+fn place(text: &str) -> Option<(i32, i64)> {
+    let (partition, offset) = text.split_once('/')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
+/// The headers to put it back with: its original ones as they were, one attempt more and, unless it is a trial, the place of its letter.
+pub fn redrive_headers(headers: &[HeaderRef<'_>], origin: &Origin, letter: Option<(i32, i64)>) -> Vec<(String, Option<Vec<u8>>)> {
+    let is_original = |name: &str| name != REDRIVE_ATTEMPT && name != REDRIVE_LETTER && !OWN_HEADERS.contains(&name);
     let original = headers.iter().filter(|(name, _)| is_original(name));
     let mut back: Vec<_> = original.map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect();
     let attempt = origin.attempts.saturating_add(1).to_string();
     back.push((REDRIVE_ATTEMPT.to_owned(), Some(attempt.into_bytes())));
+    back.extend(letter.map(|(partition, offset)| (REDRIVE_LETTER.to_owned(), Some(format!("{partition}/{offset}").into_bytes()))));
     back
 }
 
@@ -87,9 +100,14 @@ mod tests {
             let origin = Origin::of(&stored).unwrap();
             assert_eq!((origin.reason.as_str(), origin.topic.as_str(), origin.partition), ("unknown_schema", "usage-events", 3));
             assert_eq!((origin.attempts, origin.is_cut), (attempt - 1, false));
-            sent = redrive_headers(&stored, &origin).into_iter().map(|(name, value)| (name, value.unwrap())).collect();
+            assert_eq!(origin.letter, (attempt > 1).then_some((3, i64::from(attempt) + 39)));
+            let letter = Some((3, i64::from(attempt) + 40));
+            sent = redrive_headers(&stored, &origin, letter).into_iter().map(|(name, value)| (name, value.unwrap())).collect();
             assert_eq!(sent[..own.len()], own);
-            assert_eq!(sent[own.len()..], [(REDRIVE_ATTEMPT.to_owned(), attempt.to_string().into_bytes())]);
+            let place = format!("3/{}", attempt + 40).into_bytes();
+            let more = [(REDRIVE_ATTEMPT.to_owned(), attempt.to_string().into_bytes()), (REDRIVE_LETTER.to_owned(), place)];
+            assert_eq!(sent[own.len()..], more);
+            assert_eq!(redrive_headers(&stored, &origin, None).len(), own.len() + 1, "a trial");
         }
     }
 
