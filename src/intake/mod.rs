@@ -16,6 +16,7 @@ mod partition;
 mod price;
 mod quickly;
 pub mod quote;
+mod refused;
 pub mod rules;
 mod slots;
 pub mod state;
@@ -35,7 +36,7 @@ use price::Usage;
 use quickly::End;
 use rules::IntakeRules;
 
-use crate::model::record::{InputRecord, Reject};
+use crate::model::record::{InputRecord, Reject, RejectReason};
 use crate::model::time::Timestamp;
 use crate::model::usage::UsageEvent;
 
@@ -141,6 +142,11 @@ fn thoroughly(
         Ok(event) => event,
         Err(Stop::NeedsSchema(id)) => return Outcome::NeedsSchema(id),
         Err(Stop::Reject(reject)) => {
+            if reject.reason == RejectReason::UnknownSchema
+                && let Some(schema) = decode::schema_of(record)
+            {
+                partition.refuse(schema, record.offset);
+            }
             batch.reject(reject.reason);
             return Outcome::Rejected(reject);
         }
@@ -170,6 +176,9 @@ fn thoroughly(
 ///
 /// The clock of then is gone, so that an event is in the future only by its record's own stamp here.
 pub fn warm_up(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable, partition: &mut PartitionState) -> Outcome {
+    if decode::schema_of(record).is_some_and(|schema| partition.has_refused(schema, record.offset)) {
+        return Outcome::Rejected(Reject::new(RejectReason::UnknownSchema, "it was unknown when the record was read first"));
+    }
     let mut scratch = Scratch::default();
     match accept(record, None, rules, schemas, &mut scratch) {
         Ok(event) if partition.enter(identity(record, &event), record.offset) => Outcome::Duplicate,

@@ -1,6 +1,7 @@
 //! What intake remembers of one input partition: how far event time has come, and which ids were there lately.
 
 use super::dedupe::Window;
+use super::refused::{Refused, Stretch};
 use crate::model::partial::Source;
 use crate::model::time::Timestamp;
 
@@ -9,6 +10,7 @@ pub struct PartitionState {
     source: Source,
     window: Window,
     watermark: Option<Timestamp>,
+    refused: Refused,
 }
 
 impl PartitionState {
@@ -19,7 +21,26 @@ impl PartitionState {
 
     /// With the watermark of its durable key; `warm_up` fills the window.
     pub fn restored(source: Source, window: u64, watermark: Option<Timestamp>) -> PartitionState {
-        PartitionState { source, window: Window::new(window), watermark }
+        PartitionState { source, window: Window::new(window), watermark, refused: Refused::default() }
+    }
+
+    /// With what its durable key says of records of unknown schemas: `warm_up` passes over them.
+    #[must_use]
+    pub fn with_refused(self, stretches: Vec<Stretch>) -> PartitionState {
+        PartitionState { refused: Refused::restored(stretches), ..self }
+    }
+
+    /// For the durable key, where records before `oldest` are not read again.
+    pub fn refused_since(&self, oldest: i64) -> Vec<Stretch> {
+        self.refused.since(oldest)
+    }
+
+    pub(super) fn refuse(&mut self, schema: u32, offset: i64) {
+        self.refused.note(schema, offset);
+    }
+
+    pub(super) fn has_refused(&self, schema: u32, offset: i64) -> bool {
+        self.refused.has(schema, offset)
     }
 
     pub fn source(&self) -> &Source {
@@ -36,6 +57,7 @@ impl PartitionState {
     #[must_use]
     pub fn rollback_to(&mut self, next: i64, watermark: Option<Timestamp>) -> bool {
         self.watermark = watermark;
+        self.refused.rollback_to(next);
         self.window.rollback_to(next)
     }
 

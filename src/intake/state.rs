@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::refused::Stretch;
 use crate::model::time::Timestamp;
 
 const VERSION: u8 = 1;
@@ -14,6 +15,8 @@ pub struct Stored {
     /// The first offset that is not committed.
     pub next: i64,
     pub watermark: Option<Timestamp>,
+    /// Records of unknown schemas among those that are read again. States of older programs have none.
+    pub refused: Vec<Stretch>,
 }
 
 impl Stored {
@@ -41,9 +44,10 @@ pub fn changelog_partition(input: i32, partitions: i32) -> i32 {
     input % partitions.max(1)
 }
 
-pub fn encode(topic_id: &str, next: i64, watermark: Option<Timestamp>) -> Vec<u8> {
+pub fn encode(stored: &Stored) -> Vec<u8> {
+    let Stored { topic_id, next, watermark, refused } = stored;
     // Text: an operator who has to repair an offset can read it.
-    let stored = serde_json::json!({ "topic_id": topic_id, "next": next, "watermark_ms": watermark.map(|watermark| watermark.0) });
+    let stored = serde_json::json!({ "topic_id": topic_id, "next": next, "watermark_ms": watermark.map(|watermark| watermark.0), "refused": refused });
     let mut bytes = vec![VERSION];
     bytes.extend(stored.to_string().into_bytes());
     bytes
@@ -57,13 +61,15 @@ pub fn decode(bytes: &[u8]) -> Result<Stored, StateError> {
         topic_id: String,
         next: i64,
         watermark_ms: Option<i64>,
+        #[serde(default)]
+        refused: Vec<Stretch>,
     }
     let (version, body) = bytes.split_first().ok_or_else(|| StateError::Malformed("empty".to_owned()))?;
     if *version != VERSION {
         return Err(StateError::OtherVersion(*version));
     }
     let form: Form = serde_json::from_slice(body).map_err(|error| StateError::Malformed(error.to_string()))?;
-    Ok(Stored { topic_id: form.topic_id, next: form.next, watermark: form.watermark_ms.map(Timestamp) })
+    Ok(Stored { topic_id: form.topic_id, next: form.next, watermark: form.watermark_ms.map(Timestamp), refused: form.refused })
 }
 
 #[cfg(test)]
@@ -73,9 +79,13 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         for watermark in [None, Some(Timestamp(-5)), Some(Timestamp(i64::MAX))] {
-            let stored = Stored { topic_id: "a\"b".to_owned(), next: 42, watermark };
-            assert_eq!(decode(&encode(&stored.topic_id, stored.next, watermark)), Ok(stored));
+            let stored = Stored { topic_id: "a\"b".to_owned(), next: 42, watermark, refused: vec![(7, 1, 5), (u32::MAX, 6, i64::MAX)] };
+            assert_eq!(decode(&encode(&stored)), Ok(stored));
         }
+        // As it was before it said what was refused.
+        let before = b"\x01{\"next\":42,\"topic_id\":\"a\",\"watermark_ms\":5}";
+        let stored = Stored { topic_id: "a".to_owned(), next: 42, watermark: Some(Timestamp(5)), refused: Vec::new() };
+        assert_eq!(decode(before), Ok(stored));
         assert_eq!(decode(&[9, 1]), Err(StateError::OtherVersion(9)));
         assert!(matches!(decode(&[1, b'{']), Err(StateError::Malformed(_))));
         assert!(matches!(decode(&[]), Err(StateError::Malformed(_))));

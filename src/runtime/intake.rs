@@ -344,10 +344,11 @@ impl Role for Intake<'_> {
         }
         let source = Source { topic: topic.as_str().into(), partition: number };
         let watermark = stored.as_ref().and_then(|stored| stored.watermark);
+        let refused = stored.as_ref().map(|stored| stored.refused.clone()).unwrap_or_default();
         self.partitions += 1;
         Ok(Input {
             number,
-            state: PartitionState::restored(source, self.rules.dedupe_window, watermark),
+            state: PartitionState::restored(source, self.rules.dedupe_window, watermark).with_refused(refused),
             begin: next,
             next: self.start(opening.committed.as_ref(), low, high),
             caught_up: next == high,
@@ -438,10 +439,13 @@ impl Role for Intake<'_> {
         for dead in std::mem::take(&mut self.dead) {
             staged.common.push(encode::effect(Effect::DeadLetter(Box::new(dead)), &self.setup.topics, &self.setup.output)?);
         }
+        let window = i64::try_from(rules.dedupe_window).unwrap_or(i64::MAX);
         for (number, input) in inputs.iter() {
             let position = input.next.max(input.begin);
             let key = intake::state::key(&self.setup.topics.usage_events, *number);
-            let value = intake::state::encode(&input.topic_id, position, input.state.watermark());
+            let refused = input.state.refused_since(position.saturating_sub(window));
+            let (topic_id, watermark) = (input.topic_id.clone(), input.state.watermark());
+            let value = intake::state::encode(&Stored { topic_id, next: position, watermark, refused });
             let change = StateChange { key, value: Some(value) };
             let record = encode::change(change, &self.setup.topics.intake_changelog, self.changelog_of(*number));
             staged.shares.insert(*number, Share { position, records: vec![record] });

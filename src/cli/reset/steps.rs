@@ -11,6 +11,7 @@ use crate::cli::assemble;
 use crate::clock;
 use crate::config::Loaded;
 use crate::intake;
+use crate::intake::state::Stored;
 use crate::kafka::client::Connection;
 use crate::kafka::identity::Inspector;
 use crate::kafka::link::Partition;
@@ -305,21 +306,16 @@ impl Steps {
         stored.zip(self.input_id.as_ref()).is_some_and(|(stored, id)| stored.is_of_another(id))
     }
 
-    fn intake_move(
-        &self,
-        partition: Partition,
-        from: Option<i64>,
-        to: i64,
-        stored: Option<&intake::state::Stored>,
-        note: &'static str,
-    ) -> Move {
+    fn intake_move(&self, partition: Partition, from: Option<i64>, to: i64, stored: Option<&Stored>, note: &'static str) -> Move {
         let topic_id = self.input_id.as_deref().or(stored.map(|stored| stored.topic_id.as_str())).unwrap_or_default();
         let watermark = stored.and_then(|stored| stored.watermark);
+        // Offsets of a topic that was created anew mean other records.
+        let refused = stored.filter(|stored| stored.next == to).map(|stored| stored.refused.clone()).unwrap_or_default();
         let key = Parcel {
             topic: self.names.intake_changelog.clone(),
             partition: Some(self.changelog_of(partition.partition)),
             key: Some(intake::state::key(&partition.topic, partition.partition)),
-            value: Some(intake::state::encode(topic_id, to, watermark)),
+            value: Some(intake::state::encode(&Stored { topic_id: topic_id.to_owned(), next: to, watermark, refused })),
             headers: Vec::new(),
         };
         Move { role: INTAKE, partition, from, to, key: Some(key), note }

@@ -71,6 +71,14 @@ pub fn decode<'a>(
     }
 }
 
+/// Whose schema decides whether it can be read: framed Avro's. Of Avro within a structured CloudEvent nobody asks.
+pub fn schema_of(record: &InputRecord<'_>) -> Option<u32> {
+    let value = record.value?;
+    let form = form(cloudevents::header(record, "content-type").ok()?, value).ok()?;
+    let (id, _) = confluent_unframe(value).filter(|_| form == Form::Avro)?;
+    Some(id.cast_unsigned())
+}
+
 /// The quick way for a plain record: framed Avro of a known schema. `None`: take the other one. `key` becomes a zero, the schema's id
 /// and the texts that `quick::read` appends.
 pub fn quick<'a>(record: &InputRecord<'a>, largest: usize, schemas: &'a SchemaTable, key: &mut Vec<u8>) -> Option<quick::QuickEvent<'a>> {

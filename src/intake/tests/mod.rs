@@ -162,3 +162,34 @@ fn a_warmed_up_window_decides_as_the_one_that_was_running() {
     }
     assert_eq!(restored.watermark(), running.watermark());
 }
+
+/// An event whose schema nobody knew was not counted: read again once it is known it is no reason to drop the event when it comes again.
+#[test]
+fn what_was_refused_stands_in_no_window_after_a_restart() {
+    const WRITER: &str = r#"{"type":"record","name":"Usage","fields":[{"name":"event_id","type":"string"},{"name":"source","type":"string"},
+        {"name":"event_time","type":{"type":"long","logicalType":"timestamp-millis"}}]}"#;
+    let (rules, mut schemas, mut batch, mut running) = (rules(), SchemaTable::default(), Batch::default(), partition());
+    let time = Timestamp::parse("2026-03-01T10:00:00Z").unwrap().0;
+    let mut varint = Vec::new();
+    let mut rest = (time << 1).cast_unsigned();
+    while rest >= 0x80 {
+        varint.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    varint.push(u8::try_from(rest).unwrap());
+    let value = |id: u8| [&[0, 0, 0, 0, 7, 2, id, 2, b's'][..], &varint].concat();
+    let (refused, counted) = (value(b'e'), value(b'f'));
+    let at = |offset, value| InputRecord { offset, ..record(Some(value)) };
+    schemas.insert_unknown(7);
+    assert!(matches!(process(&at(100, &refused), NOW, &rules, &schemas, &mut running, &mut batch), Outcome::Rejected(_)));
+    schemas.insert(7, WRITER);
+    assert_eq!(process(&at(101, &counted), NOW, &rules, &schemas, &mut running, &mut batch), Outcome::Combined);
+
+    let mut restored = partition().with_refused(running.refused_since(0));
+    assert!(matches!(warm_up(&at(100, &refused), &rules, &schemas, &mut restored), Outcome::Rejected(_)));
+    assert_eq!(warm_up(&at(101, &counted), &rules, &schemas, &mut restored), Outcome::Combined);
+    for (offset, partition) in [(102, &mut running), (102, &mut restored)] {
+        assert_eq!(process(&at(offset, &refused), NOW, &rules, &schemas, partition, &mut batch), Outcome::Combined);
+        assert_eq!(process(&at(offset + 1, &counted), NOW, &rules, &schemas, partition, &mut batch), Outcome::Duplicate);
+    }
+}
