@@ -439,7 +439,7 @@ impl Role for Intake<'_> {
         for dead in std::mem::take(&mut self.dead) {
             staged.common.push(encode::effect(Effect::DeadLetter(Box::new(dead)), &self.setup.topics, &self.setup.output)?);
         }
-        let window = i64::try_from(rules.dedupe_window).unwrap_or(i64::MAX);
+        let window = i64::try_from(self.rules.dedupe_window).unwrap_or(i64::MAX);
         for (number, input) in inputs.iter() {
             let position = input.next.max(input.begin);
             let key = intake::state::key(&self.setup.topics.usage_events, *number);
