@@ -64,7 +64,8 @@ struct Standing {
     dimensions: BTreeMap<String, String>,
     from: Timestamp,
     until: Timestamp,
-    /// Of what is no anomaly: so many times its normal a series may take.
+    /// Of what is no anomaly: so many times its normal a series may take. Where nothing was normal no multiple says anything: below zero,
+    /// so much money instead.
     limit: f64,
     /// Of an acknowledgement: what was known when it was given.
     severity: Severity,
@@ -79,6 +80,11 @@ impl Standing {
     fn is_about(&self, scope: &Scope) -> bool {
         let own = scope.dimensions();
         self.dimensions.iter().all(|(name, value)| own.get(name) == Some(value))
+    }
+
+    /// Of what is no anomaly.
+    fn allows(&self, actual: f64, expected: f64) -> bool {
+        if self.limit < 0.0 { actual <= -self.limit } else { actual <= self.limit * expected }
     }
 }
 
@@ -106,7 +112,7 @@ impl Book {
     /// Whether somebody has said that so much is normal for this series.
     pub fn allows(&self, scope: &Scope, hour: Hour, actual: f64, expected: f64) -> bool {
         let mut held = self.holding(hour).filter(|standing| standing.verdict == Verdict::NotAnAnomaly);
-        held.any(|standing| standing.is_about(scope) && actual <= standing.limit * expected)
+        held.any(|standing| standing.is_about(scope) && standing.allows(actual, expected))
     }
 
     /// Whether a series, a part of it or what it is a part of is expected to stray in an hour: then nothing is to be learnt from it.

@@ -14,6 +14,7 @@ use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
 use crate::model::feedback::{Feedback, Verdict};
+use crate::model::money::Nanos;
 use crate::model::time::Hour;
 
 /// Takes a person's word: what holds from now on, and the next revision of each alert that it is about.
@@ -146,8 +147,11 @@ impl Word<'_> {
     }
 }
 
-/// The largest multiple of its normal that an alert has seen, and some room.
+/// What an alert has seen at most, and some room: as a multiple of its normal, or as money where nothing is normal (see [`Standing`]).
 fn limit_of(episode: &Episode) -> f64 {
+    if episode.hours.values().any(|part| part.expected <= Nanos::ZERO && part.actual > Nanos::ZERO) {
+        return -ROOM * episode.hours.values().map(|part| to_units(part.actual)).fold(0.0, f64::max);
+    }
     let multiples = episode.hours.values().map(|part| to_units(part.actual) / to_units(part.expected));
     ROOM * multiples.filter(|multiple| multiple.is_finite()).fold(LEAST_LIMIT, f64::max)
 }

@@ -221,6 +221,34 @@ fn what_is_no_anomaly_may_come_again_as_large_for_a_while() {
     assert!(life.alerts.len() > told && life.standing() == 0, "and when it is over, as large is, too");
 }
 
+/// What has no normal may take as much money again, and a quarter more.
+#[test]
+fn what_is_no_anomaly_of_a_new_team_may_cost_as_much_again() {
+    let mut life = Life::new();
+    let spend = |life: &mut Life, minute: i64, money: f64| {
+        let minute = Minute(START.0 + minute);
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+        let partials = vec![partial(minute, "search", "agent", "ann", money)];
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+        let effects = life.shard.apply_whole(&record, life.offset, minute.start().plus_ms(MINUTE_MS), &life.rules);
+        life.take(effects);
+        (life.offset, life.now) = (life.offset + 1, minute.0 - START.0);
+    };
+    spend(&mut life, 0, 500.0);
+    assert_eq!((life.states(), life.last().expected), (vec![AlertState::Open], Nanos::ZERO), "{}", life.last().summary);
+    life.say_of_alert(Verdict::NotAnAnomaly, None);
+    assert_eq!(life.last().state, AlertState::Resolved);
+    let told = life.alerts.len();
+    // Within the window of the guard, and up to a quarter more.
+    spend(&mut life, 2, 1.0);
+    spend(&mut life, 3, 120.0);
+    assert_eq!(life.states()[told..], []);
+    life.restart();
+    spend(&mut life, 4, 10.0);
+    assert_eq!(life.states()[told..], [AlertState::Reopened], "631 of 625");
+}
+
 #[test]
 fn reopen_takes_back_what_was_said() {
     let mut life = Life::new();
