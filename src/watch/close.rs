@@ -154,7 +154,7 @@ fn learn(
         state.unfinished().any(|episode| !episode.is_of_fall() && related(&episode.scope) && episode.hours.contains_key(&hour));
     let told = judged.verdict.fires || (in_episode && judged.actual > judged.expectation.upper);
     let book = moment.books.get(&state.account.team);
-    let is_allowed = book.is_some_and(|book| book.allows(&judged.scope, hour, judged.actual, judged.expectation.expected));
+    let is_allowed = book.is_some_and(|book| book.allows(&judged.scope, hour, judged.actual, judged.expectation.expected, false));
     // What somebody expects is not what is usual: the old normal holds again when it is over.
     let is_set_aside = told && book.is_some_and(|book| book.sets_aside(&judged.scope, hour));
     let lesson = if is_allowed { Learn::Normal } else { verdict::lesson(&judged.verdict, &judged.expectation, told) };

@@ -76,7 +76,8 @@ pub(crate) fn open(
     let scope = trigger.judged.scope.clone();
     let kind = trigger.kind();
     let mut episode = begun(state, account, hour, &trigger, moment);
-    let expected = from_units(trigger.judged.expected());
+    let expected_units = trigger.judged.expected();
+    let expected = from_units(expected_units);
     let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
     if episode.is_of_fall()
@@ -92,9 +93,8 @@ pub(crate) fn open(
     episode.score = trigger.judged.verdict.score;
     episode.stage = trigger.judged.expectation.stage;
     episode.normal = words::normal(&trigger.judged.expectation, account, hour, moment.rules);
-    let allowed =
-        moment.books.get(&account.team).is_some_and(|book| book.allows(&scope, hour, to_units(actual), trigger.judged.expected()));
-    if allowed {
+    let book = moment.books.get(&account.team);
+    if book.is_some_and(|book| book.allows(&scope, hour, to_units(actual), expected_units, episode.is_of_fall())) {
         return Vec::new();
     }
     let id = episode.id.clone();

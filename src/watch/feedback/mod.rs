@@ -29,6 +29,8 @@ const LONGEST_MS: i64 = 90 * DAY_MS;
 const ROOM: f64 = 1.25;
 /// ... and is at least this many times its normal.
 const LEAST_LIMIT: f64 = 2.0;
+/// The limit of a fall: it may fall again, and not rise.
+const OF_FALL: f64 = 0.0;
 /// A team's standing words; of more, the one that ends first goes.
 const MOST_STANDING: usize = 100;
 /// Teams of which something may stand: names of teams come from outside.
@@ -65,7 +67,7 @@ struct Standing {
     from: Timestamp,
     until: Timestamp,
     /// Of what is no anomaly: so many times its normal a series may take. Where nothing was normal no multiple says anything: below zero,
-    /// so much money instead.
+    /// so much money instead. Of a fall: [`OF_FALL`].
     limit: f64,
     /// Of an acknowledgement: what was known when it was given.
     severity: Severity,
@@ -82,9 +84,13 @@ impl Standing {
         self.dimensions.iter().all(|(name, value)| own.get(name) == Some(value))
     }
 
-    /// Of what is no anomaly.
-    fn allows(&self, actual: f64, expected: f64) -> bool {
-        if self.limit < 0.0 { actual <= -self.limit } else { actual <= self.limit * expected }
+    /// Of what is no anomaly; a word about a rise says nothing about a fall, nor the other way round.
+    fn allows(&self, actual: f64, expected: f64, is_fall: bool) -> bool {
+        match self.limit {
+            OF_FALL => is_fall,
+            limit if limit < 0.0 => !is_fall && actual <= -limit,
+            limit => !is_fall && actual <= limit * expected,
+        }
     }
 }
 
@@ -109,10 +115,10 @@ impl Book {
         })
     }
 
-    /// Whether somebody has said that so much is normal for this series.
-    pub fn allows(&self, scope: &Scope, hour: Hour, actual: f64, expected: f64) -> bool {
+    /// Whether somebody has said that so much, or of a fall that so little, is normal for this series.
+    pub fn allows(&self, scope: &Scope, hour: Hour, actual: f64, expected: f64, is_fall: bool) -> bool {
         let mut held = self.holding(hour).filter(|standing| standing.verdict == Verdict::NotAnAnomaly);
-        held.any(|standing| standing.is_about(scope) && standing.allows(actual, expected))
+        held.any(|standing| standing.is_about(scope) && standing.allows(actual, expected, is_fall))
     }
 
     /// Whether a series, a part of it or what it is a part of is expected to stray in an hour: then nothing is to be learnt from it.

@@ -9,7 +9,7 @@ use super::super::matters::answers;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
 use super::super::violation;
-use super::{Book, LEAST_LIMIT, MOST_TEAMS, ROOM, Standing, span};
+use super::{Book, LEAST_LIMIT, MOST_TEAMS, OF_FALL, ROOM, Standing, span};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
@@ -149,6 +149,9 @@ impl Word<'_> {
 
 /// What an alert has seen at most, and some room: as a multiple of its normal, or as money where nothing is normal (see [`Standing`]).
 fn limit_of(episode: &Episode) -> f64 {
+    if episode.is_of_fall() {
+        return OF_FALL;
+    }
     if episode.hours.values().any(|part| part.expected <= Nanos::ZERO && part.actual > Nanos::ZERO) {
         return -ROOM * episode.hours.values().map(|part| to_units(part.actual)).fold(0.0, f64::max);
     }

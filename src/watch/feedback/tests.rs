@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::alert::Alert;
+use crate::model::alert::{Alert, AlertKind};
 use crate::model::effect::Effect;
 use crate::model::feedback::Feedback;
 use crate::model::money::Nanos;
@@ -247,6 +247,42 @@ fn what_is_no_anomaly_of_a_new_team_may_cost_as_much_again() {
     life.restart();
     spend(&mut life, 4, 10.0);
     assert_eq!(life.states()[told..], [AlertState::Reopened], "631 of 625");
+}
+
+/// A word about a fall mutes no rise, and one about a rise no fall.
+#[test]
+fn what_is_no_anomaly_is_so_in_its_own_direction() {
+    let silent = 9 * DAY + 600;
+    let kinds = |life: &Life, told: usize| -> Vec<AlertKind> {
+        let opened = |alert: &&Alert| matches!(alert.state, AlertState::Open | AlertState::Reopened);
+        life.alerts[told..].iter().filter(opened).map(|alert| alert.kind).collect()
+    };
+    // Each is dismissed; a second time, nobody hears of it.
+    let story = |minute: i64| match minute - silent {
+        at if (0..360).contains(&at) || (6 * DAY..6 * DAY + 360).contains(&at) => 0.0,
+        at if (2 * DAY..2 * DAY + 360).contains(&at) || (4 * DAY..4 * DAY + 360).contains(&at) => 2.4,
+        _ => 1.0,
+    };
+    let mut life = Life::new();
+    life.until(silent + 300, story);
+    assert_eq!(kinds(&life, 0), [AlertKind::SpendDrop]);
+    life.say_of_alert(Verdict::NotAnAnomaly, None);
+    let told = life.alerts.len();
+    life.until(silent + 2 * DAY + 360, story);
+    assert_eq!(kinds(&life, told), [AlertKind::SpendSpike], "the project may fall, not rise");
+    life.say_of_alert(Verdict::NotAnAnomaly, None);
+    let told = life.alerts.len();
+    life.until(silent + 6 * DAY + 720, story);
+    assert_eq!(kinds(&life, told), []);
+    // The rise alone allows no fall.
+    let mut life = Life::new();
+    let story = |minute: i64| if minute < silent + DAY && story(minute) == 0.0 { 2.4 } else { story(minute) };
+    life.until(silent + 300, story);
+    assert_eq!(kinds(&life, 0), [AlertKind::SpendSpike]);
+    life.say_of_alert(Verdict::NotAnAnomaly, None);
+    let told = life.alerts.len();
+    life.until(silent + 6 * DAY + 720, story);
+    assert_eq!(kinds(&life, told), [AlertKind::SpendDrop]);
 }
 
 #[test]
