@@ -7,9 +7,12 @@
 //!
 //! What is used and larger than it has to be is told by `size`.
 //!
-//! The first word marks it, after a grace it is escalated, and one sample of use takes it back.
+//! The first word marks it, after a grace it is escalated, and one sample of use takes it back, as does all else by which it would not be
+//! told: a price that is too little, an owner, a longer window. That nobody can say it any more does after a day.
 
 pub mod commitment;
+#[cfg(test)]
+mod end_tests;
 mod resource;
 mod size;
 #[cfg(test)]
@@ -26,7 +29,7 @@ use self::resource::{Finding, Sampled};
 pub use self::size::Size;
 pub(crate) use self::size::Sizes;
 use super::MatterKey;
-use super::matter::{self, Story};
+use super::matter::{self, Matter, Story};
 use super::rules::WasteRules;
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
@@ -35,7 +38,7 @@ use crate::model::effect::Effect;
 use crate::model::leaf::Measure;
 use crate::model::money::Nanos;
 use crate::model::resource::ResourceSample;
-use crate::model::time::{DAY_MS, HOUR_MS, Hour};
+use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 use crate::watch::{Moment, judge};
@@ -53,6 +56,25 @@ const LIKELY: f64 = 0.8;
 pub struct ResourceCount {
     pub known: usize,
     pub undetermined: usize,
+}
+
+/// Why an alert is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Used,
+    /// It was used meanwhile, as is heard of late.
+    UsedLately,
+    Free,
+    Cheap {
+        monthly: Nanos,
+        least: Nanos,
+    },
+    Owned,
+    /// The config wants a longer pause than it did.
+    TooShort,
+    /// For a day nobody can say whether it is used.
+    Unknown,
+    Silent,
 }
 
 /// A resource's team and id.
@@ -105,26 +127,49 @@ fn judge_resource(
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) {
-    let is_open = resource.matter.as_ref().is_some_and(|matter| matter.is_open());
-    match sampled {
-        Sampled::Late => {}
-        Sampled::Used | Sampled::Free => {
-            if is_open {
-                let (story, at) = (over(resource, name, sampled, moment), resource.last_seen);
-                matter::end(&mut resource.matter, &name.0, AlertState::Resolved, at, story, moment, effects);
-            }
-        }
-        Sampled::Idle | Sampled::Unknown => {
-            let Some(finding) = resource.finding(waste).filter(|finding| is_open || finding.is_due) else { return };
-            if monthly(resource.hourly_cost.unwrap_or_default()) < waste.least_per_month {
+    let over = match sampled {
+        Sampled::Used => Over::Used,
+        Sampled::Free => Over::Free,
+        // Late use leaves less of a pause.
+        Sampled::Idle | Sampled::Unknown | Sampled::Late => match waste_of(resource, waste) {
+            Ok(finding) => {
+                let story = story(resource, name, &finding, waste, moment);
+                let growth = moment.rules.thresholds(&name.0, &resource.project, &resource.environment).update_growth;
+                let id: [&[u8]; 3] = [b"resource", name.1.as_bytes(), &resource.first_seen.0.to_be_bytes()];
+                matter::tell(&mut resource.matter, &name.0, &id, story, growth, moment, effects);
                 return;
             }
-            let story = story(resource, name, &finding, waste, moment);
-            let growth = moment.rules.thresholds(&name.0, &resource.project, &resource.environment).update_growth;
-            let id: [&[u8]; 3] = [b"resource", name.1.as_bytes(), &resource.first_seen.0.to_be_bytes()];
-            matter::tell(&mut resource.matter, &name.0, &id, story, growth, moment, effects);
-        }
+            // It may be known again with the next sample.
+            Err(Over::Unknown) if resource.last_seen.0.saturating_sub(told_until(resource).0) < DAY_MS => return,
+            Err(over) => over,
+        },
+    };
+    if resource.matter.as_ref().is_some_and(Matter::is_open) {
+        let (story, at) = (last_word(resource, name, over, moment), resource.last_seen);
+        matter::end(&mut resource.matter, &name.0, AlertState::Resolved, at, story, moment, effects);
     }
+}
+
+/// What is to be told of a resource that is not used; or why nothing is, or no longer.
+fn waste_of(resource: &Resource, waste: &WasteRules) -> Result<Finding, Over> {
+    let finding = resource.finding(waste).ok_or(Over::Unknown)?;
+    let monthly = monthly(resource.hourly_cost.unwrap_or_default());
+    let told = resource.matter.as_ref();
+    let was_orphaned = told.is_some_and(|matter| matter.kind == AlertKind::OrphanedResource);
+    let began = told.and_then(|matter| matter.story.as_ref()).map_or(finding.since, |story| story.onset);
+    match finding.is_due {
+        _ if monthly < waste.least_per_month => Err(Over::Cheap { monthly, least: waste.least_per_month }),
+        true => Ok(finding),
+        false if finding.since > began => Err(Over::UsedLately),
+        false if was_orphaned && !finding.is_orphaned => Err(Over::Owned),
+        false => Err(Over::TooShort),
+    }
+}
+
+/// The last sample with which a matter was still the case.
+fn told_until(resource: &Resource) -> Timestamp {
+    let told = |matter: &Matter| matter.story.as_ref().map_or(matter.opened_at, |story| story.event_time);
+    resource.matter.as_ref().map_or(resource.last_seen, told)
 }
 
 /// What was told of sizes ends when nobody wants to know of them any more.
@@ -152,7 +197,7 @@ pub(crate) fn look_for_silence(shard: &mut Shard, hour: Hour, rules: &WatchRules
         if silent_ms > FORGET_AFTER_MS {
             forgotten.push(name.clone());
         } else if silent_ms > waste.silent_after_ms && resource.matter.as_ref().is_some_and(|matter| matter.is_open()) {
-            let story = Story { event_time: hour.end(), ..over(resource, name, Sampled::Unknown, moment) };
+            let story = Story { event_time: hour.end(), ..last_word(resource, name, Over::Silent, moment) };
             let at = resource.last_seen;
             matter::end(&mut resource.matter, &name.0, AlertState::Resolved, at, story, moment, effects);
             matters.changed.insert(MatterKey::Resource(name.0.clone(), name.1.clone()));
@@ -243,7 +288,7 @@ fn story(resource: &Resource, name: &Name, finding: &Finding, waste: &WasteRules
 }
 
 /// The last word on a matter.
-fn over(resource: &Resource, name: &Name, how: Sampled, moment: Moment<'_>) -> Story {
+fn last_word(resource: &Resource, name: &Name, over: Over, moment: Moment<'_>) -> Story {
     let told = resource.matter.as_ref();
     let zone = judge::zone_of(moment.rules, &name.0);
     let cost = resource.wasted.max(told.map_or(Nanos::ZERO, |matter| matter.told_excess));
@@ -263,7 +308,7 @@ fn over(resource: &Resource, name: &Name, how: Sampled, moment: Moment<'_>) -> S
         score: 0.0,
         stage: stage(resource),
         normal: String::new(),
-        summary: words::over(resource, &name.1, how, cost, &zone),
+        summary: words::over(resource, &name.1, over, cost, &zone),
         causes: Vec::new(),
         next_steps: Vec::new(),
         history: Vec::new(),

@@ -65,7 +65,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         Bench::with(watch_rules())
     }
 
@@ -110,7 +110,7 @@ impl Bench {
     }
 }
 
-fn gpu(hour: i64, utilization: f64) -> ResourceSample {
+pub(super) fn gpu(hour: i64, utilization: f64) -> ResourceSample {
     let requests = Some(if utilization > 0.02 { (utilization * 5000.0) as u64 } else { 0 });
     ResourceSample { utilization: Some(utilization), requests, capacity: Some(8.0), ..sample(hour, "gpu-1", "gpu_cluster") }
 }
@@ -465,6 +465,6 @@ fn whoever_answers_is_heard_and_the_answer_outlives_the_process() {
     assert_eq!(states(&bench)[quiet..], ["reopened", "resolved"]);
 }
 
-fn states(bench: &Bench) -> Vec<&'static str> {
+pub(super) fn states(bench: &Bench) -> Vec<&'static str> {
     bench.alerts.iter().map(|alert| alert.state.as_str()).collect()
 }

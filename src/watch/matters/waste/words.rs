@@ -3,8 +3,9 @@
 use jiff::tz::TimeZone;
 
 use super::super::rules::OversizedRules;
-use super::resource::{Finding, Resource, Sampled, Signal};
-use super::size::{Fit, Over};
+use super::Over;
+use super::resource::{Finding, Resource, Signal};
+use super::size::{self, Fit};
 use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 
@@ -71,15 +72,26 @@ pub fn before(resource: &Resource, finding: &Finding, zone: &TimeZone) -> String
     }
 }
 
-pub fn over(resource: &Resource, id: &str, how: Sampled, cost: Nanos, zone: &TimeZone) -> String {
-    let what = match how {
-        Sampled::Used => "is used again",
-        Sampled::Free => "costs nothing any more",
-        Sampled::Idle | Sampled::Unknown | Sampled::Late => "was not heard of since",
+pub fn over(resource: &Resource, id: &str, over: Over, cost: Nanos, zone: &TimeZone) -> String {
+    let (at, currency) = (clock(resource.last_seen, zone), resource.currency);
+    let what = match over {
+        Over::Used => format!("is used again {at}"),
+        Over::UsedLately => {
+            let used = resource.last_used.map_or_else(|| at.clone(), |used| clock(used, zone));
+            format!("was used {used}, as was heard of late")
+        }
+        Over::Free => format!("costs nothing any more {at}"),
+        Over::Cheap { monthly, least } => format!(
+            "costs {} {currency} a month since {at}, which is not worth a word: waste.least_per_month is {}",
+            monthly.rounded(2),
+            least.rounded(2)
+        ),
+        Over::Owned => format!("has an owner again {at}, and is not unused for long enough to be told without that"),
+        Over::TooShort => format!("is not unused for long enough by {at}: [waste] wants a longer pause than it did"),
+        Over::Unknown => format!("can no longer be judged {at}: for a day too many samples lack utilisation, requests or cost"),
+        Over::Silent => format!("was not heard of since {at}, so that nothing can be said of it"),
     };
-    let at = clock(resource.last_seen, zone);
-    let unless = if matches!(how, Sampled::Used | Sampled::Free) { "" } else { ", so that nothing can be said of it" };
-    format!("{} {what} {at}{unless}; unused it had cost {} {}", name(resource, id), cost.rounded(2), resource.currency)
+    format!("{} {what}; unused it had cost {} {currency}", name(resource, id), cost.rounded(2))
 }
 
 pub fn next_steps(resource: &Resource, finding: &Finding) -> Vec<String> {
@@ -118,15 +130,15 @@ pub fn size_usual(fit: &Fit, rules: Option<&OversizedRules>) -> String {
     )
 }
 
-pub fn size_over(resource: &Resource, id: &str, over: Over, capacity: f64, saved: Nanos) -> String {
+pub fn size_over(resource: &Resource, id: &str, over: size::Over, capacity: f64, saved: Nanos) -> String {
     let how = match over {
-        Over::NeededAgain => "needs its size again".to_string(),
-        Over::Resized => format!("has another size by now, {capacity}"),
-        Over::Gone => "is not used any more, or costs nothing".to_string(),
-        Over::Silent => "was not heard of any more, so that nothing can be said of it".to_string(),
-        Over::Unknown => "can no longer be judged: its use or price is not known for the whole window".to_string(),
-        Over::TooLittle => "would save too little with another size to be worth it".to_string(),
-        Over::Off => "is not looked at any more: [waste.oversized] is off".to_string(),
+        size::Over::NeededAgain => "needs its size again".to_string(),
+        size::Over::Resized => format!("has another size by now, {capacity}"),
+        size::Over::Gone => "is not used any more, or costs nothing".to_string(),
+        size::Over::Silent => "was not heard of any more, so that nothing can be said of it".to_string(),
+        size::Over::Unknown => "can no longer be judged: its use or price is not known for the whole window".to_string(),
+        size::Over::TooLittle => "would save too little with another size to be worth it".to_string(),
+        size::Over::Off => "is not looked at any more: [waste.oversized] is off".to_string(),
     };
     format!("{} {how}; about {} {} could have been saved", name(resource, id), saved.rounded(2), resource.currency)
 }
