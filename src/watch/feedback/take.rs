@@ -121,9 +121,10 @@ impl Word<'_> {
 
     fn standing(&self, about: Option<&Episode>, dimensions: BTreeMap<String, String>) -> Standing {
         let Feedback { verdict, event_time, from, until, .. } = *self.feedback;
-        // What is said about an alert holds from its beginning.
-        let from = from.or(about.map(|episode| episode.onset.min(event_time)));
-        let (from, until) = span(verdict, event_time, from, until);
+        let (said_from, until) = span(verdict, event_time, from, until);
+        // What is said about an alert holds from its beginning, and as long as what is said of the time to come.
+        let onset = about.map(|episode| episode.onset.min(event_time));
+        let from = from.or(onset).unwrap_or(said_from);
         Standing {
             verdict,
             alert: about.map(|episode| episode.id.clone()),

@@ -167,6 +167,24 @@ fn what_is_expected_is_silent_until_then_and_told_if_it_goes_on() {
     }
 }
 
+/// However old the alert is by then.
+#[test]
+fn a_word_without_an_end_holds_for_its_days_from_when_it_is_said() {
+    for (verdict, days) in [(Verdict::Expected, 7), (Verdict::NotAnAnomaly, 28)] {
+        let mut life = Life::new();
+        life.usual_with(SPIKE + 60, SPIKE, 3);
+        let at = life.word(verdict, None).event_time.plus_ms(8 * DAY * MINUTE_MS);
+        let id = life.last().id.clone();
+        life.say(&Feedback { alert_id: Some(id.as_str().into()), event_time: at, ..life.word(verdict, None) });
+        let said = life.last().clone();
+        assert_eq!(said.feedback[0].until, Some(at.plus_ms(days * DAY * MINUTE_MS)), "{verdict:?}");
+        assert_eq!(said.notify, verdict == Verdict::NotAnAnomaly, "{verdict:?}: {:?}", said.state);
+        // ... and still from the alert's beginning on.
+        let hour = Minute(START.0 + SPIKE).hour();
+        assert!(life.shard.books.values().all(|book| book.holding(hour).count() == 1), "{verdict:?}");
+    }
+}
+
 #[test]
 fn a_planned_change_is_a_silent_alert_and_teaches_nothing() {
     let mut life = Life::new();
