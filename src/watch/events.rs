@@ -14,14 +14,12 @@ use crate::model::partial::ShardEvent;
 pub(super) fn take(shard: &mut Shard, event: &ShardEvent, _offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) {
     match event {
         ShardEvent::Resource(sample) => waste::take(shard, sample, rules, effects),
-        ShardEvent::Activity(activity) => {
-            waste::take_activity(shard, activity, rules);
-            drift::take(shard, activity, rules, effects);
-        }
+        ShardEvent::Activity(activity) => drift::take(shard, activity, rules, effects),
         ShardEvent::Feedback(said) => feedback::take(shard, said, rules, effects),
         ShardEvent::Facts(facts) => violation::take_facts(shard, facts, rules, effects),
         ShardEvent::Spent(spent) => cost_center::take(shard, spent, rules, effects),
-        // Once alerts and policies are done: see `access`.
-        ShardEvent::Grant(_) | ShardEvent::GrantUsed(_) | ShardEvent::DatasetUse(_) => {}
+        // What it grants, once alerts and policies are done: see `access`.
+        ShardEvent::Grant(activity) => waste::take_departure(shard, activity, rules),
+        ShardEvent::GrantUsed(_) | ShardEvent::DatasetUse(_) => {}
     }
 }

@@ -32,6 +32,7 @@ use super::MatterKey;
 use super::matter::{self, Matter, Story};
 use super::rules::WasteRules;
 use crate::model::Text;
+use crate::model::access::principal;
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
@@ -106,13 +107,12 @@ pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRule
     matters.changed.insert(MatterKey::Resource(name.0, name.1));
 }
 
-/// Somebody has left: what they own has no owner any more.
-pub(crate) fn take_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules) {
+/// Somebody has left, whatever team says so: what they own has no owner any more.
+pub(crate) fn take_departure(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules) {
     let has_left = activity.action.as_deref() == Some("offboarded");
-    let (Some(who), true) = (&activity.actor, has_left && rules.matters.waste.is_some()) else { return };
+    let (Some(who), true) = (principal(activity), has_left && rules.matters.waste.is_some()) else { return };
     let matters = &mut shard.matters;
-    let own = matters.resources.range_mut((activity.team.clone(), Text::from(""))..);
-    for (name, resource) in own.take_while(|((team, _), _)| *team == activity.team) {
+    for (name, resource) in &mut matters.resources {
         if resource.lose_owner(who, activity.event_time) {
             matters.changed.insert(MatterKey::Resource(name.0.clone(), name.1.clone()));
         }

@@ -238,18 +238,27 @@ fn who_is_offboarded_leaves_orphans() {
     let vm = |hour: i64, utilization: f64| ResourceSample { resource_type: Some("vm".into()), ..gpu(hour, utilization) };
     bench.hours(0..30, |hour| vm(hour, if hour < 20 { 0.5 } else { 0.0 }));
     assert_eq!(bench.told(), Vec::<String>::new());
-    let left = |who: &str| ActivityEvent {
+    // As the IAM writes it: who did it, in whose team, and in the tag who it is.
+    let left = |who: Option<&str>, actor: &str| ActivityEvent {
         action: Some("offboarded".into()),
-        actor: Some(who.into()),
-        team: "search".into(),
+        actor: Some(actor.into()),
+        team: "it".into(),
         event_time: START.start().plus_ms(30 * HOUR_MS),
+        tags: who.into_iter().map(|who| (Text::from("principal"), Text::from(who))).collect(),
         ..ActivityEvent::default()
     };
     let at = START.start().plus_ms(30 * HOUR_MS);
-    bench.take(ShardEvent::Activity(Box::new(left("bob"))), at);
+    let say = |bench: &mut Bench, activity: ActivityEvent| {
+        let activity = ShardEvent::Activity(Box::new(activity));
+        let to_all = activity.for_all().unwrap();
+        bench.take(activity, at);
+        bench.take(to_all, at);
+    };
+    say(&mut bench, left(None, "bob"));
+    say(&mut bench, left(Some("bob"), "ann"));
     bench.hours(30..34, |hour| vm(hour, 0.0));
-    assert_eq!(bench.told(), Vec::<String>::new(), "bob owned nothing");
-    bench.take(ShardEvent::Activity(Box::new(left("ann"))), at);
+    assert_eq!(bench.told(), Vec::<String>::new(), "bob owned nothing, and ann has not left");
+    say(&mut bench, left(Some("ann"), "bob"));
     bench.hours(34..36, |hour| vm(hour, 0.0));
     assert_eq!(bench.alerts.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::OrphanedResource], "{:#?}", bench.told());
 }
