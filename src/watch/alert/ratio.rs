@@ -43,15 +43,15 @@ pub(crate) struct Comparison {
     now: (f64, f64),
 }
 
-/// Tokens as the guard counts them.
+/// Tokens as the guard counts them: input has cached ones and cache writes in it, output reasoning.
 fn weighted(totals: &HourTotals) -> f64 {
-    let [input, output, cached, cache_write, reasoning] = totals.tokens;
-    let inputs = input.saturating_add(cached).saturating_add(cache_write);
-    inputs.saturating_add(output.saturating_add(reasoning).saturating_mul(OUTPUT_WEIGHT)) as f64
+    let [input, output, ..] = totals.tokens;
+    input.saturating_add(output.saturating_mul(OUTPUT_WEIGHT)) as f64
 }
 
 fn tokens(totals: &HourTotals) -> u64 {
-    totals.tokens.iter().fold(0, |sum, more| sum.saturating_add(*more))
+    let [input, output, ..] = totals.tokens;
+    input.saturating_add(output)
 }
 
 impl Comparison {

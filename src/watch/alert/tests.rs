@@ -19,18 +19,11 @@ fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
 
 /// Of a team that waits with what costs less than so many of its usual hours.
 fn alerts_of_patient(wait_below_team_hours: f64, hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
-    let mut rules = rules();
-    rules.defaults.wait_below_team_hours = wait_below_team_hours;
-    let mut shard = Shard::new(0, 1, &rules);
-    let mut alerts = Vec::new();
-    for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
-        let minute = Minute(START.0 + at);
-        // A little noise, the same for all.
-        let noise = 1.0 + f64::from(u32::try_from((at / 60 * 7919) % 13).unwrap()) / 100.0;
+    alerts_of(wait_below_team_hours, hours, |at, noise| {
         let mut partials: Vec<Partial> = Vec::new();
         for (project, model, user, money, tokens) in uses(at) {
             let own = partials.iter_mut().find(|known| *known.leaf.project == *project && *known.leaf.model == *model);
-            let mut more = partial(minute, "search", project, user, money * noise);
+            let mut more = partial(Minute(START.0 + at), "search", project, user, money * noise);
             more.leaf.model = model.into();
             (more.tokens_input, more.tokens_output) = ((tokens as f64 * noise) as u64, 0);
             match own {
@@ -42,6 +35,20 @@ fn alerts_of_patient(wait_below_team_hours: f64, hours: i64, uses: impl Fn(i64) 
                 None => partials.push(more),
             }
         }
+        partials
+    })
+}
+
+fn alerts_of(wait_below_team_hours: f64, hours: i64, partials: impl Fn(i64, f64) -> Vec<Partial>) -> Vec<Alert> {
+    let mut rules = rules();
+    rules.defaults.wait_below_team_hours = wait_below_team_hours;
+    let mut shard = Shard::new(0, 1, &rules);
+    let mut alerts = Vec::new();
+    for (offset, at) in (0..hours * 6).map(|slot| slot * 10).enumerate() {
+        let minute = Minute(START.0 + at);
+        // A little noise, the same for all.
+        let noise = 1.0 + f64::from(u32::try_from((at / 60 * 7919) % 13).unwrap()) / 100.0;
+        let partials = partials(at, noise);
         let source = Source { topic: "usage-events".into(), partition: 0 };
         let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
         let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
@@ -88,6 +95,22 @@ fn more_tokens_at_the_old_price_are_no_change_of_price() {
     let split = opened[0].split.unwrap();
     assert!(split.volume.0 * 10 >= opened[0].excess.0 * 9, "{split:?}");
     assert!(!opened[0].summary.contains("price"), "{}", opened[0].summary);
+}
+
+#[test]
+fn a_token_from_the_cache_is_one_token() {
+    // 40 million input tokens an hour, of which fewer come from the cache at half the price: 1.2 times the money a token, or 1.5 times.
+    let kinds = |before: f64, after: f64| -> Vec<AlertKind> {
+        let all = alerts_of(0.0, 6 * 24, |at, noise| {
+            let (tokens, share) = (40e6 / 6.0 * noise, if at < 5 * DAY { before } else { after });
+            let cost = tokens * (2.50 * (1.0 - share) + 1.25 * share) / 1e6;
+            let used = partial(Minute(START.0 + at), "search", "ranker", "ann", cost);
+            vec![Partial { tokens_input: tokens as u64, tokens_cached_input: (tokens * share) as u64, tokens_output: 0, ..used }]
+        });
+        opened(&all).iter().map(|alert| alert.kind).collect()
+    };
+    assert_eq!(kinds(0.5, 0.2), []);
+    assert_eq!(kinds(0.9, 0.35), [AlertKind::PriceChange]);
 }
 
 #[test]

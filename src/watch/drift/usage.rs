@@ -33,7 +33,7 @@ pub struct DayName {
     pub currency: Currency,
 }
 
-/// Usage of a day that is not over.
+/// Usage of a day that is not over. Input has cached tokens in it, output reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Day {
     requests: u64,
@@ -46,10 +46,10 @@ pub struct Day {
 
 impl Day {
     fn add(&mut self, totals: &HourTotals) {
-        let [input, output, cached, _, reasoning] = totals.tokens;
+        let [input, output, cached, ..] = totals.tokens;
         self.requests = self.requests.saturating_add(totals.requests);
         self.input = self.input.saturating_add(input);
-        self.output = self.output.saturating_add(output.saturating_add(reasoning));
+        self.output = self.output.saturating_add(output);
         self.cached = self.cached.saturating_add(cached);
         self.cost = self.cost.saturating_add(totals.cost);
         self.unpriced = self.unpriced.saturating_add(totals.unpriced_events);
@@ -59,12 +59,12 @@ impl Day {
     fn metrics(&self, currency: Currency) -> Vec<(String, f64)> {
         let part = |a: u64, b: u64| a as f64 / b as f64;
         let mut metrics = vec![("output tokens per request".to_string(), part(self.output, self.requests))];
-        let tokens = self.input.saturating_add(self.output).saturating_add(self.cached);
+        let tokens = self.input.saturating_add(self.output);
         if self.unpriced == 0 && self.cost > Nanos::ZERO && tokens > 0 {
             metrics.push((format!("{} per 1,000 tokens", currency.as_str()), 1000.0 * to_units(self.cost) / tokens as f64));
         }
         if self.cached > 0 {
-            metrics.push(("cached part of input".to_string(), part(self.cached, self.input.saturating_add(self.cached))));
+            metrics.push(("cached part of input".to_string(), part(self.cached, self.input)));
         }
         metrics
     }
@@ -122,5 +122,20 @@ fn look(shard: &mut Shard, name: &DayName, day: &Day, hour: Hour, own: &DriftRul
         let value = Measured::Number(Value { at: hour.end(), value, samples: None, identity });
         let name = SeriesName { team: team.clone(), model: model.clone(), version: version.clone(), metric };
         measure(shard, name, Kind::Usage, &value, own, rules, effects);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_token_counts_once() {
+        let mut day = Day::default();
+        let tokens = [1_000, 200, 500, 100, 150];
+        day.add(&HourTotals { tokens, requests: 10, cost: Nanos::from_units(6), ..HourTotals::default() });
+        let metrics: Vec<(String, f64)> = day.metrics(Currency::USD);
+        let wanted = [("output tokens per request", 20.0), ("USD per 1,000 tokens", 5.0), ("cached part of input", 0.5)];
+        assert_eq!(metrics, wanted.map(|(name, value)| (name.to_string(), value)));
     }
 }

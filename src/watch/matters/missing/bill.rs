@@ -290,10 +290,10 @@ fn median(values: &mut [f64]) -> f64 {
 
 /// What the same tokens would have been estimated at if the cached ones had not been counted as input as well.
 fn with_cached_once(day: &Day) -> f64 {
-    let [input, output, cached, _, reasoning] = day.tokens.map(|count| count as f64);
+    let [input, output, cached, ..] = day.tokens.map(|count| count as f64);
     let full = (input - cached).max(0.0);
-    let weight = full + OUTPUT_WEIGHT as f64 * (output + reasoning) + CACHED_WEIGHT * cached;
-    let once = (full - cached).max(0.0) + OUTPUT_WEIGHT as f64 * (output + reasoning) + CACHED_WEIGHT * cached;
+    let weight = full + OUTPUT_WEIGHT as f64 * output + CACHED_WEIGHT * cached;
+    let once = (full - cached).max(0.0) + OUTPUT_WEIGHT as f64 * output + CACHED_WEIGHT * cached;
     if weight > 0.0 { to_units(day.estimated) * once / weight } else { 0.0 }
 }
 

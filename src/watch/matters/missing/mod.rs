@@ -30,10 +30,10 @@ use crate::watch::shard::Shard;
 /// An output token costs about so many input tokens on every price list.
 const OUTPUT_WEIGHT: u64 = 4;
 
-/// Tokens as they cost.
+/// Tokens as they cost; input has cached ones and cache writes in it, output reasoning.
 pub(crate) fn weighted(tokens: &[u64; 5]) -> u64 {
-    let [input, output, _, _, reasoning] = *tokens;
-    input.saturating_add(output.saturating_add(reasoning).saturating_mul(OUTPUT_WEIGHT))
+    let [input, output, ..] = *tokens;
+    input.saturating_add(output.saturating_mul(OUTPUT_WEIGHT))
 }
 
 /// What came in one record, after it was added to its series.

@@ -229,11 +229,15 @@ pub(super) fn billed(day: i64, provider: &str, money: f64) -> Partial {
 
 /// Twenty days of usage; each day's bill comes a day later.
 pub(super) fn with_bills(cached: u64, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
+    with_bills_of(|used| Partial { tokens_cached_input: cached, tokens_output: 0, ..used }, bill)
+}
+
+fn with_bills_of(of: impl Fn(Partial) -> Partial, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
     let mut bench = Bench::new();
     for day in 0..20 {
         bench.hours(day * 24..(day + 1) * 24, |at| {
             let used = usage(at, "ranker", 1.0, 1_000_000);
-            let mut all = vec![Partial { tokens_cached_input: cached, tokens_output: 0, ..used }];
+            let mut all = vec![of(used)];
             if at % 1440 == 60 && at > 1440 {
                 all.extend(bill(at / 1440 - 1));
             }
@@ -275,6 +279,10 @@ fn cached_tokens_counted_twice_are_recognised() {
     let told = bench.told();
     assert!(told[0].summary.contains("cached tokens were counted twice"), "{:#?}", bench.words());
     assert!(told[0].next_steps[0].contains("input_includes_cached"));
+    // Output that is all reasoning is as dear as any, and not twice.
+    let thinks = |used| Partial { tokens_cached_input: 450_000, tokens_output: 100_000, tokens_reasoning: 100_000, ..used };
+    let bench = with_bills_of(thinks, |day| vec![billed(day, "OpenAI", 70.0)]);
+    assert!(bench.told()[0].summary.contains("cached tokens were counted twice"), "{:#?}", bench.words());
 }
 
 #[test]
