@@ -183,7 +183,8 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let matters = &mut shard.matters;
     for (name, is_judged) in due {
         let tolerance = tolerance_of(&matters.days, &name, missing);
-        let is_metered = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
+        let is_usual = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
+        let is_metered = is_usual && !is_estimated_elsewhere(&matters.days, &name);
         let Some(day) = matters.days.get_mut(&name) else { continue };
         day.is_due = false;
         if is_judged {
@@ -245,6 +246,15 @@ fn others<'a>(days: &'a BTreeMap<DayName, Day>, name: &DayName) -> impl Iterator
 
 fn usually_estimated(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
     others(days, name).any(|day| day.estimated > Nanos::ZERO)
+}
+
+/// Whether usage of the day was seen in another currency than it is billed in, and nobody knows a rate between the two.
+fn is_estimated_elsewhere(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
+    let (team, currency, provider, own) = name;
+    let is_of_team = |(other, _): &(&DayName, &Day)| other.0 == *team;
+    let of_team = days.range(..name).rev().take_while(is_of_team).chain(days.range(name..).take_while(is_of_team));
+    let mut same = of_team.filter(|(other, _)| (&other.2, other.3) == (provider, *own) && other.1 != *currency);
+    same.any(|(_, day)| day.estimated > Nanos::ZERO)
 }
 
 fn account_of(name: &DayName) -> Account {

@@ -4,6 +4,7 @@ use super::tests::{Bench, billed, usage, with_bills};
 use super::*;
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::leaf::UNATTRIBUTED;
+use crate::model::money::Currency;
 use crate::watch::tests::START;
 
 fn of_team(team: &str, mut line: Partial) -> Partial {
@@ -37,6 +38,20 @@ fn a_first_bill_says_nothing_of_days_before_usage_was_watched() {
     let told = bench.told();
     assert!(told.iter().all(|alert| (alert.kind, &*alert.team) == (AlertKind::UnseenSpend, "ads")), "{:#?}", bench.words());
     assert_eq!(states(&told), (1..6).map(|day| (AlertState::Open, day)).collect::<Vec<_>>(), "{:#?}", bench.words());
+}
+
+#[test]
+fn a_bill_in_another_currency_than_the_usage_is_no_unseen_spend() {
+    let eur = |mut line: Partial| {
+        line.leaf.currency = Currency::parse("EUR").unwrap();
+        line
+    };
+    let bench = with_bills(0, |day| vec![eur(billed(day, "OpenAI", 130.0))]);
+    assert_eq!(bench.words(), Vec::<String>::new());
+    // Another team's, of which no usage was seen in any currency; and who uses another provider than bills it.
+    let bench = with_bills(0, |day| vec![eur(of_team("ads", billed(day, "OpenAI", 130.0))), eur(billed(day, "Elsewhere", 130.0))]);
+    assert!(!bench.told().is_empty());
+    assert!(bench.told().iter().all(|alert| (alert.kind, &*alert.team) == (AlertKind::UnseenSpend, "ads")), "{:#?}", bench.words());
 }
 
 #[test]
