@@ -446,7 +446,7 @@ fn another_length_of_answers_is_told_and_another_mix_of_traffic_is_not() {
     bench.restart();
     assert_eq!(states(&told), [(Open, 1), (Updated, 2)], "{told:#?}");
     let message = &told[0].message;
-    assert!(message.contains("output tokens per request (ranker, working days) 322 over 3 values, 202 at first"), "{message}");
+    assert!(message.contains("tokens of output per request (ranker, working days) 322 over 3 values, 202 at first"), "{message}");
     let told = used(&mut bench, 56..60, &[("ranker", 200), ("writer", 1000)], 50);
     assert_eq!(states(&told), [(Updated, 3), (Resolved, 4)], "the last day of before, and then three days as it was: {told:#?}");
 }

@@ -58,13 +58,13 @@ impl Day {
     /// Names and values of what can be told of it.
     fn metrics(&self, currency: Currency) -> Vec<(String, f64)> {
         let part = |a: u64, b: u64| a as f64 / b as f64;
-        let mut metrics = vec![("output tokens per request".to_string(), part(self.output, self.requests))];
+        let mut metrics = vec![("tokens of output per request".to_string(), part(self.output, self.requests))];
         let tokens = self.input.saturating_add(self.output);
         if self.unpriced == 0 && self.cost > Nanos::ZERO && tokens > 0 {
-            metrics.push((format!("{} per 1,000 tokens", currency.as_str()), 1000.0 * to_units(self.cost) / tokens as f64));
+            metrics.push((format!("{} per thousand tokens", currency.as_str()), 1000.0 * to_units(self.cost) / tokens as f64));
         }
         if self.cached > 0 {
-            metrics.push(("cached part of input".to_string(), part(self.cached, self.input)));
+            metrics.push(("part of input from the cache".to_string(), part(self.cached, self.input)));
         }
         metrics
     }
@@ -135,7 +135,7 @@ mod tests {
         let tokens = [1_000, 200, 500, 100, 150];
         day.add(&HourTotals { tokens, requests: 10, cost: Nanos::from_units(6), ..HourTotals::default() });
         let metrics: Vec<(String, f64)> = day.metrics(Currency::USD);
-        let wanted = [("output tokens per request", 20.0), ("USD per 1,000 tokens", 5.0), ("cached part of input", 0.5)];
+        let wanted = [("tokens of output per request", 20.0), ("USD per thousand tokens", 5.0), ("part of input from the cache", 0.5)];
         assert_eq!(metrics, wanted.map(|(name, value)| (name.to_string(), value)));
     }
 }
