@@ -135,17 +135,38 @@ fn a_revoked_grant_ends_no_deployment() {
     assert_eq!(bench.shard.open_violations(), 1);
 }
 
-#[test]
-fn other_rules_and_an_exemption_that_ends_reach_what_runs() {
-    let exemption = Exemption {
+fn exempt_until(minute: i64) -> Exemption {
+    Exemption {
         policy: "asia".into(),
         only: Vec::new(),
         reason: "moving".into(),
         approved_by: "legal".into(),
-        until: Minute(START.0 + 60).start(),
-    };
+        until: Minute(START.0 + minute).start(),
+    }
+}
+
+/// Without a restart, and whatever else is told in between.
+#[test]
+fn what_new_rules_say_of_later_reaches_what_runs_when_its_time_comes() {
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    assert_eq!(states(&deploy(&mut bench, 1, TOKYO, None)), [(Open, 1)]);
+    bench.rules.revision = 2;
+    bench.rules.policies = stream(vec![per_region(in_asia())], vec![exempt_until(60)]);
+    assert_eq!(states(&bench.minute(10, vec![])), [(Resolved, 2)], "exempt now");
+    assert_eq!(bench.minute(58, vec![]), []);
+    assert_eq!(states(&bench.minute(59, vec![])), [(Reopened, 3)], "no more");
+    bench.rules.revision = 3;
+    let later = |minute| Policy { since: Some(Minute(START.0 + minute).start()), ..per_region(in_asia()) };
+    bench.rules.policies = stream(vec![later(90)], vec![]);
+    assert_eq!(states(&bench.minute(61, vec![])), [(Resolved, 4)], "it does not hold yet");
+    assert_eq!(states(&bench.minute(89, vec![])), [(Reopened, 5)]);
+}
+
+#[test]
+fn other_rules_and_an_exemption_that_ends_reach_what_runs() {
     let mut bench = Bench::new(vec![]);
-    bench.rules.policies = stream(vec![per_region(in_asia())], vec![exemption]);
+    bench.rules.policies = stream(vec![per_region(in_asia())], vec![exempt_until(60)]);
     bench.activity(0, "model_registered", european);
     assert_eq!(deploy(&mut bench, 1, TOKYO, None), [], "exempt");
     assert_eq!(bench.minute(58, vec![]), []);

@@ -20,6 +20,8 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
         life::judge_again(shard, (None, None), rules, effects);
         deployments::judge_all_again(shard, rules, effects);
         shard.violations.judged_by = policies.hash();
+        // What ends by itself ends by these rules now.
+        shard.violations.next_look = None;
         shard.violations.is_judged_by_changed = true;
     }
     if !policies.is_empty() {
