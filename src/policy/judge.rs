@@ -104,7 +104,7 @@ impl Policies {
     pub fn judge<'p>(&'p self, subject: Subject, facts: &Facts<'_>, team: &str, at: Timestamp) -> Vec<Judged<'p>> {
         let mut judged = Vec::new();
         for policy in self.policies.iter().filter(|policy| policy.when.subject == subject) {
-            if !policy.holds_at(at) || !self.concerns(policy, team) {
+            if !policy.holds_at(at) || !self.concerns(policy, team, at) {
                 continue;
             }
             judged.push(Judged { policy, verdict: self.verdict(policy, facts, at) });

@@ -220,14 +220,15 @@ impl Policies {
             .then(|| (format!("'{}' loosens the global policy '{replaced}', which allows no replacement", policy.id), hint))
     }
 
-    /// Whether this policy is for events of this team.
-    pub fn concerns(&self, policy: &Policy, team: &str) -> bool {
+    /// Whether this policy is for events of this team at this time: before a replacement begins to hold, and after its end, what it stands
+    /// for does.
+    pub fn concerns(&self, policy: &Policy, team: &str, at: Timestamp) -> bool {
         let is_of = |domain: &Text| self.domains.iter().any(|known| known.name == *domain && known.teams.iter().any(|of| &**of == team));
+        let replaces =
+            |other: &Policy| other.replaces.as_ref() == Some(&policy.id) && other.holds_at(at) && other.domain.as_ref().is_some_and(is_of);
         match &policy.domain {
             Some(domain) => is_of(domain),
-            None => {
-                !self.policies.iter().any(|other| other.replaces.as_ref() == Some(&policy.id) && other.domain.as_ref().is_some_and(is_of))
-            }
+            None => !self.policies.iter().any(replaces),
         }
     }
 }

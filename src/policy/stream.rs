@@ -263,7 +263,7 @@ impl Stream {
         let policy = self.policy(place)?;
         // Nearly all pass, and nothing else needs to be asked of those.
         let answer = policy.answer(facts);
-        if answer == Answer::Passes || !policy.holds_at(at) || !self.policies.concerns(policy, team) {
+        if answer == Answer::Passes || !policy.holds_at(at) || !self.policies.concerns(policy, team, at) {
             return None;
         }
         let said = match answer {

@@ -200,6 +200,22 @@ fn a_domain_is_for_its_teams_and_loosens_nothing() {
     assert_eq!((judged(&allowed, "search"), judged(&allowed, "lake")), (vec!["global".to_owned()], vec!["looser".to_owned()]));
 }
 
+/// Outside its time a replacement leaves nobody without a policy.
+#[test]
+fn a_replacement_stands_for_the_global_policy_while_it_holds() {
+    let global = Policy { overridable: true, ..policy("global", "provider == 'aws'", None) };
+    let trial = of_domain(policy("trial", "provider == 'aws' && region == 'eu'", None), Some("global"));
+    let all = policies(vec![global, Policy { since: Some(Timestamp(100)), until: Some(Timestamp(200)), ..trial }]);
+    assert_eq!(all.conflicts(), []);
+    let event = event();
+    let judged = |team: &str, at: i64| -> Vec<String> {
+        all.judge(Subject::Usage, &Facts(&event), team, Timestamp(at)).iter().map(|judged| judged.policy.id.to_string()).collect()
+    };
+    for (at, expected) in [(99, "global"), (100, "trial"), (199, "trial"), (200, "global")] {
+        assert_eq!((judged("lake", at), judged("search", at)), (vec![expected.to_owned()], vec!["global".to_owned()]), "at {at}");
+    }
+}
+
 #[test]
 fn policies_that_nobody_could_want_are_refused() {
     let p = |id: &str, when: &str| policy(id, when, None);
