@@ -55,6 +55,12 @@ impl KnownModel {
     fn is_over(&self, deployment: &ActivityEvent) -> bool {
         self.undeployments.iter().filter_map(|event| read(event)).any(|undeployment| is_undone(deployment, &undeployment))
     }
+
+    /// It is over, or another one has taken its place since.
+    fn is_past(&self, deployment: &ActivityEvent) -> bool {
+        let is_later = |known: &ActivityEvent| place(known) == place(deployment) && known.event_time > deployment.event_time;
+        self.is_over(deployment) || self.deployments.iter().filter_map(Deployment::event).any(|known| is_later(&known))
+    }
 }
 
 /// An undeployment ends all before it that it does not say to be another: without a region those of all regions.
@@ -109,15 +115,17 @@ fn bound<T>(events: &mut Vec<T>, bytes: impl Fn(&T) -> usize) {
     }
 }
 
-/// Remembers a deployment; it takes the place of one in the same place, unless that is the later one.
+/// Whether a deployment is heard of after what ended it: nothing would ever end what it began.
+pub(super) fn is_past(shard: &Shard, deployment: &ActivityEvent) -> bool {
+    let known = deployment.model.as_ref().and_then(|model| shard.violations.model(&deployment.team, model));
+    known.is_some_and(|known| known.is_past(deployment))
+}
+
+/// Remembers a deployment that goes on; it takes the place of one in the same place.
 pub(super) fn keep(shard: &mut Shard, deployment: &ActivityEvent, model: &Text, told: &[Told], rules: &WatchRules) {
     let Some(mut known) = shard.violations.model_to_change(&deployment.team, model, MOST_MODELS) else { return };
-    let Some(event) = written(deployment).filter(|_| !known.is_over(deployment)) else { return };
+    let Some(event) = written(deployment) else { return };
     let is_same_place = |known: &Deployment| known.event().is_none_or(|event| place(&event) == place(deployment));
-    let mut there = known.deployments.iter().filter(|known| is_same_place(known)).filter_map(Deployment::event);
-    if there.any(|event| event.event_time > deployment.event_time) {
-        return;
-    }
     known.deployments.retain(|known| !is_same_place(known));
     known.deployments.push(Deployment { event, undecided: undecided(told, rules) });
     bound(&mut known.deployments, |deployment| deployment.event.len());

@@ -106,6 +106,25 @@ fn what_comes_late_or_again_says_nothing_new() {
     assert_eq!(bench.minute(53, vec![]), [], "it runs no more, whatever is known of it");
 }
 
+/// Nothing was open before: what a deployment would begin that is over, nothing would end.
+#[test]
+fn a_deployment_that_is_heard_of_after_its_end_opens_nothing() {
+    let of = |version: &'static str, minute: i64, approval: Option<&'static str>| {
+        move |activity: &mut ActivityEvent| {
+            (activity.region, activity.model_version) = (Some(TOKYO.into()), Some(version.into()));
+            (activity.approval, activity.event_time) = (approval.map(Into::into), Minute(START.0 + minute).start());
+        }
+    };
+    let mut bench = Bench::new(vec![per_region(in_asia())]);
+    bench.activity(0, "model_registered", european);
+    bench.activity(50, "undeployment", of("1", 50, None));
+    assert_eq!(bench.activity(51, "deployment", of("1", 1, None)), [], "it is undeployed");
+    assert_eq!(bench.activity(60, "deployment", of("2", 60, Some("RV-1"))), []);
+    assert_eq!(bench.activity(61, "deployment", of("2", 2, None)), [], "another one has taken its place");
+    assert_eq!(states(&bench.activity(62, "deployment", of("1", 52, None))), [(Open, 1)], "and that runs again since");
+    assert_eq!(bench.shard.open_violations(), 1);
+}
+
 /// The second of two deployments in one place is what runs there.
 #[test]
 fn a_deployment_takes_the_place_of_the_one_before() {

@@ -130,6 +130,9 @@ fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &S
 
 fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let action = activity.action.as_deref().unwrap_or_default();
+    if action == "deployment" && deployments::is_past(shard, activity) {
+        return;
+    }
     // Whether these go on, what runs says and nothing else.
     let of_deployments = match action {
         "deployment" | "undeployment" | "approval" | "revoke" | "offboarded" => deployments::keys_meant(shard, activity),
