@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::book::Caller;
 use super::rules::{AccessRules, Kind};
-use super::{Wrong, end, is_open, key, tell, uses, words};
+use super::{Wrong, end_those, is_open, key, tell, uses, words};
 use crate::model::Text;
 use crate::model::access::{Object, principal};
 use crate::model::activity::ActivityEvent;
@@ -14,6 +14,7 @@ use crate::model::hash::hash128;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
+use crate::watch::violation::Key;
 
 /// Regions, and users, that are remembered of one key.
 const MOST_NAMES: usize = 32;
@@ -128,10 +129,8 @@ fn take_duties(
     for (who, duty) in found {
         for pair in access.separate.iter().filter(|pair| pair.contains(duty)) {
             // The first of a pair is what somebody else has to have done, and has done now.
-            let others = duties.keys().filter(|other| *other != who && pair[0] == *duty);
-            for other in others {
-                let over = key(Kind::SeparationOfDuties, &event.team, &words::of_duties(other, object, &what, pair));
-                end(shard, over, event.event_time, rules, effects);
+            if pair[0] == *duty {
+                end_of_others(shard, event, (who, object, &what, pair), rules, effects);
             }
             let Some([first, second]) = duties.get(who).and_then(|own| Some([*own.get(&pair[0])?, *own.get(&pair[1])?])) else { continue };
             if duties.iter().any(|(other, own)| other != who && own.contains_key(&pair[0])) {
@@ -156,4 +155,18 @@ fn take_duties(
             tell(shard, wrong, access, rules, effects);
         }
     }
+}
+
+/// What this person has done now nobody else did alone, however long ago they did both.
+fn end_of_others(
+    shard: &mut Shard,
+    event: &ActivityEvent,
+    done: (&Text, &Object, &Text, &[Text; 2]),
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    let (who, object, what, pair) = done;
+    let is_over =
+        |key: &Key, named: &BTreeMap<String, String>| key.team == event.team && words::is_of_another(named, who, object, what, pair);
+    end_those(shard, Kind::SeparationOfDuties, event.event_time, is_over, rules, effects);
 }

@@ -16,6 +16,7 @@ use crate::model::leaf::OTHER;
 use crate::model::time::{DAY_MS, Timestamp};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
+use crate::watch::violation::Key;
 
 /// Who used it within this time has a hand on it.
 pub(super) const HANDS_MS: i64 = 30 * DAY_MS;
@@ -34,6 +35,17 @@ pub(super) fn look(shard: &mut Shard, access: &AccessRules, rules: &WatchRules, 
     book.forget(at, KEEP_DUTIES_MS);
     look_for_unused(shard, at, access, rules, effects);
     look_for_hands(shard, at, access, rules, effects);
+    end_of_duties(shard, at, access, rules, effects);
+}
+
+/// Nobody asks any more that they are kept apart.
+fn end_of_duties(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let kind = Kind::SeparationOfDuties;
+    let is_asked = |key: &Key, named: &BTreeMap<String, String>| *key.subject == *OTHER || words::is_separate(named, &access.separate);
+    let is_on = access.is_on(kind) && !access.separate.is_empty();
+    for key in shard.violations.open_of(kind.id(), |key, named| !is_on || !is_asked(key, named)) {
+        end(shard, key, at, rules, effects);
+    }
 }
 
 /// Grants that teams of this shard gave.

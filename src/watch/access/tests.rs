@@ -382,6 +382,35 @@ fn who_approves_is_not_who_deploys() {
 }
 
 #[test]
+fn two_duties_of_one_person_end_however_late_somebody_else_does_the_first() {
+    let kind = "access.separation-of-duties";
+    let subject = "principal=ann;model=risk 3;duties=approval and deployment";
+    let does = |fleet: &mut Fleet, minute, who: &str, action: &str| {
+        fleet.event(minute, OWNERS, action, |event| (event.actor, event.model_version) = (Some(who.into()), Some("3".into())))
+    };
+    let wrong = || {
+        let mut fleet = Fleet::with(AccessRules { off: vec![Kind::UnusedGrant], ..access() });
+        fleet.event(0, OWNERS, "grant", |event| event.actor = Some("x".into()));
+        does(&mut fleet, 1, "ann", "approval");
+        assert_eq!(said(&does(&mut fleet, 2, "ann", "deployment")), [(kind, OWNERS, subject, Open)]);
+        fleet
+    };
+    let mut fleet = wrong();
+    assert_eq!(fleet.pass(20 * DAY), []);
+    assert_eq!(does(&mut fleet, 40 * DAY, "ann", "approval"), [], "again she herself");
+    assert_eq!(said(&does(&mut fleet, 40 * DAY + 1, "bob", "approval")), [(kind, OWNERS, subject, Resolved)]);
+    // Nobody wants to hear of it any more, or of these two.
+    let off = AccessRules { off: vec![Kind::SeparationOfDuties], ..access() };
+    let other = AccessRules { separate: vec![["auditor".into(), "admin".into()]], ..access() };
+    let none = AccessRules { separate: Vec::new(), ..access() };
+    for (access, what) in [(off, "off"), (other, "another pair"), (none, "no pair")] {
+        let mut fleet = wrong();
+        fleet.rules.matters.access = Some(access);
+        assert_eq!(said(&fleet.pass(2 * HOUR)), [(kind, OWNERS, subject, Resolved)], "{what}");
+    }
+}
+
+#[test]
 fn what_is_switched_off_is_not_told_and_what_was_told_ends() {
     let mut fleet = Fleet::with(AccessRules { off: vec![Kind::UnusedGrant, Kind::Offboarded], ..access() });
     fleet.event(0, OWNERS, "grant", |_| {});

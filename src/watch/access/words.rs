@@ -191,15 +191,25 @@ pub(super) fn hands(object: &Object, hands: &[Text], gone: Option<&Text>) -> Fin
     }
 }
 
-/// Subject of a violation of duties that are to be kept apart.
-pub(super) fn of_duties(who: &str, object: &Object, what: &str, pair: &[Text; 2]) -> String {
-    let duties = pair.join(" and ");
-    of(&[("principal", who), (object.kind(), what), ("duties", &duties)]).0
+/// As dimensions have it.
+fn both(pair: &[Text; 2]) -> String {
+    pair.join(" and ")
+}
+
+/// Whether it is a violation of these duties, by anybody else.
+pub(super) fn is_of_another(dimensions: &BTreeMap<String, String>, who: &str, object: &Object, what: &str, pair: &[Text; 2]) -> bool {
+    let is_about = dimensions.get(object.kind()).is_some_and(|named| *named == *what);
+    is_about && dimensions.get("duties") == Some(&both(pair)) && !is_of(dimensions, who)
+}
+
+/// Whether the duties of a violation are still to be kept apart.
+pub(super) fn is_separate(dimensions: &BTreeMap<String, String>, pairs: &[[Text; 2]]) -> bool {
+    dimensions.get("duties").is_some_and(|duties| pairs.iter().any(|pair| both(pair) == *duties))
 }
 
 pub(super) fn duties(who: &Text, object: &Object, what: &Text, pair: &[Text; 2], at: [Timestamp; 2]) -> Finding {
     let [first, second] = pair;
-    let duties = pair.join(" and ");
+    let duties = both(pair);
     let (subject, dimensions) = of(&[("principal", who), (object.kind(), what), ("duties", &duties)]);
     let [first_at, second_at] = at.map(|at| at.to_string());
     Finding {
