@@ -161,6 +161,10 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     if !shard.violations.known.contains_key(&key) && shard.violations.subjects_of(&key, watermark) >= MOST_SUBJECTS {
         key.subject = OTHER.to_string();
     }
+    if hit.policy.when.subject == Subject::Resource && key.currency.is_none() {
+        // A resource of which it is not told for once what it costs is the same resource.
+        key = shard.violations.open_in_any_currency(&key, Timestamp(i64::MAX)).pop().unwrap_or(key);
+    }
     let now = shard.header.watermarks.shard_time();
     let known = shard.violations.known.get(&key).filter(|known| !known.is_forgotten(watermark)).cloned();
     // What is over was ended by a later word on the same thing.
@@ -418,6 +422,13 @@ impl Violations {
         let first = Key { team: team.clone(), policy: policy.clone(), subject: String::new(), currency: None };
         let mut own = self.known.range(first..).take_while(|(known, _)| known.team == *team && known.policy == *policy);
         own.any(|(_, tracked)| tracked.is_open())
+    }
+
+    /// Open ones of this team, policy and subject, and last seen no later than this.
+    pub(super) fn open_in_any_currency(&self, of: &Key, at: Timestamp) -> Vec<Key> {
+        let first = Key { currency: None, ..of.clone() };
+        let own = self.known.range(first.clone()..).take_while(|(key, _)| Key { currency: None, ..(*key).clone() } == first);
+        own.filter(|(_, tracked)| tracked.is_open() && tracked.last_seen <= at).map(|(key, _)| key.clone()).collect()
     }
 
     /// Open ones of a team of which this holds.

@@ -251,6 +251,43 @@ fn a_resource_violates_until_it_is_right_again() {
     assert_eq!(bench.shard.open_violations(), 2);
 }
 
+/// What stops has no price, and is the same resource.
+#[test]
+fn a_resource_is_one_matter_whether_it_is_told_what_it_costs_or_not() {
+    let mut bench = Bench::new(vec![owner_tag()]);
+    let unpriced = |sample: &mut ResourceSample| (sample.hourly_cost, sample.currency) = (None, None);
+    assert_eq!(states(&bench.resource(0, |_| {})), [(Open, 1)]);
+    assert_eq!(bench.resource(10, unpriced), []);
+    let told = bench.resource(70, |_| {});
+    assert_eq!((states(&told), told[0].count, told[0].amount), (vec![(Updated, 2)], 3, Some(Nanos::from_units(30))));
+    let mended = |sample: &mut ResourceSample| {
+        unpriced(sample);
+        sample.owner = Some("ann".into());
+    };
+    assert_eq!(states(&bench.resource(80, mended)), [(Resolved, 3)]);
+    assert_eq!(bench.shard.open_violations(), 0);
+    let another = |sample: &mut ResourceSample| sample.resource_id = Some("gpu-2".into());
+    let told = bench.resource(90, |sample| (unpriced(sample), another(sample)).1);
+    assert_eq!((states(&told), told[0].amount), (vec![(Open, 1)], None), "of which it was never told what it costs");
+    let mended = bench.resource(100, |sample| (another(sample), sample.owner = Some("ann".into())).1);
+    assert_eq!(states(&mended), [(Resolved, 2)]);
+}
+
+/// By somebody's word, or since the policy is only tried out.
+#[test]
+fn a_resource_that_may_be_as_it_is_now_is_no_violation_any_more() {
+    let (until, reason) = (Minute(START.0 + 60).start(), "moving".to_string());
+    let exemption = Exemption { policy: "owner".into(), only: Vec::new(), reason, approved_by: "cto".into(), until };
+    for (policy, exemptions) in [(owner_tag(), vec![exemption]), (Policy { mode: Mode::DryRun, ..owner_tag() }, Vec::new())] {
+        let mut bench = Bench::new(vec![owner_tag()]);
+        assert_eq!(states(&bench.resource(0, |_| {})), [(Open, 1)]);
+        bench.rules.revision = 2;
+        bench.rules.policies = stream(vec![policy], exemptions);
+        assert_eq!(states(&bench.resource(10, |_| {})), [(Resolved, 2)]);
+        assert_eq!(bench.resource(20, |_| {}), []);
+    }
+}
+
 pub(super) fn in_asia() -> Policy {
     let when = "action == 'deployment' && 'EEA' in origin_blocs && 'ASIA' in blocs";
     policy_over(Subject::Activity, "asia", when, Some("has(activity.approval)"))

@@ -113,16 +113,18 @@ fn judge_resource(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules
     end_what_is_mended(shard, &facts, &told, &seen, rules, effects);
 }
 
-/// A resource that does not violate a policy any more does not wait for a day.
+/// A resource that does not violate a policy any more does not wait for a day, in whichever currency it was told.
 fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    // What is exempt or only tried out is as good as right; what cannot be said is not.
+    let goes_on = |place: usize| told.iter().any(|told| told.policy == place && matches!(told.said, Said::Violates | Said::Indeterminate));
     for place in rules.policies.of_subject(Subject::Resource) {
-        let Some(policy) = rules.policies.policy(place).filter(|_| !told.iter().any(|told| told.policy == place)) else { continue };
+        let Some(policy) = rules.policies.policy(place).filter(|_| !goes_on(place)) else { continue };
         if !shard.violations.has_open(seen.team, &policy.id) {
             continue;
         }
         let subject = facts.with_facts(|facts| policy.finding(facts).subject);
-        let key = Key { team: seen.team.clone(), policy: policy.id.clone(), subject, currency: seen.currency };
-        if shard.violations.get(&key).is_some_and(|tracked| tracked.is_open() && tracked.last_seen <= seen.at) {
+        let of = Key { team: seen.team.clone(), policy: policy.id.clone(), subject, currency: None };
+        for key in shard.violations.open_in_any_currency(&of, seen.at) {
             life::end(shard, key, seen.at, rules, effects);
         }
     }
