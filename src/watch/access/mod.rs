@@ -99,6 +99,7 @@ fn tell(shard: &mut Shard, wrong: Wrong<'_>, access: &AccessRules, rules: &Watch
         leaf: None,
         users: wrong.users,
         lasts: wrong.lasts,
+        grants: Vec::new(),
     };
     violation::hit(shard, hit, rules, effects);
 }

@@ -96,8 +96,10 @@ impl Tracked {
     /// # Errors
     /// Bytes of no form that was ever written.
     pub fn restored(payload: &[u8]) -> Result<Tracked, StateError> {
-        // Before there were answers a violation ended where they stand now: no words, none that holds.
-        from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0, 0]].concat()))
+        // Before grants were remembered it ended before them: there are none. Before there were answers, before these: no words, none that
+        // holds.
+        let ended_with = |missing: &[u8]| from_payload(&[payload, missing].concat());
+        from_payload(payload).or_else(|_: StateError| ended_with(&[0])).or_else(|_: StateError| ended_with(&[0, 0, 0]))
     }
 
     /// The time that a word has to hold at: of what lasts now, else that of the last event.

@@ -216,9 +216,10 @@ fn what_was_written_before_there_were_answers_is_read() {
     let tracked = life.bench.shard.violations.known.values().next().unwrap();
     let sealed = encode(tracked);
     let payload = &sealed[6..];
-    // The two bytes at the end are what has been added: no words, none that holds.
-    assert_eq!(payload[payload.len() - 2..], [0, 0]);
-    assert_eq!(Tracked::restored(&payload[..payload.len() - 2]).as_ref(), Ok(tracked));
+    // The bytes at the end are what has been added: no words, none that holds; and later no grants.
+    assert_eq!(payload[payload.len() - 3..], [0, 0, 0]);
+    assert_eq!(Tracked::restored(&payload[..payload.len() - 3]).as_ref(), Ok(tracked));
+    assert_eq!(Tracked::restored(&payload[..payload.len() - 1]).as_ref(), Ok(tracked));
     assert_eq!(Tracked::restored(payload).as_ref(), Ok(tracked));
     assert!(Tracked::restored(&payload[..payload.len() / 2]).is_err());
 }

@@ -185,7 +185,8 @@ pub(super) fn judge_again(
         }
         deployment.undecided = undecided;
     }
-    let is_open = |key: &&Key| shard.violations.get(key).is_some_and(|tracked| tracked.is_open());
+    // Where a grant violates the same policy it is left to that.
+    let is_open = |key: &&Key| shard.violations.get(key).is_some_and(|tracked| tracked.is_open() && tracked.grants.is_empty());
     let told = keys(shard, team, &known);
     let over: Vec<Key> = told.union(before).filter(is_open).filter(|key| !violated.contains(*key)).cloned().collect();
     for key in over {

@@ -73,6 +73,7 @@ fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effec
             leaf: Some(&partial.leaf),
             users,
             lasts: false,
+            grants: Vec::new(),
         };
         life::hit(shard, hit, rules, effects);
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
+use super::grants::{self, Granted};
 use super::judge::violates;
 use super::standing::is_built_in;
 use super::{Key, Violations};
@@ -74,8 +75,10 @@ pub struct Tracked {
     pub lasts: bool,
     /// Identities of the latest events that came whole.
     pub latest: Vec<u128>,
-    /// Last: earlier versions wrote all but this.
+    /// Earlier versions wrote all but this and what follows.
     pub answers: Answers,
+    /// That violate, and when they were last given. Last: then they wrote all but this.
+    pub grants: BTreeMap<Granted, Timestamp>,
 }
 
 /// Events that violate a policy.
@@ -101,6 +104,8 @@ pub(in crate::watch) struct Hit<'a> {
     pub users: Vec<&'a Text>,
     /// It goes on until somebody ends it, however quiet it is.
     pub lasts: bool,
+    /// What the event grants to somebody.
+    pub grants: Vec<Granted>,
 }
 
 impl Tracked {
@@ -240,6 +245,7 @@ pub(super) fn fresh(key: &Key, severity: Severity, seen: Timestamp, ingest_time:
         lasts,
         latest: Vec::new(),
         answers: Answers::default(),
+        grants: BTreeMap::new(),
     }
 }
 
@@ -249,6 +255,7 @@ impl Tracked {
         self.closed_at = None;
         (self.count, self.amount) = (0, Nanos::ZERO);
         self.users.clear();
+        self.grants.clear();
         self.first_seen = seen;
         self.last_seen = self.last_seen.max(self.first_seen);
         self.incident_id = self.id.clone();
@@ -281,7 +288,14 @@ impl Tracked {
         self.first_seen = self.first_seen.min(hit.event_time);
         self.last_seen = self.last_seen.max(hit.event_time);
         self.last_ingest = self.last_ingest.max(hit.ingest_time);
-        self.lasts = hit.lasts;
+        for granted in &hit.grants {
+            if self.grants.contains_key(granted) || self.grants.len() < grants::MOST {
+                let given = self.grants.entry(granted.clone()).or_insert(hit.event_time);
+                *given = hit.event_time.max(*given);
+            }
+        }
+        // Whatever else is of the same kind.
+        self.lasts = hit.lasts || !self.grants.is_empty();
         self.leaf = hit.leaf.cloned().or(self.leaf.take());
         for user in &hit.users {
             if self.users.len() < MOST_USERS {

@@ -3,7 +3,7 @@
 //! Policies that look at nothing but a leaf's dimensions are asked once for each leaf, and again when rules change or an exemption ends; what
 //! others said of single events has come with the partials. Where a model's data comes from is what `facts` has been told, who has reviewed
 //! it stands in `approvals`. Reading order: `judge` (usage), `whole` (resources, and what somebody did), `life`, `answers` (what people
-//! say of it), then `deployments`.
+//! say of it), then `deployments` and `grants`.
 
 mod answers;
 #[cfg(test)]
@@ -13,6 +13,9 @@ mod deployments;
 #[cfg(test)]
 mod deployments_tests;
 mod facts;
+mod grants;
+#[cfg(test)]
+mod grants_tests;
 mod judge;
 mod life;
 pub(crate) mod standing;

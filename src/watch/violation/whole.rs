@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Key;
 use super::deployments::{self, Deployment, MOST_MODELS};
 use super::facts::gravest;
+use super::grants::{self, Granted};
 use super::life::{self, Hit};
 use super::standing::is_built_in;
 use crate::model::Text;
@@ -77,12 +78,8 @@ pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRu
         ShardEvent::Resource(sample) if !rules.policies.is_empty() => judge_resource(shard, sample, rules, effects),
         ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
         ShardEvent::DatasetUse(used) => judge_use(shard, used, rules, effects),
-        ShardEvent::Resource(_)
-        | ShardEvent::Feedback(_)
-        | ShardEvent::Facts(_)
-        | ShardEvent::Grant(_)
-        | ShardEvent::GrantUsed(_)
-        | ShardEvent::Spent(_) => {}
+        ShardEvent::Grant(activity) => grants::take_back(shard, activity, rules, effects),
+        ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => {}
     }
 }
 
@@ -95,6 +92,7 @@ pub(super) struct Seen<'a> {
     pub hourly: Option<Nanos>,
     pub user: Option<&'a Text>,
     pub lasts: bool,
+    pub grants: Vec<Granted>,
 }
 
 fn judge_resource(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules, effects: &mut Vec<Effect>) {
@@ -107,6 +105,7 @@ fn judge_resource(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRules
         hourly: sample.hourly_cost.filter(|_| sample.currency.is_some()),
         user: sample.owner.as_ref(),
         lasts: false,
+        grants: Vec::new(),
     };
     let told = rules.policies.of_sample(&facts, &sample.team, sample.event_time);
     hits(shard, &facts, &told, &seen, rules, effects);
@@ -142,7 +141,9 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
     };
     let is_approval = shard.violations.learn_approval(activity, shard.header.watermarks.shard_time());
     let has_learnt = learn(shard, activity, action) || is_approval;
-    if matches!(action, "undeployment" | "approval" | "revoke" | "offboarded") {
+    // With an approval `revoke` takes that back: what it allowed does not end, it begins.
+    let is_end = matches!(action, "undeployment" | "approval" | "offboarded") || (action == "revoke" && activity.approval.is_none());
+    if is_end {
         end_what_it_undoes(shard, activity, &of_deployments, rules, effects);
     }
     let told = judge_samples(shard, activity, rules, effects);
@@ -188,6 +189,7 @@ pub(super) fn seen(activity: &ActivityEvent) -> Seen<'_> {
         hourly: None,
         user: activity.actor.as_ref(),
         lasts: matches!(activity.action.as_deref(), Some("deployment" | "grant")),
+        grants: grants::of(activity),
     }
 }
 
@@ -288,12 +290,14 @@ pub(super) fn hits(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &Seen
             leaf: None,
             users: seen.user.into_iter().collect(),
             lasts: seen.lasts,
+            grants: seen.grants.clone(),
         };
         life::hit(shard, hit, rules, effects);
     }
 }
 
-/// An undeployment ends what a deployment began, a revocation what a grant did, an approval both: as far as they name the same.
+/// An undeployment ends what a deployment began, an approval what a grant did, too: as far as they name the same. Revocations end what an
+/// earlier version knew of grants; of what is known now see `grants`.
 fn end_what_it_undoes(
     shard: &mut Shard,
     activity: &ActivityEvent,
@@ -301,6 +305,7 @@ fn end_what_it_undoes(
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
+    let is_approval = activity.action.as_deref() == Some("approval");
     let named = [
         ("model", &activity.model),
         ("dataset", &activity.dataset),
@@ -313,7 +318,12 @@ fn end_what_it_undoes(
         let is_another =
             |(name, stated): &(&str, &Option<Text>)| stated.as_deref().zip(of(name)).is_some_and(|(stated, known)| stated != known);
         let is_same = |(name, stated): &(&str, &Option<Text>)| stated.as_deref().is_some_and(|stated| of(name) == Some(stated));
-        tracked.lasts && !is_built_in(&key.policy) && named.iter().take(3).any(is_same) && !named.iter().any(is_another)
+        let is_left_to_others = !is_approval && !tracked.grants.is_empty();
+        tracked.lasts
+            && !is_left_to_others
+            && !is_built_in(&key.policy)
+            && named.iter().take(3).any(is_same)
+            && !named.iter().any(is_another)
     });
     for key in keys.into_iter().filter(|key| !of_deployments.contains(key)) {
         life::end(shard, key, activity.event_time, rules, effects);

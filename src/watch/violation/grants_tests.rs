@@ -1,0 +1,97 @@
+//! Grants that a policy forbids: what ends their violation, and what does not.
+
+use super::life::Tracked;
+use super::tests::{Bench, states};
+use crate::model::activity::ActivityEvent;
+use crate::model::alert::AlertState::{Open, Reopened, Resolved};
+use crate::model::partial::ShardEvent;
+use crate::model::time::Minute;
+use crate::model::violation::Violation;
+use crate::policy::Policy;
+use crate::policy::fields::Subject;
+use crate::policy::stream::tests::policy_over;
+use crate::watch::state::encode;
+use crate::watch::tests::START;
+
+fn outsiders(per: &[&str]) -> Bench {
+    let policy = policy_over(Subject::Activity, "outsiders", "action == 'grant' && principal_type == 'third_party'", None);
+    Bench::new(vec![Policy { per: per.iter().map(|name| Subject::Activity.field(name).unwrap()).collect(), ..policy }])
+}
+
+/// As intake sends it on: to every shard if it is about grants, and to the one of its team. The first is what other shards hear.
+fn told(bench: &mut Bench, minute: i64, action: &str, who: &str, change: impl FnOnce(&mut ActivityEvent)) -> Vec<Violation> {
+    let mut activity = ActivityEvent {
+        event_id: format!("{minute}-{action}").as_str().into(),
+        event_time: Minute(START.0 + minute).start(),
+        team: "search".into(),
+        action: Some(action.into()),
+        actor: Some(who.into()),
+        model: Some("risk-scorer".into()),
+        ..ActivityEvent::default()
+    };
+    change(&mut activity);
+    let own = &*activity.team == "search";
+    let event = ShardEvent::Activity(Box::new(activity));
+    let events = event.for_all().into_iter().chain(Some(event).filter(|_| own)).collect();
+    bench.record(minute, Vec::new(), events)
+}
+
+fn outside(activity: &mut ActivityEvent) {
+    activity.principal_type = Some("third_party".into());
+}
+
+#[test]
+fn a_grant_violates_until_it_is_revoked_itself() {
+    for per in [&["model"][..], &["model", "actor"], &[]] {
+        let mut bench = outsiders(per);
+        assert_eq!(states(&told(&mut bench, 0, "grant", "acme", outside)), [(Open, 1)], "{per:?}");
+        assert_eq!(told(&mut bench, 1, "revoke", "ann", |_| {}), [], "somebody else's, {per:?}");
+        assert_eq!(told(&mut bench, 2, "undeployment", "ann", |_| {}), [], "it runs no more, and may be used as before");
+        assert_eq!(told(&mut bench, 3, "revoke", "acme", |activity| activity.approval = Some("RV-1".into())), [], "an approval");
+        assert_eq!(told(&mut bench, 4, "revoke", "acme", |activity| activity.model = Some("other".into())), []);
+        assert_eq!(told(&mut bench, 5, "revoke", "acme", |activity| activity.role = Some("admin".into())), [], "not what it has");
+        assert_eq!(bench.minute(3 * 24 * 60, vec![]), [], "however quiet it is");
+        assert_eq!(states(&told(&mut bench, 5_000, "revoke", "acme", |_| {})), [(Resolved, 2)], "{per:?}");
+        assert_eq!(states(&told(&mut bench, 5_001, "grant", "acme", outside)), [(Reopened, 3)]);
+        assert_eq!(
+            states(&told(&mut bench, 5_002, "approval", "ann", |activity| activity.approval = Some("RV-2".into()))),
+            [(Resolved, 4)]
+        );
+    }
+}
+
+#[test]
+fn a_grant_violates_until_all_is_taken_back_or_its_receiver_has_left() {
+    let everything = |activity: &mut ActivityEvent| activity.model = None;
+    let of_office = |activity: &mut ActivityEvent| (activity.model, activity.team) = (None, "hr".into());
+    for (action, change) in
+        [("revoke", &everything as &dyn Fn(&mut ActivityEvent)), ("offboarded", &everything), ("offboarded", &of_office)]
+    {
+        let mut bench = outsiders(&["model"]);
+        assert_eq!(states(&told(&mut bench, 0, "grant", "acme", outside)), [(Open, 1)]);
+        assert_eq!(told(&mut bench, 1, action, "ann", change), [], "{action} of somebody else");
+        assert_eq!(states(&told(&mut bench, 2, action, "acme", change)), [(Resolved, 2)], "{action}");
+    }
+}
+
+#[test]
+fn a_violation_of_several_grants_ends_with_the_last() {
+    let mut bench = outsiders(&["model"]);
+    let as_reader = |activity: &mut ActivityEvent| (outside(activity), activity.role = Some("reader".into())).1;
+    assert_eq!(states(&told(&mut bench, 0, "grant", "acme", outside)), [(Open, 1)]);
+    told(&mut bench, 1, "grant", "acme", as_reader);
+    // Written by who gave it.
+    let by_iam = |activity: &mut ActivityEvent| {
+        outside(activity);
+        activity.tags.insert("principal".into(), "globex".into());
+    };
+    told(&mut bench, 2, "grant", "iam", by_iam);
+    let kept = bench.shard.violations.known.values().next().unwrap();
+    let sealed = encode(kept);
+    assert_eq!(Tracked::restored(&sealed[6..]).as_ref(), Ok(kept));
+    assert_eq!(told(&mut bench, 3, "revoke", "globex", |_| {}), [], "acme has it");
+    assert_eq!(told(&mut bench, 4, "revoke", "acme", |activity| activity.role = Some("reader".into())), [], "and one without a role");
+    let late = |activity: &mut ActivityEvent| activity.event_time = Minute(START.0 - 1).start();
+    assert_eq!(told(&mut bench, 5, "revoke", "acme", late), [], "of before it was given");
+    assert_eq!(states(&told(&mut bench, 6, "revoke", "acme", |_| {})), [(Resolved, 2)]);
+}
