@@ -325,7 +325,7 @@ fn policy(
     }
     let remedy = message_of_remedy(&mut section, subject_or);
     let evidence = fields(&mut section, "evidence", subject_or, false);
-    let per = fields(&mut section, "per", subject_or, subject_or == Subject::Usage);
+    let per = subject_fields(&mut section, subject_or);
     let source = section.optional_text("source").map(Text::from);
     let as_of = section.optional("as_of", date).flatten().map(|(time, _)| time).or(pack.as_of);
     let since = section.optional("since", date).flatten().map(|(time, _)| time);
@@ -376,6 +376,17 @@ fn message(section: &mut Section, key: &'static str, subject: Subject) -> Option
 
 fn message_of_remedy(section: &mut Section, subject: Subject) -> Option<Message> {
     message(section, "remedy", subject)
+}
+
+/// `per`: what tells violations from one another.
+fn subject_fields(section: &mut Section, subject: Subject) -> Vec<usize> {
+    let per = fields(section, "per", subject, subject == Subject::Usage);
+    if subject == Subject::Resource && !per.is_empty() && !per.iter().any(|field| subject.field("resource_id") == Some(*field)) {
+        // One that is right would end what another one violates.
+        let what = "does not name 'resource_id', and each resource is right or wrong by itself";
+        section.complain("per", Complaint::new(what, "add 'resource_id' to it, or leave the line out; 'evidence' shows the rest"));
+    }
+    per
 }
 
 /// `of_series`: only such fields are legal that are the same for all events of a series.

@@ -98,7 +98,7 @@ fn wrong_conditions_are_told_with_line_and_column() {
 const GOOD: &str = "[[policy]]\nid = 'p'\nowner = 'o'\napplies_to = 'usage'\nwhen = \"team == 'x'\"\nmessage = 'no'\n";
 
 /// File, place, what is said, what would be right. `GOOD` is put where `@` stands.
-const FILES: [(&str, &str, &str, &str); 38] = [
+const FILES: [(&str, &str, &str, &str); 39] = [
     ("", "p.toml: ", "'version' is missing", ""),
     ("version = 2\n@", "p.toml:1: ", "'version' is 2", "policies of version 1"),
     ("version = 'x'\n@", "p.toml:1: ", "'version' is a text", "whole number"),
@@ -114,6 +114,12 @@ const FILES: [(&str, &str, &str, &str); 38] = [
     ("version = 1\n@since = 2026-03-02\nuntil = 2026-03-01\n", "p.toml:2: ", "never holds", "correct one of the two"),
     ("version = 1\n@evidence = ['modle']\n", "p.toml:8: ", "names 'modle', which usage has not", "did you mean 'model'?"),
     ("version = 1\n@evidence = 'model'\n", "p.toml:8: ", "it should be a list of texts", ""),
+    (
+        "version = 1\n[[policy]]\nid = 'p'\nowner = 'o'\napplies_to = 'resource'\nwhen = '!has(resource.owner)'\nmessage = 'm'\nper = ['project']\n",
+        "p.toml:8: ",
+        "does not name 'resource_id'",
+        "add 'resource_id'",
+    ),
     ("version = 1\n@remedy = 'ask {taem}'\n", "p.toml:8: ", "names '{taem}', which usage has not", "did you mean 'team'?"),
     ("version = 1\n@remedy = 'ask {team'\n", "p.toml:8: ", "a '{' that does not close", "{team}"),
     ("version = 1\n@unless = \"modl == 'x'\"\n", "p.toml:8:11: ", "'unless': usage has no field 'modl'", "did you mean 'model'?"),
