@@ -167,6 +167,7 @@ pub(super) fn judge_again(
             // One that is open goes on, though another origin would do as well.
             let open = samples.iter().filter(violates).filter_map(key).find_map(|key| shard.violations.open_as(key));
             if let Some(key) = open {
+                shard.violations.join(&key, seen(&event).identity);
                 violated.insert(key);
                 continue;
             }
@@ -283,6 +284,14 @@ impl Violations {
     fn open_as(&self, key: Key) -> Option<Key> {
         let other = Key { subject: OTHER.to_string(), ..key.clone() };
         [key, other].into_iter().find(|key| self.get(key).is_some_and(|tracked| tracked.is_open()))
+    }
+
+    /// It ends with the last of the deployments that it is of, whichever began it.
+    fn join(&mut self, key: &Key, identity: Option<u128>) {
+        let Some(identity) = identity else { return };
+        let Some(mut tracked) = self.get(key).filter(|tracked| !tracked.has_lately_joined(identity)).cloned() else { return };
+        tracked.join(identity);
+        self.keep(key.clone(), tracked);
     }
 
     /// What is known of where a model runs; that says nothing of what it answers.

@@ -2,7 +2,7 @@
 
 use super::tests::{Bench, in_asia, states, told_by_lineage, used};
 use crate::model::activity::ActivityEvent;
-use crate::model::alert::AlertState::{Open, Reopened, Resolved};
+use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::leaf::Leaf;
 use crate::model::lineage::{DatasetUse, OriginRule};
 use crate::model::partial::{Partial, ShardEvent};
@@ -140,6 +140,40 @@ fn a_deployment_takes_the_place_of_the_one_before() {
     }
     let wrong = bench.activity(100, "model_registered", |activity| activity.origin_region = Some("us-east-1".into()));
     assert_eq!(of(&wrong), [(Resolved, "model=m-7;region=ap-south-1")], "and pushes no other out");
+}
+
+/// Found at once by what becomes known later, or one after the other.
+#[test]
+fn a_violation_of_several_deployments_ends_with_the_last_of_them() {
+    let endpoint = |name: &'static str| {
+        move |activity: &mut ActivityEvent| {
+            (activity.region, activity.resource_id) = (Some(TOKYO.into()), Some(name.into()));
+        }
+    };
+    let from = |bench: &mut Bench, minute, region: &str| {
+        bench.activity(minute, "model_registered", |activity| activity.origin_region = Some(region.into()))
+    };
+    let opened = || {
+        let mut bench = Bench::new(vec![per_region(in_asia())]);
+        for (minute, name) in [(0, "ep-1"), (1, "ep-2"), (2, "ep-3")] {
+            assert_eq!(bench.activity(minute, "deployment", endpoint(name)), []);
+        }
+        assert_eq!(states(&from(&mut bench, 3, "eu-central-1")), [(Open, 1)]);
+        bench
+    };
+    let mut bench = opened();
+    assert_eq!(bench.activity(4, "undeployment", endpoint("ep-1")), []);
+    assert_eq!(states(&from(&mut bench, 5, "us-east-1")), [(Resolved, 2)], "an error, and what began it has gone");
+    assert_eq!(states(&from(&mut bench, 6, "eu-central-1")), [(Reopened, 3)]);
+    assert_eq!(bench.activity(7, "undeployment", endpoint("ep-2")), [], "the third runs");
+    assert_eq!(states(&bench.activity(8, "undeployment", endpoint("ep-3"))), [(Resolved, 4)]);
+    // One that is deployed again and again.
+    let mut bench = opened();
+    let again: Vec<Violation> = (10..400).flat_map(|minute| bench.activity(minute, "deployment", endpoint("ep-3"))).collect();
+    assert!(again.iter().all(|violation| violation.state == Updated), "{again:?}");
+    assert_eq!(bench.activity(400, "undeployment", endpoint("ep-3")), []);
+    assert_eq!(bench.activity(401, "undeployment", endpoint("ep-1")), []);
+    assert_eq!(states(&from(&mut bench, 402, "us-east-1"))[0].0, Resolved);
 }
 
 /// A grant that somebody loses is no matter of where a model runs.

@@ -35,6 +35,8 @@ const MOST_SUBJECTS: usize = 500;
 const MOST_USERS: usize = 20;
 /// Events that came whole and are known again when they come twice.
 const MOST_LATEST: usize = 32;
+/// The same of what lasts, which is found again by them: more than deployments of a model are remembered.
+const MOST_LASTING: usize = 256;
 /// A sample stands for this long at most.
 const LONGEST_SAMPLE_MS: i64 = 2 * HOUR_MS;
 /// A violation explains an alert when it lies within a cause of at least this share.
@@ -273,10 +275,7 @@ impl Tracked {
             if self.latest.contains(&identity) {
                 return false;
             }
-            if self.latest.len() >= MOST_LATEST {
-                self.latest.remove(0);
-            }
-            self.latest.push(identity);
+            self.remember(identity, if hit.lasts { MOST_LASTING } else { MOST_LATEST });
         }
         self.count = self.count.saturating_add(hit.events);
         self.amount = self.amount.saturating_add(hit.cost);
@@ -303,6 +302,22 @@ impl Tracked {
             }
         }
         true
+    }
+
+    fn remember(&mut self, identity: u128, most: usize) {
+        self.latest.retain(|known| *known != identity);
+        self.latest.push(identity);
+        self.latest.drain(..self.latest.len().saturating_sub(most));
+    }
+
+    /// An event that was judged before violates now: it is a part of this one, and goes on being.
+    pub(super) fn join(&mut self, identity: u128) {
+        self.remember(identity, MOST_LASTING);
+    }
+
+    /// Whether it is far from being pushed out. Those of deployments that have gone are not joined again, and are.
+    pub(super) fn has_lately_joined(&self, identity: u128) -> bool {
+        self.latest.iter().rev().take(MOST_LASTING / 2).any(|known| *known == identity)
     }
 
     fn say(&mut self, policy: &Policy, finding: Finding) {
