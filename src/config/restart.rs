@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Sections (or options) that differ and take effect at the next start only. Empty = a reload does it all.
 ///
-/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, rotations, mutes, inhibitions, fallback, deliver.update_growth, repeat_interval, in_flight, storm, storm_wait and
-/// parents_inhibit, log.
+/// Changed at once: rules (attribution, sources, prices, watch, overrides, teams), routes, rotations, mutes, inhibitions, all of deliver,
+/// log.
 pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let (a, b) = (&old.settings, &new.settings);
     let mut changed = Vec::new();
@@ -33,9 +33,7 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     let password = |settings: &Settings| settings.mail.as_ref().and_then(|mail| mail.password.clone());
     note("mail", mail(a) != mail(b) || differ(password(a).as_ref(), password(b).as_ref()));
     note("webhook", webhooks(a) != webhooks(b));
-    let retries = |settings: &Settings| (settings.deliver.first_retry_ms, settings.deliver.longest_retry_ms, settings.deliver.attempts);
     note("answers", a.answers != b.answers);
-    note("deliver.first_retry, longest_retry and attempts", retries(a) != retries(b));
     note("http", a.http != b.http);
     note("drift.enabled", !old.tells_violations() && new.tells_violations() && new.policies.is_none());
     note("log.format", a.log.format != b.log.format);

@@ -39,9 +39,9 @@ pub(super) enum Key {
     Use(UseName),
 }
 
-/// Whether a key of the changelog says what watch was told, or keeps a use of data that it was told of.
+/// Whether a key of the changelog says what watch was told of a model.
 pub fn is_of_what_was_told(key: &[u8]) -> bool {
-    matches!(key.first(), Some(b't' | b'u'))
+    key.first() == Some(&b't')
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -47,6 +47,7 @@ mod unsaved;
 mod violation;
 pub mod watermark;
 
+pub(crate) use self::billed::KEPT_HOURS as BILLED_HOURS;
 pub use self::restore::{Replay, Restorer};
 pub use self::shard::{Closing, Header, Shard};
 

@@ -19,6 +19,7 @@ use crate::kafka::scan::Scanner;
 use crate::kafka::topics::{TopicNames, TopicPlan};
 use crate::kafka::transfer::{GroupOffset, Parcel, Transfer};
 use crate::kafka::{groups, recreate, topics};
+use crate::model::time::Hour;
 use crate::watch;
 
 const COMMAND: &str = "reset";
@@ -29,6 +30,8 @@ const DELIVER: &str = "deliver";
 const WHOLE: [&str; 3] = ["resources", "activity", "feedback"];
 /// Keep what they know, and tell watch what is new.
 const KEEPERS: [&str; 2] = ["ledger", "lineage"];
+/// Records of one transaction; each has half a megabyte at most.
+const TOLD_AT_ONCE: usize = 50;
 /// Beyond the session timeout: the coordinator looks in its own time.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -64,7 +67,7 @@ pub struct Steps {
     emptied: Vec<String>,
     /// Groups that are forgotten.
     forgotten: Vec<&'static str>,
-    /// What the new shards are told of the bill and of lineage: it becomes visible with intake's offsets.
+    /// What the new shards are told of the bill and of lineage, before intake's offsets are set.
     told: Vec<Parcel>,
     billed_hours: usize,
 }
@@ -236,11 +239,11 @@ impl Steps {
     }
 
     fn tell_anew(&mut self) -> Result<()> {
-        let names = self.names.clone();
+        let (names, oldest) = (self.names.clone(), Hour(clock::now().hour().0 - watch::BILLED_HOURS));
         let shards = self.plans.iter().find(|plan| plan.name == names.shard_log).map_or(1, |plan| plan.partitions);
         for partition in 0..self.partition_counts.get(&names.ledger_changelog).copied().unwrap_or_default() {
             let live = self.live_keys(&names.ledger_changelog, partition)?;
-            let (parcels, hours) = told::bill(&live, &names, u32::try_from(shards)?)?;
+            let (parcels, hours) = told::bill(&live, &names, u32::try_from(shards)?, oldest)?;
             self.told.extend(parcels);
             self.billed_hours += hours;
         }
@@ -441,11 +444,13 @@ impl Steps {
             let offset =
                 |planned: &&Move| GroupOffset { partition: planned.partition.clone(), offset: planned.to, metadata: String::new() };
             let offsets: Vec<GroupOffset> = moves.iter().map(offset).collect();
-            let keys = moves.iter().filter_map(|planned| planned.key.clone());
-            let keys: Vec<Parcel> = keys.chain(self.told.iter().filter(|_| role == INTAKE).cloned()).collect();
-            Transfer::start(&self.connection, role, COMMAND)?
-                .commit(&keys, &offsets)
-                .with_context(|| format!("cannot set the offsets of {role}"))?;
+            let keys: Vec<Parcel> = moves.iter().filter_map(|planned| planned.key.clone()).collect();
+            let transfer = Transfer::start(&self.connection, role, COMMAND)?;
+            // In small transactions: a bill can be large. Half of it is no harm, as nothing runs before intake's keys are there.
+            for parcels in self.told.chunks(TOLD_AT_ONCE).filter(|_| role == INTAKE) {
+                transfer.commit(parcels, &[]).context("cannot tell the new shards of the bill and of lineage")?;
+            }
+            transfer.commit(&keys, &offsets).with_context(|| format!("cannot set the offsets of {role}"))?;
         }
         Ok(())
     }

@@ -273,9 +273,12 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     if hour.end().0 % DAY_MS != 0 {
         return;
     }
-    let is_old = |series: &Series| !series.is_open && hour.end().0 - series.last.0 > FORGET_AFTER_MS;
-    let old: Vec<SeriesName> = shard.drift.series.iter().filter(|(_, series)| is_old(series)).map(|(name, _)| name.clone()).collect();
-    for name in old {
+    let old = shard.drift.series.iter().filter(|(_, series)| hour.end().0 - series.last.0 > FORGET_AFTER_MS);
+    let old: Vec<(SeriesName, bool)> = old.map(|(name, series)| (name.clone(), series.is_open)).collect();
+    for (name, is_open) in old {
         shard.drift.forget(&name);
+        if is_open {
+            tell::tell_silent(shard, &name, hour.end(), own, rules, effects);
+        }
     }
 }

@@ -94,6 +94,22 @@ pub(super) fn tell_gone(shard: &mut Shard, name: &SeriesName, at: Timestamp, rul
     standing::end(shard, key(name), at, &over, rules, effects);
 }
 
+/// A metric that had drifted is not measured any more, and was forgotten.
+pub(super) fn tell_silent(
+    shard: &mut Shard,
+    name: &SeriesName,
+    at: Timestamp,
+    own: &DriftRules,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    if shard.drift.of(&name.team, &name.model, Some(&name.version)).any(|(_, series)| series.is_open) {
+        return tell(shard, name, at, false, own, rules, effects);
+    }
+    let over = words::over(&name.model, &name.version, "nobody has measured it for half a year");
+    standing::end(shard, key(name), at, &over, rules, effects);
+}
+
 /// Drift is no longer watched.
 pub(super) fn end_all(shard: &mut Shard, at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let open = shard.drift.series.iter().filter(|(_, series)| series.is_open);

@@ -211,6 +211,23 @@ fn values_that_return_end_it_and_it_comes_back_under_its_id() {
     assert_eq!(bench.told.iter().map(|told| &told.id).collect::<std::collections::BTreeSet<_>>().len(), 1);
 }
 
+/// A metric may be given up, or be called otherwise from some version on.
+#[test]
+fn what_nobody_measures_any_more_does_not_stay_open() {
+    let mut bench = Bench::accepted();
+    for hour in 10..13 {
+        bench.evaluation(hour, "refusal_rate", 0.09, Some(400));
+    }
+    let days = |bench: &mut Bench, days: std::ops::Range<i64>| -> Vec<Violation> {
+        days.flat_map(|day| bench.record(at(day * 24), Vec::new(), Vec::new())).collect()
+    };
+    assert_eq!(days(&mut bench, 1..180), []);
+    let ended = days(&mut bench, 180..185);
+    assert_eq!(states(&ended), [(Resolved, 2)]);
+    assert!(ended[0].message.contains("nobody has measured it for half a year"), "{}", ended[0].message);
+    bench.restart();
+}
+
 #[test]
 fn what_is_accepted_as_it_is_now_is_the_new_reference() {
     let mut bench = Bench::accepted();

@@ -204,6 +204,11 @@ fn keys(shard: &Shard, team: &Text, known: &KnownModel) -> BTreeSet<Key> {
     shard.violations.open_of_team(team, |_, tracked| tracked.lasts && tracked.latest.iter().any(|latest| identities.contains(latest)))
 }
 
+/// Whether a violation is also one of a deployment that runs.
+pub(super) fn hold(shard: &Shard, key: &Key) -> bool {
+    shard.violations.models_of(&key.team).any(|known| keys(shard, &key.team, known).contains(key))
+}
+
 /// The same of all models that an activity event may be about.
 pub(super) fn keys_meant(shard: &Shard, activity: &ActivityEvent) -> BTreeSet<Key> {
     let team = &activity.team;
@@ -299,6 +304,10 @@ impl Violations {
         let name = (team.clone(), model.clone());
         self.models_changed.insert(name.clone());
         self.models.insert(name, known);
+    }
+
+    fn models_of<'a>(&'a self, team: &'a Text) -> impl Iterator<Item = &'a KnownModel> {
+        self.models.iter().filter(move |((of, _), _)| of == team).map(|(_, known)| known)
     }
 
     /// Models of the team that an activity event may be about: the one that it names, or the one that its approval does.

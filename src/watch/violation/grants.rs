@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Key;
 use super::life::{self, Tracked};
+use super::{Key, deployments};
 use crate::model::Text;
 use crate::model::access::{Object, principal};
 use crate::model::activity::ActivityEvent;
@@ -62,7 +62,7 @@ pub(super) fn take_back(shard: &mut Shard, activity: &ActivityEvent, rules: &Wat
         tracked.grants.retain(|granted, at| !is_over(granted, *at));
         let is_last = tracked.grants.is_empty();
         shard.violations.keep(key.clone(), tracked);
-        if is_last {
+        if is_last && !deployments::hold(shard, &key) {
             life::end(shard, key, activity.event_time, rules, effects);
         }
     }

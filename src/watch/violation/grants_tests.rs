@@ -95,3 +95,19 @@ fn a_violation_of_several_grants_ends_with_the_last() {
     assert_eq!(told(&mut bench, 5, "revoke", "acme", late), [], "of before it was given");
     assert_eq!(states(&told(&mut bench, 6, "revoke", "acme", |_| {})), [(Resolved, 2)]);
 }
+
+#[test]
+fn a_revoked_grant_does_not_end_what_a_deployment_violates_as_well() {
+    let condition = "action in ['deployment', 'grant'] && principal_type == 'third_party'";
+    let policy = policy_over(Subject::Activity, "outsiders", condition, None);
+    let mut bench = Bench::new(vec![Policy { per: vec![Subject::Activity.field("model").unwrap()], ..policy }]);
+    let endpoint = |activity: &mut ActivityEvent| {
+        outside(activity);
+        activity.resource_id = Some("ep-1".into());
+    };
+    assert_eq!(states(&told(&mut bench, 0, "deployment", "acme", endpoint)), [(Open, 1)]);
+    told(&mut bench, 1, "grant", "acme", outside);
+    assert_eq!(told(&mut bench, 2, "revoke", "acme", |_| {}), [], "it still runs");
+    let ended = told(&mut bench, 3, "undeployment", "acme", endpoint);
+    assert_eq!(ended.iter().map(|violation| violation.state).collect::<Vec<_>>(), [Resolved]);
+}
