@@ -176,7 +176,8 @@ fn thoroughly(
 ///
 /// The clock of then is gone, so that an event is in the future only by its record's own stamp here.
 pub fn warm_up(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable, partition: &mut PartitionState) -> Outcome {
-    if decode::schema_of(record).is_some_and(|schema| partition.has_refused(schema, record.offset)) {
+    // Nearly always nothing was.
+    if partition.has_refused_any() && decode::schema_of(record).is_some_and(|schema| partition.has_refused(schema, record.offset)) {
         return Outcome::Rejected(Reject::new(RejectReason::UnknownSchema, "it was unknown when the record was read first"));
     }
     let mut scratch = Scratch::default();

@@ -39,6 +39,10 @@ impl PartitionState {
         self.refused.note(schema, offset);
     }
 
+    pub(super) fn has_refused_any(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
     pub(super) fn has_refused(&self, schema: u32, offset: i64) -> bool {
         self.refused.has(schema, offset)
     }

@@ -36,6 +36,10 @@ impl Refused {
         self.stretches.iter().any(|(known, first, last)| *known == schema && (*first..=*last).contains(&offset))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.stretches.is_empty()
+    }
+
     /// What has to be remembered where records before `oldest` are not read again.
     pub fn since(&self, oldest: i64) -> Vec<Stretch> {
         self.stretches.iter().filter(|(_, _, last)| *last >= oldest).copied().collect()

@@ -198,14 +198,15 @@ impl Producer {
     }
 }
 
-/// Waits until every queued record is answered, for so long at most. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so
-/// linger does not count; the wrapper's own flush polls in steps of 100 ms. A record counts as under way until its answer is taken, and answers
-/// come one to each partition: all that have come are taken before the next wait, else each would cost the whole millisecond.
+/// Waits until every queued record is acknowledged or has failed, for so long at most. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so
+/// linger does not count; the wrapper's own flush polls in steps of 100 ms. A record counts as in flight until its delivery
+/// report is taken, and these come one to each partition: all that have come are taken before the next wait, else each would cost the whole
+/// millisecond.
 pub(super) fn is_drained<C: ProducerContext>(producer: &BaseProducer<C>, most: Duration) -> bool {
     let started = Stopwatch::start();
-    let answers = Answers::of(producer.client().native_ptr());
+    let reports = DeliveryReports::of(producer.client().native_ptr());
     loop {
-        while answers.any() {
+        while reports.any() {
             producer.poll(Duration::ZERO);
         }
         if producer.in_flight_count() == 0 {
@@ -219,14 +220,14 @@ pub(super) fn is_drained<C: ProducerContext>(producer: &BaseProducer<C>, most: D
     }
 }
 
-/// The queue that a producer's answers come from, to be looked at only: the wrapper does not tell whether a poll has found anything.
-struct Answers(*mut sys::rd_kafka_queue_t);
+/// The queue that a producer's delivery reports come from, to be looked at only: the wrapper does not tell whether a poll has found anything.
+struct DeliveryReports(*mut sys::rd_kafka_queue_t);
 
-impl Answers {
+impl DeliveryReports {
     /// Must be dropped before its client.
-    fn of(client: *mut sys::rd_kafka_t) -> Answers {
+    fn of(client: *mut sys::rd_kafka_t) -> DeliveryReports {
         // SAFETY: the client is alive; the reference is given back on drop.
-        Answers(unsafe { sys::rd_kafka_queue_get_main(client) })
+        DeliveryReports(unsafe { sys::rd_kafka_queue_get_main(client) })
     }
 
     fn any(&self) -> bool {
@@ -235,7 +236,7 @@ impl Answers {
     }
 }
 
-impl Drop for Answers {
+impl Drop for DeliveryReports {
     fn drop(&mut self) {
         // SAFETY: owned, given back once.
         unsafe { sys::rd_kafka_queue_destroy(self.0) };

@@ -478,7 +478,7 @@ impl Role for Intake<'_> {
 }
 
 /// How many of the partials go into one record: by number, and by what their texts take.
-pub fn fitting(partials: &[Partial]) -> usize {
+pub(super) fn fitting(partials: &[Partial]) -> usize {
     let mut bytes = 0;
     for (count, partial) in partials.iter().enumerate().take(PARTIALS_PER_RECORD) {
         let leaf = &partial.leaf;

@@ -64,27 +64,31 @@ pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     Worker::new(link, Bookkeeper::new(setup, thread), setup, thread, setup.incarnation(Bookkeeper::NAME, thread)).run(stop)
 }
 
+/// The amortised cost of each delta, for the shard of its team.
+pub fn shard_records(deltas: Vec<BilledDelta>, shard_count: u32) -> Vec<(u32, ShardRecord)> {
+    let mut shards = BTreeMap::<u32, Vec<Partial>>::new();
+    for delta in deltas {
+        shards.entry(shard_of(&delta.leaf.team, shard_count)).or_default().push(ledger::partial(delta));
+    }
+    let mut records = Vec::new();
+    for (shard, mut partials) in shards {
+        while !partials.is_empty() {
+            let rest = partials.split_off(fitting(&partials));
+            records.push((shard, ShardRecord { partials, ..ShardRecord::default() }));
+            partials = rest;
+        }
+    }
+    records
+}
+
 impl<'a> Bookkeeper<'a> {
     pub fn new(setup: &'a Setup, thread: usize) -> Bookkeeper<'a> {
         Bookkeeper { setup, thread, since: None, waiting: 0, reported: Duration::ZERO }
     }
 
-    /// The amortised cost of each delta, in the shard of its team.
     fn shard_records(&self, deltas: Vec<BilledDelta>) -> Result<Vec<OutRecord>> {
-        let mut shards = BTreeMap::<u32, Vec<Partial>>::new();
-        for delta in deltas {
-            shards.entry(shard_of(&delta.leaf.team, self.setup.shard_count)).or_default().push(ledger::partial(delta));
-        }
-        let mut records = Vec::new();
-        for (shard, mut partials) in shards {
-            while !partials.is_empty() {
-                let rest = partials.split_off(fitting(&partials));
-                let record = ShardRecord { partials, ..ShardRecord::default() };
-                records.push(encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)?);
-                partials = rest;
-            }
-        }
-        Ok(records)
+        let records = shard_records(deltas, self.setup.shard_count).into_iter();
+        records.map(|(shard, record)| encode::effect(Effect::Shard { shard, record }, &self.setup.topics, &self.setup.output)).collect()
     }
 
     /// State and offsets are written in one transaction: where they disagree somebody reset one of them.

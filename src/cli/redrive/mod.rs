@@ -31,9 +31,9 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Put dead letters back to where they came from, once what was wrong is repaired
 ///
 /// First says what would go, by reason; then asks. A letter goes to its original topic and partition with its original key, value and
-/// headers, and the headers tollgate.redrive.attempt, one higher each time, and tollgate.redrive.letter, its place here. What went back is remembered as the offsets of the group
-/// <application.id>-redrive, in the same transaction: run it again and only what is new goes. Letters that were cut because they were too
-/// large stay, and so do those that came back too often. Ends with 2 if something prevents it.
+/// headers, and the headers tollgate.redrive.attempt, one higher each time, and tollgate.redrive.letter, its place here. What went back is
+/// remembered as the offsets of the group <application.id>-redrive, in the same transaction: run it again and only what is new goes.
+/// Letters that were cut because they were too large stay, and so do those that came back too often. Ends with 2 if something prevents it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tollgate redrive --config tollgate.toml --dry-run\n  tollgate redrive --config tollgate.toml --reason unknown_schema --since 2h\n  tollgate redrive --config tollgate.toml --to usage-sandbox --limit 10 --yes"
@@ -86,8 +86,8 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     most_attempts: u32,
 
-    /// From the beginning, also what went back before and is not here again as a later letter. Intake recognises an event that it counted as long as it stands within its
-    /// dedupe window; beyond, it counts twice
+    /// From the beginning, also what went back before and is not here again as a later letter. Intake recognises an event that it counted
+    /// as long as it stands within its dedupe window; beyond, it counts twice
     #[arg(long)]
     again: bool,
 }

@@ -20,6 +20,7 @@ use crate::kafka::topics::{TopicNames, TopicPlan};
 use crate::kafka::transfer::{GroupOffset, Parcel, Transfer};
 use crate::kafka::{groups, recreate, topics};
 use crate::model::time::Hour;
+use crate::runtime::whole;
 use crate::watch;
 
 const COMMAND: &str = "reset";
@@ -27,7 +28,7 @@ const INTAKE: &str = "intake";
 const WATCH: &str = "watch";
 const DELIVER: &str = "deliver";
 /// Read what watch is told of beside usage, and remember nothing: they go where intake goes.
-const WHOLE: [&str; 3] = ["resources", "activity", "feedback"];
+const WHOLE: [&str; 3] = [whole::NAMES[0], whole::NAMES[1], whole::NAMES[2]];
 /// Keep what they know, and tell watch what is new.
 const KEEPERS: [&str; 2] = ["ledger", "lineage"];
 /// Records of one transaction; each has half a megabyte at most.
@@ -223,16 +224,10 @@ impl Steps {
     /// By time, or all, or none: offsets of usage-events say nothing of other topics.
     fn plan_whole(&mut self, target: Target) -> Result<Vec<String>> {
         let mut problems = Vec::new();
-        for (role, topic) in WHOLE.into_iter().zip([&self.names.resource_events, &self.names.activity_events, &self.names.feedback]) {
-            if matches!(target, Target::Offset(_) | Target::ShiftBy(_)) || !self.partition_counts.contains_key(topic) {
-                continue;
-            }
-            for (partition, place) in self.places(role, self.partitions(topic)?, Some(target))? {
-                match plan::target(target, &place) {
-                    Ok(to) if place.committed == Some(to) => {}
-                    Ok(to) => self.moves.push(Move { role, partition, from: place.committed, to, key: None, note: "" }),
-                    Err(problem) => problems.push(format!("{}[{}]: {problem}", partition.topic, partition.partition)),
-                }
+        let topics = [&self.names.resource_events, &self.names.activity_events, &self.names.feedback].map(Clone::clone);
+        for (role, topic) in WHOLE.into_iter().zip(topics) {
+            if !matches!(target, Target::Offset(_) | Target::ShiftBy(_)) && self.partition_counts.contains_key(&topic) {
+                problems.extend(self.plan_group(role, &topic, target)?);
             }
         }
         Ok(problems)
@@ -253,12 +248,17 @@ impl Steps {
     }
 
     fn plan_deliver(&mut self, target: Target) -> Result<Vec<String>> {
-        let partitions = self.partitions(&self.names.alerts.clone())?;
+        self.plan_group(DELIVER, &self.names.alerts.clone(), target)
+    }
+
+    /// Of a role whose offsets are all that is to be moved.
+    fn plan_group(&mut self, role: &'static str, topic: &str, target: Target) -> Result<Vec<String>> {
+        let partitions = self.partitions(topic)?;
         let mut problems = Vec::new();
-        for (partition, place) in self.places(DELIVER, partitions, Some(target))? {
+        for (partition, place) in self.places(role, partitions, Some(target))? {
             match plan::target(target, &place) {
                 Ok(to) if place.committed == Some(to) => {}
-                Ok(to) => self.moves.push(Move { role: DELIVER, partition, from: place.committed, to, key: None, note: "" }),
+                Ok(to) => self.moves.push(Move { role, partition, from: place.committed, to, key: None, note: "" }),
                 Err(problem) => problems.push(format!("{}[{}]: {problem}", partition.topic, partition.partition)),
             }
         }

@@ -6,14 +6,12 @@ use anyhow::{Context as _, Result};
 
 use crate::kafka::topics::TopicNames;
 use crate::kafka::transfer::Parcel;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::lineage::state::is_of_what_was_told;
 use crate::model::billing::BilledDelta;
-use crate::model::hash::shard_of;
-use crate::model::partial::{Partial, ShardRecord};
 use crate::model::time::Hour;
 use crate::model::wire::encode_shard_record;
-use crate::runtime::intake::fitting;
+use crate::runtime::ledger::shard_records;
 
 /// Keys and values of one partition of a changelog.
 pub type Live = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -29,22 +27,13 @@ pub fn bill(live: &Live, names: &TopicNames, shard_count: u32, oldest: Hour) -> 
     for (key, value) in live {
         ledger.restore(key, Some(value)).with_context(|| format!("cannot read '{}'", names.ledger_changelog))?;
     }
-    let mut shards = BTreeMap::<u32, Vec<Partial>>::new();
-    let mut hours = 0;
-    for ((leaf, hour), amounts) in ledger.totals().into_iter().filter(|((_, hour), _)| *hour >= oldest) {
-        hours += 1;
-        let shard = shard_of(&leaf.team, shard_count);
-        shards.entry(shard).or_default().push(ledger::partial(BilledDelta { leaf, hour, amounts, lines: 0 }));
-    }
+    let counts = ledger.totals().into_iter().filter(|((_, hour), _)| *hour >= oldest);
+    let counts: Vec<BilledDelta> = counts.map(|((leaf, hour), amounts)| BilledDelta { leaf, hour, amounts, lines: 0 }).collect();
+    let hours = counts.len();
     let mut parcels = Vec::new();
-    for (shard, mut partials) in shards {
-        while !partials.is_empty() {
-            let rest = partials.split_off(fitting(&partials));
-            let value = encode_shard_record(&ShardRecord { partials, ..ShardRecord::default() })?;
-            let partition = Some(i32::try_from(shard)?);
-            parcels.push(Parcel { topic: names.shard_log.clone(), partition, value: Some(value), ..Parcel::default() });
-            partials = rest;
-        }
+    for (shard, record) in shard_records(counts, shard_count) {
+        let (partition, value) = (Some(i32::try_from(shard)?), Some(encode_shard_record(&record)?));
+        parcels.push(Parcel { topic: names.shard_log.clone(), partition, value, ..Parcel::default() });
     }
     Ok((parcels, hours))
 }
@@ -61,6 +50,7 @@ pub fn lineage(live: &Live, names: &TopicNames) -> Vec<Parcel> {
 mod tests {
     use super::*;
     use crate::model::billing::{Amounts, BillingLine, Charge, LedgerItem, LedgerRecord};
+    use crate::model::hash::shard_of;
     use crate::model::leaf::{Leaf, Measure};
     use crate::model::money::{Currency, Nanos};
     use crate::model::time::Timestamp;
