@@ -10,6 +10,7 @@ use super::days::Days;
 use super::detect::ring::{MinuteRing, OpenRing};
 use super::series::{Grain, HourList, LeafState, Node};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
+use crate::model::money::Nanos;
 use crate::model::time::Hour;
 
 /// Place of a node within its account; given to another one after the node has gone.
@@ -86,6 +87,18 @@ impl AccountState {
             (Scope::Leaf(dimensions), Grain::Leaf(leaf)) => Some((dimensions, node, &**leaf)),
             _ => None,
         })
+    }
+
+    /// What an hour of a node cost, to the nano, whether it is open or closed and still amendable.
+    pub fn cost_of(&self, scope: &Scope, hour: Hour) -> Nanos {
+        let Some(node) = self.get(scope) else { return Nanos::ZERO };
+        match &node.grain {
+            Grain::Sum(sum) if sum.hours.get(hour).is_none() => {
+                let leaves = self.nodes().filter(|leaf| leaf.leaf().is_some() && leaf.scope.within(scope));
+                leaves.fold(Nanos::ZERO, |sum, leaf| sum.saturating_add(leaf.hour(hour).cost))
+            }
+            _ => node.hour(hour).cost,
+        }
     }
 
     /// Adds a node under a name that is new.

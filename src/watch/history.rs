@@ -55,6 +55,19 @@ impl History {
         })
     }
 
+    pub fn at(&self, hour: Hour) -> Option<Point> {
+        self.points().find(|point| point.hour == hour)
+    }
+
+    /// What was in an hour turns out to be other than it was taken for.
+    pub fn amend(&mut self, hour: Hour, actual: f32) {
+        let first = self.next.0 - (self.bytes.len() / POINT) as i64;
+        let at = usize::try_from(hour.0 - first).ok().and_then(|at| self.bytes.chunks_exact_mut(POINT).nth(at));
+        if let Some(bytes) = at {
+            bytes[..2].copy_from_slice(&pack(actual).to_le_bytes());
+        }
+    }
+
     pub fn last(&self) -> Option<Hour> {
         (!self.bytes.is_empty()).then_some(Hour(self.next.0 - 1))
     }
@@ -81,5 +94,19 @@ mod tests {
         let young: History = (1..=5).map(point).collect();
         assert_eq!(young.points().collect::<Vec<_>>(), (1..=5).map(point).collect::<Vec<_>>());
         assert_eq!(History::default().last(), None);
+    }
+
+    #[test]
+    fn an_hour_is_amended_and_no_other() {
+        let point = |hour: i64| Point { hour: Hour(hour), actual: hour as f32, band: (hour > 3).then_some((2.0, 4.0)) };
+        let mut history: History = (1..=100).map(point).collect();
+        let before = history.clone();
+        for gone in [52, 101, i64::MIN / 2] {
+            history.amend(Hour(gone), 7.0);
+        }
+        assert_eq!(history, before);
+        history.amend(Hour(60), 7.0);
+        assert_eq!(history.at(Hour(60)), Some(Point { actual: 7.0, ..point(60) }));
+        assert!(history.points().zip(before.points()).all(|(now, then)| now == then || now.hour == Hour(60)));
     }
 }

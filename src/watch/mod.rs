@@ -3,7 +3,7 @@
 //!
 //! One [`Shard`] per partition of the shard log. Evaluation is per record, never per batch, so the same log and the same rules give the
 //! same output however the records were fetched, committed, or restored in between. Reading order: `shard` (what is kept, `apply`), then
-//! `merge`, `early`, `close`, then `alert/` and `violation/`; `state` and `restore` are how a shard outlives its process.
+//! `merge`, `late`, `early`, `close`, then `alert/` and `violation/`; `state` and `restore` are how a shard outlives its process.
 
 pub mod access;
 mod account;
@@ -25,6 +25,9 @@ pub mod explain;
 mod feedback;
 mod history;
 mod judge;
+mod late;
+#[cfg(test)]
+mod late_tests;
 mod legacy;
 pub mod matters;
 mod merge;

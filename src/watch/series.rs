@@ -234,12 +234,28 @@ impl Node {
         }
     }
 
+    /// An hour that is open, or closed and still amendable; of a sum that is closed about what it was, to a thousandth.
     pub fn hour(&self, hour: Hour) -> NodeHour {
         match &self.grain {
             Grain::Leaf(leaf) => leaf.hours.get(hour).map(NodeHour::of),
             Grain::Sum(sum) => sum.hours.get(hour).copied(),
         }
+        .or_else(|| self.closed_hour(hour))
         .unwrap_or_default()
+    }
+
+    fn closed_hour(&self, hour: Hour) -> Option<NodeHour> {
+        // Of an hour without usage that is open nothing is read. What began with late amounts has no history yet.
+        if self.closed.history.last().is_some_and(|last| hour > last) {
+            return None;
+        }
+        match &self.grain {
+            Grain::Leaf(leaf) => leaf.recent.get(hour).as_ref().map(NodeHour::of),
+            Grain::Sum(_) => {
+                let point = self.closed.history.at(hour)?;
+                Some(NodeHour { cost: from_units(f64::from(point.actual)), ..NodeHour::default() })
+            }
+        }
     }
 
     /// What is not closed yet, oldest first.

@@ -40,30 +40,30 @@ pub(crate) fn rules() -> WatchRules {
 }
 
 /// A shard fed minute by minute, with one source.
-struct Bench {
-    shard: Shard,
-    rules: WatchRules,
+pub(crate) struct Bench {
+    pub shard: Shard,
+    pub rules: WatchRules,
     offset: i64,
-    alerts: Vec<Alert>,
+    pub alerts: Vec<Alert>,
     rollups: Vec<crate::model::rollup::SpendRollup>,
 }
 
 pub(crate) const START: Minute = Minute(29_000_000 - 29_000_000 % 1440);
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         let rules = rules();
         Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new(), rollups: Vec::new() }
     }
 
     /// Money by (team, project, user) in one minute; the watermark follows.
-    fn minute(&mut self, minute: i64, spends: &[(&str, &str, &str, f64)]) {
+    pub fn minute(&mut self, minute: i64, spends: &[(&str, &str, &str, f64)]) {
         let minute = Minute(START.0 + minute);
         let partials = spends.iter().map(|(team, project, user, money)| partial(minute, team, project, user, *money)).collect();
         self.record(minute, partials);
     }
 
-    fn record(&mut self, minute: Minute, partials: Vec<Partial>) {
+    pub fn record(&mut self, minute: Minute, partials: Vec<Partial>) {
         let marker = Marker {
             source: Source { topic: "usage-events".into(), partition: 0 },
             watermark: Some(minute.start()),
@@ -83,7 +83,7 @@ impl Bench {
     }
 
     /// Ten days of 24 hours: 10 USD an hour by night, 30 by day, two projects, a little noise.
-    fn quiet_days(&mut self, days: i64) {
+    pub fn quiet_days(&mut self, days: i64) {
         for minute in 0..days * 1440 {
             let hour = minute / 60 % 24;
             let level = if (8..18).contains(&hour) { 30.0 } else { 10.0 };
@@ -251,7 +251,7 @@ fn a_runaway_needs_no_history_but_a_spike_does_and_observed_teams_are_not_mailed
     }
 }
 
-fn restored(live: &[(Vec<u8>, Vec<u8>)], shard_count: u32, rules: &WatchRules) -> Result<Option<Shard>, state::StateError> {
+pub(crate) fn restored(live: &[(Vec<u8>, Vec<u8>)], shard_count: u32, rules: &WatchRules) -> Result<Option<Shard>, state::StateError> {
     let mut restorer = Restorer::new(shard_count);
     for (key, value) in live {
         restorer.put(key, Some(value))?;

@@ -323,14 +323,50 @@ pub(crate) fn amend(
         if let Some(part) = state.episodes.get_mut(id).and_then(|episode| episode.hours.get_mut(&hour)) {
             part.actual = part.actual.saturating_add(partial.cost);
         }
-        let Some(episode) = state.episodes.get(id).cloned() else { continue };
-        if !episode.is_held() {
-            emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
-        } else if hold::is_ripe(state, &episode, judge::thresholds(moment.rules, account, &episode.scope)) {
-            hold::tell(state, account, id, hour, moment, effects);
-        }
+        tell_amended(state, account, id, hour, moment, effects);
     }
     ids
+}
+
+/// Late amounts have made an hour abnormal that no episode holds: it belongs to those that go on about the same. Returns the ids that have
+/// changed.
+pub(crate) fn add_closed_hour(
+    state: &mut AccountState,
+    account: &Account,
+    hour: Hour,
+    local: LocalHour,
+    firing: &[Judged],
+    moment: Moment<'_>,
+    effects: &mut Vec<Effect>,
+) -> Vec<String> {
+    let own = |episode: &Episode| {
+        let own = judge::judge(state, account, &episode.scope, hour, local, moment.rules)?;
+        let is_about = firing.iter().any(|judged| judged.scope.within(&episode.scope)) || select::carries(episode, &own, firing.iter());
+        is_about.then(|| (episode.id.clone(), episode.scope.clone(), episode.normal_of(&own)))
+    };
+    let goes_on = |episode: &&Episode| !episode.is_of_fall() && !episode.is_of_ratio() && episode.kind != AlertKind::SpendMoved;
+    let concerned = state.unfinished().filter(goes_on).filter(|episode| !select::is_slow(episode, hour));
+    let concerned: Vec<(String, Scope, f64)> = concerned.filter_map(own).collect();
+    for (id, scope, expected) in &concerned {
+        let part = HourExcess { actual: state.cost_of(scope, hour), expected: from_units(*expected), provisional: false };
+        let Some(episode) = state.episodes.get_mut(id) else { continue };
+        episode.hours.insert(hour, part);
+        episode.onset = episode.onset.min(hour.start());
+        tell_amended(state, account, id, hour, moment, effects);
+    }
+    concerned.into_iter().map(|(id, ..)| id).collect()
+}
+
+/// Late amounts are told where they bring news, and where they make what was held worth telling.
+fn tell_amended(state: &mut AccountState, account: &Account, id: &str, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let Some(episode) = state.episodes.get(id).cloned() else { return };
+    if !episode.is_held() {
+        let tell = episode.is_open() && worth_telling(state, account, id, moment);
+        let next = if tell { AlertState::Updated } else { AlertState::Amended };
+        emit(state, account, id, hour, next, tell, moment, effects);
+    } else if hold::is_ripe(state, &episode, judge::thresholds(moment.rules, account, &episode.scope)) {
+        hold::tell(state, account, id, hour, moment, effects);
+    }
 }
 
 /// Drops what closed so long ago that nothing can amend it any more.

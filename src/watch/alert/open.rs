@@ -78,7 +78,8 @@ pub(crate) fn open(
     let mut episode = begun(state, account, hour, &trigger, moment);
     let expected_units = trigger.judged.expected();
     let expected = from_units(expected_units);
-    let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
+    let actual = state.cost_of(&scope, hour);
+    episode.quiet_hours = moment.closed_through.map_or(0, |closed| u32::try_from(closed.0.saturating_sub(hour.0)).unwrap_or(0));
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
     if episode.is_of_fall()
         && let Some(node) = state.get(&scope)

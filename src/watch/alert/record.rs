@@ -152,17 +152,19 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
 /// Event and ingest time of the latest event that the node had in this hour, else the hour's end.
 fn latest_totals(state: &AccountState, episode: &Episode, hour: Hour) -> (Timestamp, Timestamp) {
     let leaves = state.leaves().filter(|(_, node, _)| node.scope.within(&episode.scope));
-    let totals = leaves.filter_map(|(_, _, leaf)| leaf.totals(hour));
+    // Of an hour that had closed before an alert was about it no times are kept.
+    let totals = leaves.filter_map(|(_, _, leaf)| leaf.totals(hour)).filter(HourTotals::has_times);
     totals
         .map(|totals| (totals.last_event_time, totals.last_ingest_time))
         .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
         .unwrap_or((hour.end(), hour.end()))
 }
 
-/// Excess per hour of the latest abnormal hour; of an hour still running, extrapolated from at least 5 minutes of it.
+/// Excess per hour of the latest abnormal hour, nothing where quiet ones have followed; of an hour still running, extrapolated from at least
+/// 5 minutes of it.
 fn burn_rate(episode: &Episode, event_time: Timestamp) -> Nanos {
     let Some((hour, part)) = episode.hours.last_key_value() else { return Nanos::ZERO };
-    if episode.closed_at.is_some() {
+    if episode.closed_at.is_some() || episode.quiet_hours > 0 {
         return Nanos::ZERO;
     }
     if !part.provisional {

@@ -131,6 +131,14 @@ fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judge
     below > 0.0 && below >= EXPLAINS * candidate.excess()
 }
 
+/// Whether an episode, open or over, holds this very hour of a node, or those below it hold most of what is too much.
+pub(crate) fn is_held(state: &AccountState, hour: Hour, candidate: &Judged) -> bool {
+    let held = state.episodes.values().filter(|episode| !episode.is_of_fall());
+    let held: Vec<_> = held.filter_map(|episode| Some((&episode.scope, episode.hours.get(&hour)?.excess_units()))).collect();
+    let below: f64 = held.iter().filter(|(scope, _)| scope.within(&candidate.scope)).map(|(_, excess)| excess).sum();
+    held.iter().any(|(scope, _)| candidate.scope.within(scope)) || (below > 0.0 && below >= EXPLAINS * candidate.excess())
+}
+
 /// Project and model overlap without one being in the other: most of the excess may lie in what they share, and be told already.
 fn told_beside(
     state: &AccountState,

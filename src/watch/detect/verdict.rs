@@ -55,13 +55,29 @@ impl Verdict {
 /// Judges one bucket's sum (so far). `expectation` is `baseline.expect` of it, `series_in_team` how many series share the
 /// budget, more if it is overdrawn.
 pub fn judge(baseline: &Baseline, expectation: &Expectation, actual: f64, thresholds: &Thresholds, series_in_team: f64) -> Verdict {
+    judge_on(&UPWARD, baseline, expectation, actual, thresholds, series_in_team)
+}
+
+/// Judges a bucket that is over by itself: the sums of the last hours and days are of another time.
+pub fn judge_alone(baseline: &Baseline, expectation: &Expectation, actual: f64, thresholds: &Thresholds, series_in_team: f64) -> Verdict {
+    judge_on(&[Channel::Bucket], baseline, expectation, actual, thresholds, series_in_team)
+}
+
+fn judge_on(
+    channels: &[Channel],
+    baseline: &Baseline,
+    expectation: &Expectation,
+    actual: f64,
+    thresholds: &Thresholds,
+    series_in_team: f64,
+) -> Verdict {
     if expectation.stage == Stage::New {
         let normals = [expectation.expected; 5];
         return Verdict { score: 0.0, p: 1.0, fires: false, is_strange: false, channel: Channel::Bucket, normals };
     }
     let needed = needed(baseline, expectation, thresholds, series_in_team);
     let (mut strangest, mut firing) = ((0.0, Channel::Bucket), None::<(f64, Channel)>);
-    for channel in UPWARD {
+    for channel in channels.iter().copied() {
         let gauge = &expectation.gauges[channel as usize];
         let surprise = surprise(baseline, channel, gauge, actual);
         if surprise > strangest.0 {
