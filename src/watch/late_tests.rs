@@ -84,10 +84,11 @@ fn pieces_of_a_late_hour_make_one_alert_of_the_whole_and_its_growth_is_told() {
 #[test]
 fn ordinary_late_amounts_open_nothing() {
     let mut bench = quiet(6);
-    // A tenth more in each of the last hours, and a new project as large as that.
+    // Much for the project, and less than what is worth an alert; a little each hour, and a new project as large as that.
+    arrive(&mut bench, 6, of_hour(2, "ranker", 8.0 / 60.0));
     for hour in 0..6 {
-        arrive(&mut bench, 6, of_hour(hour, "ranker", 1.0 / 60.0));
-        arrive(&mut bench, 6, of_hour(hour, "sandbox", 1.0 / 60.0));
+        arrive(&mut bench, 6, of_hour(hour, "crawler", 0.5 / 60.0));
+        arrive(&mut bench, 6, of_hour(hour, "sandbox", 0.5 / 60.0));
     }
     assert_eq!(said(&bench), Vec::<String>::new());
 }
