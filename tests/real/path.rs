@@ -268,6 +268,19 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
     let after = deployment.newest("alerts");
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     assert_eq!(smtp.mails().len(), mails.len());
+    a_spike_of_a_closed_hour_is_told(&deployment, &smtp);
+}
+
+/// A gateway was cut off for some hours, and sends now what was used then.
+fn a_spike_of_a_closed_hour_is_told(deployment: &Deployment, smtp: &Smtp) {
+    let hour = (now_ms() - 6 * HOUR_MS) / HOUR_MS * HOUR_MS;
+    let late: Vec<Value> = (0..40).map(|n| usage(&format!("late-{n}"), hour + n * 60_000, "support", "eve", "2.5")).collect();
+    deployment.produce_usage(&late);
+    let of_support = |alert: &Value| alert["team"] == "support" && alert["kind"] == "spend_spike";
+    let alert = wait_for("the late alert", LIMIT, || deployment.newest("alerts").into_values().find(of_support));
+    assert_eq!((&alert["onset"], &alert["provisional"]), (&json!(rfc3339(hour)), &json!(false)), "{alert}");
+    let of_support = |mail: &super::parts::Mail| String::from_utf8_lossy(&mail.raw).contains("support");
+    wait_for("its mail", LIMIT, || smtp.mails().iter().any(of_support).then_some(()));
 }
 
 /// Mails and webhooks were sent: what they were sent with is said by no line, of ours or of a library.
