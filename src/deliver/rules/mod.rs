@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::model::alert::{Alert, AlertState, Severity};
+use crate::model::alert::{Alert, AlertKind, AlertState, Severity};
 use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, Timestamp};
 
@@ -143,7 +143,7 @@ pub struct Route {
     pub kinds: Vec<String>,
     /// Dimensions that the alert has to name, and patterns of their values.
     pub only: BTreeMap<String, String>,
-    /// Lighter ones are for nobody, whatever they are called.
+    /// Lighter ones are for nobody, whatever they are called: by their excess, be it money that is missing, or by what is spent of a budget.
     pub least_excess: Nanos,
     /// When it is asked; `None` = always.
     pub hours: Option<Hours>,
@@ -388,8 +388,9 @@ impl Route {
         if alert.severity < self.least_severity {
             return Step::TooLight(format!("{} is less than {}", alert.severity.as_str(), self.least_severity.as_str()));
         }
-        if alert.excess < self.least_excess {
-            return Step::TooLight(format!("{} extra are less than {}", alert.excess, self.least_excess));
+        let (weight, of) = weight(alert);
+        if weight < self.least_excess {
+            return Step::TooLight(format!("{weight} {of} are less than {}", self.least_excess));
         }
         match closed {
             None => Step::Tells(&self.receivers),
@@ -398,6 +399,16 @@ impl Route {
                 hours.change(at).map_or(Step::Tells(&self.receivers), |begin| Step::TellsLater(&self.receivers, begin, hours.shown()))
             }
         }
+    }
+}
+
+/// What is asked of an alert's money, and what that is. The excess of a silence is negative, and so is that of a budget that is not used up:
+/// neither is light for that.
+fn weight(alert: &Alert) -> (Nanos, &'static str) {
+    match alert.kind {
+        AlertKind::Budget => (alert.actual, "spent"),
+        _ if alert.excess < Nanos::ZERO => (Nanos::ZERO.saturating_sub(alert.excess), "missing"),
+        _ => (alert.excess, "extra"),
     }
 }
 

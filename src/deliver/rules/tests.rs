@@ -224,6 +224,22 @@ fn routes_ask_for_kind_dimensions_and_money_too() {
 }
 
 #[test]
+fn what_is_missing_or_left_of_a_budget_is_not_light() {
+    let of = |alert: &Alert, least_excess: i64| {
+        let route = Route { least_excess: Nanos::from_units(least_excess), ..to(&[], &["x@x"], Severity::Info, false) };
+        let routes = Routes { routes: vec![route], ..Routes::default() };
+        format!("{:?}", explain(&routes, alert, NOON).0[0])
+    };
+    let silence = Alert { kind: AlertKind::ProviderSilent, excess: Nanos::from_units(-36), ..sample::spike() };
+    assert!(of(&silence, 0).starts_with("Tells") && of(&silence, 36).starts_with("Tells"));
+    assert_eq!(of(&silence, 100), "TooLight(\"36 missing are less than 100\")");
+    let (actual, expected, excess) = (Nanos::from_units(4_000), Nanos::from_units(5_000), Nanos::from_units(-1_000));
+    let budget = Alert { kind: AlertKind::Budget, actual, expected, excess, ..sample::spike() };
+    assert!([0, 4_000].into_iter().all(|least| of(&budget, least).starts_with("Tells")));
+    assert_eq!(of(&budget, 4_001), "TooLight(\"4000 spent are less than 4001\")");
+}
+
+#[test]
 fn those_off_the_routes_hear_no_more() {
     let routes = Routes { routes: vec![to(&[], &["a@x"], Severity::Critical, false)], fallback: vec!["f@x".into()], ..Routes::default() };
     assert!(may_hear(&routes, "search", &receiver("a@x")));
