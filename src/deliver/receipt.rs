@@ -31,6 +31,10 @@ pub struct Receipt {
     /// When its end was seen, whoever was told of it; `None` while it is open, and in receipts of before this was noted.
     #[serde(default)]
     pub over_at: Option<Timestamp>,
+    /// The last revision by which it came again or grew worse, as long as nobody has it in hand: news for all who were told of older ones
+    /// only, also once a newer one has taken its place. 0 = none.
+    #[serde(default)]
+    pub turned: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -99,6 +103,7 @@ impl Receipt {
             waiting: None,
             open: None,
             over_at: None,
+            turned: 0,
         }
     }
 
@@ -127,6 +132,22 @@ impl Receipt {
     pub fn attempts(&self, receiver: &Receiver, revision: u32) -> u32 {
         let retry = self.receivers.get(&receiver.to_string()).and_then(|state| state.retry.as_ref());
         retry.filter(|retry| retry.revision == revision).map_or(0, |retry| retry.attempts)
+    }
+
+    /// A revision was read, be it told or not.
+    pub fn note_turn(&mut self, alert: &Alert) {
+        if matches!(alert.state, AlertState::Reopened | AlertState::Escalated) {
+            self.turned = self.turned.max(alert.revision);
+        } else if (is_closed(alert) || in_hand(alert)) && self.turned < alert.revision {
+            self.turned = 0;
+        }
+    }
+
+    /// Whether he has not heard yet that it came again or grew worse; to be refused is to have been told.
+    pub fn missed_a_turn(&self, state: &ReceiverState) -> bool {
+        let told = state.told.as_ref().map(|told| told.revision);
+        let gave_up = state.gave_up.as_ref().map(|gave_up| gave_up.revision);
+        told.max(gave_up).is_some_and(|revision| revision < self.turned)
     }
 
     /// A newer revision has come: what waits for an older one is dropped, the plan for the newer one decides anew.

@@ -127,6 +127,9 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         let mut places: BTreeMap<String, (i32, Vec<i64>)> = BTreeMap::new();
         for read in &round {
             places.entry(read.alert.id.clone()).or_insert_with(|| (read.partition, Vec::new())).1.push(read.offset);
+            if let Some(owned) = partitions.get_mut(&read.partition).filter(|owned| owned.receipts.contains_key(&read.alert.id)) {
+                owned.receipt(&read.alert.id).note_turn(&read.alert);
+            }
         }
         let teams = round.iter().map(|read| read.alert.team.clone()).collect();
         let mut standing = self.standing(partitions, &teams);

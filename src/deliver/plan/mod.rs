@@ -8,7 +8,7 @@ use crate::model::time::{MINUTE_MS, Timestamp};
 
 use super::channels::forms::Form;
 use super::inhibit::{Standing, inhibited};
-use super::receipt::{Receipt, ReceiverState, Told, in_hand, is_closed};
+use super::receipt::{Receipt, Told, in_hand, is_closed};
 use super::rules::{DeliverRules, Named, Receiver, escalation, may_hear, muted, route, waits};
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ pub fn plan(rules: &DeliverRules, alert: &Alert, receipt: Option<&Receipt>, stan
         let state = receipt.and_then(|receipt| receipt.receivers.get(&named.receiver.to_string()));
         let earlier = state.and_then(|state| state.told.as_ref());
         let held = held(rules, alert, &named.receiver, earlier, standing, now);
-        let verdict = match (reason_to_skip(rules, alert, &named.receiver, state), held) {
+        let verdict = match (reason_to_skip(rules, alert, &named.receiver, receipt), held) {
             (Some(skip), _) => Verdict::Skip(skip),
             (None, Some((until, why))) => Verdict::Wait(until, why),
             (None, None) => Verdict::Send { earlier: earlier.cloned() },
@@ -174,7 +174,8 @@ pub fn newest(batch: impl IntoIterator<Item = Alert>) -> Vec<Alert> {
     newest.into_iter().map(|(_, alert)| alert).collect()
 }
 
-fn reason_to_skip(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, state: Option<&ReceiverState>) -> Option<Skip> {
+fn reason_to_skip(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, receipt: Option<&Receipt>) -> Option<Skip> {
+    let state = receipt.and_then(|receipt| receipt.receivers.get(&receiver.to_string()));
     let told = state.and_then(|state| state.told.as_ref());
     let gave_up = state.and_then(|state| state.gave_up.as_ref());
     let must_know = told.is_some_and(|told| must_know(alert, told, rules.form(receiver)));
@@ -193,7 +194,11 @@ fn reason_to_skip(rules: &DeliverRules, alert: &Alert, receiver: &Receiver, stat
     match told {
         // Also for later states: the opening may have been too light for him, or compacted away.
         None => is_closed(alert).then_some(Skip::NeverTold),
-        Some(told) => (!must_know && !is_news(alert, told, rules.update_growth)).then_some(Skip::NothingNew),
+        Some(told) => {
+            // What told of it made way for this revision.
+            let has_missed = !is_closed(alert) && receipt.zip(state).is_some_and(|(receipt, state)| receipt.missed_a_turn(state));
+            (!must_know && !has_missed && !is_news(alert, told, rules.update_growth)).then_some(Skip::NothingNew)
+        }
     }
 }
 

@@ -261,6 +261,32 @@ fn an_escalation_that_made_way_for_a_newer_revision_comes_with_that() {
 }
 
 #[test]
+fn what_came_again_or_grew_worse_is_told_with_the_revision_that_took_its_place() {
+    for turn in [AlertState::Reopened, AlertState::Escalated] {
+        let mut receipt = told_of(&revision(1, AlertState::Open, 100));
+        let again = revision(4, turn, 100);
+        receipt.note_turn(&again);
+        receipt.supersede(&again, Timestamp(2));
+        receipt.postpone(&again, &ada(), Timestamp(50), "muted");
+        let newer = revision(5, AlertState::Updated, 101);
+        receipt.note_turn(&newer);
+        receipt.supersede(&newer, Timestamp(3));
+        // From its own bytes: a restart knows as much.
+        let receipt = Receipt::decode(&receipt.encode().unwrap()).unwrap();
+        assert_eq!(verdict(&newer, Some(&receipt)), None, "{turn:?}");
+        let mut told = receipt.clone();
+        told.record_sent(&newer, &ada(), "<2@x>", Timestamp(4));
+        assert_eq!(verdict(&revision(6, AlertState::Updated, 102), Some(&told)), Some(Skip::NothingNew), "{turn:?}: once");
+        let mut refused = receipt.clone();
+        refused.record_failed(&newer, &ada(), "550", Timestamp(4), None);
+        assert_eq!(verdict(&revision(6, AlertState::Updated, 102), Some(&refused)), Some(Skip::NothingNew), "{turn:?}: refused");
+        let mut taken = receipt.clone();
+        taken.note_turn(&revision(6, AlertState::Acknowledged, 101));
+        assert_eq!(verdict(&revision(7, AlertState::Updated, 102), Some(&taken)), Some(Skip::NothingNew), "{turn:?}: in hand since");
+    }
+}
+
+#[test]
 fn of_a_backlog_the_newest_revisions_are_left() {
     let other = Alert { id: "ads/1".into(), severity: Severity::Critical, ..revision(1, AlertState::Open, 5) };
     let batch = [revision(1, AlertState::Open, 100), revision(3, AlertState::Resolved, 200), other, revision(2, AlertState::Updated, 150)];
