@@ -35,6 +35,9 @@ pub struct Receipt {
     /// only, also once a newer one has taken its place. 0 = none.
     #[serde(default)]
     pub turned: u32,
+    /// Since when it is open and in nobody's hand; 0 in receipts of before this was noted.
+    #[serde(default)]
+    pub open_since: Timestamp,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ pub struct ReceiverState {
 pub struct Told {
     pub revision: u32,
     pub at: Timestamp,
-    /// When the conversation began, or began again after an end; 0 in receipts of before this was noted.
+    /// When the conversation began, or began again after an end or an answer; 0 in receipts of before this was noted.
     #[serde(default)]
     pub first_at: Timestamp,
     /// Mails of this revision after the first.
@@ -104,6 +107,7 @@ impl Receipt {
             open: None,
             over_at: None,
             turned: 0,
+            open_since: Timestamp(0),
         }
     }
 
@@ -155,15 +159,20 @@ impl Receipt {
         for state in self.receivers.values_mut() {
             state.retry = state.retry.take().filter(|retry| retry.revision >= alert.revision);
         }
+        let is_unanswered = |alert: &Alert| !is_closed(alert) && !in_hand(alert);
+        if is_unanswered(alert) && !self.open.as_deref().is_some_and(|open| open.revision > alert.revision || is_unanswered(open)) {
+            self.open_since = now;
+        }
         self.note_open(alert);
         self.over_at = (is_closed(alert) && self.open.is_none()).then_some(now);
         self.settle();
     }
 
     pub fn record_sent(&mut self, alert: &Alert, receiver: &Receiver, message_id: &str, at: Timestamp) {
+        let open_since = self.open_since;
         let state = self.receivers.entry(receiver.to_string()).or_default();
         let repeats = repeat_number(state.told.as_ref(), alert);
-        let first_at = state.told.as_ref().filter(|told| !told.closed).map_or(at, Told::began);
+        let first_at = state.told.as_ref().filter(|told| !told.closed && told.at >= open_since).map_or(at, Told::began);
         let first = state.told.take().map_or_else(|| message_id.to_string(), |told| told.first_message_id);
         state.told = Some(Told {
             revision: alert.revision,
@@ -244,11 +253,17 @@ impl Receipt {
         self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
     }
 
-    /// When the first of those who were told of what is open heard of it, if people are to be told and nobody has answered.
-    pub fn unanswered_since(&self) -> Option<(&Alert, Timestamp)> {
+    /// Who was told of what is open, and when first, if people are to be told and nobody has answered since. Whoever could not be told
+    /// answers as little; who is about to hear that it came again has not been asked yet.
+    pub fn unanswered(&self) -> Option<(&Alert, Vec<(Receiver, Timestamp)>)> {
         let open = self.open.as_deref().filter(|open| open.notify && !in_hand(open))?;
-        let told = self.receivers.values().filter_map(|state| state.told.as_ref()).filter(|told| !told.closed);
-        told.map(Told::began).min().map(|since| (open, since))
+        let since = |state: &ReceiverState| {
+            let told = state.told.as_ref().filter(|told| !told.closed && (told.at >= self.open_since || state.retry.is_none()));
+            let told = told.map(Told::began).or(state.gave_up.as_ref().map(|gave_up| gave_up.at))?;
+            Some(told.max(self.open_since))
+        };
+        let since = |(key, state): (&String, &ReceiverState)| Some((Receiver::parse(key)?, since(state)?));
+        Some((open, self.receivers.iter().filter_map(since).collect()))
     }
 
     /// Whether this receiver was told, is being tried, or was refused. One whose letter made way for a newer revision is none of these.

@@ -146,11 +146,11 @@ pub fn held(
 pub fn escalations(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
     // Asked of every open alert every second: most installations and most alerts are done with soon.
     let Some(soonest) = soonest else { return Vec::new() };
-    let Some((open, since)) = receipt.unanswered_since() else { return Vec::new() };
-    if since.plus_ms(soonest) > now || muted(&rules.routes, open, now).is_some() {
+    let Some((open, told)) = receipt.unanswered() else { return Vec::new() };
+    if told.iter().all(|(_, since)| since.plus_ms(soonest) > now) || muted(&rules.routes, open, now).is_some() {
         return Vec::new();
     }
-    let receivers = escalation(&rules.routes, open, since, now).into_iter().filter(|receiver| !receipt.knows(receiver));
+    let receivers = escalation(&rules.routes, open, &told, now).into_iter().filter(|receiver| !receipt.knows(receiver));
     receivers.map(|receiver| (Alert { state: AlertState::Escalated, ..open.clone() }, receiver)).collect()
 }
 

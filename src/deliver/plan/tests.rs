@@ -244,6 +244,44 @@ fn who_nobody_answers_is_escalated_once() {
 }
 
 #[test]
+fn an_escalation_counts_from_what_its_own_route_told_and_anew_after_an_answer() {
+    let mut rules = rules();
+    rules.routes.routes[0].escalate_after_ms = 30;
+    rules.routes.routes[0].escalate_to = vec!["lead@x".into()];
+    let due = |rules: &DeliverRules, receipt: &Receipt, at| escalations(rules, soonest_escalation(rules), receipt, Timestamp(at)).len();
+    let mut receipt = told_of(&revision(1, AlertState::Open, 100));
+    receipt.supersede(&revision(2, AlertState::Acknowledged, 100), Timestamp(10));
+    let again = revision(3, AlertState::Reopened, 100);
+    receipt.supersede(&again, Timestamp(1_000));
+    assert_eq!((due(&rules, &receipt, 1_029), due(&rules, &receipt, 1_030)), (0, 1), "although she is told of it no more");
+    let mut waits = receipt.clone();
+    waits.postpone(&again, &ada(), Timestamp(1_090), "muted");
+    assert_eq!(due(&rules, &waits, 1_089), 0, "she has not heard of it");
+    receipt.record_sent(&again, &ada(), "<2@x>", Timestamp(1_090));
+    receipt.record_sent(&again, &ada(), "<3@x>", Timestamp(1_100));
+    let receipt = Receipt::decode(&receipt.encode().unwrap()).unwrap();
+    assert_eq!((due(&rules, &receipt, 1_119), due(&rules, &receipt, 1_120)), (0, 1));
+
+    // Others hear of lighter alerts, hours before.
+    let finops = Route { receivers: vec!["finops@x".into()], ..Route::default() };
+    let first = Route { least_severity: Severity::Critical, go_on: true, ..rules.routes.routes[0].clone() };
+    rules.routes.routes = vec![first, finops];
+    let (warning, critical) = (revision(1, AlertState::Open, 100), revision(2, AlertState::Updated, 300));
+    let critical = Alert { severity: Severity::Critical, ..critical };
+    let mut receipt = Receipt::new(&warning.id);
+    receipt.supersede(&warning, Timestamp(1));
+    receipt.record_sent(&warning, &Receiver::Mail("finops@x".into()), "<1@x>", Timestamp(1));
+    receipt.supersede(&critical, Timestamp(4_000));
+    assert_eq!(due(&rules, &receipt, 4_001), 0);
+    let mut refused = receipt.clone();
+    refused.record_failed(&critical, &ada(), "550", Timestamp(4_000), None);
+    receipt.record_sent(&critical, &ada(), "<2@x>", Timestamp(4_000));
+    for receipt in [&receipt, &refused] {
+        assert_eq!((due(&rules, receipt, 4_029), due(&rules, receipt, 4_030)), (0, 1));
+    }
+}
+
+#[test]
 fn an_escalation_that_made_way_for_a_newer_revision_comes_with_that() {
     let mut rules = rules();
     rules.routes.routes[0].escalate_after_ms = 30;

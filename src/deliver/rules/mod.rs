@@ -143,13 +143,14 @@ pub struct Route {
     pub kinds: Vec<String>,
     /// Dimensions that the alert has to name, and patterns of their values.
     pub only: BTreeMap<String, String>,
-    /// Lighter ones are for nobody, whatever they are called: by their excess, be it money that is missing, or by what is spent of a budget.
+    /// Lighter ones are for nobody, whatever they are called: by what is extra or missing, or by what is spent of a budget.
     pub least_excess: Nanos,
     /// When it is asked; `None` = always.
     pub hours: Option<Hours>,
     /// At other times its letters wait, instead of the routes below being asked.
     pub waits: bool,
-    /// Who is told as well if the alert is still open and nobody has answered so long after it was first told, in ms; 0 = nobody.
+    /// Who is told as well if the alert is still open and nobody has answered so long after its receivers were first told, in ms; 0 =
+    /// nobody.
     pub escalate_after_ms: i64,
     pub escalate_to: Vec<String>,
     /// Letters wait so long for others of their group, in ms; 0 = not at all.
@@ -326,12 +327,15 @@ pub fn group(routes: &Routes, alert: &Alert, receiver: &Receiver, at: Timestamp)
     found
 }
 
-/// Who is told as well, because the alert was first told so long ago and nobody has answered.
-pub fn escalation(routes: &Routes, alert: &Alert, told: Timestamp, now: Timestamp) -> Vec<Receiver> {
+/// Who is told as well, because those whom a route tells were first told so long ago and nobody has answered. `told`: who was, and when.
+pub fn escalation(routes: &Routes, alert: &Alert, told: &[(Receiver, Timestamp)], now: Timestamp) -> Vec<Receiver> {
     let mut receivers = Vec::new();
-    let (steps, _) = explain(routes, alert, told);
-    for (route, step) in routes.routes.iter().zip(steps) {
-        if step.told().is_some() && route.escalate_after_ms > 0 && told.plus_ms(route.escalate_after_ms) <= now {
+    for (number, route) in routes.routes.iter().enumerate().filter(|(_, route)| route.escalate_after_ms > 0) {
+        let its_own = told.iter().filter(|(receiver, _)| routes.may_be(&route.receivers, receiver));
+        let Some(since) = its_own.map(|(_, since)| *since).min().filter(|since| since.plus_ms(route.escalate_after_ms) <= now) else {
+            continue;
+        };
+        if explain(routes, alert, since).0.get(number).is_some_and(|step| step.told().is_some()) {
             receivers.extend(route.escalate_to.iter().filter_map(|written| routes.receiver(written, now)));
         }
     }
@@ -402,8 +406,8 @@ impl Route {
     }
 }
 
-/// What is asked of an alert's money, and what that is. The excess of a silence is negative, and so is that of a budget that is not used up:
-/// neither is light for that.
+/// What is asked of an alert's money, and what that is. The excess of a silence is negative, as that of a budget that is not used up: neither
+/// is light for that.
 fn weight(alert: &Alert) -> (Nanos, &'static str) {
     match alert.kind {
         AlertKind::Budget => (alert.actual, "spent"),

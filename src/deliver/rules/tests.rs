@@ -161,7 +161,7 @@ fn escalation_goes_by_the_routes_that_told() {
     let route =
         Route { escalate_after_ms: 30 * MINUTE_MS, escalate_to: vec!["lead@x".into()], ..to(&["search"], &["a@x"], Severity::Info, false) };
     let routes = Routes { routes: vec![route], ..Routes::default() };
-    let after = |minutes: i64, alert: &Alert| escalation(&routes, alert, NOON, NOON.plus_ms(minutes * MINUTE_MS));
+    let after = |minutes: i64, alert: &Alert| escalation(&routes, alert, &[(receiver("a@x"), NOON)], NOON.plus_ms(minutes * MINUTE_MS));
     assert_eq!(after(29, &sample::spike()), []);
     assert_eq!(after(30, &sample::spike()), [receiver("lead@x")]);
     assert_eq!(after(99, &Alert { team: "ads".into(), ..sample::spike() }), []);
