@@ -233,22 +233,29 @@ impl Receipt {
         self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
     }
 
-    /// Who was told last so long ago, of what is still open and in nobody's hand, that it is told again.
+    /// Who was told last so long ago, of what is still open and in nobody's hand, that it is told again. Whoever was refused a mail is none
+    /// of them.
     pub fn due_again(&self, now: Timestamp, interval_ms: i64) -> Vec<Receiver> {
         match &self.open {
-            Some(open) if open.notify && !in_hand(open) => self.unheard_for(now, interval_ms),
+            Some(open) if open.notify && !in_hand(open) => {
+                let mut receivers = self.unheard_for(now, interval_ms);
+                receivers.retain(|receiver| self.receivers.get(&receiver.to_string()).is_some_and(|state| state.gave_up.is_none()));
+                receivers
+            }
             _ => Vec::new(),
         }
     }
 
-    /// Who has heard nothing for so long, 0 = for ever, of what is still open. Whoever waits for a mail, or was refused one, is none of them.
+    /// Who has heard nothing for so long, 0 = for ever, of what is still open. Whoever waits for a mail is none of them; to be refused one
+    /// counts as to have heard.
     pub fn unheard_for(&self, now: Timestamp, interval_ms: i64) -> Vec<Receiver> {
         if self.open.is_none() || interval_ms <= 0 {
             return Vec::new();
         }
         let is_due = |state: &ReceiverState| {
-            let told = state.told.as_ref().is_some_and(|told| !told.closed && told.at.plus_ms(interval_ms) <= now);
-            told && state.retry.is_none() && state.gave_up.is_none()
+            let told = state.told.as_ref().filter(|told| !told.closed).map(|told| told.at);
+            let last = told.max(state.gave_up.as_ref().map(|gave_up| gave_up.at));
+            told.is_some() && state.retry.is_none() && last.is_some_and(|at| at.plus_ms(interval_ms) <= now)
         };
         self.receivers.iter().filter(|(_, state)| is_due(state)).filter_map(|(key, _)| Receiver::parse(key)).collect()
     }
@@ -257,8 +264,9 @@ impl Receipt {
     /// answers as little; who is about to hear that it came again has not been asked yet.
     pub fn unanswered(&self) -> Option<(&Alert, Vec<(Receiver, Timestamp)>)> {
         let open = self.open.as_deref().filter(|open| open.notify && !in_hand(open))?;
+        let waits = |state: &ReceiverState| state.retry.as_ref().is_some_and(|retry| retry.attempts == 0);
         let since = |state: &ReceiverState| {
-            let told = state.told.as_ref().filter(|told| !told.closed && (told.at >= self.open_since || state.retry.is_none()));
+            let told = state.told.as_ref().filter(|told| !told.closed && (told.at >= self.open_since || !waits(state)));
             let told = told.map(Told::began).or(state.gave_up.as_ref().map(|gave_up| gave_up.at))?;
             Some(told.max(self.open_since))
         };
