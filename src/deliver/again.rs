@@ -4,7 +4,7 @@ use crate::model::alert::Alert;
 use crate::model::time::Timestamp;
 
 use super::channels::forms::{Form, STANDS_FOR_MS};
-use super::plan::escalations;
+use super::plan::{Wait, escalations};
 use super::receipt::Receipt;
 use super::rules::{DeliverRules, Receiver, may_hear};
 
@@ -16,6 +16,11 @@ pub fn due(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: T
         receivers.filter(|receiver| may_hear(&rules.routes, &alert.team, receiver)).map(|receiver| ((**alert).clone(), receiver))
     });
     retries.chain(again).chain(escalations(rules, soonest, receipt, now)).collect()
+}
+
+/// By rules that are others now: mutes and hours may be over.
+pub fn review(receipt: &mut Receipt, now: Timestamp) {
+    receipt.look_anew(&[Wait::Muted.as_str(), Wait::Hours.as_str()], now);
 }
 
 /// Who is told again what he was told before, because it has been open for long.

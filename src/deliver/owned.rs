@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::time::{DAY_MS, Timestamp};
 
+use super::again;
 use super::receipt::Receipt;
 
 /// A receipt is forgotten this long after its alert was over, in ms.
@@ -41,6 +42,11 @@ impl Owned {
     pub fn receipt(&mut self, alert_id: &str) -> &mut Receipt {
         self.changed.insert(alert_id.to_string());
         self.receipts.entry(alert_id.to_string()).or_insert_with(|| Receipt::new(alert_id))
+    }
+
+    /// What waits is judged by other rules from now on.
+    pub fn review(&mut self, now: Timestamp) {
+        self.receipts.values_mut().for_each(|receipt| again::review(receipt, now));
     }
 
     /// What was over long ago is forgotten with the next commit.

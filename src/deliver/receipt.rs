@@ -217,9 +217,18 @@ impl Receipt {
         let state = self.receivers.entry(receiver.to_string()).or_default();
         // The last failure says more, if there was one.
         let failed = state.retry.take().filter(|retry| retry.attempts > 0);
-        let error = failed.map_or_else(|| format!("not tried: {why}"), |retry| retry.error);
+        let error = failed.map_or_else(|| not_tried(why), |retry| retry.error);
         state.retry = Some(Retry { revision: alert.revision, attempts, next_attempt, error });
         self.waiting = Some(Box::new(alert.clone()));
+    }
+
+    /// What waits for one of these reasons, and was never tried, is looked at now.
+    pub fn look_anew(&mut self, why: &[&str], now: Timestamp) {
+        for retry in self.receivers.values_mut().filter_map(|state| state.retry.as_mut()).filter(|retry| retry.attempts == 0) {
+            if why.iter().any(|why| retry.error == not_tried(why)) {
+                retry.next_attempt = retry.next_attempt.min(now);
+            }
+        }
     }
 
     /// When something is to be tried again, the earliest first.
@@ -322,6 +331,10 @@ impl Told {
     fn began(&self) -> Timestamp {
         if self.first_at == Timestamp(0) { self.at } else { self.first_at }
     }
+}
+
+fn not_tried(why: &str) -> String {
+    format!("not tried: {why}")
 }
 
 /// Which mail of this revision the next one is: 0 = the first, else it repeats it.
@@ -442,6 +455,10 @@ mod tests {
         receipt.postpone(&alert, &ada(), Timestamp(5), "muted");
         assert_eq!(receipt.receivers["mail:ada@example.com"].retry.as_ref().unwrap().error, "not tried: muted");
         assert_eq!((receipt.attempts(&ada(), 2), receipt.due(Timestamp(5)), receipt.waiting.as_deref()), (0, vec![ada()], Some(&alert)));
+        receipt.look_anew(&["out_of_hours"], Timestamp(4));
+        assert_eq!(receipt.next_attempt(), Some(Timestamp(5)));
+        receipt.look_anew(&["out_of_hours", "muted"], Timestamp(4));
+        assert_eq!(receipt.next_attempt(), Some(Timestamp(4)), "the mute may be another one");
         receipt.record_failed(&alert, &ada(), "550", Timestamp(3), None);
         assert_eq!(receipt.receivers["mail:ada@example.com"].gave_up.as_ref().unwrap().revision, 2);
         assert!(!receipt.may_forget(Timestamp(10), 10) && receipt.may_forget(Timestamp(20), 10));

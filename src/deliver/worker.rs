@@ -119,10 +119,18 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         })
     }
 
+    /// Rules of a reload count for what waits too, not only for what is read.
+    fn refresh(&mut self, partitions: &mut Partitions) {
+        let rules = self.delivery.rules.load_full();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.rules = rules;
+            partitions.values_mut().for_each(|owned| owned.review(clock::now()));
+        }
+    }
+
     /// Decides who is to hear of the alerts that were read. One that is being told right now waits: what comes of it decides how the next
     /// revision is told. What only waits for its turn makes way for the newer revision.
     fn plan_round(&mut self, partitions: &mut Partitions) {
-        self.rules = self.delivery.rules.load_full();
         let round = std::mem::take(&mut self.round);
         let mut places: BTreeMap<String, (i32, Vec<i64>)> = BTreeMap::new();
         for read in &round {
@@ -379,6 +387,8 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
         let mut owned =
             Owned { next, committed: next, staged: next, open: BTreeMap::new(), receipts: loading.receipts, changed: BTreeSet::new() };
         owned.tidy(clock::now());
+        // The rules may be others than when it began to wait.
+        owned.review(clock::now());
         Ok(owned)
     }
 
@@ -432,6 +442,7 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
 
     /// Sends some letters, and gives the receipts of those that ended. The offsets wait for the last letter of each alert.
     fn stage(&mut self, partitions: &mut Partitions, moment: Moment) -> Result<Staged> {
+        self.refresh(partitions);
         if !self.round.is_empty() {
             self.plan_round(partitions);
         }
