@@ -5,8 +5,8 @@ use crate::model::time::Timestamp;
 
 use super::channels::forms::{Form, STANDS_FOR_MS};
 use super::plan::{Wait, escalations};
-use super::receipt::Receipt;
-use super::rules::{DeliverRules, Receiver, may_hear};
+use super::receipt::{Receipt, in_hand, is_closed};
+use super::rules::{DeliverRules, Receiver, may_hear, route};
 
 /// What is to be told by now, and to whom. `soonest`: see [`escalations`].
 pub fn due(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
@@ -18,9 +18,18 @@ pub fn due(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: T
     retries.chain(again).chain(escalations(rules, soonest, receipt, now)).collect()
 }
 
-/// By rules that are others now: mutes and hours may be over.
-pub fn review(receipt: &mut Receipt, now: Timestamp) {
+/// What waits, by rules that are others now: mutes and hours may be over, who was taken off the routes is told nothing, and who is named in
+/// his place is. Whether others wait than before.
+pub fn review(rules: &DeliverRules, receipt: &mut Receipt, now: Timestamp) -> bool {
     receipt.look_anew(&[Wait::Muted.as_str(), Wait::Hours.as_str()], now);
+    let Some(alert) = receipt.waiting.as_deref().cloned() else { return false };
+    let named: Vec<Receiver> = route(&rules.routes, &alert, now).into_iter().map(|named| named.receiver).collect();
+    let is_changed = receipt.drop_waiting(|receiver| named.contains(receiver) || may_hear(&rules.routes, &alert.team, receiver));
+    if is_changed && alert.notify && !is_closed(&alert) && !in_hand(&alert) {
+        let untold: Vec<Receiver> = named.into_iter().filter(|receiver| !receipt.knows(receiver)).collect();
+        untold.iter().for_each(|receiver| receipt.postpone(&alert, receiver, now, "named since"));
+    }
+    is_changed
 }
 
 /// Who is told again what he was told before, because it has been open for long.
@@ -84,5 +93,35 @@ mod tests {
         let is_held = |name: &str| held(&rules, &open, &hook(name), receipt.told(&hook(name)), &[], Timestamp(5)).is_some();
         assert_eq!(names.map(is_held), [true, false, true]);
         assert!(held(&rules, &open, &hook("manager"), None, &[], Timestamp(5)).is_some(), "the beginning waits");
+    }
+
+    #[test]
+    fn what_waits_goes_to_those_who_are_named_now() {
+        let mail = |name: &str| Receiver::Mail(format!("{name}@x"));
+        let to = |names: &[&str]| {
+            let route = Route { receivers: names.iter().map(|name| format!("{name}@x")).collect(), ..Route::default() };
+            DeliverRules { routes: Routes { routes: vec![route], ..Routes::default() }, ..DeliverRules::default() }
+        };
+        let open = sample::spike();
+        let mut waits = Receipt::new(&open.id);
+        waits.postpone(&open, &mail("ada"), Timestamp(DAY_MS), "muted");
+        let reviewed = |rules: &DeliverRules, receipt: &Receipt| {
+            let mut receipt = receipt.clone();
+            let is_changed = review(rules, &mut receipt, Timestamp(5));
+            let due = due(rules, None, &receipt, Timestamp(5)).into_iter().map(|(_, receiver)| receiver).collect::<Vec<_>>();
+            (is_changed, due, receipt.waiting.is_some())
+        };
+        assert_eq!(reviewed(&to(&["ada", "bob"]), &waits), (false, vec![mail("ada")], true));
+        assert_eq!(reviewed(&to(&["bob"]), &waits), (true, vec![mail("bob")], true), "nobody would hear of it");
+        assert_eq!(reviewed(&DeliverRules::default(), &waits), (true, vec![], false));
+        // Of a team's route that is not for it, the fallback is told all the same.
+        let mut fallback = to(&["bob"]);
+        fallback.routes.routes[0].kinds = vec!["budget".into()];
+        fallback.routes.fallback = vec!["ada@x".into()];
+        assert_eq!(reviewed(&fallback, &waits), (false, vec![mail("ada")], true));
+        // An end is not for those who never knew.
+        let mut over = Receipt::new(&open.id);
+        over.record_failed(&sample::resolved(), &mail("ada"), "451", Timestamp(1), Some(Timestamp(5)));
+        assert_eq!(reviewed(&to(&["bob"]), &over), (true, vec![], false));
     }
 }

@@ -6,6 +6,7 @@ use crate::model::time::{DAY_MS, Timestamp};
 
 use super::again;
 use super::receipt::Receipt;
+use super::rules::DeliverRules;
 
 /// A receipt is forgotten this long after its alert was over, in ms.
 pub const KEEP_RECEIPTS_MS: i64 = 30 * DAY_MS;
@@ -44,9 +45,13 @@ impl Owned {
         self.receipts.entry(alert_id.to_string()).or_insert_with(|| Receipt::new(alert_id))
     }
 
-    /// What waits is judged by other rules from now on.
-    pub fn review(&mut self, now: Timestamp) {
-        self.receipts.values_mut().for_each(|receipt| again::review(receipt, now));
+    /// What waits is judged by these rules from now on.
+    pub fn review(&mut self, rules: &DeliverRules, now: Timestamp) {
+        for (id, receipt) in &mut self.receipts {
+            if again::review(rules, receipt, now) {
+                self.changed.insert(id.clone());
+            }
+        }
     }
 
     /// What was over long ago is forgotten with the next commit.

@@ -231,6 +231,19 @@ impl Receipt {
         }
     }
 
+    /// Nothing waits any more for those who are not to be kept; whether anything did.
+    pub fn drop_waiting(&mut self, keep: impl Fn(&Receiver) -> bool) -> bool {
+        let mut is_changed = false;
+        for (key, state) in &mut self.receivers {
+            if state.retry.is_some() && !Receiver::parse(key).is_some_and(|receiver| keep(&receiver)) {
+                state.retry = None;
+                is_changed = true;
+            }
+        }
+        self.settle();
+        is_changed
+    }
+
     /// When something is to be tried again, the earliest first.
     pub fn next_attempt(&self) -> Option<Timestamp> {
         self.receivers.values().filter_map(|state| state.retry.as_ref()).map(|retry| retry.next_attempt).min()

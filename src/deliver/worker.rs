@@ -124,7 +124,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         let rules = self.delivery.rules.load_full();
         if !Arc::ptr_eq(&rules, &self.rules) {
             self.rules = rules;
-            partitions.values_mut().for_each(|owned| owned.review(clock::now()));
+            partitions.values_mut().for_each(|owned| owned.review(&self.rules, clock::now()));
         }
     }
 
@@ -388,7 +388,7 @@ impl<const VIOLATIONS: bool> Role for Deliver<'_, VIOLATIONS> {
             Owned { next, committed: next, staged: next, open: BTreeMap::new(), receipts: loading.receipts, changed: BTreeSet::new() };
         owned.tidy(clock::now());
         // The rules may be others than when it began to wait.
-        owned.review(clock::now());
+        owned.review(&self.rules, clock::now());
         Ok(owned)
     }
 
