@@ -28,6 +28,9 @@ pub const STANDS_FOR_MS: i64 = 2 * DAY_MS;
 /// Intervals after which an Alertmanager takes our silence for the end of the watchdog's alert: one may be lost, and one late.
 const MISSED: i64 = 3;
 
+/// The dimension of a resource that may change while an alert on it stands.
+const OWNER: &str = "owner";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// The alert as it stands on its topic, in JSON, with CloudEvents 1.0 headers (HTTP protocol binding, binary mode).
@@ -277,11 +280,13 @@ fn card(body: Vec<Value>, actions: Vec<Value>) -> Value {
 fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
     let alert = letter.alert;
     let mut labels = serde_json::Map::new();
-    labels.insert("alertname".to_owned(), json!(format!("Tollgate {}", kind(alert, ENGLISH))));
+    // What is idle may be forgotten or orphaned tomorrow, and somebody else's.
+    let family = if alert.kind.is_waste() { "waste" } else { kind(alert, ENGLISH) };
+    labels.insert("alertname".to_owned(), json!(format!("Tollgate {family}")));
     labels.insert("alert_id".to_owned(), json!(alert.id));
     for (label, value) in [("team", &alert.team)].into_iter().chain(alert.dimensions.iter().map(|(label, value)| (label.as_str(), value))) {
         // An empty label is no label.
-        if !value.is_empty() {
+        if !value.is_empty() && label != OWNER {
             labels.insert(label.to_owned(), json!(clean(value, LONGEST_VALUE)));
         }
     }
@@ -292,8 +297,11 @@ fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
         "summary": title(letter), "description": summary(alert), "severity": alert.severity.as_str(), "state": alert.state.as_str(),
         "excess": alert.excess.to_string(), "expected": alert.expected.to_string(), "actual": alert.actual.to_string(),
         "burn_rate_per_hour": alert.burn_rate_per_hour.to_string(), "causes": causes(alert).join("; "),
-        "what_to_do": steps(alert).join("; "),
+        "what_to_do": steps(alert).join("; "), "kind": alert.kind.as_str(),
     });
+    if let Some(owner) = alert.dimensions.get(OWNER).filter(|owner| !owner.is_empty()) {
+        annotations[OWNER] = json!(clean(owner, LONGEST_VALUE));
+    }
     for answer in around.answers {
         annotations[answer.name] = json!(answer.url);
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::deliver::answer::Link;
 use crate::deliver::receipt::Receipt;
 use crate::deliver::render::sample;
-use crate::model::alert::AlertState;
+use crate::model::alert::{AlertKind, AlertState};
 
 const FORMS: [Form; 6] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Alertmanager, Form::PagerDuty, Form::Ocsf];
 
@@ -72,6 +72,19 @@ fn what_is_over_is_resolved_everywhere() {
         labels(&sample::spike()),
         labels(&Alert { revision: 9, severity: crate::model::alert::Severity::Warning, ..sample::spike() })
     );
+}
+
+#[test]
+fn a_resource_that_is_orphaned_is_the_same_alert_as_when_it_was_idle() {
+    let of = |kind, owner: Option<&str>| {
+        let mut alert = Alert { kind, ..sample::spike() };
+        alert.dimensions.extend(owner.map(|owner| ("owner".to_owned(), owner.to_owned())));
+        posted(Form::Alertmanager, &alert)[0].clone()
+    };
+    let (idle, orphaned) = (of(AlertKind::IdleResource, Some("ada")), of(AlertKind::OrphanedResource, None));
+    assert_eq!((&idle["labels"], &idle["labels"]["alertname"]), (&orphaned["labels"], &"Tollgate waste".into()));
+    assert_eq!((&idle["annotations"]["owner"], &idle["annotations"]["kind"]), (&"ada".into(), &"idle_resource".into()));
+    assert_eq!(orphaned["annotations"]["kind"], "orphaned_resource");
 }
 
 #[test]
