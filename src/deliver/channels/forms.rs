@@ -10,8 +10,8 @@ use crate::deliver::render::clean::{clean, name};
 use crate::deliver::render::digest::{self, Row};
 use crate::deliver::render::language::Language;
 use crate::deliver::render::subject::{kind, subject};
-use crate::deliver::render::{amount, words};
-use crate::model::alert::{Alert, AlertState, Severity};
+use crate::deliver::render::{amount, page, words};
+use crate::model::alert::{Alert, AlertKind, AlertState, Severity};
 use crate::model::time::{DAY_MS, Timestamp};
 
 /// Chats and programs are told in English.
@@ -154,14 +154,12 @@ fn summary(alert: &Alert) -> String {
     clean(&alert.summary, LONGEST_TEXT)
 }
 
-/// Label and value of what a person asks first.
+/// Label and value of what a person asks first: the figures of a mail, of which each kind has its own.
 fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
-    let money = |nanos| amount::brief(nanos, alert.currency, ENGLISH);
-    let mut facts =
-        vec![("Team", name(&alert.team, LONGEST_VALUE)), ("Extra so far", money(alert.excess)), ("Normal", money(alert.expected))];
-    if !is_closed(alert) {
-        facts.push(("Now, per hour", money(alert.burn_rate_per_hour)));
-        facts.push(("By the end of the month", money(alert.projected_month_end_excess)));
+    let figures = page::figures(alert, ENGLISH).into_iter().map(|fact| (fact.label, fact.value));
+    let mut facts: Vec<_> = [("Team", name(&alert.team, LONGEST_VALUE))].into_iter().chain(figures).collect();
+    if !alert.kind.is_matter() && alert.kind != AlertKind::PolicyViolation {
+        facts.push(("Normal", amount::brief(alert.expected, alert.currency, ENGLISH)));
     }
     facts
 }

@@ -75,6 +75,25 @@ fn what_is_over_is_resolved_everywhere() {
 }
 
 #[test]
+fn chats_are_told_the_figures_of_each_kind() {
+    let units = crate::model::money::Nanos::from_units;
+    let (actual, expected, excess) = (units(4_000), units(5_000), units(-1_000));
+    let budget = Alert { kind: AlertKind::Budget, actual, expected, excess, ..sample::spike() };
+    let violation = Alert { kind: AlertKind::PolicyViolation, burn_rate_per_hour: units(0), ..sample::spike() };
+    for form in [Form::Slack, Form::Teams] {
+        let shown = |alert: &Alert| posted(form, alert).to_string();
+        let (budget, violation, spike) = (shown(&budget), shown(&violation), shown(&sample::spike()));
+        assert!(budget.contains("Left") && !budget.contains("Extra so far") && !budget.contains("Normal"), "{budget}");
+        assert!(violation.contains("Spent so far") && !violation.contains("er hour, now"), "{violation}");
+        assert!(spike.contains("Extra so far") && spike.contains("Extra per hour, now") && spike.contains("Normal"), "{spike}");
+        let alert = Alert { kind: AlertKind::PolicyViolation, ..sample::spike() };
+        let receiver = Receiver::Hook("ops".into());
+        let letter = Letter { alert: &alert, receiver: &receiver, earlier: None, date: alert.decided_at };
+        assert!(!super::forms::digest(form, &[letter], &[], None).to_string().contains("per hour"));
+    }
+}
+
+#[test]
 fn a_resource_that_is_orphaned_is_the_same_alert_as_when_it_was_idle() {
     let of = |kind, owner: Option<&str>| {
         let mut alert = Alert { kind, ..sample::spike() };

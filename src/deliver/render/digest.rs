@@ -239,7 +239,8 @@ fn row(letter: &Letter<'_>, answers: &[Link], base_url: Option<&str>, language: 
         badge: subject::badge(alert, language),
         title: headline(letter, language),
         place: words::place(&alert.dimensions, language),
-        since: if is_closed(alert) { since } else { now },
+        // A violation has no rate.
+        since: if is_closed(alert) || alert.kind == AlertKind::PolicyViolation { since } else { now },
         id: super::clean::clean(&alert.id, super::page::LONGEST_ID),
         link: base_url.and_then(|base| link(base, &alert.id)),
         answers: super::page::answers(answers, language),

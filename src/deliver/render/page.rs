@@ -112,7 +112,7 @@ pub fn tone(alert: &Alert) -> &'static str {
     }
 }
 
-fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
+pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
     let money = |amount| exact(amount, alert.currency, language);
     let brief = |amount| brief(amount, alert.currency, language);
     let fact = |english, german, value| Fact { label: language.pick(english, german), value };
