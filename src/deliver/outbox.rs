@@ -51,6 +51,8 @@ pub struct Outbox {
     lanes: BTreeMap<String, Lane>,
     sends: JoinSet<Result<String, SendError>>,
     under_way: HashMap<Id, Due>,
+    /// Of these, whose partitions went to somebody else meanwhile: no receipt of ours is waited for.
+    gone: HashSet<Id>,
     /// Ended, with receipts that are not committed: partition and lane.
     uncommitted: Vec<(i32, String)>,
 }
@@ -66,6 +68,7 @@ impl Outbox {
             lanes: BTreeMap::new(),
             sends: JoinSet::new(),
             under_way: HashMap::new(),
+            gone: HashSet::new(),
             uncommitted: Vec::new(),
         })
     }
@@ -164,7 +167,11 @@ impl Outbox {
         if let Some(lane) = self.lanes.get_mut(&name) {
             lane.ended(sent.as_ref().is_err_and(SendError::is_about_the_way), uptime);
         }
-        self.uncommitted.push((due.partition, name));
+        if self.gone.remove(&id) {
+            self.no_longer_under_way(&name);
+        } else {
+            self.uncommitted.push((due.partition, name));
+        }
         Some(Ended { due, sent })
     }
 
@@ -201,6 +208,7 @@ impl Outbox {
                 lane.waiting.extend(Due::together(left));
             }
         }
+        self.gone.extend(self.under_way.iter().filter(|(_, due)| partitions.contains(&due.partition)).map(|(id, _)| *id));
         let all = std::mem::take(&mut self.uncommitted);
         let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|(partition, _)| partitions.contains(partition));
         self.uncommitted = left;
@@ -277,5 +285,18 @@ mod tests {
         assert!(!outbox.is_full() && outbox.letters().contains(&("search/0".to_string(), ada)));
         // Of each receiver for himself: what waits for one holds up nothing of the other.
         assert!(!outbox.letters().contains(&("search/0".to_string(), hook)));
+    }
+
+    #[test]
+    fn what_hangs_while_its_partition_goes_leaves_its_lane_when_it_ends() {
+        let desk = Desk { channels: Arc::new(Channels::default()), renderer: Arc::new(Renderer::new().unwrap()), topic: String::new() };
+        let mut outbox = Outbox::new(desk).unwrap();
+        let hook = Receiver::Hook("slow".into());
+        let alert = Arc::new(sample::spike());
+        outbox.add(Due { partition: 3, offset: Some(7), alert, receiver: hook.clone(), earlier: None, with: Vec::new() });
+        outbox.start(1, Duration::ZERO);
+        outbox.forget(&[3]);
+        assert_eq!(outbox.ended_at_last(Duration::ZERO).len(), 1);
+        assert_eq!(outbox.lanes[&way(&hook)].under_way, 0, "no commit of ours comes");
     }
 }
