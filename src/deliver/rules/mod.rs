@@ -406,8 +406,7 @@ impl Route {
     }
 }
 
-/// What is asked of an alert's money, and what that is. The excess of a silence is negative, as that of a budget that is not used up: neither
-/// is light for that.
+/// What an alert weighs, and what that is. The excess of a silence is negative, as that of a budget that is not used up: neither is light.
 fn weight(alert: &Alert) -> (Nanos, &'static str) {
     match alert.kind {
         AlertKind::Budget => (alert.actual, "spent"),
