@@ -219,6 +219,10 @@ impl Role for Billing<'_> {
         }
         self.unknown.each_old(moment.uptime, |id| self.schemas.forget(id));
         input.held_since = None;
+        // Rules change between two transactions, and a topic that was quiet for days must not begin with those of then.
+        if self.since.is_none() {
+            self.rules = self.setup.intake_rules.load_full();
+        }
         let mut headers = Vec::new();
         for index in from..batch.len() {
             let Some(record) = batch.get(index) else { break };
@@ -268,8 +272,6 @@ impl Role for Billing<'_> {
             input.staged = input.next;
         }
         (self.since, self.waiting) = (None, 0);
-        // Rules change between two transactions.
-        self.rules = self.setup.intake_rules.load_full();
         Ok(staged)
     }
 

@@ -265,6 +265,10 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
         }
         self.unknown.each_old(moment.uptime, |id| self.schemas.forget(id));
         input.held_since = None;
+        // Rules change between two transactions, and a topic that was quiet for days must not begin with those of then.
+        if self.since.is_none() {
+            self.rules = self.setup.intake_rules.load_full();
+        }
         let mut headers = Vec::new();
         for index in from..batch.len() {
             let Some(record) = batch.get(index) else { break };
@@ -315,8 +319,6 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
             input.staged = input.next;
         }
         (self.since, self.waiting) = (None, 0);
-        // Rules change between two transactions.
-        self.rules = self.setup.intake_rules.load_full();
         Ok(staged)
     }
 

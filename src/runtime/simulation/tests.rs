@@ -4,14 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::scenario::{Report, Weather, on_a_slow_broker, run, setups, two_under_one_name};
-use crate::kafka::link::{Batch, Partition};
+use crate::intake::rules::IntakeRules;
+use crate::kafka::link::{Batch, OwnedRecord, Partition};
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
+use crate::runtime::Setup;
+use crate::runtime::billing::Billing;
 use crate::runtime::intake::{Input, Intake, Topics};
-use crate::runtime::worker::{Moment, Opening, Role as _};
+use crate::runtime::whole::Whole;
+use crate::runtime::worker::{Moment, Opening, Role};
 
 /// What has to happen in the runs together, else they prove nothing.
 const MUST_HAPPEN: [&str; 12] = [
@@ -128,4 +133,30 @@ fn time_in_which_nobody_looked_is_no_silence() {
     assert!(!idle(30));
     assert!((31..40).all(|seconds| !idle(seconds)));
     assert!(idle(40), "silent for as long as before");
+}
+
+/// What the first record of a topic comes to that was quiet while rules were changed: here the size that is taken.
+fn first_after_new_rules<R: Role<Loading = Opening>>(role: &mut R, setup: &Setup) -> String {
+    let moment = Moment { now: Timestamp(0), uptime: Duration::from_secs(1) };
+    let mut parts = BTreeMap::from([(0, role.finish_loading(Opening { partition: 0, committed: None, low: 0, high: 0 }).unwrap())]);
+    let rules = IntakeRules { largest_record: 3, ..(*setup.intake_rules.load_full()).clone() };
+    setup.intake_rules.store(Arc::new(rules));
+    let record = OwnedRecord { offset: 0, timestamp: 0, key: None, value: Some(b"{ \"a\": 1 }".to_vec()), headers: Vec::new() };
+    let batch = Batch::owned(Partition { topic: role.topic().to_owned(), partition: 0 }, vec![record], true);
+    for part in parts.values_mut() {
+        role.take(part, &batch, 0, moment).unwrap();
+    }
+    let staged = role.stage(&mut parts, moment).unwrap();
+    let headers = &staged.shares[&0].records[0].headers;
+    headers.iter().map(|(name, value)| format!("{name}={} ", String::from_utf8_lossy(value))).collect()
+}
+
+/// Somebody changes attribution, and then imports the bill of a month: its rows go by the new rules, all of them.
+#[test]
+fn a_quiet_topic_begins_with_the_rules_of_now() {
+    let (one, other) = (&setups()[0], &setups()[0]);
+    let bill = first_after_new_rules(&mut Billing::new(one, 1).unwrap(), one);
+    assert!(bill.contains("too_large"), "{bill}");
+    let resources = first_after_new_rules(&mut Whole::<0>::new(other).unwrap(), other);
+    assert!(resources.contains("too_large"), "{resources}");
 }
