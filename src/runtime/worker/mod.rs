@@ -3,6 +3,7 @@
 //! [`Worker`] knows groups, restoring and committing; a [`Role`] knows what records mean. Both see Kafka through [`Link`] only, so that
 //! the simulation runs them on a model of a broker.
 
+mod behind;
 mod role;
 mod transact;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::behind::Behind;
 use self::transact::Pending;
 use super::assignment::{Action, Assignment, Event, Phase};
 use super::pace::Pace;
@@ -41,8 +43,7 @@ struct Slot {
     seen: Option<Committed>,
     /// Fetched, not taken yet: batch and index.
     backlog: Option<(Batch, usize)>,
-    /// When everything that had arrived was last committed.
-    caught_up: Duration,
+    behind: Behind,
     /// Behind the last record that was taken, and, at the end of the partition, behind the markers that follow it.
     taken: i64,
     end: Option<i64>,
@@ -203,11 +204,11 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         self.told = uptime;
         self.setup.metrics.spent(R::NAME, self.thread, &std::mem::take(&mut self.spent));
         let group = self.group();
-        for (partition, slot) in &self.slots {
+        for (partition, slot) in &mut self.slots {
             let place = Partition { topic: self.role.topic().to_string(), partition: *partition };
             let Some(end) = self.link.end_seen(&place) else { continue };
-            let lag = end.saturating_sub(slot.position()).max(0);
-            let age = if lag == 0 { Duration::ZERO } else { uptime.saturating_sub(slot.caught_up) };
+            let position = slot.position();
+            let (lag, age) = (end.saturating_sub(position).max(0), slot.behind.age(position, end, uptime));
             self.setup.metrics.lag(&group, &place.topic, *partition, lag, age);
         }
     }
@@ -289,7 +290,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         self.unanswered = None;
         for opening in openings {
             let (seen, taken) = (opening.committed.clone(), i64::MIN);
-            let slot = Slot { seen, opening, backlog: None, caught_up: self.link.uptime(), taken, end: None, beyond: None };
+            let slot = Slot { seen, opening, backlog: None, behind: Behind::new(self.link.uptime()), taken, end: None, beyond: None };
             self.slots.entry(slot.opening.partition).or_insert(slot);
         }
         let numbers = starts.iter().map(|(partition, _)| partition.partition).collect();

@@ -136,9 +136,6 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
         for (partition, share) in &pending.staged.shares {
             if let Some(slot) = self.slots.get_mut(partition) {
                 slot.seen = Some(Committed { offset: share.position, metadata: pending.metadata.clone() });
-                if slot.backlog.is_none() {
-                    slot.caught_up = self.link.uptime();
-                }
             }
         }
         let uptime = self.link.uptime();
