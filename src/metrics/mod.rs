@@ -274,7 +274,7 @@ impl Metrics {
         self.watermark_lag.set(watermark.map_or(-1, |watermark| now.0 - watermark.0));
     }
 
-    /// Share of the last sample of records that went to dead-letter.
+    /// Share of the last records, as many as a sample has, that went to dead-letter.
     pub fn dead_letter_ratio(&self, thread: usize, ratio: f64) {
         self.dead_letter_ratio.get_or_create(&vec![("thread", thread.to_string())]).set(ratio);
     }

@@ -7,11 +7,20 @@ pub struct Guard {
     sample: u32,
     seen: u32,
     rejected: u32,
+    /// Of the sample before this one.
+    before: f64,
 }
 
 impl Guard {
     pub fn new(ratio: f64, sample: u32) -> Guard {
-        Guard { ratio, sample: sample.max(1), seen: 0, rejected: 0 }
+        Guard { ratio, sample: sample.max(1), seen: 0, rejected: 0, before: 0.0 }
+    }
+
+    /// Share of the last records, as many as a sample has: of those that this one does not have yet the sample before speaks, and before
+    /// the first one all was well.
+    pub fn share(&self) -> f64 {
+        let missing = f64::from(self.sample - self.seen);
+        (f64::from(self.rejected) + self.before * missing) / f64::from(self.sample)
     }
 
     /// Takes one record in; answers what to say when a whole sample was worse than allowed.
@@ -22,7 +31,7 @@ impl Guard {
             return None;
         }
         let (seen, rejected) = (self.seen, self.rejected);
-        (self.seen, self.rejected) = (0, 0);
+        (self.seen, self.rejected, self.before) = (0, 0, f64::from(rejected) / f64::from(seen));
         let flooded = f64::from(rejected) > self.ratio * f64::from(seen);
         flooded.then(|| {
             format!(
@@ -46,6 +55,12 @@ mod tests {
             .map(|bad| guard.observe(*bad).is_some())
             .collect();
         assert_eq!(verdicts, [false, false, false, true, false, false, false, false, false, false, false, true]);
+        let mut guard = Guard::new(1.0, 4);
+        let shares = [true, false, false, true, false, false].map(|bad| {
+            guard.observe(bad);
+            guard.share()
+        });
+        assert_eq!(shares, [0.25, 0.25, 0.25, 0.5, 0.375, 0.25], "it falls as good records come");
         let mut never = Guard::new(1.0, 1);
         assert!((0..100).all(|_| never.observe(true).is_none()));
     }

@@ -463,6 +463,7 @@ impl Role for Intake<'_> {
         let counts = std::mem::take(&mut self.staged);
         self.setup.metrics.intake(counts.read, counts.combined, counts.duplicates, counts.unpriced);
         self.setup.metrics.unconverted(counts.unconverted);
+        self.setup.metrics.dead_letter_ratio(self.thread, self.guard.share());
         for (reason, count) in &counts.rejected_by {
             self.setup.metrics.rejected(*reason, *count);
         }

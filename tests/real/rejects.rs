@@ -133,6 +133,9 @@ fn bad_input_is_kept_with_its_reason_and_everything_goes_on() {
     let found = ["records_read", "records_combined", "records_duplicate", "records_rejected", "events_unpriced"].map(metric);
     assert_eq!(found, [bad + 4, 3, 1, bad, 1], "read = combined + duplicates + rejected\n{}", deployment.log());
     assert_eq!(deployment.metric("tollgate_role_failures_total"), 0, "nothing failed:\n{}", deployment.log());
+    let page = deployment.get("/metrics").1;
+    let ratio = page.lines().find_map(|line| line.strip_prefix("tollgate_intake_dead_letter_ratio{")?.rsplit(' ').next());
+    assert!(ratio.is_some_and(|ratio| ratio.parse::<f64>().unwrap() > 0.0), "{page}");
 
     let letters = consume(bootstrap, &deployment.topic("dead-letter"));
     assert_eq!(letters.len() as u64, bad);
