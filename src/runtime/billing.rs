@@ -96,7 +96,7 @@ impl<'a> Billing<'a> {
 
     /// False: its schema cannot be had now.
     fn take_record(&mut self, input: &mut Input, record: &InputRecord<'_>, moment: Moment) -> Result<bool> {
-        let is_rejected = loop {
+        let reject = loop {
             match billing::process(record, moment.now, &self.rules, &self.schemas) {
                 BillingOutcome::NeedsSchema(id) => match self.registry.look_up(id) {
                     Lookup::Schema(text) => self.schemas.insert(id, &text),
@@ -113,22 +113,22 @@ impl<'a> Billing<'a> {
                 BillingOutcome::Accepted(accepted) => {
                     let Accepted { source, period, item } = *accepted;
                     input.lines.entry((source, period)).or_default().push(item);
-                    break false;
+                    break None;
                 }
-                BillingOutcome::Rejected(reject) => {
-                    *input.counts.rejected.entry(reject.reason).or_default() += 1;
-                    let effect = Effect::DeadLetter(Box::new(DeadLetter::of(record, reject)));
-                    input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
-                    break true;
-                }
+                BillingOutcome::Rejected(reject) => break Some(reject),
             }
         };
         input.next = record.offset + 1;
         input.counts.read += 1;
         self.waiting += 1;
         self.since.get_or_insert(moment.uptime);
-        if let Some(flooded) = self.guard.observe(is_rejected) {
+        if let Some(flooded) = self.guard.observe(record, reject.as_ref()) {
             bail!(Unrecoverable(flooded));
+        }
+        if let Some(reject) = reject {
+            *input.counts.rejected.entry(reject.reason).or_default() += 1;
+            let effect = Effect::DeadLetter(Box::new(DeadLetter::of(record, reject)));
+            input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         Ok(true)
     }

@@ -19,7 +19,7 @@ use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, U
 use crate::kafka::session::Session;
 use crate::model::effect::{Effect, StateChange};
 use crate::model::partial::{Marker, Partial, ShardRecord, Source};
-use crate::model::record::{DeadLetter, InputRecord};
+use crate::model::record::{DeadLetter, InputRecord, Reject};
 
 /// Markers go to every shard this often even where there is nothing to say: ticks are records.
 const TICK: Duration = Duration::from_secs(1);
@@ -158,7 +158,7 @@ impl<'a> Intake<'a> {
                 }
             };
             for record in records.iter().skip(taken).take(more) {
-                self.note(input, record, is_new, false, moment)?;
+                self.note(input, record, is_new, None, moment)?;
             }
             taken += more;
             let Some((stopped, record)) = stopped.zip(records.get(taken)) else { continue };
@@ -166,10 +166,10 @@ impl<'a> Intake<'a> {
                 Outcome::NeedsSchema(id) if self.look_up(id, record, moment) => {}
                 Outcome::NeedsSchema(_) => return Ok(taken),
                 Outcome::Rejected(reject) => {
+                    self.note(input, record, is_new, Some(&reject), moment)?;
                     if is_new {
                         self.dead.push(DeadLetter::of(record, reject));
                     }
-                    self.note(input, record, is_new, true, moment)?;
                     taken += 1;
                 }
                 Outcome::Combined | Outcome::Duplicate => {}
@@ -179,11 +179,11 @@ impl<'a> Intake<'a> {
     }
 
     /// A record is done with.
-    fn note(&mut self, input: &mut Input, record: &InputRecord<'_>, is_new: bool, is_rejected: bool, moment: Moment) -> Result<()> {
+    fn note(&mut self, input: &mut Input, record: &InputRecord<'_>, is_new: bool, reject: Option<&Reject>, moment: Moment) -> Result<()> {
         input.next = record.offset + 1;
         if is_new {
             self.since.get_or_insert(moment.uptime);
-            if let Some(flooded) = self.guard.observe(is_rejected) {
+            if let Some(flooded) = self.guard.observe(record, reject) {
                 bail!(Unrecoverable(flooded));
             }
         }

@@ -130,7 +130,7 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
 
     /// False: its schema cannot be had now.
     fn take_record(&mut self, input: &mut Input, record: &InputRecord<'_>, moment: Moment) -> Result<bool> {
-        let is_rejected = loop {
+        let reject = loop {
             match self.read(record, moment.now) {
                 Taken::NeedsSchema(id) => match self.registry.look_up(id) {
                     Lookup::Schema(text) => self.schemas.insert(id, &text),
@@ -154,22 +154,22 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                         input.events.entry(shard).or_default().push(event);
                     }
                     input.lineage.extend(lineage);
-                    break false;
+                    break None;
                 }
-                Taken::Rejected(reject) => {
-                    *input.counts.rejected.entry(reject.reason).or_default() += 1;
-                    let effect = Effect::DeadLetter(Box::new(DeadLetter::of(record, reject)));
-                    input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
-                    break true;
-                }
+                Taken::Rejected(reject) => break Some(reject),
             }
         };
         input.next = record.offset + 1;
         input.counts.read += 1;
         self.waiting += 1;
         self.since.get_or_insert(moment.uptime);
-        if let Some(flooded) = self.guard.observe(is_rejected) {
+        if let Some(flooded) = self.guard.observe(record, reject.as_ref()) {
             bail!(Unrecoverable(flooded));
+        }
+        if let Some(reject) = reject {
+            *input.counts.rejected.entry(reject.reason).or_default() += 1;
+            let effect = Effect::DeadLetter(Box::new(DeadLetter::of(record, reject)));
+            input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         Ok(true)
     }
