@@ -87,6 +87,11 @@ pub enum Delivery {
 #[error("{0}")]
 pub struct Unrecoverable(pub String);
 
+/// No transaction of a worker went through since it began: that it ran for a while does not say that it was well.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NothingCommitted(pub String);
+
 /// Asks every thread to finish what it has begun and end.
 #[derive(Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);

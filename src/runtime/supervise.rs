@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Setup, Stop, Unrecoverable};
+use super::{NothingCommitted, Setup, Stop, Unrecoverable};
 use crate::clock;
 use crate::health::RoleState;
 
@@ -14,6 +14,8 @@ const MOST_FAILURES: usize = 5;
 const FAILURE_WINDOW: Duration = Duration::from_secs(300);
 /// A thread that has worked for this long was well: what failed before does not count any more.
 const WELL_AFTER: Duration = Duration::from_secs(30);
+/// Where transactions never go through, each try takes a minute, and what goes before it (joining, restoring) takes some time as well.
+const FAILURE_WINDOW_OF_COMMITS: Duration = Duration::from_secs(900);
 
 /// The loop of a thread: runs until asked to stop, or fails.
 pub type Loop = Box<dyn Fn(&Stop) -> Result<()> + Send>;
@@ -68,11 +70,12 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
         setup.health.report(role.name, role.thread, RoleState::Starting, clock::now());
         let started = clock::Stopwatch::start();
         let Err(error) = (role.run)(stop) else { return Ok(()) };
-        let was_well = started.elapsed() >= WELL_AFTER && setup.health.state(role.name, role.thread) == Some(RoleState::Running);
+        let is_running = setup.health.state(role.name, role.thread) == Some(RoleState::Running);
+        let counts_within = counts_within(started.elapsed(), is_running, error.is::<NothingCommitted>());
         setup.health.report(role.name, role.thread, RoleState::Failed, clock::now());
         setup.metrics.role_failed(role.name);
 
-        failures.retain(|at| at.elapsed() < FAILURE_WINDOW && !was_well);
+        failures.retain(|at| at.elapsed() < counts_within);
         failures.push(clock::Stopwatch::start());
         if stop.asked() || failures.len() >= MOST_FAILURES || error.is::<Unrecoverable>() {
             stop.ask();
@@ -90,5 +93,48 @@ fn keep_running(setup: &Setup, role: &Role, stop: &Stop) -> Result<()> {
         while until.elapsed() < wait && !stop.asked() {
             thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// How long ago an earlier failure may be to count beside this one, of a thread that ran for so long. Who runs for a while without an end to
+/// its first transaction has got nothing done: it was not well.
+fn counts_within(ran: Duration, is_running: bool, nothing_committed: bool) -> Duration {
+    if nothing_committed {
+        return FAILURE_WINDOW_OF_COMMITS;
+    }
+    if ran >= WELL_AFTER && is_running { Duration::ZERO } else { FAILURE_WINDOW }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many failures count after each of these runs, with the longest wait between them.
+    fn counted(runs: &[(u64, bool, bool)]) -> Vec<usize> {
+        let (mut now, mut failures) = (Duration::ZERO, Vec::new());
+        let count = |(seconds, is_running, nothing_committed): &(u64, bool, bool)| {
+            let ran = Duration::from_secs(*seconds);
+            now += ran;
+            let within = counts_within(ran, *is_running, *nothing_committed);
+            failures.retain(|at| now.saturating_sub(*at) < within);
+            failures.push(now);
+            now += Duration::from_millis(200 << 6);
+            failures.len()
+        };
+        runs.iter().map(count).collect()
+    }
+
+    #[test]
+    fn who_never_commits_is_given_up() {
+        assert_eq!(counted(&[(62, true, true); 5]), [1, 2, 3, 4, MOST_FAILURES]);
+        assert_eq!(counted(&[(180, true, true); 5]), [1, 2, 3, 4, MOST_FAILURES], "restoring takes two minutes each time");
+        assert_eq!(counted(&[(5, false, false); 5]), [1, 2, 3, 4, MOST_FAILURES], "nor who does not come so far");
+    }
+
+    #[test]
+    fn who_was_well_begins_anew() {
+        assert_eq!(counted(&[(62, true, true), (62, true, true), (600, true, false), (62, true, true)]), [1, 2, 1, 2]);
+        assert_eq!(counted(&[(62, true, false); 9]), [1; 9], "it committed something each time");
+        assert_eq!(counted(&[(5, false, false), (5, false, false), (86_400, true, true)]), [1, 2, 1], "idle for a day");
     }
 }

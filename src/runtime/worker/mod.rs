@@ -89,6 +89,7 @@ pub struct Worker<'a, L: Link, R: Role> {
     /// Tells transactions of this worker from all others.
     incarnation: String,
     transactions: u64,
+    has_committed: bool,
     /// The partition that has its turn first.
     turn: i32,
     spent: Spent,
@@ -117,6 +118,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             pace,
             incarnation,
             transactions: 0,
+            has_committed: false,
             turn: 0,
             spent: Spent::default(),
             spent_until: link.uptime(),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::super::NothingCommitted;
 use super::super::commit::{self, Outcome, Staged};
 use super::{FIRST_RETRY, Role, Worker};
 use crate::kafka::link::{Committed, Link, Partition};
@@ -24,6 +25,8 @@ pub(super) struct Pending {
     since: Duration,
     tried: u32,
     next_try: Duration,
+    /// No other one of this worker went through.
+    is_first: bool,
 }
 
 impl Pending {
@@ -31,10 +34,11 @@ impl Pending {
     /// It has been tried for too long.
     fn give_up_after(&self, uptime: Duration, role: &str, reason: &str) -> Result<()> {
         if uptime.saturating_sub(self.since) > RETRY_FOR {
-            bail!(
+            let why = format!(
                 "{role}: no transaction went through for {RETRY_FOR:?}; the last one failed at {reason}. Where it says fenced, another \
                  process runs under the same instance id"
             );
+            return Err(if self.is_first { NothingCommitted(why).into() } else { anyhow!(why) });
         }
         Ok(())
     }
@@ -52,7 +56,7 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
         self.transactions += 1;
         let metadata = format!("v1 {}-{}", self.incarnation, self.transactions);
         let since = moment.uptime;
-        self.pending = Some(Pending { staged, metadata, look: false, since, tried: 0, next_try: since });
+        self.pending = Some(Pending { staged, metadata, look: false, since, tried: 0, next_try: since, is_first: !self.has_committed });
         Ok(())
     }
 
@@ -133,6 +137,7 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
 
     fn went_through(&mut self, started: Duration) {
         let Some(pending) = self.pending.take() else { return };
+        self.has_committed = true;
         for (partition, share) in &pending.staged.shares {
             if let Some(slot) = self.slots.get_mut(partition) {
                 slot.seen = Some(Committed { offset: share.position, metadata: pending.metadata.clone() });
