@@ -35,7 +35,11 @@ pub fn restart_needed(old: &Loaded, new: &Loaded) -> Vec<String> {
     note("webhook", webhooks(a) != webhooks(b));
     note("answers", a.answers != b.answers);
     note("http", a.http != b.http);
-    note("drift.enabled", !old.tells_violations() && new.tells_violations() && new.policies.is_none());
+    // Who tells of violations is started with the process.
+    let is_told = old.tells_violations();
+    note("policies.dir", !is_told && new.policies.is_some());
+    note("drift.enabled", !is_told && new.watch.matters.drift.is_some());
+    note("access.enabled", !is_told && new.watch.matters.access.is_some());
     note("log.format", a.log.format != b.log.format);
     changed
 }
@@ -50,7 +54,8 @@ pub fn refused(old: &Loaded, new: &Loaded) -> Option<String> {
     let (before, after) = (old.watch.revision, new.watch.revision);
     if !old.tells_violations() && new.tells_violations() && new.settings.alerts.form == Form::Avro {
         return Some(
-            "policies.dir or drift.enabled is new, and the schema of violations is registered at the start: start again".to_string(),
+            "policies.dir, drift.enabled or access.enabled is new, and the schema of violations is registered at the start: start again"
+                .to_string(),
         );
     }
     (after < before).then(|| format!("rules_revision is {after}, but {before} is in use: set it to {} or more", before + 1))

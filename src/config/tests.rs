@@ -482,6 +482,11 @@ fn what_a_reload_may_change() {
     assert_eq!(restart_needed(&password("a"), &password("b")), ["mail"]);
     let hook = |name: &str| good(&format!("[[webhook]]\nname = '{name}'\nform = 'slack'\nurl = 'https://h.example.com/x'\n"));
     assert_eq!(restart_needed(&hook("a"), &hook("b")), ["webhook"]);
+    let told = |drift: bool, access: bool| good(&format!("[drift]\nenabled = {drift}\n[access]\nenabled = {access}\n"));
+    let new =
+        [(true, false), (false, true), (false, false)].map(|(drift, access)| restart_needed(&told(false, false), &told(drift, access)));
+    assert_eq!(new, [vec!["drift.enabled".to_owned()], vec!["access.enabled".to_owned()], vec![]]);
+    assert!(restart_needed(&told(true, false), &told(true, true)).is_empty(), "somebody tells already");
     // What waits for the next start stays as it is, however often the file is read until then.
     let first = good("rules_revision = 2\n[intake]\ndedupe_window = 7\nlargest_record = '2KiB'\nallowed_skew = '9m'\n");
     let mut rules = old.intake.clone();
