@@ -25,7 +25,7 @@ pub enum TransactionEnd {
 /// What a loop spent its time on since it last said so. The sum is the time that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Taking records from the client while there are some.
+    /// What the group does: rebalances, and where to begin.
     pub poll: Duration,
     pub process: Duration,
     pub commit: Duration,

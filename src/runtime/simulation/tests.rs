@@ -2,11 +2,15 @@
 //! `SIMULATION_SEEDS=7..8 cargo test simulation -- --ignored` runs one again, with the trace of what happened.
 #![allow(clippy::disallowed_methods, reason = "a test's own variable, read by nobody else")]
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::broker::Broker;
+use super::link::{Faults, Process, SimLink};
 use super::scenario::{Report, Weather, on_a_slow_broker, run, setups, two_under_one_name};
 use crate::intake::rules::IntakeRules;
 use crate::kafka::link::{Batch, OwnedRecord, Partition};
@@ -16,7 +20,7 @@ use crate::runtime::Setup;
 use crate::runtime::billing::Billing;
 use crate::runtime::intake::{Input, Intake, Topics};
 use crate::runtime::whole::Whole;
-use crate::runtime::worker::{Moment, Opening, Role};
+use crate::runtime::worker::{Moment, Opening, Role, Worker};
 
 /// What has to happen in the runs together, else they prove nothing.
 const MUST_HAPPEN: [&str; 12] = [
@@ -159,4 +163,31 @@ fn a_quiet_topic_begins_with_the_rules_of_now() {
     assert!(bill.contains("too_large"), "{bill}");
     let resources = first_after_new_rules(&mut Whole::<0>::new(other).unwrap(), other);
     assert!(resources.contains("too_large"), "{resources}");
+}
+
+/// A client whose every call takes 50 ms: what the group wants is not what a commit takes.
+#[test]
+fn time_with_the_group_is_told_apart() {
+    let setup = &setups()[0];
+    let mut broker = Broker::new(1, 0, false);
+    for (topic, partitions) in [(&setup.topics.usage_events, 1), (&setup.topics.intake_changelog, 1), (&setup.topics.shard_log, 3)] {
+        broker.create(topic, partitions, false);
+    }
+    broker.create_group("intake", &setup.topics.usage_events);
+    let broker = Rc::new(RefCell::new(broker));
+    let slow = broker.clone();
+    let others = Box::new(move |_| slow.borrow_mut().advance(50));
+    let faults = Rc::new(Cell::new(Faults { freeze: 1_000, ..Faults::default() }));
+    let process = Rc::new(Process { is_dead: Cell::new(false), faults, others });
+    let link = SimLink::join(broker, process, "intake", None, "id".to_owned());
+    let role = Intake::new(setup, 0, Topics { input: 1, changelog: 1, input_id: None }).unwrap();
+    let mut worker = Worker::new(link, role, setup, 0, "incarnation".to_owned());
+    (0..100).for_each(|_| worker.step().unwrap());
+    let page = setup.metrics.page();
+    let took = |phase: &str| {
+        let line =
+            page.lines().find(|line| line.starts_with("tollgate_loop_seconds_total{") && line.contains(&format!("phase=\"{phase}\"")));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert!(took("poll") >= 4.0, "one call in each of a hundred rounds\n{page}");
 }

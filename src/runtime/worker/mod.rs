@@ -156,6 +156,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             self.rebalance(event)?;
         }
         self.answer()?;
+        self.spend(|spent| &mut spent.poll);
         if self.pending.is_some() {
             self.go_on_committing()?;
             if self.pending.is_some() {
