@@ -66,7 +66,8 @@ pub struct Arguments {
     shift_by: Option<i64>,
 
     /// One role alone. intake: forward only, its sums stay. watch: rebuilt from what the shard log still holds (--to-earliest). deliver:
-    /// which alerts are looked at again; whoever was told of one is not told again
+    /// which alerts and violations are looked at again (with --to-offset and --shift-by alerts only); whoever was told of one is not told
+    /// again
     #[arg(long, value_enum, value_name = "ROLE")]
     only: Option<Only>,
 

@@ -27,6 +27,8 @@ const COMMAND: &str = "reset";
 const INTAKE: &str = "intake";
 const WATCH: &str = "watch";
 const DELIVER: &str = "deliver";
+/// Delivers too, of a topic of its own.
+const VIOLATIONS: &str = "deliver-violations";
 /// Read what watch is told of beside usage, and remember nothing: they go where intake goes.
 const WHOLE: [&str; 3] = [whole::NAMES[0], whole::NAMES[1], whole::NAMES[2]];
 /// Keep what they know, and tell watch what is new.
@@ -51,6 +53,24 @@ pub enum Scope {
         watch: bool,
         skip_lost: bool,
     },
+}
+
+impl Scope {
+    /// Whose groups must have no members.
+    fn roles(self) -> Vec<&'static str> {
+        match self {
+            Scope::Anew { everything } => {
+                let deliver = everything.then_some([DELIVER, VIOLATIONS]).into_iter().flatten();
+                [INTAKE, WATCH].into_iter().chain(deliver).chain(WHOLE).chain(KEEPERS).collect()
+            }
+            Scope::Intake => vec![INTAKE],
+            Scope::Watch => vec![WATCH],
+            Scope::Deliver => vec![DELIVER, VIOLATIONS],
+            Scope::Repair { intake, watch, .. } => {
+                [(intake, INTAKE), (watch, WATCH)].into_iter().filter(|(is, _)| *is).map(|(_, role)| role).collect()
+            }
+        }
+    }
 }
 
 pub struct Steps {
@@ -107,21 +127,6 @@ impl Steps {
         })
     }
 
-    fn roles(&self) -> Vec<&'static str> {
-        match self.scope {
-            Scope::Anew { everything } => {
-                let deliver = everything.then_some(DELIVER);
-                [INTAKE, WATCH].into_iter().chain(deliver).chain(WHOLE).chain(KEEPERS).collect()
-            }
-            Scope::Intake => vec![INTAKE],
-            Scope::Watch => vec![WATCH],
-            Scope::Deliver => vec![DELIVER],
-            Scope::Repair { intake, watch, .. } => {
-                [(intake, INTAKE), (watch, WATCH)].into_iter().filter(|(is, _)| *is).map(|(_, role)| role).collect()
-            }
-        }
-    }
-
     /// Who is still in the groups, as problems; none = nobody, or `force`.
     ///
     /// # Errors
@@ -131,7 +136,7 @@ impl Steps {
         let started = clock::Stopwatch::start();
         loop {
             let mut problems = Vec::new();
-            for role in self.roles() {
+            for role in self.scope.roles() {
                 for member in groups::members(&self.connection, role)? {
                     problems.push(format!(
                         "group '{}' has a member: {} at {}",
@@ -221,16 +226,19 @@ impl Steps {
         Ok(problems)
     }
 
-    /// By time, or all, or none: offsets of usage-events say nothing of other topics.
     fn plan_whole(&mut self, target: Target) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         let topics = [&self.names.resource_events, &self.names.activity_events, &self.names.feedback].map(Clone::clone);
         for (role, topic) in WHOLE.into_iter().zip(topics) {
-            if !matches!(target, Target::Offset(_) | Target::ShiftBy(_)) && self.partition_counts.contains_key(&topic) {
-                problems.extend(self.plan_group(role, &topic, target)?);
-            }
+            problems.extend(self.plan_beside(role, &topic, target)?);
         }
         Ok(problems)
+    }
+
+    /// By time, or all, or none: offsets of one topic say nothing of others.
+    fn plan_beside(&mut self, role: &'static str, topic: &str, target: Target) -> Result<Vec<String>> {
+        let is_of_one = matches!(target, Target::Offset(_) | Target::ShiftBy(_));
+        if is_of_one || !self.partition_counts.contains_key(topic) { Ok(Vec::new()) } else { self.plan_group(role, topic, target) }
     }
 
     fn tell_anew(&mut self) -> Result<()> {
@@ -248,7 +256,9 @@ impl Steps {
     }
 
     fn plan_deliver(&mut self, target: Target) -> Result<Vec<String>> {
-        self.plan_group(DELIVER, &self.names.alerts.clone(), target)
+        let mut problems = self.plan_group(DELIVER, &self.names.alerts.clone(), target)?;
+        problems.extend(self.plan_beside(VIOLATIONS, &self.names.governance_violations.clone(), target)?);
+        Ok(problems)
     }
 
     /// Of a role whose offsets are all that is to be moved.
@@ -436,7 +446,7 @@ impl Steps {
         if !plans.is_empty() {
             runtime.block_on(recreate::recreate(&self.connection, &plans, self.replication_factor))?;
         }
-        for role in WHOLE.into_iter().chain([INTAKE, WATCH, DELIVER]) {
+        for role in WHOLE.into_iter().chain([INTAKE, WATCH, DELIVER, VIOLATIONS]) {
             let moves: Vec<&Move> = self.moves.iter().filter(|planned| planned.role == role).collect();
             if moves.is_empty() {
                 continue;
@@ -460,4 +470,16 @@ fn stored(keys: &BTreeMap<Vec<u8>, Vec<u8>>, partition: &Partition) -> Result<Op
     let Some(value) = keys.get(&intake::state::key(&partition.topic, partition.partition)) else { return Ok(None) };
     let place = || format!("intake's key of {}[{}]", partition.topic, partition.partition);
     Ok(Some(intake::state::decode(value).with_context(place)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_of_violations_goes_where_alerts_go() {
+        assert_eq!(Scope::Deliver.roles(), [DELIVER, VIOLATIONS]);
+        assert!(Scope::Anew { everything: true }.roles().contains(&VIOLATIONS));
+        assert!(!Scope::Anew { everything: false }.roles().contains(&VIOLATIONS));
+    }
 }
