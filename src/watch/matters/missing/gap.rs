@@ -26,8 +26,10 @@ use crate::watch::{Moment, judge};
 const LEAST_HOURS: usize = 6;
 /// A gap is told once it holds this part of the money that is worth an alert: within the hour it will be all of it.
 const PART_OF_EXCESS: f64 = 0.25;
-/// ... and this part of what the leaf used since it began.
+/// ... and this part of what the leaf used since it began, or since the hour before where that was less.
 const LEAST_SHARE: f64 = 0.5;
+/// Of what counts beside too little that does not, this part is left when an hour closes: else weeks of it would outweigh a gap that begins.
+const LEFT: u64 = 4;
 /// Usage that comes later than that after its hour has closed amends roll-ups only.
 const LATEST_HOURS: i64 = 48;
 /// Money in multiples of what is worth an alert from which it is critical.
@@ -129,8 +131,12 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, eff
     let is_late = moment.closed_through.is_some_and(|closed| hour <= closed);
     let is_first = shard.matters.gaps.get(&name).is_none_or(|gap| gap.last < hour);
     let counted = if is_late && is_first { counted_beside(state, &name.1, partial) } else { 0 };
-    if !shard.matters.gaps.contains_key(&name) {
-        let Some(fresh) = open(state, partial, &name.1) else { return };
+    let known = shard.matters.gaps.get(&name);
+    if known.is_none_or(Gap::is_empty) {
+        let Some(mut fresh) = open(state, partial, &name.1) else { return };
+        if let Some(known) = known {
+            (fresh.events, fresh.counted_events, fresh.last) = (known.events, known.counted_events, known.last.max(hour));
+        }
         shard.matters.gaps.insert(name.clone(), fresh);
     }
     let Some(gap) = shard.matters.gaps.get_mut(&name) else { return };
@@ -185,6 +191,10 @@ impl Gap {
         self.requests = self.requests.saturating_add(partial.requests);
         self.tokens = self.tokens.saturating_add(tokens[0]).saturating_add(tokens[1]);
         self.since = self.since.min(partial.minute.start());
+        // Until it is told: requests that fail have no tokens, and say nothing of those that have some.
+        if self.matter.is_none() && self.what == Missing::NoTokens && tokens != [0; 5] && self.per_token > 0.0 {
+            self.what = if partial.unpriced_events > 0 { Missing::NoPrice } else { Missing::ZeroCost };
+        }
         // What comes late does not say that it goes on.
         if partial.minute.hour() >= self.last {
             self.quiet_hours = 0;
@@ -192,6 +202,22 @@ impl Gap {
         self.last = self.last.max(partial.minute.hour());
         self.last_event_time = self.last_event_time.max(partial.last_event_time);
         self.last_ingest_time = self.last_ingest_time.max(partial.last_ingest_time);
+    }
+
+    /// Part of what the leaf used since it began.
+    fn share(&self) -> f64 {
+        self.events as f64 / self.events.saturating_add(self.counted_events).max(1) as f64
+    }
+
+    /// Nothing was lost since it was forgotten; the next such usage begins it anew.
+    fn is_empty(&self) -> bool {
+        self.matter.is_none() && (self.requests, self.tokens, self.lost) == (0, 0, Nanos::ZERO)
+    }
+
+    /// An hour has closed, and too little of what was used lacks its money: what is kept says how much that usually is.
+    fn forget(&mut self, hour: Hour) {
+        (self.events, self.counted_events) = (self.events / LEFT, self.counted_events.div_ceil(LEFT));
+        (self.requests, self.tokens, self.lost, self.since) = (0, 0, Nanos::ZERO, hour.end());
     }
 
     /// Lost so far, over at least five minutes, as an hour's.
@@ -206,8 +232,7 @@ fn tell(gap: &mut Gap, name: &(Account, LeafDimensions), moment: Moment<'_>, eff
     let limits = moment.rules.thresholds(&account.team, &dimensions.project, &dimensions.environment);
     let gate = to_units(limits.least_excess);
     let is_open = gap.matter.as_ref().is_some_and(Matter::is_open);
-    let share = gap.events as f64 / gap.events.saturating_add(gap.counted_events).max(1) as f64;
-    let is_enough = to_units(gap.lost) >= PART_OF_EXCESS * gate && share >= LEAST_SHARE;
+    let is_enough = to_units(gap.lost) >= PART_OF_EXCESS * gate && gap.share() >= LEAST_SHARE;
     if !is_open && !is_enough {
         return;
     }
@@ -335,13 +360,19 @@ fn weight_of_token(state: &AccountState, own: &LeafDimensions) -> f64 {
     if tokens > 0.0 { weights / tokens } else { 1.0 }
 }
 
-/// An account's hour is complete: gaps without such usage for some hours are over.
+/// An account's hour is complete: gaps without such usage for some hours are over, and what is none yet does not add up for weeks.
 pub(crate) fn close_hour(matters: &mut Matters, state: &AccountState, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     appraise(matters, state, hour, moment, effects);
     let account = &state.account;
-    let of_account = matters.gaps.iter_mut().filter(|((own, _), gap)| own == account && gap.last < hour);
     let mut over = Vec::new();
-    for (name, gap) in of_account {
+    for (name, gap) in matters.gaps.iter_mut().filter(|((own, _), _)| own == account) {
+        if gap.matter.is_none() && gap.share() < LEAST_SHARE {
+            gap.forget(hour);
+            matters.changed.insert(MatterKey::Gap(name.0.clone(), name.1.clone()));
+        }
+        if gap.last >= hour {
+            continue;
+        }
         let limits = moment.rules.thresholds(&account.team, &name.1.project, &name.1.environment);
         gap.quiet_hours = gap.quiet_hours.saturating_add(1);
         matters.changed.insert(MatterKey::Gap(name.0.clone(), name.1.clone()));

@@ -115,6 +115,28 @@ fn a_few_free_calls_among_many_are_nothing() {
     assert_eq!(bench.words(), Vec::<String>::new());
 }
 
+/// ... however long they were: what is free from one hour on is told within it, as of that hour.
+#[test]
+fn weeks_of_a_few_free_calls_do_not_hide_a_gap_that_begins() {
+    let mut bench = Bench::new();
+    bench.hours(0..60, |at| {
+        let free = Partial { events: 1, ..usage(at, "ranker", 0.0, if at % 60 == 0 { 0 } else { 500_000 }) };
+        vec![usage(at, "ranker", 2.0, 1_000_000), free]
+    });
+    assert_eq!(bench.words(), Vec::<String>::new());
+    bench.hours(60..64, |at| vec![usage(at, "ranker", 0.0, 1_000_000)]);
+    let told = bench.told();
+    let first = told[0];
+    let began = Minute(START.0 + 60 * 60).start().0;
+    let minutes = (first.event_time.0 - began) / MINUTE_MS;
+    assert!(first.state == AlertState::Open && minutes <= 60, "{minutes} minutes: {:#?}", bench.words());
+    assert!((0..=20).contains(&((first.onset.0 - began) / MINUTE_MS)), "{}", first.summary);
+    assert!(first.summary.contains("at cost zero"), "{}", first.summary);
+    // 1.41 USD in ten minutes, since half of the tokens were free before; less what came before the hour before them closed.
+    let lost: Vec<f64> = bench.shard.matters.gaps.values().map(|gap| crate::watch::series::to_units(gap.lost)).collect();
+    assert!(lost.len() == 1 && (30.0..=34.0).contains(&lost[0]), "{lost:?}");
+}
+
 /// Usage that comes after its hour has closed, by minutes.
 fn late(bench: &mut Bench, at: i64, used: Partial) {
     let record = ShardRecord { partials: vec![used], ..ShardRecord::default() };
