@@ -276,12 +276,11 @@ impl Budget {
         }
     }
 
-    /// A new period begins with nothing told; the old one's alert is over.
+    /// A new period begins with nothing told; the old one's alert is over, also one over so many days.
     fn begin(&mut self, rule: &BudgetRule, span: Span, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        if self.period > 0 {
-            let old = month_of(self.period);
-            self.end(rule, old, words::over(rule, self.spent(old), old), zone, moment, effects);
-        }
+        let old = if self.period > 0 { month_of(self.period) } else { span };
+        let over = if self.period > 0 { words::over(rule, self.spent(old), old) } else { words::by_month(rule) };
+        self.end(rule, old, over, zone, moment, effects);
         self.period = span.first;
         self.matter = None;
         self.told.clear();
@@ -435,7 +434,8 @@ impl Budget {
         let is_over = day_of(moment.shard_time, zone) >= span.end;
         let made = if forecast.is_none() && !is_over { forecast::forecast(self, rule, today, hour, span, zone) } else { None };
         let story = self.story(rule, span, Some(reason), forecast.or(made.as_ref()), zone);
-        let first = if rule.period == Period::Month { span.first } else { 0 };
+        // So many days may be told of again after they were a month: not under the id that they had.
+        let first = if rule.period == Period::Month { span.first } else { moment.shard_time.0 };
         let about: [&[u8]; 3] = [b"budget", rule.name.as_bytes(), &first.to_be_bytes()];
         matter::advance(&mut self.matter, &rule.team, &about, story, moment, effects);
     }

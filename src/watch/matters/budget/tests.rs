@@ -267,6 +267,25 @@ fn the_forecast_of_a_budget_that_is_raised_is_looked_at_again() {
     }
 }
 
+#[test]
+fn a_rolling_budget_that_becomes_a_months_ends_its_alert() {
+    let rolling = BudgetRule { period: Period::Rolling(30), ..rule() };
+    for is_restarted in [false, true] {
+        let (alerts, open) = play_then(vec![rolling.clone()], [300, 302, 304], vec![rule()], is_restarted);
+        // Of the month, and of the days again, 500 USD are spent as well.
+        let told: Vec<(AlertState, u32)> = alerts.iter().map(|alert| (alert.state, alert.revision)).collect();
+        let expected = [(AlertState::Open, 1), (AlertState::Resolved, 2), (AlertState::Open, 1)];
+        assert_eq!((&told[..], open), (&expected[..], 1), "{alerts:#?}");
+        assert!(alerts[0].id == alerts[1].id && alerts[1].id != alerts[2].id);
+        assert!(alerts[1].summary.contains("is counted by month from now on"), "{}", alerts[1].summary);
+        // Back and forth in quick succession: no revision is told twice.
+        let quiet = BudgetRule { amount: Nanos::from_units(5000), ..rule() };
+        let (alerts, _) = play_then(vec![rolling.clone()], [300, 320, 340], vec![quiet], is_restarted);
+        let known: std::collections::BTreeSet<(&str, u32)> = alerts.iter().map(|alert| (&*alert.id, alert.revision)).collect();
+        assert_eq!((alerts.len(), known.len()), (3, 3), "{alerts:#?}");
+    }
+}
+
 /// Revisions never go back, whoever writes a budget into the config again.
 #[test]
 fn a_rolling_budget_that_is_written_back_after_months_goes_on_with_its_revisions() {

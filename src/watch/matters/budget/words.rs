@@ -64,6 +64,11 @@ pub fn over(rule: &BudgetRule, spent: Nanos, span: Span) -> String {
     format!("{month} is over: budget '{name}' used {} of {amount} {currency}, {share:.0} %", spent.rounded(2))
 }
 
+/// So many days, which are not looked at any more.
+pub fn by_month(rule: &BudgetRule) -> String {
+    format!("budget '{}' is counted by month from now on, so that its alert over the days before ends", rule.name)
+}
+
 /// Nothing that was told holds any more.
 pub fn below(rule: &BudgetRule, spent: Nanos, span: Span) -> String {
     let (name, spent, currency, share) = (&rule.name, spent.rounded(2), rule.currency, share(rule, spent));
