@@ -42,6 +42,12 @@ impl Subject {
         Subject { team, project, model, measure, currency, amount, cost_center }
     }
 
+    /// Whether what it counts is what a rule counts, whoever is told, and of how much.
+    fn counts_same(&self, rule: &BudgetRule) -> bool {
+        (&self.project, &self.model, &self.cost_center) == (&rule.project, &rule.model, &rule.cost_center)
+            && (self.measure, self.currency) == (rule.measure, rule.currency)
+    }
+
     /// Of an alert that an earlier version opened, which did not write it down: what is known of it.
     fn guessed(matter: &Matter, rules: &WatchRules) -> Subject {
         let team = matter.team();
@@ -73,8 +79,11 @@ fn owner(matters: &Matters, name: &Text) -> Option<Text> {
 }
 
 /// Makes sure that what stands under a budget's name is of its team's money: what is another team's ends and is set aside, what was set
-/// aside of this team goes on.
+/// aside of this team goes on. What counts something else by now begins anew.
 pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    if matters.subjects.get(&rule.name).is_some_and(|subject| subject.team == rule.team && !subject.counts_same(rule)) {
+        begin_anew(matters, rule, moment, effects);
+    }
     if let Some(team) = owner(matters, &rule.name).filter(|team| *team != rule.team) {
         let why = Why::Moved(&rule.team);
         end(matters, &rule.name, why, moment, effects);
@@ -96,6 +105,17 @@ pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, moment: Moment
     }
 }
 
+/// Days of other money are none of it. Its alert's revisions are: within a month it comes back under its id.
+fn begin_anew(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    end(matters, &rule.name, Why::Changed, moment, effects);
+    if let Some(budget) = matters.budgets.get_mut(&rule.name) {
+        (budget.days, budget.hours, budget.told) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        (budget.told_forecast, budget.told_pace) = (false, false);
+        matters.changed.insert(MatterKey::Budget(rule.name.clone()));
+    }
+    remember(matters, rule);
+}
+
 /// Ends the alerts of budgets that are not in the config, or are another team's by now.
 pub(crate) fn end_removed(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let books = Arc::clone(&shard.books);
@@ -115,6 +135,8 @@ enum Why<'a> {
     Removed,
     /// To this team.
     Moved(&'a str),
+    /// It counts other money.
+    Changed,
 }
 
 /// Ends a budget's alert, if it is open. Whoever writes the budget into the config again is told again.
@@ -144,6 +166,7 @@ fn story(name: &Text, why: Why<'_>, budget: &Budget, matter: &Matter, subject: &
     };
     let (normal, is_why) = match why {
         Why::Removed => (NOT_CONFIGURED.to_string(), "is no longer in the config".to_string()),
+        Why::Changed => (NOT_CONFIGURED.to_string(), "counts something else by now than it did".to_string()),
         Why::Moved(other) => (moved_to(other), format!("is no longer team {}'s but team {other}'s", subject.team)),
     };
     Story {

@@ -336,6 +336,36 @@ fn a_budget_that_goes_to_another_team_ends_once_and_counts_that_teams_money_only
     }
 }
 
+#[test]
+fn a_budget_that_counts_something_else_begins_anew() {
+    let spends = [("search", "ranker", 2.0), ("search", "crawler", 10.0)];
+    let of = |project: &str| vec![BudgetRule { project: Some(project.into()), thresholds: vec![0.5], ..rule() }];
+    for is_restarted in [false, true] {
+        // 500 of 1000 USD of the ranker are told; the crawler's 10 an hour count from then on.
+        let (alerts, open) = play_teams(&spends, of("ranker"), [300, 360, 360], of("crawler"), is_restarted);
+        let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+        assert_eq!((&states[..], open), (&[AlertState::Open, AlertState::Resolved, AlertState::Reopened][..], 1), "{alerts:#?}");
+        let (over, again) = (&alerts[1], &alerts[2]);
+        assert!(over.summary.contains("counts something else by now than it did, so that its alert ends: 500.00 of"), "{}", over.summary);
+        assert_eq!((over.dimensions["project"].as_str(), again.dimensions["project"].as_str()), ("ranker", "crawler"));
+        assert_eq!(over.decided_at, Minute(MARCH.0 + 300 * 60).start().plus_ms(MINUTE_MS));
+        assert_eq!(again.actual, Nanos::from_units(500));
+        assert!(alerts.iter().zip(1..).all(|(alert, revision)| alert.revision == revision && alert.id == alerts[0].id));
+        // What it has counted before is not what is billed, or of another model or currency.
+        let others = [
+            BudgetRule { measure: Measure::Billed, ..rule() },
+            BudgetRule { model: Some("other".into()), ..rule() },
+            BudgetRule { currency: Currency::parse("EUR").unwrap(), ..rule() },
+            BudgetRule { cost_center: Some("cc-12".into()), ..rule() },
+        ];
+        for other in others {
+            let (alerts, open) = play_then(vec![rule()], [300, 360, 360], vec![other], is_restarted);
+            let states: Vec<AlertState> = alerts.iter().map(|alert| alert.state).collect();
+            assert_eq!((&states[..], open), (&[AlertState::Open, AlertState::Resolved][..], 0), "{alerts:#?}");
+        }
+    }
+}
+
 /// A budget that an earlier version left with another team's alert, and one that was never told of.
 #[test]
 fn what_an_earlier_version_mixed_up_is_sorted_out_at_the_next_hour() {
