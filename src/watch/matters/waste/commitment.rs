@@ -26,6 +26,8 @@ use crate::watch::shard::Shard;
 /// Days that are kept: longer than any window, so that what is restated within it is known.
 const KEPT_DAYS: i64 = 100;
 const HOURS_PER_MONTH: i128 = 730;
+/// Nobody knows of a commitment any more whose account was billed nothing for so long: bills come once a month at least.
+const LATEST_BILL_DAYS: i64 = 35;
 
 /// What is kept of one account's commitments for a service of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,16 @@ struct Unused {
     days: usize,
     from: Timestamp,
     to: Timestamp,
+}
+
+/// What is to be told of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Noted,
+    Urgent,
+    UsedAgain,
+    /// Nothing is billed any more.
+    Unheard,
 }
 
 /// A change of the bill.
@@ -139,14 +151,21 @@ fn judge(
     let is_open = kept.matter.as_ref().is_some_and(Matter::is_open);
     // A bill that is late says nothing new.
     let unused = kept.unused(kept.billed_through, rules.window_days);
-    let is_unused = unused.days >= rules.least_days && unused.per_month >= waste.least_per_month;
+    let is_heard_of = day_of(moment.shard_time) - kept.billed_through <= LATEST_BILL_DAYS;
+    let is_unused = is_heard_of && unused.days >= rules.least_days && unused.per_month >= waste.least_per_month;
     if !is_unused && !is_open {
         return;
     }
     let marked = kept.matter.as_ref().filter(|matter| matter.is_open()).map_or(moment.shard_time, |matter| matter.detected_at);
     let is_urgent = moment.shard_time.0 - marked.0 >= waste.grace_ms;
     let to = unused.to;
-    let story = story(account, provider, service, &unused, rules, (is_urgent, !is_unused), moment);
+    let word = match (is_unused, is_heard_of) {
+        (true, _) if is_urgent => Word::Urgent,
+        (true, _) => Word::Noted,
+        (false, true) => Word::UsedAgain,
+        (false, false) => Word::Unheard,
+    };
+    let story = story(account, provider, service, &unused, rules, word, moment);
     if !is_unused {
         matter::end(&mut kept.matter, &account.team, AlertState::Resolved, to, story, moment, effects);
         return;
@@ -172,7 +191,7 @@ fn story(
     service: &Text,
     unused: &Unused,
     rules: &CommitmentRules,
-    (is_urgent, is_over): (bool, bool),
+    word: Word,
     moment: Moment<'_>,
 ) -> Story {
     let Account { team, measure, currency } = account;
@@ -182,7 +201,7 @@ fn story(
     let per_hour = unused.per_month.checked_mul_div(1, HOURS_PER_MONTH).unwrap_or_default();
     Story {
         kind: AlertKind::UnusedCommitment,
-        severity: if is_urgent { Severity::Warning } else { Severity::Info },
+        severity: if word == Word::Urgent { Severity::Warning } else { Severity::Info },
         onset: unused.from,
         dimensions: named
             .iter()
@@ -196,17 +215,22 @@ fn story(
         actual: unused.cost,
         expected: Nanos::ZERO,
         excess: unused.cost,
-        burn_rate: if is_over { Nanos::ZERO } else { per_hour },
+        burn_rate: if matches!(word, Word::Noted | Word::Urgent) { per_hour } else { Nanos::ZERO },
         score: 0.8,
         stage: Stage::Seasoned,
         normal: format!("unused on {} of {window} days or more it is told", rules.least_days),
-        summary: if is_over {
-            format!("the commitment of {team} for {what} is used again: {cost} {currency} unused in the last {window} days of the bill")
-        } else {
-            format!(
+        summary: match word {
+            Word::UsedAgain => {
+                format!("the commitment of {team} for {what} is used again: {cost} {currency} unused in the last {window} days of the bill")
+            }
+            Word::Unheard => format!(
+                "the bill says nothing of the commitment of {team} for {what} any more: nothing is billed for {LATEST_BILL_DAYS} days; \
+                 {cost} {currency} were unused in the last {window} days that are"
+            ),
+            Word::Noted | Word::Urgent => format!(
                 "{team} pays for a commitment for {what} that it does not use: {cost} {currency} on {} of {window} days, {month} {currency} a month",
                 unused.days
-            )
+            ),
         },
         causes: Vec::new(),
         next_steps: vec![
@@ -314,6 +338,18 @@ mod tests {
         assert_eq!(over.state, AlertState::Resolved);
         let days = (over.detected_at.0 - alerts[0].detected_at.0) / DAY_MS;
         assert!(days <= 7, "{days} days: {}", over.summary);
+    }
+
+    /// It has expired, or its account is closed: nothing else of it is on the bill, so that nobody knows that it is used.
+    #[test]
+    fn a_commitment_that_leaves_the_bill_ends_and_is_not_said_to_be_used() {
+        let alerts = play(60, |today| if (1..=8).contains(&today) { vec![(today - 1, 12.0)] } else { Vec::new() });
+        let (open, over) = (&alerts[0], alerts.last().unwrap());
+        assert_eq!((over.state, &over.id), (AlertState::Resolved, &open.id), "{}", over.summary);
+        assert!(over.summary.contains("the bill says nothing of") && !over.summary.contains("used again"), "{}", over.summary);
+        let days = (over.decided_at.0 - START.start().0) / DAY_MS;
+        assert!((42..=45).contains(&days), "{days} days");
+        assert_eq!(alerts.iter().filter(|alert| alert.state == AlertState::Resolved).count(), 1);
     }
 
     /// Next year's fee stands on the bill already.
