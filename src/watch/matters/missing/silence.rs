@@ -54,6 +54,10 @@ pub(crate) fn close_hour(
 ) {
     let name = (account.clone(), provider.clone());
     let silence = matters.silences.entry(name.clone()).or_default();
+    if silence.used == 0 {
+        // Nothing is known before its first usage, also after a silence that has become normal.
+        (silence.hours, silence.silent, silence.longest) = (0, 0, 0);
+    }
     let is_steady = silence.hours >= LEAST_HOURS && f64::from(silence.used) >= STEADY * f64::from(silence.hours);
     let is_open = silence.matter.as_ref().is_some_and(Matter::is_open);
     let is_told = silence.matter.as_ref().is_some_and(Matter::is_told);
@@ -107,7 +111,7 @@ fn judge_silence(
     if silence.silent >= OVER_AFTER_HOURS {
         let story = story(silence, account, provider, hour, moment, Some("has been silent for a week, which is normal from now on"));
         matter::end(&mut silence.matter, &account.team, AlertState::Resolved, hour.end(), story, moment, effects);
-        (silence.hours, silence.used, silence.silent) = (0, 0, 0);
+        (silence.hours, silence.used) = (0, 0);
         return;
     }
     let story = story(silence, account, provider, hour, moment, None);

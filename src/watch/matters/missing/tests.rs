@@ -240,6 +240,20 @@ fn a_steady_provider_that_stops_is_told_and_who_sleeps_at_night_is_not() {
     assert!(last.state == AlertState::Resolved && last.summary.contains("is heard of again"), "{:#?}", bench.words());
 }
 
+#[test]
+fn a_provider_that_comes_back_after_weeks_is_watched_again_within_one() {
+    let steady = |at: i64| vec![usage(at, "ranker", 2.0, 1_000_000)];
+    let mut bench = Bench::new();
+    bench.hours(0..9 * 24, steady);
+    bench.hours(9 * 24..29 * 24, |_| Vec::new());
+    assert!(bench.told().last().unwrap().summary.contains("is normal from now on"), "{:#?}", bench.words());
+    bench.hours(29 * 24..38 * 24, steady);
+    let before = bench.told().len();
+    bench.hours(38 * 24..38 * 24 + 8, |_| Vec::new());
+    let again: Vec<(AlertState, &str)> = bench.told()[before..].iter().map(|alert| (alert.state, &*alert.dimensions["provider"])).collect();
+    assert_eq!(again.first(), Some(&(AlertState::Reopened, "openai")), "{:#?}", bench.words());
+}
+
 /// A line of a day's bill.
 pub(super) fn billed(day: i64, provider: &str, money: f64) -> Partial {
     let mut line = usage(day * 24 * 60, "ranker", money, 0);
