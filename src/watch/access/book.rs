@@ -236,6 +236,11 @@ impl Access {
         self.owners.get(object).or_else(|| self.owners.get(&object.whole()?))
     }
 
+    /// When somebody left who is not back since.
+    pub fn left(&self, who: &Text) -> Option<Timestamp> {
+        self.gone.get(who).copied()
+    }
+
     pub fn set_gone(&mut self, who: &Text, at: Option<Timestamp>) {
         let before = self.gone.get(who).copied();
         match at {

@@ -13,6 +13,8 @@
 pub mod commitment;
 #[cfg(test)]
 mod end_tests;
+#[cfg(test)]
+mod owner_tests;
 mod resource;
 mod size;
 #[cfg(test)]
@@ -99,7 +101,14 @@ pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRule
     let fresh = || Resource::new(sample, rules.reporting_currency);
     let resource = matters.resources.entry(name.clone()).or_insert_with(fresh);
     let Some(class) = waste.class(sample.resource_type.as_deref().unwrap_or(&resource.resource_type)) else { return };
+    let owner = resource.owner.clone();
     let sampled = resource.take(sample, class);
+    // Who is first named after having left.
+    if let Some(who) = resource.owner.clone().filter(|who| owner.as_ref() != Some(who))
+        && let Some(left) = matters.access.left(&who)
+    {
+        resource.lose_owner(&who, left);
+    }
     judge_resource(resource, &name, sampled, waste, moment, effects);
     if size::take(&mut matters.sizes, resource, &name, sample, class, waste, moment, effects) {
         matters.changed.insert(MatterKey::Size(name.0.clone(), name.1.clone()));

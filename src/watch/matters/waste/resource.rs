@@ -244,11 +244,11 @@ impl Resource {
         }
     }
 
-    /// Whether it was theirs, and is nobody's now.
+    /// Whether it was theirs, and is nobody's now; also where nobody was named for a while.
     pub fn lose_owner(&mut self, who: &Text, at: Timestamp) -> bool {
-        let is_theirs = self.owner.as_ref() == Some(who) && self.owner_gone.is_none();
+        let is_theirs = self.owner.as_ref() == Some(who) && !self.has_left;
         if is_theirs {
-            (self.owner_gone, self.has_left) = (Some(at), true);
+            (self.owner_gone, self.has_left) = (self.owner_gone.or(Some(at)), true);
         }
         is_theirs
     }

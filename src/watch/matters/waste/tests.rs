@@ -73,7 +73,7 @@ impl Bench {
         Bench { shard: Shard::new(0, 1, &rules), rules, offset: 0, alerts: Vec::new() }
     }
 
-    fn take(&mut self, event: ShardEvent, at: Timestamp) {
+    pub fn take(&mut self, event: ShardEvent, at: Timestamp) {
         let record = ShardRecord { events: vec![event], ..ShardRecord::default() };
         self.record(&record, at);
     }
