@@ -110,7 +110,7 @@ pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRule
         resource.lose_owner(&who, left);
     }
     judge_resource(resource, &name, sampled, waste, moment, effects);
-    if size::take(&mut matters.sizes, resource, &name, sample, class, waste, moment, effects) {
+    if size::take(&mut matters.sizes, resource, &name, (sample, sampled), class, waste, moment, effects) {
         matters.changed.insert(MatterKey::Size(name.0.clone(), name.1.clone()));
     }
     matters.changed.insert(MatterKey::Resource(name.0, name.1));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story, with};
 use super::super::rules::{OversizedRules, Sign, WasteClass, WasteRules};
-use super::resource::Resource;
+use super::resource::{Resource, Sampled};
 use super::{HOURS_PER_MONTH, Name, dimensions, words};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, CAPACITY, Cause, INSTEAD, Severity, Stage};
@@ -86,7 +86,7 @@ pub(super) fn take(
     sizes: &mut Sizes,
     resource: &Resource,
     name: &Name,
-    sample: &ResourceSample,
+    (sample, sampled): (&ResourceSample, Sampled),
     class: &WasteClass,
     waste: &WasteRules,
     moment: Moment<'_>,
@@ -102,7 +102,7 @@ pub(super) fn take(
     if sample.event_time <= size.last_seen {
         return false;
     }
-    let over = size.add(sample, capacity, resource, rules);
+    let over = size.add((sample, sampled), capacity, resource, rules);
     let at = size.last_seen;
     match (over, size.fit(resource, class, waste, rules)) {
         (Some(over), _) => size.end(over, resource, name, at, moment, effects),
@@ -119,7 +119,13 @@ pub(super) fn take(
 
 impl Size {
     /// Adds a sample, and says whether what was told of before is over.
-    fn add(&mut self, sample: &ResourceSample, capacity: f64, resource: &Resource, rules: &OversizedRules) -> Option<Over> {
+    fn add(
+        &mut self,
+        (sample, sampled): (&ResourceSample, Sampled),
+        capacity: f64,
+        resource: &Resource,
+        rules: &OversizedRules,
+    ) -> Option<Over> {
         self.last_seen = sample.event_time;
         if capacity != self.capacity {
             (self.capacity, self.since) = (capacity, sample.event_time);
@@ -127,7 +133,9 @@ impl Size {
             return Some(Over::Resized);
         }
         let is_idle = resource.matter.as_ref().is_some_and(Matter::is_open);
-        if resource.is_stopped || is_idle || sample.hourly_cost == Some(Nanos::ZERO) {
+        // Deleted, with or without a price.
+        let is_free = sampled == Sampled::Free || sample.hourly_cost == Some(Nanos::ZERO);
+        if resource.is_stopped || is_idle || is_free {
             (self.days, self.since) = (Vec::new(), sample.event_time);
             return Some(Over::Gone);
         }

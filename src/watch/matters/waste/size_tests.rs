@@ -64,6 +64,21 @@ fn what_never_needs_its_size_is_told_with_the_one_that_would_do() {
     assert!(last.state == AlertState::Resolved && last.summary.contains("has another size by now, 8"), "{}", last.summary);
 }
 
+/// Its last words may lack a price and a capacity.
+#[test]
+fn what_is_deleted_is_no_longer_too_large() {
+    let mut bench = bench();
+    bench.hours(0..24 * 16, |hour| vm(hour, "vm-1"));
+    assert_eq!(bench.shard.open_alerts(), 1, "{:#?}", bench.told());
+    let deleted = |hour: i64| ResourceSample { state: Some("deleted".into()), hourly_cost: None, capacity: None, ..vm(hour, "vm-1") };
+    bench.sample(deleted(24 * 16));
+    let last = bench.alerts.last().unwrap();
+    assert_eq!((last.state, last.decided_at.0 - last.event_time.0), (AlertState::Resolved, MINUTE_MS), "{:#?}", bench.told());
+    let told = bench.alerts.len();
+    bench.hours(24 * 16 + 1..24 * 34, deleted);
+    assert_eq!(bench.alerts.len(), told, "{:#?}", bench.told());
+}
+
 #[test]
 fn what_needs_its_size_or_cannot_be_judged_is_never_told() {
     let mut bench = bench();
