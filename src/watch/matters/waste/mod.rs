@@ -116,13 +116,17 @@ pub(crate) fn take(shard: &mut Shard, sample: &ResourceSample, rules: &WatchRule
     matters.changed.insert(MatterKey::Resource(name.0, name.1));
 }
 
-/// Somebody has left, whatever team says so: what they own has no owner any more.
+/// Somebody has left, whatever team says so: what they own has no owner any more, until they are granted something and so are back.
 pub(crate) fn take_departure(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules) {
-    let has_left = activity.action.as_deref() == Some("offboarded");
-    let (Some(who), true) = (principal(activity), has_left && rules.matters.waste.is_some()) else { return };
+    let change = match activity.action.as_deref() {
+        Some("offboarded") => Resource::lose_owner,
+        Some("grant") => Resource::regain_owner,
+        _ => return,
+    };
+    let (Some(who), true) = (principal(activity), rules.matters.waste.is_some()) else { return };
     let matters = &mut shard.matters;
     for (name, resource) in &mut matters.resources {
-        if resource.lose_owner(who, activity.event_time) {
+        if change(resource, who, activity.event_time) {
             matters.changed.insert(MatterKey::Resource(name.0.clone(), name.1.clone()));
         }
     }

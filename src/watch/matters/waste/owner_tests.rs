@@ -63,3 +63,22 @@ fn who_is_first_named_after_having_left_owns_nothing() {
         assert_eq!(kinds(&bench), expected, "{:#?}", bench.told());
     }
 }
+
+#[test]
+fn who_is_back_has_what_they_left() {
+    let mut bench = Bench::new();
+    bench.hours(0..30, |hour| vm(hour, Some("ann")));
+    say(&mut bench, 30, "offboarded", "ann");
+    bench.hours(31..35, |hour| vm(hour, Some("ann")));
+    assert_eq!(bench.shard.open_alerts(), 1, "{:#?}", bench.told());
+    // Somebody else's grant, and one of before.
+    say(&mut bench, 35, "grant", "bob");
+    say(&mut bench, 29, "grant", "ann");
+    bench.hours(35..36, |hour| vm(hour, Some("ann")));
+    assert_eq!(bench.shard.open_alerts(), 1, "{:#?}", bench.told());
+    say(&mut bench, 36, "grant", "ann");
+    bench.hours(37..39, |hour| vm(hour, Some("ann")));
+    let last = bench.alerts.last().unwrap();
+    assert_eq!((last.kind, last.state), (AlertKind::OrphanedResource, AlertState::Resolved), "{:#?}", bench.told());
+    assert_eq!(bench.shard.open_alerts(), 0);
+}

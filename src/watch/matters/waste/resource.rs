@@ -253,6 +253,15 @@ impl Resource {
         is_theirs
     }
 
+    /// Whether it was left behind by who is back.
+    pub fn regain_owner(&mut self, who: &Text, at: Timestamp) -> bool {
+        let is_theirs = self.owner.as_ref() == Some(who) && self.has_left && self.owner_gone.is_none_or(|gone| gone < at);
+        if is_theirs {
+            (self.owner_gone, self.has_left) = (None, false);
+        }
+        is_theirs
+    }
+
     /// Too many samples lack what has to be known, or nobody knows what it costs.
     pub fn is_undetermined(&self, waste: &WasteRules) -> bool {
         match &self.pause {
