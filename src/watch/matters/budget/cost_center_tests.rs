@@ -10,7 +10,7 @@ use crate::model::alert::Alert;
 use crate::model::hash::shard_of;
 use crate::model::leaf::Measure;
 use crate::model::money::Currency;
-use crate::model::partial::ShardRecord;
+use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
 use crate::model::spent::{Spent, SpentMinute};
 use crate::model::time::MINUTE_MS;
 use crate::model::wire::{decode_shard_record, encode_shard_record};
@@ -138,5 +138,47 @@ fn what_a_budget_is_of_may_have_changed_since_it_was_sent() {
         let record = ShardRecord { events: vec![crate::model::partial::ShardEvent::Spent(Box::new(other))], ..ShardRecord::default() };
         let told = budgets(&home.apply(MARCH, &record, &rules));
         assert_eq!(told.len(), usize::from(counts), "{told:?}");
+    }
+}
+
+/// 20 USD an hour, of which half of 1000 are told to platform; then somebody else is to be told.
+#[test]
+fn a_cost_centre_that_another_team_is_told_of_keeps_its_days_where_they_are() {
+    for (shards, is_carried) in [(1, true), (8, false)] {
+        let rules = watch_rules();
+        let mut others = watch_rules();
+        (others.matters.budgets[0].team, others.revision) = ("ads".into(), rules.revision + 1);
+        assert_eq!(shard_of("ads", shards) == shard_of("platform", shards), is_carried);
+        let mut home = Home::of("platform", shards, &rules);
+        let mut alerts = Vec::new();
+        for hour in 0..40 {
+            let rules = if hour < 30 { &rules } else { &others };
+            let minute = Minute(MARCH.0 + hour * 60);
+            let spent = Spent {
+                budget: "cc".into(),
+                team: rules.matters.budgets[0].team.clone(),
+                cost_center: "cc-12".into(),
+                measure: Measure::Estimated,
+                currency: Currency::USD,
+                minutes: vec![SpentMinute { minute, cost: Nanos::from_units(20) }],
+                last_event_time: minute.start(),
+                last_ingest_time: minute.start(),
+            };
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            // The other team's shard hears of it from then on.
+            let events = if hour < 30 || is_carried { vec![ShardEvent::Spent(Box::new(spent))] } else { Vec::new() };
+            let record = ShardRecord { partials: vec![partial(minute, "platform", "x", "ann", 1.0)], events, markers: vec![marker] };
+            alerts.extend(budgets(&home.apply(minute, &record, rules)));
+        }
+        let told: Vec<(AlertState, &str)> = alerts.iter().map(|alert| (alert.state, alert.team.as_str())).collect();
+        let of_platform = [(AlertState::Open, "platform"), (AlertState::Resolved, "platform")];
+        if is_carried {
+            let of_ads = [(AlertState::Open, "ads"), (AlertState::Escalated, "ads")];
+            assert_eq!(told, [of_platform, of_ads].concat(), "{alerts:#?}");
+            assert_eq!(alerts[3].actual, Nanos::from_units(800), "every day of it");
+        } else {
+            assert_eq!(told, of_platform, "{alerts:#?}");
+        }
     }
 }

@@ -121,7 +121,7 @@ fn take_seen(matters: &mut Matters, rule: &BudgetRule, seen: impl Iterator<Item 
         return;
     }
     let zone = judge::zone_of(moment.rules, &rule.team);
-    removed::hand_over(matters, rule, moment, effects);
+    removed::hand_over(matters, rule, true, moment, effects);
     let is_raised = removed::is_raised(matters, rule);
     let budget = matters.budgets.entry(rule.name.clone()).or_default();
     for seen in seen {

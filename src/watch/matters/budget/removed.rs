@@ -16,6 +16,7 @@ use super::{Budget, KEPT_DAYS};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, NOT_CONFIGURED, Severity, Stage, moved_to};
 use crate::model::effect::Effect;
+use crate::model::hash::shard_of;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::{DAY_MS, Hour};
@@ -80,14 +81,19 @@ fn owner(matters: &Matters, name: &Text) -> Option<Text> {
 
 /// Makes sure that what stands under a budget's name is of its team's money: what is another team's ends and is set aside, what was set
 /// aside of this team goes on. What counts something else by now begins anew.
-pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+///
+/// A cost centre's days are nobody's: they go on with whoever is told of it now, if `is_home`, this shard keeps that team's budgets.
+pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, is_home: bool, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     if matters.subjects.get(&rule.name).is_some_and(|subject| subject.team == rule.team && !subject.counts_same(rule)) {
         begin_anew(matters, rule, moment, effects);
     }
+    let mut carried = None;
     if let Some(team) = owner(matters, &rule.name).filter(|team| *team != rule.team) {
+        let is_same = matters.subjects.get(&rule.name).is_some_and(|subject| rule.cost_center.is_some() && subject.counts_same(rule));
         let why = Why::Moved(&rule.team);
         end(matters, &rule.name, why, moment, effects);
         if let Some(budget) = matters.budgets.remove(&rule.name) {
+            carried = (is_same && is_home).then(|| budget.clone());
             matters.former_budgets.insert((team.clone(), rule.name.clone()), budget);
         }
         matters.subjects.remove(&rule.name);
@@ -102,6 +108,11 @@ pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, moment: Moment
         matters.budgets.insert(rule.name.clone(), budget);
         matters.changed.insert(MatterKey::Budget(rule.name.clone()));
         matters.changed.insert(MatterKey::FormerBudget(place.0, place.1));
+    }
+    if let Some(Budget { days, hours, last_event_time, last_ingest_time, .. }) = carried {
+        let own = matters.budgets.entry(rule.name.clone()).or_default();
+        (own.days, own.hours, own.last_event_time, own.last_ingest_time) = (days, hours, last_event_time, last_ingest_time);
+        matters.changed.insert(MatterKey::Budget(rule.name.clone()));
     }
 }
 
@@ -120,8 +131,9 @@ fn begin_anew(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effe
 pub(crate) fn end_removed(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
+    let (number, count) = (shard.header.shard, shard.header.shard_count);
     for rule in &rules.matters.budgets {
-        hand_over(&mut shard.matters, rule, moment, effects);
+        hand_over(&mut shard.matters, rule, shard_of(&rule.team, count) == number, moment, effects);
     }
     let is_removed = |name: &&Text| !rules.matters.budgets.iter().any(|rule| rule.name == **name);
     let removed: Vec<Text> = shard.matters.budgets.keys().filter(is_removed).cloned().collect();
