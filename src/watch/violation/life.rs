@@ -124,6 +124,14 @@ impl Tracked {
         self.closed_at.zip(watermark).is_some_and(is_old)
     }
 
+    fn is_over_since(&self, seen: Timestamp) -> bool {
+        self.closed_at.is_some_and(|closed| seen < closed)
+    }
+
+    fn would_be_quiet(&self, seen: Timestamp, watermark: Option<Timestamp>) -> bool {
+        watermark.is_some_and(|watermark| watermark.0 - self.last_seen.max(seen).0 >= QUIET_MS)
+    }
+
     fn violation(&self, key: &Key, rules: &WatchRules, decided_at: Timestamp) -> Violation {
         let is_money = key.currency.is_some();
         Violation {
@@ -176,7 +184,15 @@ pub(in crate::watch) fn hit(shard: &mut Shard, hit: Hit<'_>, rules: &WatchRules,
     let known = shard.violations.known.get(&key).filter(|known| !known.is_forgotten(watermark)).cloned();
     // What is over was ended by a later word on the same thing.
     let tells_a_state = hit.lasts || hit.policy.when.subject == Subject::Resource;
-    if tells_a_state && known.as_ref().and_then(|known| known.closed_at).is_some_and(|closed| hit.event_time < closed) {
+    let over = known.as_ref().filter(|known| known.is_over_since(hit.event_time));
+    if over.is_some() && tells_a_state {
+        return;
+    }
+    // Told so late that a day has been quiet since all the same: it is counted, and no news.
+    if let Some(over) = over.filter(|over| over.would_be_quiet(hit.event_time, watermark)) {
+        let mut over = over.clone();
+        over.add(&hit);
+        shard.violations.keep(key, over);
         return;
     }
     let is_new = known.as_ref().is_none_or(|known| !known.is_open());
@@ -252,13 +268,15 @@ pub(super) fn fresh(key: &Key, severity: Severity, seen: Timestamp, ingest_time:
 }
 
 impl Tracked {
-    /// Opens, or opens again: what happened is new, the id and its revisions are not.
+    /// Opens, or opens again: what happened is new, the id and its revisions are not. What is of before its end goes on with what it was.
     pub(super) fn begin(&mut self, team: &Text, seen: Timestamp, rules: &WatchRules) {
+        if !self.is_over_since(seen) {
+            (self.count, self.amount) = (0, Nanos::ZERO);
+            self.users.clear();
+            self.first_seen = seen;
+        }
         self.closed_at = None;
-        (self.count, self.amount) = (0, Nanos::ZERO);
-        self.users.clear();
         self.grants.clear();
-        self.first_seen = seen;
         self.last_seen = self.last_seen.max(self.first_seen);
         self.incident_id = self.id.clone();
         self.notify = !rules.team(team).is_some_and(|rule| rule.observe);

@@ -110,6 +110,30 @@ fn one_violation_of_a_policy_and_a_subject_lives_from_its_first_event_to_a_day_w
     assert_eq!(bench.shard.open_violations(), 1);
 }
 
+/// A backfill, or a partition that lags.
+#[test]
+fn usage_that_is_told_after_the_end_is_a_part_of_what_was() {
+    let ended = || {
+        let mut bench = Bench::new(vec![policy("approved", UNAPPROVED)]);
+        assert_eq!(states(&bench.minute(1, vec![used(1, "deepseek", "ranker", 0.5)])), [(Open, 1)]);
+        assert_eq!(states(&bench.minute(2 + 1440, vec![])), [(Resolved, 2)]);
+        bench
+    };
+    let mut bench = ended();
+    for minute in [0, 100, 900] {
+        assert_eq!(bench.minute(3000, vec![used(minute, "deepseek", "ranker", 0.5)]), [], "a day has been quiet since: {minute}");
+    }
+    let kept = bench.shard.violations.known.values().next().unwrap();
+    assert_eq!((kept.count, kept.amount, kept.is_open()), (12, Nanos::from_units(2), false));
+    let again = bench.minute(3001, vec![used(3001, "deepseek", "ranker", 0.5)]);
+    assert_eq!((states(&again), again[0].count), (vec![(Reopened, 3)], 3), "what is of after it begins anew");
+    let mut bench = ended();
+    let again = bench.minute(1450, vec![used(900, "deepseek", "ranker", 0.5)]);
+    assert_eq!((states(&again), again[0].count, again[0].amount), (vec![(Reopened, 3)], 6, Some(Nanos::from_units(1))));
+    assert_eq!(bench.minute(900 + 1440, vec![]), []);
+    assert_eq!(states(&bench.minute(901 + 1440, vec![])), [(Resolved, 4)]);
+}
+
 #[test]
 fn what_intake_said_of_single_events_counts_with_its_own_money() {
     let mut untagged = policy("cost-center", "!has(tags.cost_center)");
