@@ -9,6 +9,8 @@ mod book;
 mod fleet;
 pub mod held;
 mod keys;
+#[cfg(test)]
+mod late_tests;
 pub mod rules;
 mod standing;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::book::{Grant, MOST_WAITING, Use, UseName, Waiting};
 use super::rules::{AccessRules, Kind};
 use super::told::end_unused;
-use super::{Wrong, tell, words};
+use super::{Wrong, end, key, tell, words};
 use crate::model::Text;
 use crate::model::access::{GrantName, GrantUsed, Object};
 use crate::model::activity::ActivityEvent;
@@ -227,12 +227,47 @@ fn judge(shard: &mut Shard, name: &UseName, waiting: &Waiting, access: &AccessRu
         };
         let holding = holding(shard, &name.object, &name.principal, &name.team, used.at, access);
         if holding.is_empty() && !shard.matters.access.is_full {
-            tell_ungranted(shard, &seen, &name.object, access, rules, effects);
+            judge_ungranted(shard, &seen, &name.object, access, rules, effects);
         }
         for grant in holding {
             mark_used(shard, &grant, &seen, rules, effects);
         }
     }
+}
+
+/// What was granted since is settled by that, however late the use is heard of.
+fn judge_ungranted(
+    shard: &mut Shard,
+    seen: &Seen<'_>,
+    object: &Object,
+    access: &AccessRules,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    let name = GrantName { object: object.clone(), principal: seen.who.clone(), role: None };
+    let key = key(Kind::Ungranted, seen.team, &words::of_grant(&name));
+    let Some(settled) = granted_since(shard, object, seen) else {
+        tell_ungranted(shard, seen, object, access, rules, effects);
+        return;
+    };
+    let known = shard.violations.get(&key);
+    // One that goes on for later uses has this one, too; one that was over after it has been told.
+    let is_over = known.and_then(|known| known.closed_at).is_some_and(|closed| closed > seen.used.at);
+    let goes_on = known.is_some_and(|known| known.is_open() && known.last_seen >= settled);
+    if !is_over {
+        tell_ungranted(shard, seen, object, access, rules, effects);
+    }
+    if !is_over && !goes_on {
+        end(shard, key, settled, rules, effects);
+    }
+}
+
+/// When somebody was first granted what they had used without it.
+fn granted_since(shard: &Shard, object: &Object, seen: &Seen<'_>) -> Option<Timestamp> {
+    let book = &shard.matters.access;
+    let all = book.grants_for(object, seen.who).into_iter().chain(book.grants_for(object, &words::team_principal(seen.team)));
+    let given = all.filter_map(|(_, grant)| grant.from.filter(|from| *from > seen.used.at && grant.holds(*from, 0)));
+    given.min()
 }
 
 fn tell_ungranted(

@@ -1,0 +1,40 @@
+//! What comes late, is switched off for a while, or comes in great numbers: it is told once, and ends as if it had come in time.
+
+use super::fleet::{Fleet, at};
+use crate::model::alert::AlertState::{self, Open, Resolved};
+use crate::model::violation::Violation;
+
+const UNGRANTED: &str = "access.ungranted";
+const OWNERS: &str = "risk";
+const USERS: &str = "sales";
+
+fn said(told: &[Violation]) -> Vec<(&str, AlertState)> {
+    told.iter().map(|one| (one.policy.as_str(), one.state)).collect()
+}
+
+fn open(fleet: &Fleet) -> usize {
+    fleet.shards.iter().map(|shard| shard.open_violations()).sum()
+}
+
+#[test]
+fn a_use_of_before_a_grant_is_settled_by_it_however_late_it_is_told() {
+    let mut fleet = Fleet::new();
+    fleet.event(0, OWNERS, "grant", |event| event.actor = Some("ann".into()));
+    assert_eq!(fleet.access(10, USERS, "acme"), []);
+    assert_eq!(said(&fleet.pass(12)), [(UNGRANTED, Open)]);
+    assert_eq!(said(&fleet.event(20, OWNERS, "grant", |_| {})), [(UNGRANTED, Resolved)]);
+    assert_eq!(fleet.event(25, USERS, "access", |event| event.event_time = at(15)), []);
+    assert_eq!(fleet.pass(30), [], "it has been told and settled");
+    // Nothing was known of them before.
+    fleet.event(40, OWNERS, "grant", |event| event.actor = Some("bob".into()));
+    assert_eq!(fleet.event(45, USERS, "access", |event| (event.actor, event.event_time) = (Some("bob".into()), at(35))), []);
+    let told = fleet.pass(50);
+    assert_eq!((said(&told), told[1].closed_at), (vec![(UNGRANTED, Open), (UNGRANTED, Resolved)], Some(at(40))));
+    assert_eq!(open(&fleet), 0);
+    // A later use without a grant goes on, whatever comes of before.
+    fleet.event(60, OWNERS, "revoke", |_| {});
+    fleet.access(65, USERS, "acme");
+    assert_eq!(fleet.pass(67).len(), 1);
+    fleet.event(70, USERS, "access", |event| event.event_time = at(16));
+    assert_eq!((fleet.pass(75), open(&fleet)), (vec![], 1));
+}
