@@ -19,6 +19,8 @@ mod tell;
 #[cfg(test)]
 mod tests;
 mod usage;
+#[cfg(test)]
+mod values_tests;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +181,11 @@ pub(crate) fn take(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRul
                 Some(value) => Measured::Number(Value { at, value, samples: activity.samples, identity }),
                 None => Measured::Mix { at, identity, counts: mix::counts(&activity.tags) },
             };
-            if matches!(&measured, Measured::Mix { counts, .. } if counts.is_empty()) {
+            let is_of_nothing = match &measured {
+                Measured::Number(value) => value.samples == Some(0),
+                Measured::Mix { counts, .. } => mix::total(counts) == 0,
+            };
+            if is_of_nothing {
                 return;
             }
             let kind = if let Measured::Mix { .. } = measured { Kind::Mix } else { Kind::Evaluation };

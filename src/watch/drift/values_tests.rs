@@ -1,0 +1,32 @@
+//! Values that say little, fall to nothing or come while nobody looks, and what they lead to.
+
+use super::tests::{Bench, states};
+use crate::model::Text;
+use crate::model::activity::ActivityEvent;
+use crate::model::alert::AlertState::Open;
+use crate::model::violation::Violation;
+
+fn evaluations(bench: &mut Bench, hours: std::ops::Range<i64>, metric: &str, value: f64, samples: Option<u64>) -> Vec<Violation> {
+    hours.flat_map(|hour| bench.evaluation(hour, metric, value, samples)).collect()
+}
+
+#[test]
+fn an_evaluation_of_nothing_is_no_look() {
+    let mut bench = Bench::accepted();
+    assert_eq!(evaluations(&mut bench, 10..16, "refusal_rate", 0.0, Some(0)), []);
+    assert_eq!(evaluations(&mut bench, 16..22, "refusal_rate", 5.0, Some(0)), []);
+    let mut mixed = |hour: i64, refunds: &str, orders: &str| {
+        bench.activity(hour, "evaluation", |activity: &mut ActivityEvent| {
+            (activity.model_version, activity.metric) = (Some("2024-08".into()), Some("input_topics".into()));
+            activity.tags = [("refunds", refunds), ("orders", orders)].map(|(name, count)| (Text::from(name), Text::from(count))).into();
+        })
+    };
+    assert_eq!((22..26).flat_map(|hour| mixed(hour, "80", "320")).collect::<Vec<_>>(), []);
+    // Between looks at another mix nothing is not a look at the old one.
+    let told: Vec<_> = [(30, "240", "160"), (31, "0", "0"), (32, "240", "160"), (33, "0", "0"), (34, "240", "160")]
+        .into_iter()
+        .flat_map(|(hour, refunds, orders)| mixed(hour, refunds, orders))
+        .collect();
+    assert_eq!(states(&told), [(Open, 1)]);
+    bench.restart();
+}
