@@ -1,6 +1,7 @@
 //! What comes late, is switched off for a while, or comes in great numbers: it is told once, and ends as if it had come in time.
 
-use super::fleet::{Fleet, at};
+use super::fleet::{DAY, Fleet, access, at};
+use super::rules::AccessRules;
 use crate::model::alert::AlertState::{self, Open, Resolved};
 use crate::model::violation::Violation;
 
@@ -37,4 +38,29 @@ fn a_use_of_before_a_grant_is_settled_by_it_however_late_it_is_told() {
     assert_eq!(fleet.pass(67).len(), 1);
     fleet.event(70, USERS, "access", |event| event.event_time = at(16));
     assert_eq!((fleet.pass(75), open(&fleet)), (vec![], 1));
+}
+
+#[test]
+fn what_is_granted_and_taken_back_while_nobody_looks_is_known_when_somebody_does() {
+    let mut fleet = Fleet::with(AccessRules { hands: 0, ..access() });
+    for who in ["acme", "busy"] {
+        fleet.event(0, OWNERS, "grant", |event| event.actor = Some(who.into()));
+    }
+    let rules = fleet.rules.matters.access.take();
+    fleet.event(10, OWNERS, "revoke", |_| {});
+    fleet.event(11, OWNERS, "grant", |event| event.actor = Some("bob".into()));
+    fleet.event(12, "hr", "offboarded", |event| (event.actor, event.model) = (Some("dora".into()), None));
+    assert_eq!(fleet.access(13, USERS, "acme"), []);
+    assert_eq!(fleet.access(13, USERS, "dora"), []);
+    assert_eq!(fleet.access(20 * DAY, USERS, "busy"), []);
+    fleet.access(20 * DAY, USERS, "bob");
+    assert_eq!(fleet.pass(40 * DAY), []);
+    fleet.rules.matters.access = rules;
+    assert_eq!(fleet.pass(40 * DAY + 1), [], "both grants are used, the third was taken back");
+    assert_eq!(said(&fleet.access(40 * DAY + 3, USERS, "dora")), [("access.offboarded", Open)]);
+    fleet.access(40 * DAY + 5, USERS, "acme");
+    fleet.access(40 * DAY + 5, USERS, "bob");
+    let told = fleet.pass(40 * DAY + 8);
+    assert_eq!(said(&told), [(UNGRANTED, Open)]);
+    assert!(told[0].message.contains("their grant was revoked"), "{told:?}");
 }

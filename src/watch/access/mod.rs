@@ -40,6 +40,7 @@ use crate::policy::stream::Finding;
 pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let Some(access) = &rules.matters.access else {
         end_all(shard, rules, effects);
+        keep_up(shard, record, rules, effects);
         return;
     };
     for event in &record.events {
@@ -62,6 +63,26 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
     }
     uses::judge_waiting(shard, access, rules, effects);
     standing::look(shard, access, rules, effects);
+}
+
+/// While nobody looks at access: grants, departures and uses are known when somebody looks again, and nothing is told.
+fn keep_up(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if shard.matters.access.is_empty() {
+        return;
+    }
+    let access = AccessRules { off: Kind::ALL.iter().map(|(_, kind)| *kind).collect(), ..AccessRules::default() };
+    for event in &record.events {
+        match event {
+            ShardEvent::Grant(activity) => told::take(shard, activity, &access, rules, effects),
+            ShardEvent::GrantUsed(used) => told::take_used(shard, used, rules, effects),
+            ShardEvent::Activity(activity) => uses::take_activity(shard, activity, &access, rules, effects),
+            ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::Spent(_) | ShardEvent::DatasetUse(_) => {
+            }
+        }
+    }
+    for partial in record.partials.iter().filter(|partial| partial.leaf.measure == Measure::Estimated) {
+        uses::take_partial(shard, partial, &access, rules, effects);
+    }
 }
 
 /// Something that is wrong: what is told of it, and of whom.

@@ -171,11 +171,16 @@ impl Drift {
 
 /// What somebody did: an evaluation, an acceptance, a deployment.
 pub(crate) fn take(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let (Some(own), Some(model)) = (&rules.matters.drift, &activity.model) else { return };
+    let Some(model) = &activity.model else { return };
+    let own = rules.matters.drift.as_ref();
+    // While nobody looks, what was known of models is kept up for when somebody looks again.
+    if own.is_none() && shard.drift.series.is_empty() && shard.drift.models.is_empty() {
+        return;
+    }
     let version = activity.model_version.clone().unwrap_or_else(|| Text::from(""));
     match activity.action.as_deref().unwrap_or_default() {
         "evaluation" => {
-            let Some(metric) = &activity.metric else { return };
+            let (Some(metric), Some(own)) = (&activity.metric, own) else { return };
             let (at, identity) = (activity.event_time, hash128(&[activity.source.as_bytes(), activity.event_id.as_bytes()]));
             let measured = match activity.value {
                 Some(value) => Measured::Number(Value { at, value, samples: activity.samples, identity }),
@@ -218,7 +223,7 @@ fn heed_config(shard: &mut Shard, team: &Text, model: &Text, own: &DriftRules, r
     let newest = meant.max_by_key(|rule| rule.at);
     let accepted = newest.map(|rule| Accepted::in_config(rule.version.clone().unwrap_or_else(|| Text::from("")), rule.at));
     if let Some(accepted) = accepted {
-        model::accept(shard, team, model, accepted, own, rules, effects);
+        model::accept(shard, team, model, accepted, Some(own), rules, effects);
     }
 }
 

@@ -161,13 +161,14 @@ pub(crate) fn end_undeployed(shard: &mut Shard, events: &[ShardEvent], rules: &W
     }
 }
 
-/// A version is accepted. Of another one what has drifted is over; of the same it is what is wanted from now on.
+/// A version is accepted. Of another one what has drifted is over; of the same it is what is wanted from now on. `own`: `None` while nobody
+/// looks.
 pub(super) fn accept(
     shard: &mut Shard,
     team: &Text,
     model: &Text,
     accepted: Accepted,
-    own: &DriftRules,
+    own: Option<&DriftRules>,
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
@@ -190,7 +191,7 @@ pub(super) fn accept(
             if series.is_open && series.outside.since <= accepted.at {
                 // It has been accepted as it is now: what was before is no reference any more.
                 series = Series::new(series.kind, accepted.at, Some(accepted.at));
-            } else {
+            } else if let Some(own) = own {
                 series.freeze(true, accepted.at, own);
             }
             shard.drift.keep(name, series);

@@ -1,6 +1,6 @@
 //! Values that say little, fall to nothing or come while nobody looks, and what they lead to.
 
-use super::tests::{Bench, states};
+use super::tests::{Bench, drift_rules, states};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::Open;
@@ -29,4 +29,26 @@ fn an_evaluation_of_nothing_is_no_look() {
         .collect();
     assert_eq!(states(&told), [(Open, 1)]);
     bench.restart();
+}
+
+#[test]
+fn what_is_accepted_and_deployed_while_nobody_looks_is_known_when_somebody_does() {
+    let mut bench = Bench::accepted();
+    bench.rules.matters.drift = None;
+    assert_eq!(bench.accept(10, "2024-11"), []);
+    bench.activity(11, "deployment", |activity| {
+        (activity.model_version, activity.resource_id) = (Some("2024-11".into()), Some("ep-8".into()));
+    });
+    assert_eq!(bench.evaluation(12, "refusal_rate", 0.09, Some(400)), []);
+    bench.restart();
+    bench.rules.matters.drift = Some(drift_rules());
+    assert_eq!(evaluations(&mut bench, 13..18, "refusal_rate", 0.09, Some(400)), [], "of a version that another one has replaced");
+    let current = |bench: &mut Bench, hour: i64, value: f64| {
+        bench.activity(hour, "evaluation", |activity| {
+            (activity.metric, activity.value, activity.samples) = (Some("refusal_rate".into()), Some(value), Some(400));
+        })
+    };
+    assert_eq!((20..22).flat_map(|hour| current(&mut bench, hour, 0.02)).collect::<Vec<_>>(), []);
+    let told: Vec<_> = (22..25).flat_map(|hour| current(&mut bench, hour, 0.09)).collect();
+    assert_eq!((states(&told), told[0].dimensions["resource_id"].as_str()), (vec![(Open, 1)], "ep-8"));
 }
