@@ -6,7 +6,7 @@ use crate::model::alert::AlertState::{Open, Reopened, Resolved, Updated};
 use crate::model::leaf::Leaf;
 use crate::model::lineage::{DatasetUse, OriginRule};
 use crate::model::partial::{Partial, ShardEvent};
-use crate::model::time::Minute;
+use crate::model::time::{MINUTE_MS, Minute};
 use crate::model::violation::Violation;
 use crate::policy::fields::Subject;
 use crate::policy::stream::tests::{policy_over, stream};
@@ -332,6 +332,28 @@ fn a_gap_counts_when_nobody_has_filled_it_in_time() {
     assert_eq!(bench.minute(300, usage(300)), []);
     told_by_lineage(&mut bench, 301, None, &[], true);
     assert_eq!(states(&bench.minute(361, vec![])), [(Reopened, 3)]);
+}
+
+/// What was said of leaves by the time before is kept no longer than that.
+#[test]
+fn another_time_for_gaps_reaches_what_runs_and_what_answers() {
+    let gap = policy_over(Subject::Activity, "gap", "action == 'deployment' && has(activity.lineage) && lineage == 'unknown'", None);
+    let answers = policy_over(Subject::Usage, "answers", "has(usage.lineage) && lineage == 'unknown'", None);
+    let mut bench = Bench::new(vec![gap, answers]);
+    let usage = |minute| {
+        let partial = used(minute, "openai", "ranker", 2.0);
+        vec![Partial { leaf: Leaf { model: "m-7".into(), ..partial.leaf.clone() }, ..partial }]
+    };
+    deploy(&mut bench, 0, TOKYO, None);
+    told_by_lineage(&mut bench, 1, None, &["US"], true);
+    assert_eq!(bench.minute(10, usage(10)), []);
+    bench.rules.lineage_grace_ms = 5 * MINUTE_MS;
+    let told = bench.minute(11, usage(11));
+    let named: Vec<_> = told.iter().map(|violation| (violation.policy.as_str(), violation.state)).collect();
+    assert_eq!(named, [("gap", Open), ("answers", Open)]);
+    bench.rules.lineage_grace_ms = 120 * MINUTE_MS;
+    assert_eq!(states(&bench.minute(12, usage(12))), [(Resolved, 2), (Resolved, 2)], "there is time again");
+    assert_eq!(bench.minute(13, usage(13)), []);
 }
 
 /// A restart in between asks nothing twice.

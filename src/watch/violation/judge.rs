@@ -16,7 +16,12 @@ use crate::watch::shard::Shard;
 /// After merge and alerts, so that a violation finds the alert that it explains.
 pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let policies = &*rules.policies;
-    if shard.violations.judged_by != policies.hash() {
+    let has_other_grace = !policies.is_empty() && shard.violations.looked.grace_ms != rules.lineage_grace_ms;
+    if has_other_grace {
+        // What leaves were told by the other grace holds no more.
+        shard.violations.models_revision += 1;
+    }
+    if shard.violations.judged_by != policies.hash() || has_other_grace {
         life::judge_again(shard, (None, None), rules, effects);
         deployments::judge_all_again(shard, rules, effects);
         shard.violations.judged_by = policies.hash();
