@@ -22,6 +22,7 @@ use crate::watch::shard::Shard;
 
 /// The meter whose usage is that of a language model.
 const TOKENS: &str = "llm.tokens";
+const CACHED: &str = "part of input from the cache";
 const LAST_HOUR: u8 = 23;
 const SATURDAY: u8 = 5;
 
@@ -63,8 +64,8 @@ impl Day {
         if self.unpriced == 0 && self.cost > Nanos::ZERO && tokens > 0 {
             metrics.push((format!("{} per thousand tokens", currency.as_str()), 1000.0 * to_units(self.cost) / tokens as f64));
         }
-        if self.cached > 0 {
-            metrics.push(("part of input from the cache".to_string(), part(self.cached, self.input)));
+        if self.input > 0 {
+            metrics.push((CACHED.to_string(), part(self.cached, self.input)));
         }
         metrics
     }
@@ -117,10 +118,15 @@ fn look(shard: &mut Shard, name: &DayName, day: &Day, hour: Hour, own: &DriftRul
     let days = if judge::local_hour_of(rules, team, hour).day_of_week >= SATURDAY { "weekends" } else { "working days" };
     let stratum = if project.is_empty() { days.to_string() } else { format!("{project}, {days}") };
     for (metric, value) in day.metrics(*currency) {
+        let is_cache = metric == CACHED;
         let metric = Text::from(format!("{metric} ({stratum})"));
         let identity = hash128(&[&hour.0.to_be_bytes(), project.as_bytes(), currency.as_str().as_bytes()]);
         let value = Measured::Number(Value { at: hour.end(), value, samples: None, identity });
         let name = SeriesName { team: team.clone(), model: model.clone(), version: version.clone(), metric };
+        // Most providers have no cache, and one that was never used is nothing to watch.
+        if is_cache && day.cached == 0 && !shard.drift.series.contains_key(&name) {
+            continue;
+        }
         measure(shard, name, Kind::Usage, &value, own, rules, effects);
     }
 }

@@ -4,7 +4,9 @@ use super::tests::{Bench, drift_rules, states};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::Open;
+use crate::model::time::Minute;
 use crate::model::violation::Violation;
+use crate::watch::tests::{START, partial};
 
 fn evaluations(bench: &mut Bench, hours: std::ops::Range<i64>, metric: &str, value: f64, samples: Option<u64>) -> Vec<Violation> {
     hours.flat_map(|hour| bench.evaluation(hour, metric, value, samples)).collect()
@@ -28,6 +30,29 @@ fn an_evaluation_of_nothing_is_no_look() {
         .flat_map(|(hour, refunds, orders)| mixed(hour, refunds, orders))
         .collect();
     assert_eq!(states(&told), [(Open, 1)]);
+    bench.restart();
+}
+
+#[test]
+fn a_cache_that_is_used_no_more_is_told_and_one_that_never_was_is_not() {
+    let mut bench = Bench::new();
+    bench.own().usage_days = 5;
+    let mut day = |day: i64, cached: u64| {
+        let monday = 4 - START.0.div_euclid(1440).rem_euclid(7);
+        let minute = Minute(START.0 + (monday + 7 + day) * 1440);
+        let of = |project: &str, cached: u64| {
+            let mut partial = partial(minute, "search", project, "ann", 1.0);
+            (partial.requests, partial.events, partial.tokens_output, partial.tokens_input) = (300, 300, 3_000, 100_000);
+            partial.tokens_cached_input = cached;
+            partial
+        };
+        bench.record(minute.start(), vec![of("ranker", cached), of("writer", 0)], Vec::new())
+    };
+    let told: Vec<_> = (0..12).flat_map(|number| day(number, 50_000 + 100 * u64::try_from(number % 3).unwrap())).collect();
+    assert_eq!(told, []);
+    let told: Vec<_> = (14..19).flat_map(|number| day(number, 0)).collect();
+    assert_eq!(states(&told)[..1], [(Open, 1)]);
+    assert!(told[0].message.contains("part of input from the cache (ranker, working days) 0"), "{}", told[0].message);
     bench.restart();
 }
 
