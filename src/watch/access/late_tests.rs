@@ -1,11 +1,15 @@
 //! What comes late, is switched off for a while, or comes in great numbers: it is told once, and ends as if it had come in time.
 
-use super::fleet::{DAY, Fleet, access, at};
+use super::fleet::{DAY, Fleet, HOUR, SHARDS, access, at};
 use super::rules::AccessRules;
+use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{self, Open, Resolved};
+use crate::model::hash::shard_of;
+use crate::model::partial::ShardEvent;
 use crate::model::violation::Violation;
 
 const UNGRANTED: &str = "access.ungranted";
+const UNUSED: &str = "access.unused-grant";
 const OWNERS: &str = "risk";
 const USERS: &str = "sales";
 
@@ -63,4 +67,40 @@ fn what_is_granted_and_taken_back_while_nobody_looks_is_known_when_somebody_does
     let told = fleet.pass(40 * DAY + 8);
     assert_eq!(said(&told), [(UNGRANTED, Open)]);
     assert!(told[0].message.contains("their grant was revoked"), "{told:?}");
+}
+
+/// More than are told one by one.
+#[test]
+fn grants_that_are_told_together_are_told_once() {
+    let mut fleet = Fleet::new();
+    let given = |number: usize| ActivityEvent {
+        event_id: format!("g{number}").as_str().into(),
+        event_time: at(0),
+        team: OWNERS.into(),
+        action: Some("grant".into()),
+        model: Some("risk".into()),
+        actor: Some(format!("u{number}").as_str().into()),
+        ..ActivityEvent::default()
+    };
+    let all = (0..600).map(|number| ShardEvent::Grant(Box::new(given(number)))).collect();
+    let home = shard_of(OWNERS, SHARDS);
+    assert_eq!(fleet.record(home, 0, Vec::new(), all), []);
+    let mut told = fleet.pass(31 * DAY);
+    told.extend((1..4).flat_map(|hour| fleet.pass(31 * DAY + hour * HOUR)));
+    let together: Vec<&Violation> = told.iter().filter(|one| one.subject == "(other)").collect();
+    assert_eq!((told.len(), together.len()), (501, 1), "{together:?}");
+    // Taken back, all of them.
+    let back = |number: usize| ActivityEvent { event_time: at(32 * DAY), action: Some("revoke".into()), ..given(number) };
+    let all = (0..600).map(|number| ShardEvent::Grant(Box::new(back(number)))).collect();
+    fleet.record(home, 32 * DAY, Vec::new(), all);
+    fleet.pass(32 * DAY + HOUR);
+    assert_eq!(open(&fleet), 0);
+}
+
+#[test]
+fn a_grant_that_expires_unused_is_no_trouble_any_more() {
+    let mut fleet = Fleet::new();
+    fleet.event(0, OWNERS, "grant", |event| event.expires_at = Some(at(40 * DAY)));
+    assert_eq!(said(&fleet.pass(31 * DAY)), [(UNUSED, Open)]);
+    assert_eq!(said(&fleet.pass(40 * DAY)), [(UNUSED, Resolved)]);
 }

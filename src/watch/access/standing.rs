@@ -54,6 +54,17 @@ fn own(shard: &Shard) -> impl Iterator<Item = (&GrantName, &Grant, &Text)> {
     all.filter(|(.., team)| shard_of(team, shard.header.shard_count) == shard.header.shard)
 }
 
+/// Teams of which so much is wrong that it is told together.
+fn told_together(shard: &Shard, kind: Kind) -> BTreeSet<Text> {
+    let together = shard.violations.open_of(kind.id(), |key, _| *key.subject == *OTHER);
+    together.into_iter().map(|key| key.team).collect()
+}
+
+/// Whether it is open, by itself or together with others: that it still is is no news.
+fn is_told(shard: &Shard, key: &Key, together: &BTreeSet<Text>) -> bool {
+    is_open(shard, key) || (together.contains(&key.team) && shard.violations.get(key).is_none())
+}
+
 fn look_for_unused(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     let is_unused = |grant: &Grant| {
@@ -66,13 +77,14 @@ fn look_for_unused(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules
         .filter(|(name, ..)| !is_owner(name))
         .map(|(name, grant, team)| (name.clone(), team.clone(), is_unused(grant).map(|_| grant.clone())))
         .collect();
+    let together = told_together(shard, Kind::UnusedGrant);
     let mut unused: BTreeMap<Text, usize> = BTreeMap::new();
     for (name, team, grant) in &all {
         *unused.entry(team.clone()).or_default() += usize::from(grant.is_some());
         let key = key(Kind::UnusedGrant, team, &words::of_grant(name));
         match grant {
             None => end(shard, key, at, rules, effects),
-            Some(_) if is_open(shard, &key) => {}
+            Some(_) if is_told(shard, &key, &together) => {}
             Some(grant) => {
                 let wrong = Wrong {
                     kind: Kind::UnusedGrant,
@@ -107,6 +119,8 @@ fn look_for_hands(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules:
             hands.insert(name.principal.clone());
         }
     }
+    let together = told_together(shard, Kind::TooManyHands);
+    let mut wrong: BTreeSet<Text> = BTreeSet::new();
     for ((object, team), hands) in objects {
         let hands: Vec<Text> = hands.into_iter().collect();
         let book = &shard.matters.access;
@@ -115,9 +129,12 @@ fn look_for_hands(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules:
         let is_owned = owner.is_some() && gone.is_none();
         let key = key(Kind::TooManyHands, &team, &words::of_object(&object));
         let is_wrong = access.hands > 0 && hands.len() >= access.hands && !is_owned && access.is_on(Kind::TooManyHands);
+        if is_wrong {
+            wrong.insert(team.clone());
+        }
         if !is_wrong {
             end(shard, key, at, rules, effects);
-        } else if !is_open(shard, &key) {
+        } else if !is_told(shard, &key, &together) {
             let wrong = Wrong {
                 kind: Kind::TooManyHands,
                 severity: Severity::Warning,
@@ -132,5 +149,8 @@ fn look_for_hands(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules:
             };
             tell(shard, wrong, access, rules, effects);
         }
+    }
+    for team in together.into_iter().filter(|team| !wrong.contains(team)) {
+        end(shard, key(Kind::TooManyHands, &team, OTHER), at, rules, effects);
     }
 }
