@@ -89,6 +89,10 @@ impl Series {
                 return Step::Taken;
             }
         }
+        // A value that does not say of how many is a look by itself; with what is gathered it would never be enough.
+        if value.samples.is_none() {
+            self.gathered = Sums::default();
+        }
         self.gathered.add(value.value, value.samples);
         if !self.gathered.is_look(rules) {
             return Step::Taken;

@@ -34,6 +34,14 @@ fn an_evaluation_of_nothing_is_no_look() {
 }
 
 #[test]
+fn values_that_no_longer_say_of_how_many_are_looked_at_all_the_same() {
+    let mut bench = Bench::accepted();
+    assert_eq!(evaluations(&mut bench, 10..11, "refusal_rate", 0.02, Some(30)), [], "not enough for a look");
+    assert_eq!(states(&evaluations(&mut bench, 11..20, "refusal_rate", 0.5, None)), [(Open, 1)]);
+    bench.restart();
+}
+
+#[test]
 fn a_cache_that_is_used_no_more_is_told_and_one_that_never_was_is_not() {
     let mut bench = Bench::new();
     bench.own().usage_days = 5;
