@@ -9,7 +9,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 use super::episode::{Episode, HourExcess, emit};
-use super::{drop, hold, ramp, select, words};
+use super::{drop, hold, ramp, record, select, words};
 use crate::model::alert::{AlertKind, AlertState, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
@@ -77,7 +77,8 @@ pub(crate) fn open(
     let kind = trigger.kind();
     let mut episode = begun(state, account, hour, &trigger, moment);
     let expected_units = trigger.judged.expected();
-    let expected = from_units(expected_units);
+    let is_guarded = provisional && trigger.runaway.is_some();
+    let expected = from_units(if is_guarded { expected_units * record::elapsed(state, &scope, hour) } else { expected_units });
     let actual = state.cost_of(&scope, hour);
     episode.quiet_hours = moment.closed_through.map_or(0, |closed| u32::try_from(closed.0.saturating_sub(hour.0)).unwrap_or(0));
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::NEW_HOURS;
+use super::super::detect::ring::MinuteRing;
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
@@ -14,7 +15,7 @@ use super::episode::{Episode, channel_of};
 use super::{ratio, words};
 use crate::model::Text;
 use crate::model::alert::{Alert, AlertKind, HistoryPoint, Severity};
-use crate::model::leaf::Account;
+use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
 
@@ -38,7 +39,6 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut leaves = Vec::new();
     let mut users = Users::default();
-    let mut seen = hour.start();
     for (dimensions, node, leaf) in state.leaves() {
         if !node.scope.within(&scope) {
             continue;
@@ -46,15 +46,13 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         let totals = leaf.totals(hour);
         // What was new when it began has learnt nothing but the episode.
         let known = Some(node).filter(|node| onset.0 - node.closed.born.0 >= i64::from(NEW_HOURS));
-        seen = seen.max(totals.as_ref().map_or(seen, |totals| totals.last_event_time));
         let actual = totals.as_ref().map_or(0.0, |totals| to_units(totals.cost));
         let expected = known.map_or(0.0, |node| judge::normal(node, hour, local, actual, channel));
         leaves.push(LeafDeviation { dimensions: dimensions.clone(), expected, actual });
         users.add(&dimensions.project, leaf, totals.as_ref(), onset.min(hour));
     }
-    // Of an hour that has just begun, what would have been normal by now; a guard speaks long before the hour's sum leaves its normal.
     if state.episodes.get(id).is_some_and(|episode| episode.guard_hour == Some(hour) && episode.provisional()) {
-        let elapsed = (seen.0 - hour.start().0).clamp(MINUTE_MS, HOUR_MS) as f64 / HOUR_MS as f64;
+        let elapsed = elapsed(state, &scope, hour);
         leaves.iter_mut().for_each(|leaf| leaf.expected *= elapsed);
     }
     let explanation = explain::causes(&leaves, &users.deviations());
@@ -62,6 +60,14 @@ pub(crate) fn explain(state: &mut AccountState, account: &Account, id: &str, hou
         episode.causes = explanation.causes;
         episode.unexplained = explanation.unexplained;
     }
+}
+
+/// The part of an open hour that has passed, by the node's latest usage. A guard speaks long before the hour's sum leaves its normal, so it
+/// holds the hour's money against what would have been normal by now.
+pub(super) fn elapsed(state: &AccountState, scope: &Scope, hour: Hour) -> f64 {
+    let newest = state.get(scope).and_then(|node| node.minutes.as_ref()).map(MinuteRing::newest);
+    let passed = newest.map_or(HOUR_MS, |newest| newest.start().plus_ms(MINUTE_MS).0 - hour.start().0);
+    passed.clamp(MINUTE_MS, HOUR_MS) as f64 / HOUR_MS as f64
 }
 
 /// What users (by project) take now and usually took.

@@ -156,6 +156,11 @@ fn one_user_beside_the_others_is_seen_within_minutes() {
     assert_eq!((first.kind, first.causes[0].dimensions.get("user").map(String::as_str)), (AlertKind::Runaway, Some("eve")));
     let begin = Minute(START.0 + 5 * DAY + 600).start();
     assert!(first.detected_at.0 - begin.0 <= 15 * MINUTE_MS, "{}", first.detected_at);
+    // Minutes are held against minutes.
+    let times = to_units(first.actual) / to_units(first.expected);
+    assert!(first.excess > Nanos::ZERO && times > 2.0, "{}", first.summary);
+    let of_guard = all.iter().filter(|alert| alert.id == first.id && alert.provisional);
+    assert!(of_guard.clone().all(|alert| alert.excess > Nanos::ZERO), "{:#?}", of_guard.map(|alert| &alert.summary).collect::<Vec<_>>());
     // As much as the others is nobody's doing.
     let all = alerts(6 * 24, story("eve", 0.4));
     assert!(opened(&all).is_empty());
