@@ -176,6 +176,24 @@ fn a_spike_is_one_alert_from_its_first_minutes_to_its_end() {
     assert_eq!(bench.shard.open_alerts(), 0);
 }
 
+/// Somebody takes 180 USD an hour from the last ten minutes of an hour on: what the hour had before is no part of that.
+#[test]
+fn what_a_runaway_burns_is_measured_from_its_onset() {
+    let mut bench = Bench::new();
+    bench.quiet_days(6);
+    let begin = 6 * 1440 + 12 * 60 + 50;
+    let usual = [("search", "ranker", "ann", 0.35), ("search", "crawler", "bob", 0.15)];
+    for minute in 6 * 1440..begin + 8 {
+        let money = if (8..18).contains(&(minute / 60 % 24)) { 1.0 } else { 1.0 / 3.0 };
+        let mut spends = usual.map(|(team, project, user, usual)| (team, project, user, usual * money)).to_vec();
+        spends.extend((minute >= begin).then_some(("search", "ranker", "eve", 3.0)));
+        bench.minute(minute, &spends);
+    }
+    let first = bench.alerts.first().expect("an alert");
+    let burn = super::series::to_units(first.burn_rate_per_hour);
+    assert!(first.kind == AlertKind::Runaway && (60.0..220.0).contains(&burn), "{burn} {}", first.summary);
+}
+
 /// Ids of the alerts, and that no id uses a revision twice.
 fn ids(alerts: &[Alert]) -> Vec<String> {
     let mut last: BTreeMap<&str, u32> = BTreeMap::new();

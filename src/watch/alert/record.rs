@@ -178,8 +178,14 @@ fn burn_rate(episode: &Episode, event_time: Timestamp) -> Nanos {
     }
     let started = hour.start().max(episode.onset);
     let elapsed_ms = (event_time.0 - started.0).clamp(5 * MINUTE_MS, HOUR_MS);
-    let pace = part.actual.checked_mul_div(i128::from(HOUR_MS), i128::from(elapsed_ms)).unwrap_or(part.actual);
-    pace.saturating_sub(part.expected).max(Nanos::ZERO)
+    let per_hour = |money: Nanos| money.checked_mul_div(i128::from(HOUR_MS), i128::from(elapsed_ms)).unwrap_or(money);
+    // The guard's hour holds what was normal before the onset, too: only what is beyond that has come since.
+    let pace = if episode.guard_hour == Some(*hour) {
+        per_hour(part.actual.saturating_sub(part.expected))
+    } else {
+        per_hour(part.actual).saturating_sub(part.expected)
+    };
+    pace.max(Nanos::ZERO)
 }
 
 /// Excess so far plus the burn rate until the month ends in the team's time zone.
