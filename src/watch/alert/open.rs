@@ -95,8 +95,7 @@ pub(crate) fn open(
     episode.score = trigger.judged.verdict.score;
     episode.stage = trigger.judged.expectation.stage;
     episode.normal = words::normal(&trigger.judged.expectation, account, hour, moment.rules);
-    let book = moment.books.get(&account.team);
-    if book.is_some_and(|book| book.allows(&scope, hour, to_units(actual), expected_units, episode.is_of_fall())) {
+    if is_allowed(state, account, hour, &trigger, (to_units(actual), expected_units), moment) {
         return Vec::new();
     }
     let id = episode.id.clone();
@@ -123,6 +122,24 @@ pub(crate) fn open(
     state.episodes.insert(id.clone(), episode);
     emit(state, account, &id, hour, next_state, true, moment, effects);
     held.into_iter().chain([id]).collect()
+}
+
+/// Whether somebody has said that so much is no anomaly. Words are about hours: a dear token in an hour that costs no more than that is
+/// none, either.
+fn is_allowed(
+    state: &AccountState,
+    account: &Account,
+    hour: Hour,
+    trigger: &Trigger,
+    (actual, expected): (f64, f64),
+    moment: Moment<'_>,
+) -> bool {
+    let Some(book) = moment.books.get(&account.team) else { return false };
+    let scope = &trigger.judged.scope;
+    let local = judge::local_hour_of(moment.rules, &account.team, hour);
+    let of_hour = trigger.ratio.and_then(|_| judge::judge(state, account, scope, hour, local, moment.rules));
+    let expected = of_hour.map_or(expected, |judged| judged.expected().max(expected));
+    book.allows(scope, hour, actual, expected, trigger.kind() == AlertKind::SpendDrop)
 }
 
 /// A new episode, or the one that closed at this node within the refractory time.

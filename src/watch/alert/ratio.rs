@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::super::Moment;
 use super::super::account::AccountState;
+use super::super::baseline::Channel;
 use super::super::explain::split::{self, Part};
 use super::super::judge::{self, Judged};
 use super::super::rules::Thresholds;
@@ -87,10 +88,15 @@ impl Comparison {
         enough.then(|| self.now.0 / self.now.1 / dearest)
     }
 
-    /// What the tokens of now would have cost at the usual average price.
-    fn usual_money(&self) -> Option<f64> {
+    /// The usual average price of a token.
+    fn usual_price(&self) -> Option<f64> {
         let (cost, tokens) = self.usual.values().fold((0.0, 0.0), |sum, hour| (sum.0 + hour.0, sum.1 + hour.1));
-        (tokens > 0.0).then(|| self.now.1 * cost / tokens)
+        (tokens > 0.0).then(|| cost / tokens)
+    }
+
+    /// What the tokens of now would have cost at that.
+    fn usual_money(&self) -> Option<f64> {
+        self.usual_price().map(|price| self.now.1 * price)
     }
 
     fn plain_parts(&self) -> Vec<Part> {
@@ -128,7 +134,7 @@ fn newcomer(part: &Part) -> Nanos {
 /// What an episode's excess is made of, and in words what changed, if one thing did.
 pub(crate) fn of_episode(state: &AccountState, episode: &Episode) -> Option<(Split, Option<String>)> {
     let hours: Vec<Hour> = episode.hours.keys().copied().collect();
-    let scope = around(episode);
+    let scope = around(&episode.scope, episode.kind);
     let comparison = Comparison::new(state, &scope, &hours, episode.onset.hour());
     // Of hours that are forgotten, or not all told yet, there is no split.
     let known = (comparison.now.0 - to_units(episode.actual())).abs() <= MOST_UNKNOWN * to_units(episode.actual());
@@ -141,11 +147,18 @@ pub(crate) fn of_episode(state: &AccountState, episode: &Episode) -> Option<(Spl
 }
 
 /// Another model is seen from the project only: the leaf alone has no other one.
-fn around(episode: &Episode) -> Scope {
-    match (&episode.scope, episode.kind) {
+fn around(scope: &Scope, kind: AlertKind) -> Scope {
+    match (scope, kind) {
         (Scope::Leaf(leaf), AlertKind::ModelSwitch) => Scope::Project(leaf.project.clone()),
         (scope, _) => scope.clone(),
     }
+}
+
+/// What the tokens of a node's hour would have cost before `onset`.
+fn usual_money(state: &AccountState, scope: &Scope, kind: AlertKind, hour: Hour, onset: Hour) -> Option<f64> {
+    let before = Comparison::new(state, &around(scope, kind), &[hour], onset);
+    let own = Comparison::new(state, scope, &[hour], onset);
+    before.usual_price().map(|price| own.now.1 * price)
 }
 
 fn what_changed(comparison: &Comparison, split: &Split, excess: Nanos, hours: usize) -> Option<String> {
@@ -204,7 +217,9 @@ fn guard(state: &AccountState, judged: &Judged, hour: Hour, limits: &Thresholds)
     let kind = if split.price >= split.mix { AlertKind::PriceChange } else { AlertKind::ModelSwitch };
     let main = now.main(kind).filter(|(_, part)| to_units(part.cost) >= MOST_OF_PROJECT * judged.actual);
     let scope = main.map_or_else(|| judged.scope.clone(), |(leaf, _)| Scope::Leaf(leaf.clone()));
-    let mut judged = Judged { scope, ..judged.clone() };
+    let expected = usual_money(state, &scope, kind, hour, before)?;
+    let mut judged = Judged { scope, ..judged.clone() }.seen_on(Channel::Bucket);
+    judged.verdict.normals[Channel::Bucket as usize] = expected;
     judged.expectation.expected = expected;
     judged.verdict.score = (1.0 - 0.05 / jump).clamp(0.0, 1.0);
     Some(Trigger::ratio(judged, kind, before))
@@ -218,7 +233,7 @@ pub(crate) fn goes_on(state: &AccountState, episode: &Episode, hour: Hour) -> Op
     };
     let comparison = Comparison::new(state, &scope, &[hour], episode.onset.hour());
     comparison.jump().filter(|jump| *jump >= ON_ITS_WAY)?;
-    comparison.usual_money()
+    usual_money(state, &episode.scope, episode.kind, hour, episode.onset.hour())
 }
 
 impl Episode {

@@ -84,6 +84,20 @@ fn a_dearer_price_is_named_and_the_split_adds_up() {
     assert!(all.last().is_some_and(|last| last.id == alert.id));
 }
 
+/// What is normal of a dearer price is the old price of the tokens of now, not the money of other days.
+#[test]
+fn a_price_that_doubles_while_traffic_halves_is_told_with_its_excess() {
+    let price = |at: i64| if at < 5 * DAY { 1_000_000 } else { 500_000 };
+    // A model beside, with a part of the project's money that is too small to hide the dearer one.
+    let all = alerts(6 * 24, |at| vec![("ranker", "gpt-4o", "ann", 4.0, price(at)), ("ranker", "mini", "ann", 0.2, 100_000)]);
+    let opened = opened(&all);
+    let [alert] = opened[..] else { panic!("{:#?}", opened.iter().map(|alert| &alert.summary).collect::<Vec<_>>()) };
+    assert_eq!((alert.kind, alert.dimensions.get("model").map(String::as_str)), (AlertKind::PriceChange, Some("gpt-4o")));
+    for alert in &all {
+        assert!(alert.summary.contains("2.0 times the usual") && alert.excess > Nanos::ZERO, "{}", alert.summary);
+    }
+}
+
 #[test]
 fn more_tokens_at_the_old_price_are_no_change_of_price() {
     let all = alerts(6 * 24, |at| {
