@@ -8,7 +8,7 @@ use super::rules::{Thresholds, WatchRules};
 use super::series::{Grain, Node, Outlook, to_units};
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::Hour;
+use crate::model::time::{Hour, Minute};
 
 /// Leaves count with this power of their number.
 const SHARED: f64 = 0.7;
@@ -124,7 +124,8 @@ pub(crate) fn crosses(node: &mut Node, series: f64, hour: Hour, local: LocalHour
     to_units(sum.cost) >= outlook.bound
 }
 
-/// The guard on minutes, which needs no closed hour to speak.
+/// The guard on minutes, which needs no closed hour to speak. Of an hour that others have followed it sees no more than that hour's
+/// minutes: what came after them is theirs.
 pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
     let node = state.node(id)?;
     let minutes = node.minutes.as_ref()?;
@@ -142,7 +143,8 @@ pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHo
     let team = state.get(&Scope::Team).filter(|_| node.scope != Scope::Team).map(|team| team.closed.baseline.wake());
     let known_team = team.filter(|team| team.stage(hour) != Stage::New);
     let team_worst_hour = known_team.map(|team| team.usual_worst_hour());
-    runaway::judge(minutes, &runaway::Usual { stage, expected_hour, worst_hour, team_worst_hour }, limits)
+    let last = minutes.newest().min(Minute(hour.end().minute().0 - 1));
+    runaway::judge(minutes, last, &runaway::Usual { stage, expected_hour, worst_hour, team_worst_hour }, limits)
 }
 
 /// Series that share the team's budget of alerts: its leaves, since sums are the same money again, and most of a team's money is in few of

@@ -182,16 +182,34 @@ fn what_a_runaway_burns_is_measured_from_its_onset() {
     let mut bench = Bench::new();
     bench.quiet_days(6);
     let begin = 6 * 1440 + 12 * 60 + 50;
-    let usual = [("search", "ranker", "ann", 0.35), ("search", "crawler", "bob", 0.15)];
     for minute in 6 * 1440..begin + 8 {
-        let money = if (8..18).contains(&(minute / 60 % 24)) { 1.0 } else { 1.0 / 3.0 };
-        let mut spends = usual.map(|(team, project, user, usual)| (team, project, user, usual * money)).to_vec();
-        spends.extend((minute >= begin).then_some(("search", "ranker", "eve", 3.0)));
-        bench.minute(minute, &spends);
+        let money = if (8..18).contains(&(minute / 60 % 24)) { 0.35 } else { 0.35 / 3.0 };
+        let at = Minute(START.0 + minute);
+        let mut ranker = partial(at, "search", "ranker", "ann", money);
+        if minute >= begin {
+            let eve = UserCost { user: "eve".into(), cost: Nanos::from_units(3) };
+            ranker.cost = ranker.cost.saturating_add(eve.cost);
+            ranker.users.push(eve);
+        }
+        bench.record(at, vec![ranker, partial(at, "search", "crawler", "bob", 0.4 * money)]);
     }
     let first = bench.alerts.first().expect("an alert");
     let burn = super::series::to_units(first.burn_rate_per_hour);
     assert!(first.kind == AlertKind::Runaway && (60.0..220.0).contains(&burn), "{burn} {}", first.summary);
+}
+
+/// A straggler of the hour before comes with the burst: the burst is of its own hour.
+#[test]
+fn a_runaway_is_told_in_the_hour_of_its_minutes() {
+    let mut bench = Bench::new();
+    for minute in 0..59 {
+        bench.minute(minute, &[("young", "agent", "loop", 0.2)]);
+    }
+    let burst = Minute(START.0 + 64);
+    let straggler = partial(Minute(START.0 + 59), "young", "agent", "loop", 0.2);
+    bench.record(burst, vec![straggler, partial(burst, "young", "agent", "loop", 40.0)]);
+    let first = bench.alerts.first().expect("an alert");
+    assert_eq!((bench.alerts.len(), first.kind, first.actual), (1, AlertKind::Runaway, Nanos::from_units(40)), "{}", first.summary);
 }
 
 /// Ids of the alerts, and that no id uses a revision twice.

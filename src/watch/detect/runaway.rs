@@ -44,17 +44,16 @@ pub struct Runaway {
     pub score: f64,
 }
 
-/// Judges the windows that end with the ring's newest minute; of several that fire, the one with the most money over its limit.
-pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Option<Runaway> {
+/// Judges the windows that end with the minute `last`; of several that fire, the one with the most money over its limit.
+pub fn judge(ring: &MinuteRing, last: Minute, usual: &Usual, thresholds: &Thresholds) -> Option<Runaway> {
     let floor = units(thresholds.runaway_floor);
-    let last = ring.newest();
     // The hour holds every window (unless amounts were taken back within it): the common case ends here.
     if units(ring.sum(last, MINUTES as u32)) <= floor {
         return None;
     }
     let mut worst: Option<Runaway> = None;
     for (minutes, part) in WINDOWS {
-        let limit = match reference_hour(ring, usual, minutes) {
+        let limit = match reference_hour(ring, last, usual, minutes) {
             Some(reference) => floor.max(thresholds.runaway_factor * part * reference),
             // Nothing known at all. Five minutes only: an ordinary big team must get through its first half hour in silence.
             None if minutes == WINDOWS[0].0 => UNKNOWN_FLOORS * floor,
@@ -65,7 +64,7 @@ pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Optio
         if money <= limit || worst.is_some_and(|worst| money - limit <= units(worst.actual) - worst.limit) {
             continue;
         }
-        let expected = expected_of(ring, usual, minutes);
+        let expected = expected_of(ring, last, usual, minutes);
         let onset = Minute(last.0.saturating_sub(i64::from(minutes) - 1)).max(ring.first());
         let score = (1.0 - 0.05 * limit / money).clamp(0.0, 1.0);
         worst = Some(Runaway { window_minutes: minutes, onset, actual, expected, limit, score });
@@ -74,8 +73,8 @@ pub fn judge(ring: &MinuteRing, usual: &Usual, thresholds: &Thresholds) -> Optio
 }
 
 /// The hour that a window is measured by, in money; `None` = there is none yet.
-fn reference_hour(ring: &MinuteRing, usual: &Usual, window: u32) -> Option<f64> {
-    let own = own_rate(ring, window).map(|per_minute| per_minute * MINUTES as f64);
+fn reference_hour(ring: &MinuteRing, last: Minute, usual: &Usual, window: u32) -> Option<f64> {
+    let own = own_rate(ring, last, window).map(|per_minute| per_minute * MINUTES as f64);
     let worst_so_far = FIRST_DAY_CAUTION * usual.worst_hour;
     match (usual.stage, own, usual.team_worst_hour) {
         (Stage::FirstWeeks | Stage::Seasoned, ..) => Some(usual.worst_hour),
@@ -87,8 +86,8 @@ fn reference_hour(ring: &MinuteRing, usual: &Usual, window: u32) -> Option<f64> 
 }
 
 /// Mean money per minute before the window, if enough of its own minutes lie there.
-fn own_rate(ring: &MinuteRing, window: u32) -> Option<f64> {
-    let before = Minute(ring.newest().0.saturating_sub(i64::from(window)));
+fn own_rate(ring: &MinuteRing, last: Minute, window: u32) -> Option<f64> {
+    let before = Minute(last.0.saturating_sub(i64::from(window)));
     let oldest = ring.first().0.max(ring.newest().0.saturating_sub(MINUTES as i64 - 1));
     let known = before.0.saturating_sub(oldest).saturating_add(1);
     if known < i64::from(LEAST_OWN_MINUTES) {
@@ -98,9 +97,9 @@ fn own_rate(ring: &MinuteRing, window: u32) -> Option<f64> {
     Some(units(ring.sum(before, minutes)) / known as f64)
 }
 
-fn expected_of(ring: &MinuteRing, usual: &Usual, window: u32) -> f64 {
+fn expected_of(ring: &MinuteRing, last: Minute, usual: &Usual, window: u32) -> f64 {
     let per_minute = match usual.stage {
-        Stage::New => own_rate(ring, window).unwrap_or(0.0),
+        Stage::New => own_rate(ring, last, window).unwrap_or(0.0),
         Stage::FirstDay | Stage::FirstWeeks | Stage::Seasoned => usual.expected_hour / MINUTES as f64,
     };
     per_minute * f64::from(window)
@@ -134,7 +133,8 @@ mod tests {
     /// Window lengths that fire minute by minute; the first minute and the window.
     fn first_alarm(amounts: &[f64], usual: &Usual) -> Option<(usize, u32)> {
         (1..=amounts.len()).find_map(|minutes| {
-            let found = judge(&ring(&amounts[..minutes]), usual, &thresholds())?;
+            let ring = ring(&amounts[..minutes]);
+            let found = judge(&ring, ring.newest(), usual, &thresholds())?;
             Some((minutes, found.window_minutes))
         })
     }
