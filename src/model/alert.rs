@@ -172,6 +172,12 @@ impl AlertKind {
         matches!(self, NoPromptCaching | NoBatch | DearModel | OversizedResource)
     }
 
+    /// Also over where it goes on, once that is usual.
+    pub fn may_become_usual(self) -> bool {
+        use AlertKind::*;
+        matches!(self, LevelShift | PriceChange | ModelSwitch | SpendDrop)
+    }
+
     pub fn parse(text: &str) -> Option<AlertKind> {
         AlertKind::ALL.into_iter().find(|kind| kind.as_str() == text)
     }

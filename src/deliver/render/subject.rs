@@ -73,6 +73,10 @@ pub fn news(alert: &Alert, earlier: Option<&Told>, language: Language) -> String
         (AlertState::Reopened, _) => with("back again", "wieder da"),
         (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
         (AlertState::Resolved, _) if alert.kind.is_matter() => format!("{}, {}", language.pick("over", "vorbei"), money(alert.excess)),
+        (AlertState::Resolved, _) if alert.kind.may_become_usual() => match language {
+            Language::English => format!("over or usual by now, cost {} extra", money(alert.excess)),
+            Language::German => format!("vorbei oder inzwischen üblich, Mehrkosten {}", money(alert.excess)),
+        },
         (AlertState::Resolved, _) => match language {
             Language::English => format!("back to normal, cost {} extra", money(alert.excess)),
             Language::German => format!("wieder im üblichen Rahmen, Mehrkosten {}", money(alert.excess)),
@@ -206,6 +210,11 @@ mod tests {
                 "[critical] ads-bidding: runaway, +1,204 USD in 6 min, over 1,000x normal (mostly bid-writer / gpt-4.1)",
             ),
             (sample::resolved(), Some(&told), "[resolved] search: back to normal, cost 812 USD extra (ranker / gpt-4o)"),
+            (
+                Alert { kind: AlertKind::PriceChange, ..sample::resolved() },
+                Some(&told),
+                "[resolved] search: over or usual by now, cost 812 USD extra (ranker / gpt-4o)",
+            ),
             (sample::retracted(), Some(&told), "[retracted] search: false alarm, no spend spike after all (ranker / gpt-4o)"),
             (sample::amended(), Some(&told), "[amended] search: +263 USD, not +312 USD (ranker / gpt-4o)"),
             (sample::amended(), None, "[amended] search: figures corrected, +263 USD in 1 h 20 min, 7.7x normal (ranker / gpt-4o)"),

@@ -60,29 +60,31 @@ fn said(alert: &Alert, zone: &TimeZone, language: Language) -> String {
 fn resolved(alert: &Alert, zone: &TimeZone, language: Language) -> String {
     let (end, span) = (when::moment(last_seen(alert), zone, language), when::span(alert.onset, last_seen(alert), language));
     let (actual, expected) = (exact(alert.actual, alert.currency, language), exact(alert.expected, alert.currency, language));
+    let over = match (alert.kind.may_become_usual(), language) {
+        (true, Language::English) => format!("Since {end} this is over, or counts as usual by now."),
+        (true, Language::German) => format!("Seit {end} ist das vorbei oder gilt inzwischen als üblich."),
+        (false, Language::English) => format!("Spend is back to normal since {end}."),
+        (false, Language::German) => format!("Die Kosten sind seit {end} wieder im üblichen Rahmen."),
+    };
     match language {
-        Language::English => format!(
-            "Spend is back to normal since {end}. From start to end, {span}, the episode cost {actual}, where {expected} would have been \
-             normal."
-        ),
-        Language::German => format!(
-            "Die Kosten sind seit {end} wieder im üblichen Rahmen. Von Anfang bis Ende, {span}, waren es {actual}; üblich gewesen wären \
-             {expected}."
-        ),
+        Language::English => {
+            format!("{over} From start to end, {span}, the episode cost {actual}, where {expected} would have been normal.")
+        }
+        Language::German => format!("{over} Von Anfang bis Ende, {span}, waren es {actual}; üblich gewesen wären {expected}."),
     }
 }
 
+/// An hour that was taken back has no figures any more.
 fn retracted(alert: &Alert, language: Language) -> String {
-    let (actual, expected) = (exact(alert.actual, alert.currency, language), exact(alert.expected, alert.currency, language));
     let kind = kind(alert, language);
     match language {
         Language::English => format!(
-            "This was no {kind} after all: with corrected or late data {actual} was spent, where {expected} is normal. Please disregard the \
+            "This was no {kind} after all: with the whole hour, or corrected data, it is within what is normal. Please disregard the \
              earlier mails of this conversation; there is nothing to do."
         ),
         Language::German => format!(
-            "Das war ein Fehlalarm ({kind}): Mit berichtigten oder verspäteten Daten wurden {actual} ausgegeben, üblich sind {expected}. \
-             Bitte vergessen Sie die früheren E-Mails dieser Unterhaltung; es ist nichts zu tun."
+            "Das war ein Fehlalarm ({kind}): Mit der ganzen Stunde oder berichtigten Daten liegt es im üblichen Rahmen. Bitte vergessen \
+             Sie die früheren E-Mails dieser Unterhaltung; es ist nichts zu tun."
         ),
     }
 }

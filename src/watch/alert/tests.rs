@@ -80,8 +80,16 @@ fn a_dearer_price_is_named_and_the_split_adds_up() {
     }
     let split = alert.split.unwrap();
     assert!(split.price.0 * 10 >= alert.excess.0 * 9 && split.mix == Nanos::ZERO, "{split:?}");
-    // After two days the new price is the normal one.
     assert!(all.last().is_some_and(|last| last.id == alert.id));
+}
+
+/// After two days the new price is the normal one, and nobody is told that it went back.
+#[test]
+fn a_dearer_price_that_stays_is_said_to_be_usual_by_now() {
+    let all = alerts(9 * 24, |at| vec![("ranker", "gpt-4o", "ann", if at < 5 * DAY { 4.0 } else { 5.6 }, 1_000_000)]);
+    let last = all.last().unwrap();
+    assert_eq!((last.kind, last.state), (AlertKind::PriceChange, AlertState::Resolved), "{}", last.summary);
+    assert!(!last.summary.contains("back to normal") && last.summary.contains("usual by now"), "{}", last.summary);
 }
 
 /// What is normal of a dearer price is the old price of the tokens of now, not the money of other days.

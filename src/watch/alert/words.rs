@@ -42,6 +42,10 @@ pub(crate) fn summary(
         AlertState::Resolved if episode.is_of_fall() => {
             format!("{what} spends again, or so little is usual by now; since {onset} it had spent {spent} {currency}, {against}")
         }
+        AlertState::Resolved if episode.kind.may_become_usual() => {
+            let of = if episode.is_of_ratio() { "per token what it did" } else { "what it did" };
+            format!("{what} costs {of}, or what it costs counts as usual by now; since {onset} it had spent {spent} {currency}, {against}")
+        }
         AlertState::Resolved => format!("{what} is back to normal; since {onset} it had spent {spent} {currency}, {against}"),
         _ if episode.is_of_fall() => fallen(&what, account, episode, &onset),
         AlertState::Retracted => format!("{what} is within its normal after all: the hour that was reported is complete and not abnormal"),
