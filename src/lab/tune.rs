@@ -113,7 +113,8 @@ fn waiting(alerts: &[Told], matters: &[Told]) -> (usize, Nanos) {
     let mut spent = Nanos::ZERO;
     for matter in matters {
         let first = alerts.iter().filter(|told| is_same_matter(told, matter)).min_by_key(|told| told.alert.detected_at);
-        let before = first.map_or(matter.alert.excess, |told| told.excess_at_first).max(Nanos::ZERO);
+        let before =
+            first.map_or(matter.alert.excess, |told| told.openings.first().map_or(Nanos::ZERO, |(_, excess)| *excess)).max(Nanos::ZERO);
         missed += usize::from(first.is_none());
         spent = spent.saturating_add(before);
     }

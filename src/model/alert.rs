@@ -250,7 +250,7 @@ pub struct Alert {
     pub event_time: Timestamp,
     /// Kafka timestamp of the latest input record that the revision rests on.
     pub ingest_time: Timestamp,
-    /// When the first revision was decided, in shard time.
+    /// When the first revision was decided, or, where what was over came back, the one that said so; in shard time.
     pub detected_at: Timestamp,
     /// When this revision was decided, in shard time.
     pub decided_at: Timestamp,

@@ -31,8 +31,8 @@ use crate::watch::rules::WatchRules;
 pub struct Told {
     /// As it was last written.
     pub alert: Alert,
-    /// Money above normal when it was first told.
-    pub excess_at_first: Nanos,
+    /// When it was told first, and again after it was over, with the money above normal by then.
+    pub openings: Vec<(Timestamp, Nanos)>,
     /// State and time of each revision.
     pub life: Vec<(AlertState, Timestamp)>,
 }
@@ -111,14 +111,16 @@ impl<'a> Replay<'a> {
 
     fn tell(&mut self, alert: Alert) {
         let moment = (alert.state, alert.decided_at);
+        let opening = (alert.decided_at, alert.excess);
         match self.alerts.get_mut(&alert.id) {
             Some(told) => {
+                told.openings.extend((alert.state == AlertState::Reopened).then_some(opening));
                 told.life.push(moment);
                 told.alert = alert;
             }
             None => {
                 self.order.push(alert.id.clone());
-                self.alerts.insert(alert.id.clone(), Told { excess_at_first: alert.excess, life: vec![moment], alert });
+                self.alerts.insert(alert.id.clone(), Told { openings: vec![opening], life: vec![moment], alert });
             }
         }
     }

@@ -46,12 +46,13 @@ pub fn score(alerts: &[Told], labels: &[Label]) -> Score {
         let mut related: Vec<&Told> = alerts.iter().filter(|told| is_related(told, label)).collect();
         claimed.extend(related.iter().map(|told| told.alert.id.clone()));
         kind.alerts += related.len();
-        related.sort_by_key(|told| (!is_attributed(told, label), told.alert.detected_at));
+        related.sort_by_key(|told| (!is_attributed(told, label), opening(told, label)));
         let Some(first) = related.first() else { continue };
         kind.found += 1;
         kind.attributed += usize::from(is_attributed(first, label));
-        kind.delays.push((first.alert.detected_at.0 - label.start.0).max(0));
-        kind.leaked = kind.leaked.saturating_add(first.excess_at_first);
+        let Some((detected_at, excess)) = opening(first, label) else { continue };
+        kind.delays.push((detected_at.0 - label.start.0).max(0));
+        kind.leaked = kind.leaked.saturating_add(excess);
     }
     score.kinds.values_mut().for_each(|kind| kind.delays.sort_unstable());
     score.unrelated = alerts.iter().filter(|told| !claimed.contains(&told.alert.id)).count();
@@ -61,13 +62,16 @@ pub fn score(alerts: &[Told], labels: &[Label]) -> Score {
 /// Team, time and dimensions agree.
 fn is_related(told: &Told, label: &Label) -> bool {
     let alert = &told.alert;
+    let agrees = |(name, value): (&String, &String)| alert.dimensions.get(name).is_none_or(|own| own == value);
+    (label.team.is_empty() || alert.team == label.team) && opening(told, label).is_some() && label.dimensions.iter().all(agrees)
+}
+
+/// When an incident was first told, and the money above normal by then. An alert that is opened again is about one more incident.
+fn opening(told: &Told, label: &Label) -> Option<(Timestamp, Nanos)> {
     let (first, last) = (label.start.minus_ms(BEFORE_MS), label.end.plus_ms(GRACE_MS));
     let within = |time: Timestamp| first <= time && time <= last;
-    let agrees = |(name, value): (&String, &String)| alert.dimensions.get(name).is_none_or(|own| own == value);
-    (label.team.is_empty() || alert.team == label.team)
-        && alert.detected_at >= first
-        && (within(alert.onset) || within(alert.detected_at))
-        && label.dimensions.iter().all(agrees)
+    let latest = told.openings.last().filter(|(at, _)| within(told.alert.onset) && *at >= first);
+    told.openings.iter().find(|(at, _)| within(*at)).or(latest).copied()
 }
 
 fn is_attributed(told: &Told, label: &Label) -> bool {

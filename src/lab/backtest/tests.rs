@@ -102,6 +102,27 @@ fn a_spike_is_found_named_and_scored() {
     assert!(text(&result, Some(&found)).contains("1 alerts"));
 }
 
+/// Both have one id; each incident is found, and at its own time.
+#[test]
+fn an_alert_that_is_opened_again_is_scored_for_both_incidents() {
+    let spikes = [5 * 24 + 3, 5 * 24 + 16];
+    let is_on = |hour: i64| spikes.iter().any(|start| (*start..start + 2).contains(&hour));
+    let lines = events(7 * 24, |project, hour| if project == "ranker" && is_on(hour) { 8.0 } else { 1.0 });
+    let result = backtest(&lines);
+    assert_eq!((result.alerts.len(), result.alerts[0].openings.len()), (1, 2), "{:#?}", result.alerts);
+    let label = |start: i64| Label {
+        kind: "spend_spike".to_string(),
+        team: "search".to_string(),
+        start: Timestamp(START + start * HOUR),
+        end: Timestamp(START + (start + 2) * HOUR),
+        dimensions: BTreeMap::new(),
+    };
+    let found = score::score(&result.alerts, &spikes.map(label));
+    let kind = &found.kinds["spend_spike"];
+    assert_eq!((kind.incidents, kind.found), (2, 2));
+    assert!(kind.delays.iter().all(|delay| *delay <= HOUR), "{:?}", kind.delays);
+}
+
 /// The policies as they are shipped, over usage, resources and activity.
 #[test]
 fn violations_stand_in_the_report_with_their_lives() {

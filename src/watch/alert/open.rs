@@ -163,6 +163,7 @@ fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger,
         Some(known) => Episode {
             state: AlertState::Reopened,
             onset: trigger.onset(hour),
+            detected_at: moment.shard_time,
             severity: first_severity(kind),
             closed_at: None,
             quiet_hours: 0,

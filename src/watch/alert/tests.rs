@@ -212,6 +212,21 @@ fn weak_evidence_waits_for_the_next_hour_where_a_team_wants_that() {
     assert!(told.len() == 1 && told[0].detected_at.0 - begin.0 < 60 * MINUTE_MS, "what is dear is told at once");
 }
 
+/// The id is the old one, what happened and when it was noticed is new.
+#[test]
+fn a_second_spike_within_half_a_day_reopens_the_alert_and_says_when_it_was_noticed() {
+    let (first, second) = (8 * DAY + 180, 8 * DAY + 960);
+    let is_on = |at: i64| [first, second].into_iter().any(|begin| (begin..begin + 120).contains(&at));
+    let all = alerts(9 * 24, |at| vec![("ranker", "m", "ann", if is_on(at) { 40.0 } else { 4.0 }, 0), ("crawler", "m", "bob", 1.0, 0)]);
+    let opened = opened(&all);
+    assert_eq!(opened.iter().map(|alert| alert.state).collect::<Vec<_>>(), [AlertState::Open, AlertState::Reopened]);
+    for (alert, begin) in opened.iter().zip([first, second]) {
+        let waited = (alert.detected_at.0 - Minute(START.0 + begin).start().0) / MINUTE_MS;
+        assert!((0..60).contains(&waited) && alert.detected_at == alert.decided_at, "{waited} {}", alert.summary);
+    }
+    assert!(all.last().is_some_and(|last| last.id == opened[0].id && last.detected_at == opened[1].detected_at));
+}
+
 /// A jump that is told as a new level is not told again as the leap that it began with, however its hour goes on.
 #[test]
 fn a_jump_is_one_matter_whatever_it_is_first_seen_as() {
