@@ -87,6 +87,53 @@ fn a_pasted_line_of_tune_does_what_tune_has_said() {
     assert_eq!((&now["alerts_per_team_month"], &now["least_excess"]), (&chosen["alerts_per_team_month"], &chosen["least_excess"]));
 }
 
+/// The present setting is all of the config, another one is the pasted line; neither is about other teams or about waste.
+#[test]
+fn tune_says_what_backtest_says_where_overrides_hold_and_resources_idle() {
+    let folder = temp_folder("tune-overrides");
+    let (config, events_file) = (folder.join("tollgate.toml"), folder.join("march.jsonl"));
+    let mut lines = events();
+    for (team, hour) in ["ads", "search"].into_iter().flat_map(|team| (0..200).map(move |hour| (team, hour))) {
+        let at = jiff::Timestamp::from_second(1_772_409_600 + hour * 3_600).unwrap();
+        let value = json!({
+            "event_id": format!("{team}-gpu-{hour}"), "source": "inventory", "event_time": at.to_string(), "team": team,
+            "resource_id": format!("{team}-gpu"), "resource_type": "gpu_cluster", "state": "running", "hourly_cost": "30.00",
+            "currency": "USD", "utilization": 0.0,
+        });
+        let line = json!({ "topic": "resource-events", "value": value });
+        writeln!(lines, "{line}").unwrap();
+    }
+    // In the order of time.
+    let time_of = |line: &str| serde_json::from_str::<Value>(line).unwrap()["value"]["event_time"].as_str().unwrap().to_string();
+    let mut in_order: Vec<&str> = lines.lines().collect();
+    in_order.sort_by_cached_key(|line| time_of(line));
+    std::fs::write(&events_file, in_order.join("\n")).unwrap();
+    let told = |config: &Path| {
+        let backtest = report(&tollgate(&["backtest", "--format", "json"], config, &events_file));
+        let alerts = backtest["alerts"].as_array().unwrap();
+        let is_waste = |alert: &Value| alert["kind"].as_str().unwrap().ends_with("_resource");
+        assert!(alerts.iter().filter(|alert| is_waste(alert)).count() >= 2, "{backtest:#}");
+        alerts.iter().filter(|alert| alert["team"] == "search" && !is_waste(alert)).count() as u64
+    };
+    let of_team = r#"{ least_excess = "5000.00", least_ratio = 4.0, quiet_to_close = "5h", runaway_floor = "9000.00" }"#;
+    let of_project = r#"{ least_excess = "20.00" }"#;
+    let overrides = format!(
+        "[[override]]\nteam = \"search\"\nthresholds = {of_team}\n\n[[override]]\nproject = \"ranker\"\nthresholds = {of_project}\n"
+    );
+    std::fs::write(&config, format!("{CONFIG}\n{overrides}")).unwrap();
+    let tuned = report(&tollgate(&["tune", "--team", "search", "--format", "json"], &config, &events_file));
+    let trials = tuned["trials"].as_array().unwrap();
+    let current = trials.iter().find(|trial| trial["current"] == true).unwrap();
+    assert!(told(&config) >= 1 && current["alerts"] == told(&config), "{tuned:#}");
+    let other = trials.iter().find(|trial| trial["current"] == false).unwrap();
+    let line = other["config"].as_str().unwrap();
+    for named in ["least_ratio = 4.0", "quiet_to_close = \"5h\"", "runaway_floor = \"9000"] {
+        assert!(line.contains(named), "{line}");
+    }
+    std::fs::write(&config, format!("{CONFIG}\n{overrides}\n{line}\n")).unwrap();
+    assert_eq!(other["alerts"], told(&config), "{tuned:#}");
+}
+
 #[test]
 fn a_team_without_usage_is_said_and_what_there_is() {
     let folder = temp_folder("tune-unknown");

@@ -41,6 +41,8 @@ pub struct Trial {
 pub struct Tuning {
     pub team: String,
     pub span: Option<(Timestamp, Timestamp)>,
+    /// Of all teams.
+    pub defaults: Thresholds,
     /// Few alerts first, then many; within that, small amounts first.
     pub trials: Vec<Trial>,
 }
@@ -56,6 +58,7 @@ pub fn tune(files: &[PathBuf], team: &str, intake: &IntakeRules, watch: &WatchRu
             *others.entry(partial.leaf.team.to_string()).or_default() += 1;
             *partial.leaf.team == *team
         });
+        own.events.retain(|event| event.team().is_none_or(|of| **of == *team));
         log.push((own, time));
     })?;
     if !others.contains_key(team) {
@@ -70,8 +73,9 @@ pub fn tune(files: &[PathBuf], team: &str, intake: &IntakeRules, watch: &WatchRu
             let alerts_per_team_month = current.alerts_per_team_month * times as f64 / of as f64;
             let least_excess = current.least_excess.checked_mul_div(i128::from(more), i128::from(less)).unwrap_or(current.least_excess);
             let thresholds = Thresholds { alerts_per_team_month, least_excess, ..current.clone() };
-            let alerts = replay(&log, team, watch, &thresholds);
-            trials.push(Trial { is_current: thresholds == current, thresholds, alerts, missed: 0, waiting: Nanos::ZERO });
+            let is_current = (times, more) == (of, less);
+            let alerts = replay(&log, team, watch, (!is_current).then_some(&thresholds));
+            trials.push(Trial { is_current, thresholds, alerts, missed: 0, waiting: Nanos::ZERO });
         }
     }
     let matters = matters(&trials);
@@ -79,15 +83,20 @@ pub fn tune(files: &[PathBuf], team: &str, intake: &IntakeRules, watch: &WatchRu
         (trial.missed, trial.waiting) = waiting(&trial.alerts, &matters);
     }
     let span = log.first().zip(log.last()).map(|((_, first), (_, last))| (*first, *last));
-    Ok(Tuning { team: team.to_string(), span, trials })
+    Ok(Tuning { team: team.to_string(), span, defaults: watch.defaults.clone(), trials })
 }
 
-fn replay(log: &[(ShardRecord, Timestamp)], team: &str, watch: &WatchRules, thresholds: &Thresholds) -> Vec<Told> {
+/// The team's alerts about spend, with a line pasted behind the other overrides, or with the rules as they are. What the thresholds have
+/// no say in is left out: waste, missing money, budgets.
+fn replay(log: &[(ShardRecord, Timestamp)], team: &str, watch: &WatchRules, pasted: Option<&Thresholds>) -> Vec<Told> {
     let mut rules = watch.clone();
-    rules.overrides.push(Override { team: Some(team.into()), project: None, environment: None, thresholds: thresholds.clone() });
+    let line =
+        |thresholds: &Thresholds| Override { team: Some(team.into()), project: None, environment: None, thresholds: thresholds.clone() };
+    rules.overrides.extend(pasted.map(line));
     let mut replay = Replay::new(&rules);
     log.iter().for_each(|(record, time)| replay.take(record, *time));
-    replay.end().alerts
+    let alerts = replay.end().alerts.into_iter();
+    alerts.filter(|told| told.alert.team == *team && !told.alert.kind.is_matter()).collect()
 }
 
 /// What any setting has found, each matter once: the alert that saw most of its money.
@@ -122,13 +131,24 @@ fn waiting(alerts: &[Told], matters: &[Told]) -> (usize, Nanos) {
 }
 
 impl Trial {
-    /// What to paste into the config, behind every other override that the team has.
-    pub fn line(&self, team: &str) -> String {
-        let Thresholds { alerts_per_team_month, least_excess, .. } = &self.thresholds;
-        format!(
-            "[[override]]\nteam = \"{team}\"\nthresholds = {{ alerts_per_team_month = {alerts_per_team_month:?}, least_excess = \"{}\" }}",
-            least_excess.rounded(2)
-        )
+    /// What to paste into the config, behind every other override that the team has. The last override holds as a whole, so it names all
+    /// that is not as for every team.
+    pub fn line(&self, team: &str, defaults: &Thresholds) -> String {
+        let own = &self.thresholds;
+        let mut named = vec![
+            format!("alerts_per_team_month = {:?}", own.alerts_per_team_month),
+            format!("least_excess = \"{}\"", own.least_excess.rounded(2)),
+        ];
+        let mut name = |differs: bool, value: String| named.extend(differs.then_some(value));
+        name(own.least_ratio != defaults.least_ratio, format!("least_ratio = {:?}", own.least_ratio));
+        name(own.runaway_floor != defaults.runaway_floor, format!("runaway_floor = \"{}\"", own.runaway_floor));
+        name(own.runaway_factor != defaults.runaway_factor, format!("runaway_factor = {:?}", own.runaway_factor));
+        name(own.quiet_hours_to_close != defaults.quiet_hours_to_close, format!("quiet_to_close = \"{}h\"", own.quiet_hours_to_close));
+        name(own.update_growth != defaults.update_growth, format!("update_growth = {:?}", own.update_growth));
+        name(own.refractory_hours != defaults.refractory_hours, format!("refractory = \"{}h\"", own.refractory_hours));
+        let (wait, usual_wait) = (own.wait_below_team_hours, defaults.wait_below_team_hours);
+        name(wait != usual_wait, format!("wait_below_team_hours = {wait:?}"));
+        format!("[[override]]\nteam = \"{team}\"\nthresholds = {{ {} }}", named.join(", "))
     }
 }
 
@@ -147,7 +167,7 @@ impl Tuning {
                 "alerts_per_month": trial.alerts.len() as f64 / self.months(),
                 "missed": trial.missed,
                 "spent_while_waiting": trial.waiting.to_string(),
-                "config": trial.line(&self.team),
+                "config": trial.line(&self.team, &self.defaults),
             })
         };
         json!({ "team": self.team, "trials": self.trials.iter().map(trial).collect::<Vec<Value>>() })
@@ -176,7 +196,7 @@ impl Tuning {
         );
         text.push_str("To change it, paste one of these behind the other overrides, and raise rules_revision by 1:\n");
         for (number, trial) in (1..).zip(&self.trials).filter(|(_, trial)| !trial.is_current) {
-            text.push_str(&format!("\n# {number}\n{}\n", trial.line(&self.team)));
+            text.push_str(&format!("\n# {number}\n{}\n", trial.line(&self.team, &self.defaults)));
         }
         if let Some(current) = self.trials.iter().find(|trial| trial.is_current) {
             text.push_str("\nWhat the present setting would have said:\n");
