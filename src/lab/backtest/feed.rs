@@ -1,6 +1,7 @@
 //! From lines of event files to records of the shard log, by way of intake.
 //!
-//! Time is event time: the clock of the shard log is the latest event so far. Files have one partition and one shard, which no verdict
+//! Time is event time: the clock of the shard log is the latest event so far. Where usage pauses, it goes on in steps until usage is
+//! there again, as live: hours close when they are over and not when the pause is. Files have one partition and one shard, which no verdict
 //! depends on.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -19,12 +20,14 @@ use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::model::hash::hash128;
 use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
 use crate::model::record::InputRecord;
-use crate::model::time::{Minute, Timestamp};
+use crate::model::time::{MINUTE_MS, Minute, Timestamp};
 
 /// The topic that this version judges; events of the others are read and counted.
 const USAGE: &str = "usage-events";
 /// Topics that nothing is done with here yet.
 const OTHERS: [&str; 1] = ["lineage-events"];
+/// A pause is longer than this, and passes in steps of it.
+const PAUSE_MS: i64 = 10 * MINUTE_MS;
 const BILL: &str = "billing-events";
 /// Topics whose events go on whole.
 const WHOLE: [(&str, Topic); 3] =
@@ -91,10 +94,14 @@ struct Feed<'a> {
     offset: i64,
     /// Up to which minute everything has been handed on.
     flushed: Option<Minute>,
+    /// Clock and watermark of the last record.
+    told: Option<(Timestamp, Option<Timestamp>)>,
     others: Seen,
     bill: Bill,
     /// What goes on whole with the next record.
     events: Vec<ShardEvent>,
+    /// How many of them had come before the latest line.
+    earlier: usize,
     /// The latest time of those.
     heard: Option<Timestamp>,
     counts: Counts,
@@ -111,9 +118,11 @@ impl<'a> Feed<'a> {
             batch: Batch::default(),
             offset: 0,
             flushed: None,
+            told: None,
             others: Seen { window: usize::try_from(rules.dedupe_window).unwrap_or(usize::MAX), ..Seen::default() },
             bill: Bill::new(),
             events: Vec::new(),
+            earlier: 0,
             heard: None,
             counts: Counts::default(),
         }
@@ -121,6 +130,7 @@ impl<'a> Feed<'a> {
 
     fn take(&mut self, line: &[u8]) {
         self.counts.read += 1;
+        self.earlier = self.events.len();
         let Ok(Line { topic, value }) = serde_json::from_slice::<Line<'_>>(line) else { return self.reject("no_event_line") };
         if topic == USAGE {
             self.take_usage(value.get().as_bytes());
@@ -239,9 +249,32 @@ impl<'a> Feed<'a> {
         assert!(counts.balance(), "records in = combined + duplicates + rejected: {counts:?}");
         let mut partials: Vec<Partial> = self.batch.drain_into_shards(1).into_values().flatten().collect();
         partials.extend(self.bill.drain());
+        self.pass_pause(&mut partials, each);
         let watermark = if is_end { Some(clock) } else { self.partition.watermark() };
-        let marker = Marker { source: self.partition.source().clone(), watermark, idle: false, partitions_of_topic: 1 };
-        each(&ShardRecord { partials, markers: vec![marker], events: std::mem::take(&mut self.events) }, clock);
+        self.told = Some((clock, watermark));
+        each(&ShardRecord { partials, markers: vec![self.marker(watermark, false)], events: std::mem::take(&mut self.events) }, clock);
+    }
+
+    fn marker(&self, watermark: Option<Timestamp>, idle: bool) -> Marker {
+        Marker { source: self.partition.source().clone(), watermark, idle, partitions_of_topic: 1 }
+    }
+
+    /// What had come before usage paused, then records of an idle source up to where nothing can come any more that is out of order.
+    fn pass_pause(&mut self, partials: &mut Vec<Partial>, each: &mut dyn FnMut(&ShardRecord, Timestamp)) {
+        let (Some((clock, watermark)), Some(until)) = (self.told, self.partition.watermark()) else { return };
+        if until.0 - clock.0 <= PAUSE_MS {
+            return;
+        }
+        let before: Vec<Partial> = partials.extract_if(.., |partial| partial.minute <= clock.minute()).collect();
+        let events = self.events.drain(..self.earlier).collect();
+        self.earlier = 0;
+        each(&ShardRecord { partials: before, markers: vec![self.marker(watermark, false)], events }, clock);
+        let mut now = clock.plus_ms(PAUSE_MS);
+        while now <= until {
+            let idle = ShardRecord { partials: Vec::new(), markers: vec![self.marker(watermark, true)], events: Vec::new() };
+            each(&idle, now);
+            now = now.plus_ms(PAUSE_MS);
+        }
     }
 }
 

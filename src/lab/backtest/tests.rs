@@ -123,6 +123,20 @@ fn an_alert_that_is_opened_again_is_scored_for_both_incidents() {
     assert!(kind.delays.iter().all(|delay| *delay <= HOUR), "{:?}", kind.delays);
 }
 
+/// Nothing comes for a day, of nobody: the hours of that day close one by one all the same.
+#[test]
+fn a_team_that_falls_silent_alone_is_told_within_hours() {
+    let silent = 8 * 24 + 10;
+    let mut lines = events(10 * 24, |_, _| 1.0);
+    let since = Timestamp(START + silent * HOUR);
+    lines.drain(usize::try_from(silent * 12).unwrap()..usize::try_from((silent + 24) * 12).unwrap());
+    let result = backtest(&lines);
+    let told = result.alerts.iter().find(|told| told.alert.kind == crate::model::alert::AlertKind::SpendDrop).expect("a drop");
+    assert_eq!((told.alert.onset, told.alert.dimensions.len()), (since, 0), "{:#?}", told.alert);
+    assert!(told.life[0].1.0 - since.0 <= 5 * HOUR, "{}", told.life[0].1);
+    assert_eq!((result.late, result.counts.rejected), (0, 0), "what came around the pause is in its hours");
+}
+
 /// The policies as they are shipped, over usage, resources and activity.
 #[test]
 fn violations_stand_in_the_report_with_their_lives() {
