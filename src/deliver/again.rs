@@ -10,7 +10,11 @@ use super::rules::{DeliverRules, Receiver, may_hear, route};
 
 /// What is to be told by now, and to whom. `soonest`: see [`escalations`].
 pub fn due(rules: &DeliverRules, soonest: Option<i64>, receipt: &Receipt, now: Timestamp) -> Vec<(Alert, Receiver)> {
-    let retries = receipt.waiting.iter().flat_map(|alert| receipt.due(now).into_iter().map(|receiver| ((**alert).clone(), receiver)));
+    let retries = receipt.waiting.iter().flat_map(|alert| {
+        // One that was under way when its receiver was taken off may have failed since.
+        let receivers = receipt.due(now).into_iter().filter(|receiver| stays(rules, alert, receiver));
+        receivers.map(|receiver| ((**alert).clone(), receiver))
+    });
     let again = receipt.open.iter().flat_map(|alert| {
         let receivers = again(rules, receipt, now).into_iter();
         receivers.filter(|receiver| may_hear(&rules.routes, &alert.team, receiver)).map(|receiver| ((**alert).clone(), receiver))
@@ -24,12 +28,17 @@ pub fn review(rules: &DeliverRules, receipt: &mut Receipt, now: Timestamp) -> bo
     receipt.look_anew(&[Wait::Muted.as_str(), Wait::Hours.as_str()], now);
     let Some(alert) = receipt.waiting.as_deref().cloned() else { return false };
     let named: Vec<Receiver> = route(&rules.routes, &alert, now).into_iter().map(|named| named.receiver).collect();
-    let is_changed = receipt.drop_waiting(|receiver| named.contains(receiver) || may_hear(&rules.routes, &alert.team, receiver));
+    let is_changed = receipt.drop_waiting(|receiver| stays(rules, &alert, receiver));
     if is_changed && alert.notify && !is_closed(&alert) && !in_hand(&alert) {
         let untold: Vec<Receiver> = named.into_iter().filter(|receiver| !receipt.knows(receiver)).collect();
         untold.iter().for_each(|receiver| receipt.postpone(&alert, receiver, now, "named since"));
     }
     is_changed
+}
+
+/// Whether rules still have somebody for whom a letter waits. The fallback may have been told when no route was for the alert.
+fn stays(rules: &DeliverRules, alert: &Alert, receiver: &Receiver) -> bool {
+    may_hear(&rules.routes, &alert.team, receiver) || rules.routes.is_fallback(receiver)
 }
 
 /// Who is told again what he was told before, because it has been open for long.
@@ -119,9 +128,12 @@ mod tests {
         fallback.routes.routes[0].kinds = vec!["budget".into()];
         fallback.routes.fallback = vec!["ada@x".into()];
         assert_eq!(reviewed(&fallback, &waits), (false, vec![mail("ada")], true));
+        fallback.routes.routes[0].kinds.clear();
+        assert_eq!(reviewed(&fallback, &waits), (false, vec![mail("ada")], true), "the route is for it by now");
         // An end is not for those who never knew.
         let mut over = Receipt::new(&open.id);
         over.record_failed(&sample::resolved(), &mail("ada"), "451", Timestamp(1), Some(Timestamp(5)));
         assert_eq!(reviewed(&to(&["bob"]), &over), (true, vec![], false));
+        assert_eq!(due(&to(&["bob"]), None, &over, Timestamp(5)), [], "nor if it failed after they were taken off");
     }
 }

@@ -123,7 +123,7 @@ fn waiting(alerts: &[Told], matters: &[Told]) -> (usize, Nanos) {
     for matter in matters {
         let first = alerts.iter().filter(|told| is_same_matter(told, matter)).min_by_key(|told| told.alert.detected_at);
         let before =
-            first.map_or(matter.alert.excess, |told| told.openings.first().map_or(Nanos::ZERO, |(_, excess)| *excess)).max(Nanos::ZERO);
+            first.map_or(matter.alert.excess, |told| told.openings.last().map_or(Nanos::ZERO, |(_, excess)| *excess)).max(Nanos::ZERO);
         missed += usize::from(first.is_none());
         spent = spent.saturating_add(before);
     }

@@ -101,6 +101,20 @@ impl AccountState {
         }
     }
 
+    /// What an hour that is closed and still amendable cost, of each leaf and each sum of leaves, to the nano.
+    pub fn costs_of(&self, hour: Hour) -> BTreeMap<NodeId, Nanos> {
+        let mut costs: BTreeMap<NodeId, Nanos> = BTreeMap::new();
+        for id in &self.order {
+            let Some((node, leaf)) = self.node(*id).and_then(|node| Some((node, node.leaf()?))) else { continue };
+            let cost = node.hour(hour).cost;
+            for id in leaf.parents.iter().chain([id]) {
+                let sum = costs.entry(*id).or_default();
+                *sum = sum.saturating_add(cost);
+            }
+        }
+        costs
+    }
+
     /// Adds a node under a name that is new.
     pub fn insert(&mut self, node: Node) -> NodeId {
         let at = self.position(&node.scope).unwrap_or_else(|at| at);

@@ -3,34 +3,43 @@
 //! become a supplement of the roll-up (revision 0), to be added to what the hour already has. Baselines are not rewritten: later hours
 //! were judged by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::account::{AccountState, NodeId};
 use super::alert::episode::{self, Trigger};
-use super::alert::{moved, select};
-use super::baseline::LocalHour;
+use super::alert::{habit, moved, select};
+use super::baseline::{Channel, LocalHour};
 use super::detect::verdict;
 use super::judge::{self, Judged};
 use super::matters::missing::bill;
 use super::recent::Held;
 use super::rules::WatchRules;
-use super::series::{AMENDABLE_HOURS, Grain, HourTotals, to_units};
+use super::series::{AMENDABLE_HOURS, HourTotals, to_units};
 use super::{Moment, Shard};
+use crate::model::alert::AlertKind;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
-/// What late amounts of one record have added to nodes, by account number and hour.
-pub(crate) type Amended = BTreeMap<(u32, Hour), BTreeMap<NodeId, Nanos>>;
+/// Nodes whose closed hours late amounts of one record have changed, by account number and hour.
+pub(crate) type Amended = BTreeMap<(u32, Hour), BTreeSet<NodeId>>;
 
 /// An hour of a node, in money, before and after late amounts.
 struct Change {
     node: NodeId,
     before: f64,
     after: f64,
+}
+
+/// The nodes of an account that late amounts came for, and what their hour has come to.
+struct Late<'a> {
+    nodes: &'a BTreeSet<NodeId>,
+    costs: &'a BTreeMap<NodeId, Nanos>,
+    hour: Hour,
+    local: LocalHour,
 }
 
 /// Takes an amount for an hour up to `closed`, the last one that has closed.
@@ -64,7 +73,8 @@ pub(crate) fn take(
     let account = state.account.clone();
     let in_episodes = state.hours_of_episodes();
     let onset = state.first_onset().map_or(closed.next(), |onset| onset.min(closed.next()));
-    let held = Held { holds: &|hour| in_episodes.contains(&hour), onset };
+    // What has just come is kept whole: an alert that it opens names users, and when they came.
+    let held = Held { holds: &|known| known == hour || in_episodes.contains(&known), onset };
     let Some(node) = state.node_mut(place.node) else { return };
     let scope = node.scope.clone();
     let Some(leaf) = node.leaf_mut() else { return };
@@ -76,11 +86,7 @@ pub(crate) fn take(
     leaf.recent.put(hour, totals, Hour(closed.0 - AMENDABLE_HOURS), &held);
     let changed = episode::amend(state, &account, &scope, hour, partial, moment, effects);
     shard.episodes_changed(place.account, changed);
-    let added = amended.entry((place.account, hour)).or_default();
-    for node in shard.lineage(place) {
-        let sum = added.entry(node).or_default();
-        *sum = sum.saturating_add(partial.cost);
-    }
+    amended.entry((place.account, hour)).or_default().extend(shard.lineage(place));
 }
 
 /// Judges the hours that a record's late amounts have changed.
@@ -90,11 +96,15 @@ pub(crate) fn judge_closed_hours(shard: &mut Shard, amended: Amended, rules: &Wa
     // In the order of names, so that numbers, which depend on who came first, have no say.
     let mut in_order: Vec<_> = amended.into_iter().collect();
     in_order.sort_by_cached_key(|((number, hour), _)| (shard.accounts.get(*number).map(|state| state.account.clone()), *hour));
-    for ((number, hour), added) in in_order {
+    for ((number, hour), nodes) in in_order {
         let Some(state) = shard.accounts.get_mut(number) else { continue };
         let account = state.account.clone();
-        let changes: Vec<Change> = added.iter().filter_map(|(node, added)| amend_history(state, *node, hour, *added)).collect();
-        let changed = judge_closed_hour(state, &account, hour, &changes, moment, effects);
+        // Added up anew, since a picture's two bytes would swallow many small amounts.
+        let costs = state.costs_of(hour);
+        let late = Late { nodes: &nodes, costs: &costs, hour, local: judge::local_hour_of(rules, &account.team, hour) };
+        let amended = nodes.iter().filter_map(|node| amend_history(state, *node, hour, costs.get(node).copied().unwrap_or_default()));
+        let changes: Vec<Change> = amended.collect();
+        let changed = judge_closed_hour(state, &account, &late, &changes, moment, effects);
         shard.episodes_changed(number, changed);
         for change in changes {
             shard.changed(number, change.node);
@@ -102,64 +112,79 @@ pub(crate) fn judge_closed_hours(shard: &mut Shard, amended: Amended, rules: &Wa
     }
 }
 
-/// `None`: the hour was before the node's time.
-fn amend_history(state: &mut AccountState, node: NodeId, hour: Hour, added: Nanos) -> Option<Change> {
-    let series = state.node_mut(node)?;
-    let before = f64::from(series.closed.history.at(hour)?.actual);
-    // A leaf's hour is known to the nano. Of a sum each record's amounts are rounded to a thousandth of the hour.
-    let now = match &series.grain {
-        Grain::Leaf(leaf) => leaf.recent.get(hour).map_or(before, |totals| to_units(totals.cost)),
-        Grain::Sum(_) => before + to_units(added),
-    };
-    series.closed.history.amend(hour, now as f32);
-    let after = f64::from(series.closed.history.at(hour)?.actual);
-    Some(Change { node, before, after })
+/// What the hour has come to. `None`: it was before the node's time.
+fn amend_history(state: &mut AccountState, node: NodeId, hour: Hour, cost: Nanos) -> Option<Change> {
+    let history = &mut state.node_mut(node)?.closed.history;
+    let before = f64::from(history.at(hour)?.actual);
+    history.amend(hour, to_units(cost) as f32);
+    Some(Change { node, before, after: f64::from(history.at(hour)?.actual) })
 }
 
 /// Ids of the episodes that have changed.
 fn judge_closed_hour(
     state: &mut AccountState,
     account: &Account,
-    hour: Hour,
+    late: &Late<'_>,
     changes: &[Change],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
-    let series = judge::series_in_team(state, hour, moment.rules);
-    let local = judge::local_hour_of(moment.rules, &account.team, hour);
-    let crossing = changes.iter().filter_map(|change| crosses(state, account, change, (hour, local), moment.rules, series));
-    let firing: Vec<Judged> = crossing.filter(|judged| !select::is_held(state, hour, judged)).collect();
+    let series = judge::series_in_team(state, late.hour, moment.rules);
+    let firing = changes.iter().filter_map(|change| crosses(state, account, change, late, moment.rules, series));
+    let mut firing: Vec<Judged> = firing.collect();
     if firing.is_empty() {
         return Vec::new();
     }
-    let mut changed = episode::add_closed_hour(state, account, hour, local, &firing, moment, effects);
-    for chosen in select::lowest(state, account, hour, local, &firing, moment) {
+    firing.sort_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(b.excess().total_cmp(&a.excess())).then(a.scope.cmp(&b.scope)));
+    let told_before: Vec<Option<f64>> = firing.iter().map(|top| select::told_of(state, late.hour, top)).collect();
+    let mut changed = episode::add_closed_hour(state, account, late.hour, late.local, &firing, moment, effects);
+    for (top, told_before) in firing.into_iter().zip(told_before) {
+        // What an episode that goes on has taken up is told, and what was opened just now for most of it.
+        let told = select::told_of(state, late.hour, &top).zip(told_before).map(|(now, before)| now - before);
+        let is_told = told.is_none_or(|told| told >= select::EXPLAINS * top.excess());
+        if is_told || habit::is_habit(state, &top.scope, late.hour, top.actual) {
+            continue;
+        }
+        let chosen = late.lowest(state, account, &top, moment.rules).unwrap_or(top);
         // Only what takes from one and gives to another is a move: what another lacks may be on its way.
         let is_move = changes.iter().any(|change| change.after < change.before);
-        let moved = is_move && moved::counterpart(state, account, &chosen, hour, local, 1.0, moment).is_some();
-        let trigger = Trigger { moved, at_once: true, ..Trigger::spike(chosen) };
-        changed.extend(episode::open(state, account, hour, trigger, false, moment, effects));
+        let moved = is_move && moved::counterpart(state, account, &chosen, late.hour, late.local, 1.0, moment).is_some();
+        if moved && state.episodes.values().any(|known| known.kind == AlertKind::SpendMoved && known.is_of(&chosen.scope, late.hour)) {
+            continue;
+        }
+        let trigger = Trigger { moved, ..Trigger::spike(chosen) };
+        changed.extend(episode::open(state, account, late.hour, trigger, false, moment, effects));
     }
     changed
 }
 
-/// Whether late amounts are what takes an hour out of what was normal then, and what makes it fire by itself.
-fn crosses(
-    state: &AccountState,
-    account: &Account,
-    change: &Change,
-    (hour, local): (Hour, LocalHour),
-    rules: &WatchRules,
-    series: f64,
-) -> Option<Judged> {
+/// Whether an hour to which late amounts were added fires by itself, beside what was normal then, and beside what alerts tell of it already.
+/// Without what these tell of.
+fn crosses(state: &AccountState, account: &Account, change: &Change, late: &Late<'_>, rules: &WatchRules, series: f64) -> Option<Judged> {
     let node = state.node(change.node)?;
-    let (_, upper) = node.closed.history.at(hour)?.band?;
+    let (_, upper) = node.closed.history.at(late.hour)?.band?;
     if change.after <= change.before.max(f64::from(upper)) {
         return None;
     }
+    let (judged, baseline) = judge::judge_and_wake(state, account, change.node, (late.hour, late.local), rules, series)?;
     let limits = judge::thresholds(rules, account, &node.scope);
-    let (judged, baseline) = judge::judge_and_wake(state, account, change.node, (hour, local), rules, series)?;
-    let alone = |money: f64| verdict::judge_alone(&baseline, &judged.expectation, money, limits, series);
-    let verdict = alone(change.after);
-    (verdict.fires && !alone(change.before).fires).then_some(Judged { verdict, ..judged })
+    let judged = judged.seen_on(Channel::Bucket);
+    let actual = change.after - select::told_of(state, late.hour, &judged)?;
+    let verdict = verdict::judge_alone(&baseline, &judged.expectation, actual, limits, series);
+    (actual > f64::from(upper) && verdict.fires).then_some(Judged { actual, verdict, ..judged })
+}
+
+impl Late<'_> {
+    /// The deepest of the nodes that amounts came for which explains what is too much, and of which nothing is told.
+    fn lowest(&self, state: &AccountState, account: &Account, top: &Judged, rules: &WatchRules) -> Option<Judged> {
+        let below = self.nodes.iter().filter_map(|id| state.node(*id).map(|node| (id, node)));
+        let below = below.filter(|(_, node)| node.scope != top.scope && node.scope.within(&top.scope));
+        let explaining = below.filter_map(|(id, node)| {
+            let judged = judge::judge(state, account, &node.scope, self.hour, self.local, rules)?.seen_on(Channel::Bucket);
+            let actual = self.costs.get(id).map_or(0.0, |cost| to_units(*cost)) - select::told_of(state, self.hour, &judged)?;
+            let judged = Judged { actual, ..judged };
+            (judged.excess() > 0.0 && judged.excess() >= select::EXPLAINS * top.excess()).then_some(judged)
+        });
+        explaining.max_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(a.excess().total_cmp(&b.excess())).then(b.scope.cmp(&a.scope)))
+    }
 }

@@ -116,6 +116,46 @@ fn an_hour_that_was_told_stays_one_alert_whatever_comes_late() {
 }
 
 #[test]
+fn what_is_told_of_an_hour_hides_nothing_that_comes_later() {
+    let mut bench = quiet(2);
+    go_on(&mut bench, 2, 8, |hour| if hour == 2 { 2.0 } else { 0.0 });
+    let before = bench.alerts.len();
+    let told = bench.alerts[0].clone();
+    for piece in of_hour(2, "sandbox", 0.5) {
+        arrive(&mut bench, 8, vec![piece.clone()]);
+    }
+    assert_eq!(bench.alerts[before..].iter().filter(|alert| alert.state == AlertState::Open).count(), 1, "{:#?}", said(&bench));
+    let last = bench.alerts.last().unwrap();
+    assert_eq!(last.dimensions.get("project").map(String::as_str), Some("sandbox"), "{:#?}", said(&bench));
+    assert!((29.9..30.1).contains(&to_units(last.actual)), "{:#?}", said(&bench));
+    assert!(bench.alerts[before..].iter().all(|alert| alert.id != told.id), "that one is over: {:#?}", said(&bench));
+}
+
+#[test]
+fn many_small_amounts_of_what_is_new_add_up() {
+    let mut bench = quiet(6);
+    for piece in of_hour(2, "sandbox", 0.005).into_iter().cycle().take(4_000) {
+        arrive(&mut bench, 6, vec![piece]);
+    }
+    let last = bench.alerts.last().expect("an alert");
+    assert!(last.dimensions.get("project").is_some_and(|project| project == "sandbox"), "{:#?}", said(&bench));
+    assert!((19.9..20.1).contains(&to_units(last.actual)), "{:#?}", said(&bench));
+}
+
+#[test]
+fn an_hour_before_an_alert_that_is_over_is_another_one_and_names_its_user() {
+    let mut bench = quiet(6);
+    go_on(&mut bench, 6, 40, |hour| if hour == 35 { 2.0 } else { 0.0 });
+    let over = bench.alerts.last().expect("an alert").clone();
+    assert_eq!(over.state, AlertState::Resolved);
+    arrive(&mut bench, 40, of_hour(3, "ranker", 2.0));
+    let last = bench.alerts.last().unwrap();
+    assert!(last.state == AlertState::Open && last.id != over.id, "{:#?}", said(&bench));
+    assert_eq!(last.causes.first().and_then(|cause| cause.dimensions.get("user")).map(String::as_str), Some("eve"), "{:?}", last.causes);
+    assert!(last.ingest_time < last.onset.plus_ms(HOUR_MS) && last.ingest_time > last.onset, "as its records say");
+}
+
+#[test]
 fn what_comes_late_before_an_open_alert_belongs_to_it() {
     let mut bench = quiet(4);
     go_on(&mut bench, 4, 7, |_| 2.0);

@@ -331,7 +331,9 @@ pub fn group(routes: &Routes, alert: &Alert, receiver: &Receiver, at: Timestamp)
 pub fn escalation(routes: &Routes, alert: &Alert, told: &[(Receiver, Timestamp)], now: Timestamp) -> Vec<Receiver> {
     let mut receivers = Vec::new();
     for (number, route) in routes.routes.iter().enumerate().filter(|(_, route)| route.escalate_after_ms > 0) {
-        let its_own = told.iter().filter(|(receiver, _)| routes.may_be(&route.receivers, receiver));
+        // Of those whom no route has any more nobody knows which one told them; somebody has to answer all the same.
+        let is_its_own = |who: &Receiver| routes.may_be(&route.receivers, who) || !may_hear(routes, &alert.team, who);
+        let its_own = told.iter().filter(|(receiver, _)| is_its_own(receiver));
         let Some(since) = its_own.map(|(_, since)| *since).min().filter(|since| since.plus_ms(route.escalate_after_ms) <= now) else {
             continue;
         };
@@ -350,6 +352,10 @@ impl Routes {
             Some(name) => self.rotations.get(name)?.on_call(at).map(receiver),
             None => Some(receiver(written)),
         }
+    }
+
+    pub fn is_fallback(&self, who: &Receiver) -> bool {
+        self.may_be(&self.fallback, who)
     }
 
     /// Whether he is among those that are written here, or may be on call there.

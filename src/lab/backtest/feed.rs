@@ -1,6 +1,6 @@
 //! From lines of event files to records of the shard log, by way of intake.
 //!
-//! Time is event time: the clock of the shard log is the latest event so far. Where usage pauses, it goes on in steps until usage is
+//! Time is event time: the clock of the shard log is the latest event so far. Where nothing comes, it goes on in steps until usage is
 //! there again, as live: hours close when they are over and not when the pause is. Files have one partition and one shard, which no verdict
 //! depends on.
 

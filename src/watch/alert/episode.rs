@@ -11,7 +11,7 @@ use super::super::detect::verdict;
 use super::super::judge::{self, Judged};
 use super::super::series::{from_units, to_units};
 pub(crate) use super::open::{Trigger, open};
-use super::open::{class, spend};
+use super::open::{class, hours_since, spend};
 use super::{drop, hold, moved, ramp, ratio, record, select};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
@@ -83,6 +83,11 @@ impl Episode {
     /// What a node's hour would have cost; what was new when the episode opened has no normal while it lasts.
     pub(crate) fn normal_of(&self, judged: &Judged) -> f64 {
         if self.stage == Stage::New { 0.0 } else { judged.expected_on(channel_of(self.kind)) }
+    }
+
+    /// Whether it holds an hour of a node.
+    pub(crate) fn is_of(&self, scope: &Scope, hour: Hour) -> bool {
+        self.scope == *scope && self.hours.contains_key(&hour)
     }
 
     pub fn provisional(&self) -> bool {
@@ -354,6 +359,7 @@ pub(crate) fn add_closed_hour(
         let Some(episode) = state.episodes.get_mut(id) else { continue };
         episode.hours.insert(hour, part);
         episode.onset = episode.onset.min(hour.start());
+        episode.quiet_hours = episode.quiet_hours.min(hours_since(hour, moment));
         tell_amended(state, account, id, hour, moment, effects);
     }
     concerned.into_iter().map(|(id, ..)| id).collect()

@@ -80,7 +80,7 @@ pub(crate) fn open(
     let is_guarded = provisional && trigger.runaway.is_some();
     let expected = from_units(if is_guarded { expected_units * record::elapsed(state, &scope, hour) } else { expected_units });
     let actual = state.cost_of(&scope, hour);
-    episode.quiet_hours = moment.closed_through.map_or(0, |closed| u32::try_from(closed.0.saturating_sub(hour.0)).unwrap_or(0));
+    episode.quiet_hours = hours_since(hour, moment);
     episode.hours.insert(hour, HourExcess { actual, expected, provisional });
     if episode.is_of_fall()
         && let Some(node) = state.get(&scope)
@@ -142,6 +142,11 @@ fn is_allowed(
     book.allows(scope, hour, actual, expected, trigger.kind() == AlertKind::SpendDrop)
 }
 
+/// Hours that have closed since one that late amounts have made abnormal; none in any other.
+pub(super) fn hours_since(hour: Hour, moment: Moment<'_>) -> u32 {
+    moment.closed_through.map_or(0, |closed| u32::try_from(closed.0.saturating_sub(hour.0)).unwrap_or(0))
+}
+
 /// A new episode, or the one that closed at this node within the refractory time.
 fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger, moment: Moment<'_>) -> Episode {
     let scope = &trigger.judged.scope;
@@ -151,7 +156,8 @@ fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger,
     let is_like = |episode: &&Episode| episode.scope == *scope && class(episode.kind) == class(kind);
     let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
     let again = recent
-        .filter(|episode| episode.closed_at.is_some_and(|closed| hour.start().0 - closed.0 < refractory_ms))
+        // A late hour is of the time before it closed, and begins nothing anew.
+        .filter(|episode| episode.closed_at.is_some_and(|closed| closed <= hour.end() && hour.start().0 - closed.0 < refractory_ms))
         .max_by_key(|episode| episode.onset)
         .map(|episode| episode.id.clone());
     let fresh = new_episode(account, hour, trigger, moment);

@@ -13,7 +13,7 @@ use crate::model::leaf::{Account, Scope};
 use crate::model::time::{Hour, Minute};
 
 /// A lower node stands for a higher one when it carries this share of the excess (DETECTION 6.4).
-const EXPLAINS: f64 = 0.7;
+pub(crate) const EXPLAINS: f64 = 0.7;
 /// A new level, or what has grown over a day, hides what leaps within so many hours of its onset: that is the same matter.
 const SLOW_HOURS: i64 = 24;
 
@@ -131,12 +131,23 @@ fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judge
     below > 0.0 && below >= EXPLAINS * candidate.excess()
 }
 
-/// Whether an episode, open or over, holds this very hour of a node, or those below it hold most of what is too much.
-pub(crate) fn is_held(state: &AccountState, hour: Hour, candidate: &Judged) -> bool {
-    let held = state.episodes.values().filter(|episode| !episode.is_of_fall());
-    let held: Vec<_> = held.filter_map(|episode| Some((&episode.scope, episode.hours.get(&hour)?.excess_units()))).collect();
-    let below: f64 = held.iter().filter(|(scope, _)| scope.within(&candidate.scope)).map(|(_, excess)| excess).sum();
-    held.iter().any(|(scope, _)| candidate.scope.within(scope)) || (below > 0.0 && below >= EXPLAINS * candidate.excess())
+/// Excess of the very hour that episodes below a node hold, open or over; `None` where one holds the hour of the node itself. What has grown for
+/// days, and money that has only moved, says nothing of a leap.
+pub(crate) fn told_of(state: &AccountState, hour: Hour, candidate: &Judged) -> Option<f64> {
+    let is_told =
+        |episode: &&Episode| !episode.is_of_fall() && episode.kind != AlertKind::SpendMoved && !is_slow_beside(episode, hour, candidate);
+    let told = state.episodes.values().filter(is_told);
+    let told: Vec<_> = told.filter_map(|episode| Some((&episode.scope, episode.hours.get(&hour)?.excess_units()))).collect();
+    if told.iter().any(|(scope, _)| candidate.scope.within(scope)) {
+        return None;
+    }
+    // Of what overlaps, as project and model do, at most what they share.
+    let shared = |scope: &Scope| -> f64 {
+        let leaves = state.leaves().filter(|(_, leaf, _)| leaf.scope.within(scope) && leaf.scope.within(&candidate.scope));
+        leaves.map(|(_, leaf, _)| to_units(leaf.hour(hour).cost)).sum()
+    };
+    let told = told.into_iter().map(|(scope, excess)| if scope.within(&candidate.scope) { excess } else { excess.min(shared(scope)) });
+    Some(told.map(|excess| excess.max(0.0)).sum())
 }
 
 /// Project and model overlap without one being in the other: most of the excess may lie in what they share, and be told already.
