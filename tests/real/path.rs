@@ -265,8 +265,7 @@ fn from_a_usage_event_to_the_on_calls_inbox_with_a_kill_in_between() {
         let page = deployment.get("/metrics").1;
         page.contains("tollgate_intake_records_combined_total 1").then_some(())
     });
-    let after = deployment.newest("alerts");
-    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    assert_eq!(before.keys().collect::<Vec<_>>(), deployment.newest("alerts").keys().collect::<Vec<_>>());
     assert_eq!(smtp.mails().len(), mails.len());
     a_spike_of_a_closed_hour_is_told(&deployment, &smtp);
 }

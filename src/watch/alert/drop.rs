@@ -44,7 +44,8 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
         return triggers;
     }
     for judged in judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))) {
-        let is_told = state.episodes.values().any(|episode| is_told(episode, &judged.scope, hour));
+        // What is told already, and the end of a rise, which is none.
+        let is_told = state.episodes.values().any(|episode| !episode.is_held() && select::is_about(episode, &judged.scope));
         let is_wider_told = triggers.iter().any(|wider| judged.scope.within(&wider.judged.scope));
         let limits = judge::thresholds(moment.rules, account, &judged.scope);
         let node = state.get(&judged.scope).filter(|node| !is_told && !is_wider_told && !sleeps(node, local));
@@ -58,19 +59,6 @@ pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judg
         }
     }
     triggers
-}
-
-/// What is told already, as a rise that goes on or as a drop, and the end of a rise of all of it, which is no drop. A rise of a part that
-/// has been over for long says nothing.
-fn is_told(episode: &Episode, scope: &Scope, hour: Hour) -> bool {
-    if episode.is_held() {
-        return false;
-    }
-    if episode.is_open() || episode.is_of_fall() {
-        return select::is_about(episode, scope);
-    }
-    let has_just_closed = episode.closed_at.is_some_and(|closed| hour.0 - closed.hour().0 <= DAY as i64);
-    has_just_closed && scope.within(&episode.scope)
 }
 
 /// Whether so little is usual at this hour of the week, for all that is known.

@@ -284,17 +284,6 @@ fn what_falls_silent_is_told_as_info_once_and_ends_when_it_comes_back_or_stays_a
 }
 
 #[test]
-fn what_falls_silent_is_told_days_after_it_had_a_spike() {
-    let silent = 9 * DAY + 600;
-    let all = alerts(10 * 24, |at| {
-        let times = if (silent - 2 * DAY..silent - 2 * DAY + 120).contains(&at) { 6.0 } else { f64::from(u8::from(at < silent)) };
-        vec![("ranker", "m", "ann", 4.0, 0), ("crawler", "m", "bob", 3.0 * times, 0)]
-    });
-    let kinds: Vec<AlertKind> = opened(&all).iter().map(|alert| alert.kind).collect();
-    assert!(kinds.len() == 2 && kinds[0] != AlertKind::SpendDrop && kinds[1] == AlertKind::SpendDrop, "{kinds:?}");
-}
-
-#[test]
 fn nights_weekends_moves_and_the_ends_of_spikes_are_no_drops() {
     let nightly = alerts(12 * 24, |at| vec![("ranker", "m", "ann", if at % DAY / 60 < 7 { 0.2 } else { 4.0 }, 0)]);
     assert!(opened(&nightly).is_empty());
