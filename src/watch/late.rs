@@ -158,8 +158,8 @@ fn judge_closed_hour(
     changed
 }
 
-/// Whether an hour to which late amounts were added fires by itself, beside what was normal then, and beside what alerts tell of it already.
-/// Without what these tell of.
+/// An hour to which late amounts were added, without what alerts tell of it already, if the rest is beyond what was normal then and fires by
+/// itself.
 fn crosses(state: &AccountState, account: &Account, change: &Change, late: &Late<'_>, rules: &WatchRules, series: f64) -> Option<Judged> {
     let node = state.node(change.node)?;
     let (_, upper) = node.closed.history.at(late.hour)?.band?;

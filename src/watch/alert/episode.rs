@@ -140,10 +140,13 @@ pub(crate) fn grow(
         let actual = state.get(&scope).map_or(Nanos::ZERO, |node| node.hour(hour).cost);
         let held = state.episodes.get(&id).filter(|episode| episode.is_held()).zip(state.get(&scope));
         let held_normal = held.map(|(episode, node)| hold::normal_of(episode, node, local));
-        let elapsed = record::elapsed(state, &scope, hour);
+        // Only what the guard has seen asks how far the hour is, which takes a look at every leaf.
+        let is_guarded =
+            |episode: &Episode| episode.guard_hour == Some(hour) && episode.hours.get(&hour).is_some_and(|part| part.provisional);
+        let elapsed = state.episodes.get(&id).is_some_and(is_guarded).then(|| record::elapsed(state, &scope, hour));
         let Some(episode) = state.episodes.get_mut(&id) else { continue };
         let expected = match episode.hours.get(&hour) {
-            Some(part) if part.provisional && episode.guard_hour == Some(hour) => from_units(episode.normal_of(&judged) * elapsed),
+            Some(_) if let Some(elapsed) = elapsed => from_units(episode.normal_of(&judged) * elapsed),
             Some(part) if known_hour => part.expected,
             _ if held_normal.is_some() => from_units(held_normal.unwrap_or(0.0)),
             _ => from_units(episode.normal_of(&judged)),
