@@ -19,6 +19,7 @@ use crate::model::time::{Hour, Timestamp};
 /// Hours in which late data still amends an hour that is closed.
 pub const AMENDABLE_HOURS: i64 = 48;
 const USERS_PER_HOUR: usize = 32;
+const MOST_COUNTED: u64 = i64::MAX.cast_unsigned();
 
 /// A series: team, project, model (sums of the leaves below) or a leaf.
 #[derive(Clone, Debug)]
@@ -162,10 +163,13 @@ impl HourTotals {
         }
     }
 
-    /// Roll-up of this hour at its next revision.
+    /// Roll-up of this hour at its next revision. Counts end at 2^63 - 1: no reader, of Avro or of JSON, takes more.
     pub fn roll_up(&mut self, leaf: &Leaf, hour: Hour) -> SpendRollup {
         self.revision = self.revision.saturating_add(1);
-        let [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning] = self.tokens;
+        let counts = [self.events, self.unpriced_events, self.requests].map(|count| count.min(MOST_COUNTED));
+        let [events, unpriced_events, requests] = counts;
+        let tokens = self.tokens.map(|count| count.min(MOST_COUNTED));
+        let [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning] = tokens;
         SpendRollup {
             leaf: leaf.clone(),
             period_start: hour.start(),
@@ -173,9 +177,9 @@ impl HourTotals {
             revision: self.revision,
             cost: self.cost,
             quantity: self.quantity,
-            events: self.events,
-            unpriced_events: self.unpriced_events,
-            requests: self.requests,
+            events,
+            unpriced_events,
+            requests,
             tokens_input,
             tokens_output,
             tokens_cached_input,
@@ -391,7 +395,7 @@ pub fn to_units(amount: Nanos) -> f64 {
     amount.0 as f64 / 1e9
 }
 
-/// Back from a detector's estimate, rounded to the nano; not finite = zero.
+/// Back from a detector's estimate, rounded to the nano and within what an amount may be; not finite = zero.
 pub fn from_units(units: f64) -> Nanos {
-    if units.is_finite() { Nanos((units.clamp(-1e18, 1e18) * 1e9) as i128) } else { Nanos::ZERO }
+    if units.is_finite() { Nanos((units * 1e9) as i128).saturating_add(Nanos::ZERO) } else { Nanos::ZERO }
 }

@@ -376,3 +376,25 @@ fn a_state_of_another_version_shard_count_or_newer_rules_is_refused() {
     assert_eq!(restored(&damaged, 1, &bench.rules), Err(state::StateError::Damaged("checksum")));
     assert_eq!(restored(&[], 1, &bench.rules), Ok(None));
 }
+
+/// Each count is one that intake takes; together they are more than a reader does.
+#[test]
+fn counts_beyond_any_reader_end_there_and_the_shard_goes_on() {
+    let mut bench = Bench::new();
+    let most = 1_000_000_000_000_000_000;
+    for minute in 0..20 {
+        let minute = Minute(START.0 + minute);
+        let counted = Partial { tokens_input: most, requests: most, ..partial(minute, "search", "ranker", "ann", 1.0) };
+        bench.record(minute, vec![counted]);
+    }
+    bench.minute(70, &[]);
+    let late = Partial { tokens_input: most, ..partial(Minute(START.0 + 5), "search", "ranker", "ann", 1.0) };
+    bench.record(Minute(START.0 + 71), vec![late]);
+    let counted: Vec<(u64, u64, u64)> = bench.rollups.iter().map(|rollup| (rollup.events, rollup.requests, rollup.tokens_input)).collect();
+    let end = i64::MAX.unsigned_abs();
+    assert_eq!(counted, [(20, end, end), (21, end, end)]);
+    for rollup in &bench.rollups {
+        crate::model::wire::rollup_to_json(rollup).unwrap();
+        crate::model::wire::rollup_to_avro(rollup).unwrap();
+    }
+}
