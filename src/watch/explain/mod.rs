@@ -180,9 +180,9 @@ fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// Money as floats ends here.
+/// Money as floats ends here; what is more than any amount may be counts as the largest that there is, else nobody could read the alert.
 fn nanos(amount: f64) -> Nanos {
-    Nanos(libm::rint(amount * 1e9) as i128)
+    Nanos(libm::rint(amount * 1e9) as i128).saturating_add(Nanos::ZERO)
 }
 
 #[cfg(test)]

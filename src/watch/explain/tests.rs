@@ -92,3 +92,18 @@ proptest! {
         prop_assert!(explanation.causes.windows(2).all(|pair| pair[0].share >= pair[1].share));
     }
 }
+
+/// An alert with more money in it than an amount may be could be read by nobody.
+#[test]
+fn the_dearest_cause_is_an_amount_that_can_be_read() {
+    let all = leaves("a m eu 1 1000000000000000000 \n a n eu 1 1000000000000000000 \n b m eu 5 5");
+    let explanation = causes(&all, &[]);
+    assert!(!explanation.causes.is_empty());
+    for cause in &explanation.causes {
+        assert_eq!(cause.actual.to_string().parse(), Ok(cause.actual), "{cause:?}");
+    }
+    for units in [1e18, -1e18, 1e300] {
+        let amount = crate::watch::series::from_units(units);
+        assert_eq!(amount.to_string().parse(), Ok(amount), "{units}");
+    }
+}
