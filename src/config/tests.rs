@@ -448,6 +448,8 @@ fn wrong_prices_name_their_line() {
         let problems = own_prices(&format!("{head}{text}")).unwrap_err();
         assert_eq!(lines(&problems), expected, "{text}");
     }
+    // What many price lists write for "until further notice".
+    own_prices(&format!("{head}[[model]]\nnames = ['m']\neffective_from = 2025-01-01\neffective_to = 9999-12-31\ninput = '1'")).unwrap();
     let problems = own_prices("[[model]]\nnames = ['m']\neffective_from = 2025-01-01\ninput = '1'").unwrap_err();
     assert!(
         lines(&problems).contains("p.toml:3: this price has no provider") && lines(&problems).contains("no currency"),

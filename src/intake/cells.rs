@@ -84,8 +84,12 @@ pub fn count(cells: &mut Cells<'_>, name: &str) -> Result<Option<u64>, Reject> {
     Ok(Some(count))
 }
 
+/// Empty is absent, as of all texts.
 pub fn amount(cells: &mut Cells<'_>, name: &str) -> Result<Option<Nanos>, Reject> {
     let Cell::Text(value) = cells.take(name) else { return Ok(None) };
+    if value.is_empty() {
+        return Ok(None);
+    }
     let beyond = || Reject::new(RejectReason::OutOfRange, format!("'{name}' is beyond 10^18"));
     match value.parse::<Nanos>() {
         Ok(amount) if amount.0.abs() <= i128::from(LARGEST) * NANOS_PER_UNIT => Ok(Some(amount)),
@@ -133,6 +137,13 @@ mod tests {
             let moment = moment("until", &Cell::Whole(far)).unwrap().unwrap();
             assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment), "{far}");
             assert_eq!(moment.0.signum(), far.signum());
+        }
+        let last = moment("until", &Cell::Whole(i64::MAX)).unwrap();
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31t23:59:59.999999z", "9999-12-31T23:59:59+00:00", "9999-12-31T20:59:59-03:00"] {
+            assert_eq!(moment("until", &Cell::Text(never.into())), Ok(last), "{never}");
+        }
+        for none in ["9999-12-31T23:59:59", "9999-12-31", "9999-12-32T23:59:59Z", "99999-12-31T23:59:59Z"] {
+            assert!(moment("until", &Cell::Text(none.into())).is_err(), "{none}");
         }
         assert_eq!(moment("until", &Cell::Whole(1_700_000_000_000)).unwrap(), Some(Timestamp(1_700_000_000_000)));
     }

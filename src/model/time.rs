@@ -26,10 +26,19 @@ pub const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 impl Timestamp {
-    /// Parses RFC 3339 with an offset or `Z`; digits below the millisecond are dropped.
+    /// Parses RFC 3339 with an offset or `Z`; digits below the millisecond are dropped. What lies behind the calendar's last moment but
+    /// still in the year 9999 ("never", in many systems) is that moment.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        let instant: jiff::Timestamp = text.parse().ok()?;
-        Some(Timestamp(instant.as_millisecond()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(instant) => Some(Timestamp(instant.as_millisecond())),
+            Err(_) => Timestamp::parse_last(text),
+        }
+    }
+
+    fn parse_last(text: &str) -> Option<Timestamp> {
+        let has_zone = text.get(19..).is_some_and(|rest| rest.contains(['Z', 'z', '+', '-']));
+        let moment = super::focus::moment(text).filter(|_| has_zone)?;
+        (moment.0 > jiff::Timestamp::MAX.as_millisecond()).then(|| moment.within_calendar())
     }
 
     /// The nearest moment that has a date in every zone: beyond it, no text that we write could be read again.

@@ -154,6 +154,11 @@ fn whose_it_is_is_stated_or_found_by_the_rules_of_attribution() {
         panic!("not accepted")
     };
     assert_eq!((sample.team.as_ref(), sample.hourly_cost), ("ads", Some(Nanos(32_770_000_000))));
+    // Exporters that fill every column have empty texts for what they do not know.
+    let ShardEvent::Resource(sample) = accepted(Topic::Resources, &with(json!({"hourly_cost": "", "currency": ""}))) else {
+        panic!("no sample")
+    };
+    assert_eq!((sample.hourly_cost, sample.currency), (None, None));
     // The alert's id tells whose it is, whatever else is said.
     let said = with(json!({"alert_id": "a/b/00ff", "team": "other", "verdict": "Not_An_Anomaly"}));
     let ShardEvent::Feedback(said) = accepted(Topic::Feedback, &said) else { panic!("no feedback") };
