@@ -147,6 +147,7 @@ fn thoroughly(
             {
                 partition.refuse(schema, record.offset);
             }
+            partition.refuse_itself(reject.reason, record.offset);
             batch.reject(reject.reason);
             return Outcome::Rejected(reject);
         }
@@ -174,11 +175,11 @@ fn thoroughly(
 
 /// A record that was committed before: its id enters the dedupe window, and nothing else happens.
 ///
-/// The clock of then is gone, so that an event is in the future only by its record's own stamp here.
+/// The clock of then is gone, so that an event is in the future by its record's own stamp here, or because it is known to have been.
 pub fn warm_up(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTable, partition: &mut PartitionState) -> Outcome {
     // Nearly always nothing was.
-    if partition.has_refused_any() && decode::schema_of(record).is_some_and(|schema| partition.has_refused(schema, record.offset)) {
-        return Outcome::Rejected(Reject::new(RejectReason::UnknownSchema, "it was unknown when the record was read first"));
+    if partition.has_refused_any() && partition.has_refused(decode::schema_of(record), record.offset) {
+        return Outcome::Rejected(Reject::new(RejectReason::UnknownSchema, "it was refused when it was read first"));
     }
     let mut scratch = Scratch::default();
     match accept(record, None, rules, schemas, &mut scratch) {

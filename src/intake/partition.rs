@@ -3,6 +3,7 @@
 use super::dedupe::Window;
 use super::refused::{Refused, Stretch};
 use crate::model::partial::Source;
+use crate::model::record::RejectReason;
 use crate::model::time::Timestamp;
 
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl PartitionState {
         PartitionState { source, window: Window::new(window), watermark, refused: Refused::default() }
     }
 
-    /// With what its durable key says of records of unknown schemas: `warm_up` passes over them.
+    /// With what its durable key says of records that were refused: `warm_up` passes over them.
     #[must_use]
     pub fn with_refused(self, stretches: Vec<Stretch>) -> PartitionState {
         PartitionState { refused: Refused::restored(stretches), ..self }
@@ -43,7 +44,11 @@ impl PartitionState {
         !self.refused.is_empty()
     }
 
-    pub(super) fn has_refused(&self, schema: u32, offset: i64) -> bool {
+    pub(super) fn refuse_itself(&mut self, reason: RejectReason, offset: i64) {
+        self.refused.note_itself(reason, offset);
+    }
+
+    pub(super) fn has_refused(&self, schema: Option<u32>, offset: i64) -> bool {
         self.refused.has(schema, offset)
     }
 

@@ -193,3 +193,28 @@ fn what_was_refused_stands_in_no_window_after_a_restart() {
         assert_eq!(process(&at(offset + 1, &counted), NOW, &rules, &schemas, partition, &mut batch), Outcome::Duplicate);
     }
 }
+
+/// A limit that was raised, or a clock that went on, does not make a duplicate of what was never counted.
+#[test]
+fn what_was_too_large_or_too_early_is_counted_when_it_comes_again_after_a_restart() {
+    let (rules, schemas, mut batch, mut running) = (rules(), SchemaTable::default(), Batch::default(), partition());
+    let small = IntakeRules { largest_record: 120, ..rules.clone() };
+    let large = json(r#""tags":{"a":"a long text, for which there is no room yet","b":"and another one"}"#).replace("\"e\"", "\"large\"");
+    let early = json("").replace("\"e\"", "\"early\"").replace("10:00:00", "12:00:00");
+    let counted = json("").replace("\"e\"", "\"counted\"");
+    // Whose clock is two hours ahead stamps the record so, too.
+    let ahead = NOW.plus_ms(2 * crate::model::time::HOUR_MS);
+    let at = |offset, value: &'static str, timestamp| InputRecord { offset, timestamp, ..record(Some(value.as_bytes())) };
+    let [large, early, counted] = [large, early, counted].map(|text| &*text.leak());
+    let first = [at(100, large, NOW), at(101, early, ahead), at(102, counted, NOW)];
+    let outcomes = first.each_ref().map(|record| process(record, NOW, &small, &schemas, &mut running, &mut batch));
+    assert!(matches!(&outcomes, [Outcome::Rejected(_), Outcome::Rejected(_), Outcome::Combined]), "{outcomes:?}");
+
+    let mut restored = partition().with_refused(running.refused_since(0));
+    let again = first.each_ref().map(|record| warm_up(record, &rules, &schemas, &mut restored));
+    assert!(matches!(&again, [Outcome::Rejected(_), Outcome::Rejected(_), Outcome::Combined]), "{again:?}");
+    let mended = &*early.replace("12:00:00", "10:00:00").leak();
+    let second = [at(200, large, NOW), at(201, mended, NOW), at(202, counted, NOW)];
+    let outcomes = second.each_ref().map(|record| process(record, NOW, &rules, &schemas, &mut restored, &mut batch));
+    assert_eq!(outcomes, [Outcome::Combined, Outcome::Combined, Outcome::Duplicate]);
+}
