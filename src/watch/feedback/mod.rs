@@ -18,6 +18,7 @@ use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::feedback::Verdict;
 use crate::model::leaf::Scope;
 use crate::model::time::{DAY_MS, Hour, Timestamp};
+use crate::watch::state::{StateError, from_payload};
 
 /// How long something holds of which nobody said how long, by verdict; an acknowledgement ends with its alert.
 const EXPECTED_MS: i64 = 7 * DAY_MS;
@@ -38,6 +39,10 @@ const MOST_TEAMS: usize = 10_000;
 /// Words about one alert, matter or violation that are kept with it, the latest ones.
 pub(in crate::watch) const MOST_SAID: usize = 20;
 
+/// Events of a team by which a second sending is known, the latest ones, and for how long at least while there are fewer.
+const MOST_HEARD: usize = 64;
+const HEARD_FOR_MS: i64 = 7 * DAY_MS;
+
 /// Keeps a word beside those that were said before, oldest first.
 pub(in crate::watch) fn note(said: &mut Vec<Said>, word: Said) {
     said.push(word);
@@ -54,6 +59,8 @@ pub(crate) struct Book {
     standing: Vec<Standing>,
     /// By alert, oldest first; kept as long as the alert is.
     said: BTreeMap<String, Vec<Said>>,
+    /// Which events were heard, and when each was said.
+    heard: Vec<(u128, Timestamp)>,
 }
 
 /// A verdict that holds.
@@ -95,8 +102,25 @@ impl Standing {
 }
 
 impl Book {
+    /// # Errors
+    /// Bytes of no form that was ever written.
+    pub fn restored(payload: &[u8]) -> Result<Book, StateError> {
+        // Before it was known what was heard, it ended before that: nothing was.
+        from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0]].concat()))
+    }
+
     fn is_empty(&self) -> bool {
-        self.standing.is_empty() && self.said.is_empty()
+        self.standing.is_empty() && self.said.is_empty() && self.heard.is_empty()
+    }
+
+    fn has_heard(&self, identity: u128) -> bool {
+        self.heard.iter().any(|(known, _)| *known == identity)
+    }
+
+    fn hear(&mut self, identity: u128, said_at: Timestamp) {
+        self.heard.push((identity, said_at));
+        let beyond = self.heard.len().saturating_sub(MOST_HEARD);
+        self.heard.drain(..beyond);
     }
 
     fn holding(&self, hour: Hour) -> impl Iterator<Item = &Standing> {

@@ -9,19 +9,34 @@ use super::super::matters::answers;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
 use super::super::violation;
-use super::{Book, LEAST_LIMIT, MOST_TEAMS, OF_FALL, ROOM, Standing, span};
+use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_TEAMS, OF_FALL, ROOM, Standing, span};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
 use crate::model::feedback::{Feedback, Verdict};
+use crate::model::hash::hash128;
 use crate::model::money::Nanos;
 use crate::model::time::Hour;
 
-/// Takes a person's word: what holds from now on, and the next revision of each alert that it is about.
+/// Takes a person's word: what holds from now on, and the next revision of each alert that it is about. Sent twice it is heard once, else
+/// the second sending would undo what was said in between.
 pub(crate) fn take(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let identity = hash128(&[feedback.source.as_bytes(), feedback.event_id.as_bytes()]);
+    let team = &feedback.team;
+    if shard.books.get(team).is_some_and(|book| book.has_heard(identity)) || !is_taken(shard, feedback, rules, effects) {
+        return;
+    }
+    if shard.books.len() < MOST_TEAMS || shard.books.contains_key(team) {
+        Arc::make_mut(&mut shard.books).entry(team.clone()).or_default().hear(identity, feedback.event_time);
+        shard.pending.books.insert(team.clone());
+    }
+}
+
+/// Whether there is anything that a word is about.
+fn is_taken(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, effects: &mut Vec<Effect>) -> bool {
     let word = said(feedback);
     if violation::answer(shard, feedback, word.clone(), rules, effects) || answers::answer(shard, feedback, &word, rules, effects) {
-        return;
+        return true;
     }
     let about = alerts_of(shard, feedback);
     let dimensions: BTreeMap<String, String> =
@@ -36,6 +51,7 @@ pub(crate) fn take(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, e
     } else if about.is_empty() && !withdraws {
         shard.unmatched_feedback = shard.unmatched_feedback.saturating_add(1);
     }
+    let is_matched = (announces && has_room) || withdraws || !about.is_empty();
     for (number, id) in &about {
         let known = shard.accounts.get(*number).and_then(|state| state.episodes.get(id));
         if let (Some(episode), Some(book)) = (known, Arc::make_mut(&mut shard.books).get_mut(&feedback.team)) {
@@ -57,6 +73,7 @@ pub(crate) fn take(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, e
         episode::restate(state, &account, &id, last.max(feedback.event_time.hour()), next, true, moment, effects);
         shard.episodes_changed(number, vec![id]);
     }
+    is_matched
 }
 
 /// Account and id of the alerts that a word is about: the one that it names, else the open ones of the spend that it names.
@@ -183,6 +200,7 @@ pub(crate) fn end_of_hour(shard: &mut Shard, team: &Text, hour: Hour) {
         standing.until > hour.start() && !is_over
     });
     ended.said.retain(|id, _| known.contains(&**id));
+    ended.heard.retain(|(_, said_at)| said_at.plus_ms(HEARD_FOR_MS) > hour.start());
     if ended != *book {
         let books = Arc::make_mut(&mut shard.books);
         if ended.is_empty() {

@@ -82,7 +82,7 @@ impl Life {
 
     fn word(&self, verdict: Verdict, until: Option<i64>) -> Feedback {
         Feedback {
-            event_id: "f1".into(),
+            event_id: format!("f{}", self.offset).as_str().into(),
             source: "mail".into(),
             event_time: Minute(START.0 + self.now).start(),
             actor: Some("ann@example.com".into()),
@@ -321,6 +321,48 @@ fn reopen_takes_back_what_was_said() {
     assert_eq!((life.last().state, life.last().feedback.len()), (AlertState::Resolved, 3), "what is over stays over");
 }
 
+/// A bridge that sends at least once, and a second click, send the same event again.
+#[test]
+fn what_is_sent_twice_is_heard_once() {
+    let mut life = Life::new();
+    life.usual_with(SPIKE + 60, SPIKE, 6);
+    let id: Text = life.last().id.as_str().into();
+    let expected = Feedback { alert_id: Some(id.clone()), ..life.word(Verdict::Expected, None) };
+    life.say(&expected);
+    life.say_of_alert(Verdict::Reopen, None);
+    let (told, standing) = (life.alerts.len(), life.standing());
+    life.say(&Feedback { event_time: expected.event_time.plus_ms(MINUTE_MS), ..expected.clone() });
+    assert_eq!((life.alerts.len(), life.standing(), life.last().state), (told, standing, AlertState::Reopened));
+    life.usual_with(SPIKE + 120, SPIKE, 6);
+    assert_eq!(life.last().feedback.len(), 2);
+    let announced = life.word(Verdict::Planned, Some(20 * DAY));
+    life.say(&announced);
+    life.say(&announced);
+    assert_eq!(life.standing(), 1);
+    // The same id of somebody else is another word.
+    life.say(&Feedback { source: "chat".into(), ..announced });
+    assert_eq!(life.standing(), 2);
+}
+
+#[test]
+fn what_was_heard_is_forgotten_and_what_was_written_before_is_read() {
+    let mut life = Life::new();
+    life.usual_with(SPIKE + 60, SPIKE, 6);
+    life.say_of_alert(Verdict::Ack, None);
+    let heard = |life: &Life| life.shard.books.values().map(|book| book.heard.len()).sum::<usize>();
+    assert_eq!(heard(&life), 1);
+    for _ in 0..2 * MOST_HEARD {
+        life.hear(&life.word(Verdict::Planned, Some(SPIKE + 120)));
+    }
+    assert_eq!(heard(&life), MOST_HEARD);
+    let before = Book { heard: Vec::new(), ..life.shard.books.values().next().unwrap().clone() };
+    let bytes = postcard::to_stdvec(&before).unwrap();
+    assert_eq!(Book::restored(&bytes[..bytes.len() - 1]), Ok(before));
+    life.until(SPIKE + 9 * DAY, |_| 1.0);
+    assert_eq!(heard(&life), 0);
+    life.restart();
+}
+
 #[test]
 fn words_about_nothing_known_are_counted_and_words_are_bounded() {
     let mut life = Life::new();
@@ -377,7 +419,7 @@ fn every_state_and_every_event() {
         ("that it was no anomaly", vec![standing(Verdict::NotAnAnomaly, Severity::Critical, hour)], plain, "reopened"),
     ];
     for (what, standing, becomes, goes_on) in table {
-        let book = Book { standing, said: BTreeMap::new() };
+        let book = Book { standing, ..Book::default() };
         for was in STATES {
             let open = Episode { state: was, closed_at: None, severity: Severity::Critical, ..episode.clone() };
             let over = Episode { closed_at: Some(hour.start()), ..open.clone() };

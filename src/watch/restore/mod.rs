@@ -9,6 +9,7 @@ use super::baseline::rest::Resting;
 use super::budget::Budget;
 use super::days::Days;
 use super::detect::ring::MinuteRing;
+use super::feedback::Book;
 use super::history::History;
 use super::legacy;
 use super::places::Place;
@@ -147,7 +148,7 @@ impl Restorer {
             StateKey::Budget(account) => self.account(account).1.budget = from_payload(payload)?,
             StateKey::Days(account) => self.account(account).1.days = from_payload(payload)?,
             StateKey::Book(team) => {
-                let book = from_payload(payload)?;
+                let book = Book::restored(payload)?;
                 Arc::make_mut(&mut self.shard.books).insert(team, book);
             }
             StateKey::Violation(key) => self.shard.violations.put(key, Some(Tracked::restored(payload)?)),

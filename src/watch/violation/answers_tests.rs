@@ -211,6 +211,16 @@ fn words_about_nobodys_violation_are_counted_and_the_last_ones_kept() {
 }
 
 #[test]
+fn what_is_sent_twice_is_heard_once() {
+    let mut life = Life::shadow_ai();
+    let first = life.says(10, Verdict::Ack, None);
+    assert_eq!(first.len(), 1, "{first:?}");
+    assert_eq!(life.says(10, Verdict::Ack, None), Vec::new());
+    assert_eq!(life.says(11, Verdict::Reopen, None).len(), 1);
+    assert_eq!(life.says(10, Verdict::Ack, None), Vec::new());
+}
+
+#[test]
 fn what_was_written_before_there_were_answers_is_read() {
     let life = Life::shadow_ai();
     let tracked = life.bench.shard.violations.known.values().next().unwrap();
