@@ -1,12 +1,12 @@
 //! Where models run, so that what becomes known later is held against what runs already: an origin that is discovered, an approval that comes or
 //! ends, a gap that nobody has filled in time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::whole::{Seen, hits, seen, told_of};
-use super::{Key, KnownModel, Violations, life};
+use super::{Key, KnownModel, Violations, judge, life};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::effect::Effect;
@@ -137,40 +137,61 @@ fn undecided(told: &[Told], rules: &WatchRules) -> Vec<Text> {
     open.filter_map(|told| rules.policies.policy(told.policy)).map(|policy| policy.id.clone()).collect()
 }
 
-/// Holds all deployments of a team's model against what is known now: opens what violates now, ends what does so no more. `before`:
+/// Holds all deployments of some of a team's models against what is known now: opens what violates now, ends what does so no more. `before`:
 /// violations of deployments that are not there any more, or that others have taken the place of.
 pub(super) fn judge_again(
     shard: &mut Shard,
     team: &Text,
-    model: &Text,
+    models: &BTreeSet<Text>,
     before: &BTreeSet<Key>,
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
-    let Some(known) = shard.violations.model(team, model).filter(|known| !known.deployments.is_empty() || !before.is_empty()) else {
+    let (mut violated, mut told) = (BTreeSet::new(), before.clone());
+    for model in models {
+        let Some(known) = shard.violations.model(team, model).filter(|known| !known.deployments.is_empty()).cloned() else { continue };
+        told.extend(keys(shard, team, &known));
+        judge_model(shard, (team, model), known, &mut violated, rules, effects);
+    }
+    // Where a grant violates the same policy it is left to that.
+    let is_open = |key: &Key| shard.violations.get(key).is_some_and(|tracked| tracked.is_open() && tracked.grants.is_empty());
+    let over: BTreeSet<Key> = told.into_iter().filter(|key| is_open(key) && !violated.contains(key)).collect();
+    if over.is_empty() {
         return;
-    };
-    let known = known.clone();
+    }
+    let others = held_by_others(shard, team, models, rules);
+    for (key, identity) in others.iter().filter(|(key, _)| over.contains(key)) {
+        shard.violations.join(key, *identity);
+    }
     let now = shard.header.watermarks.shard_time();
-    let mut violated = BTreeSet::new();
+    for key in over.into_iter().filter(|key| others.iter().all(|(held, _)| held != key)) {
+        life::end(shard, key, now, rules, effects);
+    }
+}
+
+/// Holds the deployments of one model against what is known now. `violated`: what does violate.
+fn judge_model(
+    shard: &mut Shard,
+    name: (&Text, &Text),
+    known: KnownModel,
+    violated: &mut BTreeSet<Key>,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
+    let (team, model) = name;
+    let now = shard.header.watermarks.shard_time();
     let mut deployments = known.deployments.clone();
     for deployment in &mut deployments {
         let Some(event) = deployment.event() else { continue };
         let at = now.max(event.event_time);
         let (samples, told) = told_of(shard, &event, at, rules);
         for (told, by) in told.iter().filter(|(told, _)| told.said == Said::Violates) {
-            let violates = |sample: &&Sample| {
-                let said = sample.with_facts(|facts| rules.policies.told(told.policy, facts, team, at));
-                said.is_some_and(|said| said.said == Said::Violates)
-            };
-            let key = |sample: &Sample| key_of(team, sample, told.policy, rules);
-            // One that is open goes on, though another origin would do as well.
-            let open = samples.iter().filter(violates).filter_map(key).find_map(|key| shard.violations.open_as(key));
-            if let Some(key) = open {
+            if let Some(key) = goes_on(shard, team, &samples, told, at, rules) {
                 shard.violations.join(&key, seen(&event).identity);
                 violated.insert(key);
                 continue;
             }
+            let key = |sample: &Sample| key_of(team, sample, told.policy, rules);
             let Some((sample, key)) = samples.get(*by).and_then(|sample| Some((sample, key(sample)?))) else { continue };
             // What ended was ended later than the deployment began.
             let is_again = shard.violations.get(&key).is_some();
@@ -186,16 +207,34 @@ pub(super) fn judge_again(
         }
         deployment.undecided = undecided;
     }
-    // Where a grant violates the same policy it is left to that.
-    let is_open = |key: &&Key| shard.violations.get(key).is_some_and(|tracked| tracked.is_open() && tracked.grants.is_empty());
-    let told = keys(shard, team, &known);
-    let over: Vec<Key> = told.union(before).filter(is_open).filter(|key| !violated.contains(*key)).cloned().collect();
-    for key in over {
-        life::end(shard, key, now, rules, effects);
-    }
     if deployments != known.deployments {
         shard.violations.keep_deployments(team, model, KnownModel { deployments, ..known });
     }
+}
+
+/// The open violation that a deployment goes on to be one of, though another of its origins would do as well.
+fn goes_on(shard: &Shard, team: &Text, samples: &[Sample], told: &Told, at: Timestamp, rules: &WatchRules) -> Option<Key> {
+    let violates = |sample: &&Sample| {
+        let said = sample.with_facts(|facts| rules.policies.told(told.policy, facts, team, at));
+        said.is_some_and(|said| said.said == Said::Violates)
+    };
+    let mut keys = samples.iter().filter(violates).filter_map(|sample| key_of(team, sample, told.policy, rules));
+    keys.find_map(|key| shard.violations.open_as(key))
+}
+
+/// Open violations that deployments of the team's other models are a part of now, with these deployments.
+fn held_by_others(shard: &Shard, team: &Text, but: &BTreeSet<Text>, rules: &WatchRules) -> Vec<(Key, Option<u128>)> {
+    let now = shard.header.watermarks.shard_time();
+    let others = shard.violations.models.iter().filter(|((of, model), _)| of == team && !but.contains(model));
+    let events = others.flat_map(|(_, known)| known.deployments.iter().filter_map(Deployment::event));
+    let held = events.flat_map(|event| {
+        let at = now.max(event.event_time);
+        let (samples, told) = told_of(shard, &event, at, rules);
+        let violates = told.into_iter().map(|(told, _)| told).filter(|told| told.said == Said::Violates);
+        let keys = violates.filter_map(|told| goes_on(shard, team, &samples, &told, at, rules));
+        keys.map(|key| (key, seen(&event).identity)).collect::<Vec<_>>()
+    });
+    held.collect()
 }
 
 /// Open violations that deployments of a model have led to.
@@ -232,10 +271,12 @@ pub struct Looked {
 
 /// All deployments of all models: rules have changed.
 pub(super) fn judge_all_again(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let running = shard.violations.models.iter().filter(|(_, known)| !known.deployments.is_empty());
-    let running: Vec<(Text, Text)> = running.map(|(name, _)| name.clone()).collect();
-    for (team, model) in running {
-        judge_again(shard, &team, &model, &BTreeSet::new(), rules, effects);
+    let mut running: BTreeMap<Text, BTreeSet<Text>> = BTreeMap::new();
+    for ((team, model), _) in shard.violations.models.iter().filter(|(_, known)| !known.deployments.is_empty()) {
+        running.entry(team.clone()).or_default().insert(model.clone());
+    }
+    for (team, models) in running {
+        judge_again(shard, &team, &models, &BTreeSet::new(), rules, effects);
     }
 }
 
@@ -278,9 +319,15 @@ pub(super) fn look(shard: &mut Shard, rules: &WatchRules, effects: &mut Vec<Effe
         due.extend(shard.violations.teams_of(&name.model).into_iter().map(|team| (team, name.model.clone())));
     }
     shard.violations.next_look = Some(next);
+    let mut by_team: BTreeMap<Text, BTreeSet<Text>> = BTreeMap::new();
     for (team, model) in due {
-        judge_again(shard, &team, &model, &BTreeSet::new(), rules, effects);
-        life::judge_again(shard, (Some(&team), Some(&model)), rules, effects);
+        by_team.entry(team).or_default().insert(model);
+    }
+    for (team, models) in by_team {
+        judge_again(shard, &team, &models, &BTreeSet::new(), rules, effects);
+        for model in &models {
+            judge::judge_again(shard, (Some(&team), Some(model)), rules, effects);
+        }
     }
 }
 
@@ -311,7 +358,7 @@ impl Violations {
     }
 
     /// Models of the team that an activity event may be about: the one that it names, or the one that its approval does.
-    pub(super) fn models_meant(&self, activity: &ActivityEvent) -> Vec<Text> {
+    pub(super) fn models_meant(&self, activity: &ActivityEvent) -> BTreeSet<Text> {
         let of_approval = || self.approval_named(&activity.team, activity.approval.as_deref()?)?.model.clone();
         activity.model.clone().or_else(of_approval).into_iter().collect()
     }

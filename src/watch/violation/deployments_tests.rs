@@ -176,6 +176,71 @@ fn a_violation_of_several_deployments_ends_with_the_last_of_them() {
     assert_eq!(states(&from(&mut bench, 402, "us-east-1"))[0].0, Resolved);
 }
 
+/// What is known of one of them says nothing of the others.
+#[test]
+fn a_violation_of_several_models_ends_with_the_last_of_them() {
+    let per = vec![Subject::Activity.field("region").unwrap()];
+    let of_model = |name: &'static str, id: &'static str| {
+        move |activity: &mut ActivityEvent| {
+            (activity.model, activity.region) = (Some(name.into()), Some(TOKYO.into()));
+            activity.approval = Some(id.into()).filter(|_| !id.is_empty());
+            activity.event_id = format!("{name}-{}-{id}", activity.event_time).as_str().into();
+        }
+    };
+    let opened = || {
+        let mut bench = Bench::new(vec![Policy { per: per.clone(), ..in_asia() }]);
+        for (minute, name) in [(0, "m-1"), (1, "m-2"), (2, "m-3")] {
+            bench.activity(minute, "model_registered", |activity| {
+                (activity.model, activity.origin_region) = (Some(name.into()), Some("eu-central-1".into()));
+            });
+            let told = bench.activity(minute, "deployment", of_model(name, ""));
+            assert_eq!(states(&told), if name == "m-1" { vec![(Open, 1)] } else { vec![] });
+        }
+        bench
+    };
+    let mut bench = opened();
+    assert_eq!(bench.activity(3, "undeployment", of_model("m-1", "")), [], "the others run");
+    assert_eq!(bench.activity(4, "approval", of_model("m-2", "RV-2")), [], "the third has none");
+    let over = bench.activity(5, "model_registered", |activity| {
+        (activity.model, activity.origin_region) = (Some("m-3".into()), Some("us-east-1".into()));
+    });
+    assert_eq!(states(&over), [(Resolved, 2)], "an error, and nothing else is wrong");
+    let back = bench.activity(6, "revoke", of_model("m-2", "RV-2"));
+    assert_eq!(states(&back), [(Reopened, 3)]);
+    // Other rules allow some of them.
+    let mut bench = opened();
+    bench.rules.revision = 2;
+    let fewer = policy_over(Subject::Activity, "asia", "action == 'deployment' && model == 'm-3' && 'ASIA' in blocs", None);
+    bench.rules.policies = stream(vec![Policy { per: per.clone(), ..fewer }], vec![]);
+    assert_eq!(bench.minute(10, vec![]), [], "one of them is wrong as before");
+    assert_eq!(states(&bench.activity(11, "undeployment", of_model("m-3", ""))), [(Resolved, 2)]);
+}
+
+/// Usage that was seen last may be allowed, and other usage of the day not.
+#[test]
+fn a_violation_of_the_usage_of_several_models_ends_with_the_last_of_them() {
+    let when = "'EEA' in origin_blocs && 'ASIA' in blocs";
+    let mut bench = Bench::new(vec![policy_over(Subject::Usage, "answers", when, Some("has(usage.approval)"))]);
+    let answers = |minute, model: &str| {
+        let partial = used(minute, "openai", "ranker", 2.0);
+        vec![Partial { leaf: Leaf { model: model.into(), region: TOKYO.into(), ..partial.leaf.clone() }, ..partial }]
+    };
+    let approve = |bench: &mut Bench, minute, model: &str| {
+        bench.activity(minute, "approval", |activity| {
+            (activity.model, activity.approval) = (Some(model.into()), Some(format!("RV-{model}").as_str().into()));
+        })
+    };
+    for model in ["m-1", "m-2"] {
+        bench.activity(0, "model_registered", |activity| {
+            (activity.model, activity.origin_region) = (Some(model.into()), Some("eu-central-1".into()));
+        });
+    }
+    assert_eq!(states(&bench.minute(1, answers(1, "m-1"))), [(Open, 1)]);
+    assert_eq!(bench.minute(2, answers(2, "m-2")), []);
+    assert_eq!(approve(&mut bench, 200, "m-2"), [], "the first was used, too");
+    assert_eq!(states(&approve(&mut bench, 201, "m-1")), [(Resolved, 2)]);
+}
+
 /// A grant that somebody loses is no matter of where a model runs.
 #[test]
 fn a_revoked_grant_ends_no_deployment() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Violations, deployments, life};
+use super::{Violations, deployments, judge};
 use crate::model::Text;
 use crate::model::approval::{About, Approval};
 use crate::model::effect::Effect;
@@ -40,10 +40,11 @@ pub(crate) fn take(shard: &mut Shard, facts: &ModelFacts, rules: &WatchRules, ef
     if !shard.violations.keep_data(&facts.model, data, now) || rules.policies.is_empty() {
         return;
     }
+    let models = BTreeSet::from([facts.model.model.clone()]);
     for team in shard.violations.teams_of(&facts.model.model) {
-        deployments::judge_again(shard, &team, &facts.model.model, &BTreeSet::new(), rules, effects);
+        deployments::judge_again(shard, &team, &models, &BTreeSet::new(), rules, effects);
     }
-    life::judge_again(shard, (None, Some(&facts.model.model)), rules, effects);
+    judge::judge_again(shard, (None, Some(&facts.model.model)), rules, effects);
 }
 
 impl Violations {

@@ -2,15 +2,19 @@
 
 use super::facts::gravest;
 use super::life::{self, Hit};
+use super::standing::is_built_in;
 use super::whole::judge_event;
-use super::{Key, LeafVerdicts, answers, deployments};
+use super::{Key, LeafVerdicts, Tracked, answers, deployments};
+use crate::model::Text;
 use crate::model::approval::About;
 use crate::model::effect::Effect;
-use crate::model::leaf::{Leaf, Measure};
+use crate::model::leaf::{Leaf, Measure, OTHER};
 use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::Timestamp;
 use crate::policy::stream::{Finding, Told};
+use crate::watch::access::rules as access;
 use crate::watch::rules::WatchRules;
+use crate::watch::series::LeafState;
 use crate::watch::shard::Shard;
 
 /// After merge and alerts, so that a violation finds the alert that it explains.
@@ -22,7 +26,7 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
         shard.violations.models_revision += 1;
     }
     if shard.violations.judged_by != policies.hash() || has_other_grace {
-        life::judge_again(shard, (None, None), rules, effects);
+        judge_again(shard, (None, None), rules, effects);
         deployments::judge_all_again(shard, rules, effects);
         shard.violations.judged_by = policies.hash();
         // What ends by itself ends by these rules now.
@@ -140,7 +144,58 @@ fn window(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> (Tim
 }
 
 /// Whether a leaf violates a policy.
-pub(super) fn violates(shard: &Shard, key: &Key, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> bool {
+fn violates(shard: &Shard, key: &Key, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> bool {
     let is_of = |told: &Told| rules.policies.policy(told.policy).is_some_and(|policy| policy.id == key.policy);
     asked(shard, leaf, at, rules).iter().any(|told| told.said == Said::Violates && is_of(told))
+}
+
+/// Rules have changed, or what is known of a model: what is allowed now is over now. `of`: only what is of this team, and of this model.
+pub(super) fn judge_again(shard: &mut Shard, of: (Option<&Text>, Option<&Text>), rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let now = shard.header.watermarks.shard_time();
+    let (team, model) = of;
+    let is_asked = |key: &Key, tracked: &Tracked| {
+        let leaf = tracked.leaf.as_ref();
+        team.is_none_or(|team| key.team == *team) && model.is_none_or(|model| leaf.is_some_and(|leaf| leaf.model == *model))
+    };
+    let open = shard.violations.known.iter().filter(|(key, tracked)| tracked.is_open() && is_asked(key, tracked));
+    let is_allowed = |key: &Key, tracked: &Tracked| {
+        // What is no policy's is judged where it was found.
+        if is_built_in(&key.policy) {
+            return rules.matters.access.is_none() && key.policy.starts_with(access::PREFIX);
+        }
+        let Some(place) = rules.policies.place_of(&key.policy) else { return true };
+        let Some(policy) = rules.policies.policy(place) else { return true };
+        // What was said of single events cannot be asked again; it ends when nothing of the kind comes any more.
+        let is_of_series = rules.policies.policies().is_of_series(policy);
+        let Some(leaf) = tracked.leaf.as_ref().filter(|_| is_of_series) else { return false };
+        key.subject != OTHER && !violates(shard, key, leaf, tracked.last_seen.max(now), rules)
+    };
+    let over: Vec<Key> = open.filter(|(key, tracked)| is_allowed(key, tracked)).map(|(key, _)| key.clone()).collect();
+    for key in over {
+        match goes_on_as(shard, &key, rules) {
+            Some(tracked) => shard.violations.keep(key, tracked),
+            None => life::end(shard, key, now, rules, effects),
+        }
+    }
+}
+
+/// Of usage that was seen last nothing violates any more; other usage of the day that is a part of the same violation may.
+fn goes_on_as(shard: &Shard, key: &Key, rules: &WatchRules) -> Option<Tracked> {
+    let tracked = shard.violations.known.get(key)?;
+    let (place, last) = (rules.policies.place_of(&key.policy)?, tracked.leaf.as_ref()?);
+    let at = tracked.last_seen.max(shard.header.watermarks.shard_time());
+    let since = shard.header.watermarks.watermark()?.plus_ms(-life::QUIET_MS).hour();
+    let is_recent = |state: &LeafState| {
+        let closed = || state.recent.hours().iter().any(|(hour, totals)| *hour >= since && totals.events > 0);
+        state.hours.iter().any(|(hour, _)| *hour >= since) || closed()
+    };
+    let account = last.account();
+    let used = shard.accounts.get(shard.accounts.number_of(&account)?)?.leaves();
+    let mut used = used.filter(|(.., state)| is_recent(state)).map(|(dimensions, ..)| dimensions.leaf_of(&account));
+    let is_part = |leaf: &Leaf| {
+        violates(shard, key, leaf, at, rules)
+            && finding(shard, place, leaf, at, rules).is_some_and(|finding| finding.subject == key.subject)
+    };
+    let leaf = used.find(is_part)?;
+    Some(Tracked { leaf: Some(leaf), ..tracked.clone() })
 }

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
 use super::grants::{self, Granted};
-use super::judge::violates;
-use super::standing::is_built_in;
 use super::{Key, Violations};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Severity};
@@ -21,12 +19,11 @@ use crate::model::violation::Violation;
 use crate::policy::Policy;
 use crate::policy::fields::Subject;
 use crate::policy::stream::Finding;
-use crate::watch::access::rules as access;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
 
 /// Without a hit for so long, in event time, a violation is over.
-const QUIET_MS: i64 = DAY_MS;
+pub(super) const QUIET_MS: i64 = DAY_MS;
 /// One that is over is kept for so long, so that it goes on under its id; what comes later is another one.
 const KEEP_MS: i64 = 35 * DAY_MS;
 /// Of one policy and team; what is more is one violation together, whoever sends ever new names.
@@ -393,33 +390,6 @@ fn explained(shard: &Shard, leaf: &Leaf) -> Option<String> {
     };
     let mut open = state.open_episodes().filter(|episode| own.within(&episode.scope) && explains(&episode.causes));
     open.next().map(|episode| episode.id.clone())
-}
-
-/// Rules have changed, or what is known of a model: what is allowed now is over now. `of`: only what is of this team, and of this model.
-pub(super) fn judge_again(shard: &mut Shard, of: (Option<&Text>, Option<&Text>), rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let now = shard.header.watermarks.shard_time();
-    let (team, model) = of;
-    let is_asked = |key: &Key, tracked: &Tracked| {
-        let leaf = tracked.leaf.as_ref();
-        team.is_none_or(|team| key.team == *team) && model.is_none_or(|model| leaf.is_some_and(|leaf| leaf.model == *model))
-    };
-    let open = shard.violations.known.iter().filter(|(key, tracked)| tracked.is_open() && is_asked(key, tracked));
-    let is_allowed = |key: &Key, tracked: &Tracked| {
-        // What is no policy's is judged where it was found.
-        if is_built_in(&key.policy) {
-            return rules.matters.access.is_none() && key.policy.starts_with(access::PREFIX);
-        }
-        let Some(place) = rules.policies.place_of(&key.policy) else { return true };
-        let Some(policy) = rules.policies.policy(place) else { return true };
-        // What was said of single events cannot be asked again; it ends when nothing of the kind comes any more.
-        let is_of_series = rules.policies.policies().is_of_series(policy);
-        let Some(leaf) = tracked.leaf.as_ref().filter(|_| is_of_series) else { return false };
-        key.subject != OTHER && !violates(shard, key, leaf, tracked.last_seen.max(now), rules)
-    };
-    let over: Vec<Key> = open.filter(|(key, tracked)| is_allowed(key, tracked)).map(|(key, _)| key.clone()).collect();
-    for key in over {
-        end(shard, key, now, rules, effects);
-    }
 }
 
 /// Ends what has not been seen for a day, and forgets what ended long ago.

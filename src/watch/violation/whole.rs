@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::Key;
 use super::deployments::{self, Deployment, MOST_MODELS};
 use super::facts::gravest;
 use super::grants::{self, Granted};
 use super::life::{self, Hit};
 use super::standing::is_built_in;
+use super::{Key, judge};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::approval::{About, Approval};
@@ -154,11 +154,10 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
     }
     // As of now, which the event may be older than: what a restart asks again is answered already.
     if has_learnt || action == "deployment" || !of_deployments.is_empty() {
-        for model in shard.violations.models_meant(activity) {
-            deployments::judge_again(shard, &activity.team, &model, &of_deployments, rules, effects);
-            if has_learnt {
-                life::judge_again(shard, (Some(&activity.team), Some(&model)), rules, effects);
-            }
+        let models = shard.violations.models_meant(activity);
+        deployments::judge_again(shard, &activity.team, &models, &of_deployments, rules, effects);
+        for model in models.iter().filter(|_| has_learnt) {
+            judge::judge_again(shard, (Some(&activity.team), Some(model)), rules, effects);
         }
     }
 }
