@@ -181,6 +181,15 @@ impl Access {
         }
     }
 
+    /// When it was taken back, if it was: by itself, or with all versions or roles.
+    pub fn taken_back(&self, name: &GrantName) -> Option<Timestamp> {
+        let objects = [Some(name.object.clone()), name.object.whole()].into_iter().flatten();
+        let names =
+            objects.flat_map(|object| [None, name.role.clone()].map(|role| GrantName { object: object.clone(), role, ..name.clone() }));
+        let revoked = names.filter_map(|name| self.grants.get(&name)).filter(|grant| grant.is_revoked);
+        revoked.map(|grant| grant.as_of).max()
+    }
+
     /// Of this object to this principal, whatever the role.
     pub fn grants_of<'a>(&'a self, object: &Object, principal: &str) -> impl Iterator<Item = (&'a GrantName, &'a Grant)> {
         let first = GrantName { object: object.clone(), principal: principal.into(), role: None };

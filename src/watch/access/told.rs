@@ -37,12 +37,8 @@ fn grant(shard: &mut Shard, event: &ActivityEvent, who: &Text, access: &AccessRu
     }
     for object in Object::versions_of(event) {
         let name = GrantName { object, principal: who.clone(), role: event.role.clone() };
-        // A word that is heard first, and took back more than this one.
-        let wider = [Some(name.object.clone()), name.object.whole()].into_iter().flatten();
-        let wider =
-            wider.flat_map(|object| [None, event.role.clone()].map(|role| GrantName { object: object.clone(), role, ..name.clone() }));
-        let revoked = wider.filter(|wider| *wider != name).filter_map(|wider| book.grants.get(&wider)).filter(|grant| grant.is_revoked);
-        let taken_back = revoked.map(|grant| grant.as_of).filter(|at| *at > event.event_time).max();
+        // A word that is heard first.
+        let taken_back = book.taken_back(&name).filter(|at| *at > event.event_time);
         if !book.grants.contains_key(&name) {
             book.look(Looked { again: Some(now.plus_ms(access.grace_ms)), ..book.looked });
         }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::life::{self, Tracked};
 use super::{Key, deployments};
 use crate::model::Text;
-use crate::model::access::{Object, principal};
+use crate::model::access::{GrantName, Object, principal};
 use crate::model::activity::ActivityEvent;
 use crate::model::effect::Effect;
+use crate::model::partial::ShardEvent;
 use crate::model::time::Timestamp;
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
@@ -37,23 +38,48 @@ pub(super) fn of(activity: &ActivityEvent) -> Vec<Granted> {
     objects.into_iter().map(|object| Granted { principal: who.clone(), object, role: activity.role.clone() }).collect()
 }
 
+/// Those of an event's grants that nobody has taken back since, as far as is known: topics keep no order among partitions, and nothing would
+/// ever end what such a one began. `before`: what has come with it, and is not in the book yet.
+pub(super) fn standing(shard: &Shard, activity: &ActivityEvent, given: &[Granted], before: &[ShardEvent]) -> Vec<Granted> {
+    let (book, at) = (&shard.matters.access, activity.event_time);
+    let is_known = |granted: &Granted| {
+        // The book knows of no resources.
+        let object = granted.object.clone().filter(|_| activity.resource_id.is_none());
+        let name = object.map(|object| GrantName { object, principal: granted.principal.clone(), role: granted.role.clone() });
+        let back = name.and_then(|name| book.taken_back(&name));
+        back.is_some_and(|back| back > at) || book.left(&granted.principal).is_some_and(|left| left >= at)
+    };
+    let is_just_told = |granted: &Granted| {
+        let mut later = before.iter().filter_map(|event| if let ShardEvent::Grant(later) = event { Some(later) } else { None });
+        let own = |later: &ActivityEvent| is_of_another(activity.resource_id.as_deref(), later);
+        later.any(|later| later.event_time > at && !own(later) && is_taken_back(granted, later))
+    };
+    given.iter().filter(|granted| !is_known(granted) && !is_just_told(granted)).cloned().collect()
+}
+
+fn has_left(activity: &ActivityEvent) -> bool {
+    activity.action.as_deref() == Some("offboarded")
+}
+
+/// Whether an event takes back a grant of before it: without a model or dataset whatever it is of, without a role whichever it is.
+fn is_taken_back(granted: &Granted, by: &ActivityEvent) -> bool {
+    let is_revoke = by.action.as_deref() == Some("revoke") && by.approval.is_none();
+    let objects = Object::versions_of(by);
+    let is_of = |object: &Object| objects.contains(object) || object.whole().is_some_and(|whole| objects.contains(&whole));
+    let is_meant = (objects.is_empty() || granted.object.as_ref().is_some_and(is_of)) && (by.role.is_none() || by.role == granted.role);
+    principal(by) == Some(&granted.principal) && (has_left(by) || (is_revoke && is_meant))
+}
+
+/// Whether an event is about another resource than this.
+fn is_of_another(resource: Option<&str>, by: &ActivityEvent) -> bool {
+    !has_left(by) && resource.zip(by.resource_id.as_deref()).is_some_and(|(own, named)| own != named)
+}
+
 /// Somebody loses grants, or has left.
 pub(super) fn take_back(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let has_left = activity.action.as_deref() == Some("offboarded");
-    let is_revoke = activity.action.as_deref() == Some("revoke") && activity.approval.is_none();
-    let Some(who) = principal(activity).filter(|_| has_left || is_revoke) else { return };
-    let objects = Object::versions_of(activity);
-    let is_of = |object: &Object| objects.contains(object) || object.whole().is_some_and(|whole| objects.contains(&whole));
-    let is_over = |granted: &Granted, at: Timestamp| {
-        // What is given later stands; without a model or dataset all is taken back, without a role whichever it is.
-        let is_meant = (objects.is_empty() || granted.object.as_ref().is_some_and(is_of))
-            && (activity.role.is_none() || activity.role == granted.role);
-        granted.principal == *who && at <= activity.event_time && (has_left || is_meant)
-    };
-    let is_another = |tracked: &Tracked| {
-        let own = tracked.dimensions.get("resource_id").zip(activity.resource_id.as_deref());
-        !has_left && own.is_some_and(|(own, named)| *own != *named)
-    };
+    // What is given later stands.
+    let is_over = |granted: &Granted, at: Timestamp| at <= activity.event_time && is_taken_back(granted, activity);
+    let is_another = |tracked: &Tracked| is_of_another(tracked.dimensions.get("resource_id").map(String::as_str), activity);
     let concerns =
         |tracked: &Tracked| tracked.is_open() && !is_another(tracked) && tracked.grants.iter().any(|(granted, at)| is_over(granted, *at));
     let known = shard.violations.known.iter().filter(|(_, tracked)| concerns(tracked));

@@ -10,6 +10,7 @@ use crate::model::violation::Violation;
 use crate::policy::Policy;
 use crate::policy::fields::Subject;
 use crate::policy::stream::tests::policy_over;
+use crate::watch::access::rules::{AccessRules, Kind};
 use crate::watch::state::encode;
 use crate::watch::tests::START;
 
@@ -110,4 +111,54 @@ fn a_revoked_grant_does_not_end_what_a_deployment_violates_as_well() {
     assert_eq!(told(&mut bench, 2, "revoke", "acme", |_| {}), [], "it still runs");
     let ended = told(&mut bench, 3, "undeployment", "acme", endpoint);
     assert_eq!(ended.iter().map(|violation| violation.state).collect::<Vec<_>>(), [Resolved]);
+}
+
+/// Topics keep no order among partitions: nothing would end what begins with it.
+#[test]
+fn a_grant_that_is_heard_of_after_its_end_opens_nothing() {
+    let early = |minute: i64, role: Option<&'static str>| {
+        move |activity: &mut ActivityEvent| {
+            outside(activity);
+            (activity.event_time, activity.role) = (Minute(START.0 + minute).start(), role.map(Into::into));
+        }
+    };
+    let watched = || {
+        let mut bench = outsiders(&["model"]);
+        let off = Kind::ALL.iter().map(|(_, kind)| *kind).collect();
+        bench.rules.matters.access = Some(AccessRules { off, ..AccessRules::default() });
+        bench
+    };
+    let everywhere = |activity: &mut ActivityEvent| activity.model = None;
+    for (action, role) in [("revoke", None), ("revoke", Some("reader")), ("offboarded", None)] {
+        let mut bench = watched();
+        told(&mut bench, 10, action, "acme", |_| {});
+        assert_eq!(told(&mut bench, 11, "grant", "acme", early(5, role)), [], "{action} {role:?}");
+        assert_eq!(told(&mut bench, 12, "grant", "globex", early(5, role)).len(), 1, "somebody else");
+        // Of an open one it is no part either: that ends without it.
+        told(&mut bench, 13, "grant", "acme", early(4, role));
+        assert_eq!(states(&told(&mut bench, 14, "revoke", "globex", everywhere)), [(Resolved, 2)], "{action} {role:?}");
+        assert_eq!(states(&told(&mut bench, 15, "grant", "acme", early(15, role))), [(Reopened, 3)], "given since");
+    }
+    // Both in one record.
+    let mut bench = watched();
+    let event = |minute: i64, action: &str, model: &str| {
+        let activity = ActivityEvent {
+            event_id: format!("{minute}-{action}").as_str().into(),
+            event_time: Minute(START.0 + minute).start(),
+            team: "search".into(),
+            action: Some(action.into()),
+            actor: Some("acme".into()),
+            model: Some(model.into()),
+            principal_type: Some("third_party".into()),
+            ..ActivityEvent::default()
+        };
+        let event = ShardEvent::Activity(Box::new(activity));
+        event.for_all().into_iter().chain([event]).collect::<Vec<_>>()
+    };
+    let both = [event(9, "revoke", "risk-scorer"), event(5, "grant", "risk-scorer")].concat();
+    assert_eq!(bench.record(20, Vec::new(), both), []);
+    let other = [event(9, "revoke", "other"), event(5, "grant", "risk-scorer")].concat();
+    assert_eq!(bench.record(21, Vec::new(), other), [], "as it is known by now");
+    let other = [event(9, "revoke", "risk-scorer"), event(5, "grant", "other-2")].concat();
+    assert_eq!(states(&bench.record(22, Vec::new(), other)), [(Open, 1)]);
 }

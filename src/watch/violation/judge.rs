@@ -40,8 +40,8 @@ pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules,
         }
     }
     deployments::look(shard, rules, effects);
-    for event in &record.events {
-        judge_event(shard, event, rules, effects);
+    for (place, event) in record.events.iter().enumerate() {
+        judge_event(shard, event, record.events.get(..place).unwrap_or_default(), rules, effects);
     }
     life::end_quiet_ones(shard, rules, effects);
     answers::look(shard, rules, effects);

@@ -72,11 +72,11 @@ impl KnownModel {
 }
 
 /// An event that is not summed, held against the policies for its kind. Where models run is remembered without any, too: for drift, and for
-/// policies that come later.
-pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
+/// policies that come later. `before`: what has come with it and is told first.
+pub(crate) fn judge_event(shard: &mut Shard, event: &ShardEvent, before: &[ShardEvent], rules: &WatchRules, effects: &mut Vec<Effect>) {
     match event {
         ShardEvent::Resource(sample) if !rules.policies.is_empty() => judge_resource(shard, sample, rules, effects),
-        ShardEvent::Activity(activity) => judge_activity(shard, activity, rules, effects),
+        ShardEvent::Activity(activity) => judge_activity(shard, activity, before, rules, effects),
         ShardEvent::DatasetUse(used) => judge_use(shard, used, rules, effects),
         ShardEvent::Grant(activity) => grants::take_back(shard, activity, rules, effects),
         ShardEvent::Resource(_) | ShardEvent::Feedback(_) | ShardEvent::Facts(_) | ShardEvent::GrantUsed(_) | ShardEvent::Spent(_) => {}
@@ -129,9 +129,14 @@ fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &S
     }
 }
 
-fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) {
+fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, before: &[ShardEvent], rules: &WatchRules, effects: &mut Vec<Effect>) {
     let action = activity.action.as_deref().unwrap_or_default();
     if action == "deployment" && deployments::is_past(shard, activity) {
+        return;
+    }
+    let given = grants::of(activity);
+    let standing = grants::standing(shard, activity, &given, before);
+    if standing.is_empty() && !given.is_empty() {
         return;
     }
     // Whether these go on, what runs says and nothing else.
@@ -146,7 +151,7 @@ fn judge_activity(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRule
     if is_end {
         end_what_it_undoes(shard, activity, &of_deployments, rules, effects);
     }
-    let told = judge_samples(shard, activity, rules, effects);
+    let told = judge_samples(shard, activity, &Seen { grants: standing, ..seen(activity) }, rules, effects);
     if let Some(model) = &activity.model
         && action == "deployment"
     {
@@ -193,11 +198,11 @@ pub(super) fn seen(activity: &ActivityEvent) -> Seen<'_> {
 }
 
 /// Holds what somebody did against all policies; what each says, the gravest over all origins that its data may have.
-fn judge_samples(shard: &mut Shard, activity: &ActivityEvent, rules: &WatchRules, effects: &mut Vec<Effect>) -> Vec<Told> {
+fn judge_samples(shard: &mut Shard, activity: &ActivityEvent, seen: &Seen<'_>, rules: &WatchRules, effects: &mut Vec<Effect>) -> Vec<Told> {
     let (samples, told) = told_of(shard, activity, activity.event_time, rules);
     for (place, sample) in samples.iter().enumerate() {
         let of_sample: Vec<Told> = told.iter().filter(|(_, by)| *by == place).map(|(told, _)| *told).collect();
-        hits(shard, sample, &of_sample, &seen(activity), rules, effects);
+        hits(shard, sample, &of_sample, seen, rules, effects);
     }
     told.into_iter().map(|(told, _)| told).collect()
 }
