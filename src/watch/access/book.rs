@@ -59,6 +59,9 @@ pub struct Grant {
     pub used_by: Option<Text>,
     /// Of the last use that the shard of who gave it was told of, in days since 1970.
     pub told_day: i64,
+    /// When it was over before it was given anew: what was given until then is no part of what holds now. Last: earlier versions wrote all but
+    /// this.
+    pub over_before: Option<Timestamp>,
 }
 
 /// Who uses what.
@@ -123,6 +126,12 @@ pub struct Access {
 }
 
 impl Grant {
+    /// # Errors
+    /// Bytes of no form that was ever written.
+    pub fn restored(payload: &[u8]) -> Result<Grant, StateError> {
+        from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0]].concat()))
+    }
+
     /// Whether it holds at a time. `earlier_ms`: it is taken to hold so much before it was given.
     pub fn holds(&self, at: Timestamp, earlier_ms: i64) -> bool {
         self.from.is_some_and(|from| from.minus_ms(earlier_ms) <= at) && self.until.is_none_or(|until| at < until)
@@ -141,11 +150,13 @@ impl Grant {
     pub fn give(&mut self, at: Timestamp, until: Option<Timestamp>) {
         if at < self.as_of {
             // Told late: what has been said of its end since then stays.
-            self.from = Some(self.from.map_or(at, |from| from.min(at)));
+            if self.over_before.is_none_or(|over| over <= at) {
+                self.from = Some(self.from.map_or(at, |from| from.min(at)));
+            }
             return;
         }
         if !self.holds(at, 0) {
-            self.from = Some(at);
+            (self.from, self.over_before) = (Some(at), self.until);
         }
         (self.until, self.is_revoked, self.as_of) = (until, false, at);
     }
@@ -344,7 +355,7 @@ impl Access {
     /// Bytes that are not of the key's type.
     pub fn put(&mut self, key: AccessKey, payload: &[u8]) -> Result<(), StateError> {
         match key {
-            AccessKey::Grant(name) => drop(self.grants.insert(name, from_payload(payload)?)),
+            AccessKey::Grant(name) => drop(self.grants.insert(name, Grant::restored(payload)?)),
             AccessKey::Gone(who) => drop(self.gone.insert(who, from_payload(payload)?)),
             AccessKey::Owner(object) => drop(self.owners.insert(object, from_payload(payload)?)),
             AccessKey::Waiting(name) => drop(self.waiting.insert(name, from_payload(payload)?)),

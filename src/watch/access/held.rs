@@ -66,7 +66,7 @@ impl Holdings {
         let StateKey::Matter(MatterKey::Access(key)) = decode_key(key)? else { return Ok(()) };
         let (_, payload) = unseal(value)?;
         match key {
-            AccessKey::Grant(name) => self.put_grant(name, from_payload(payload)?),
+            AccessKey::Grant(name) => self.put_grant(name, Grant::restored(payload)?),
             AccessKey::Gone(who) => {
                 let left: Timestamp = from_payload(payload)?;
                 let known = self.gone.entry(who).or_insert(left);
@@ -175,6 +175,17 @@ mod tests {
             ("gina", "holds"),
         ];
         assert_eq!(statuses, expected.map(|(who, status)| (who.to_string(), status)));
+    }
+
+    #[test]
+    fn a_grant_of_an_earlier_version_is_read() {
+        let grant = given(-30, -1);
+        let sealed = encode(&grant);
+        let (_, payload) = unseal(&sealed).unwrap();
+        for payload in [payload, &payload[..payload.len() - 1]] {
+            assert_eq!(Grant::restored(payload).as_ref(), Ok(&grant));
+        }
+        assert!(Grant::restored(&payload[..payload.len() - 2]).is_err());
     }
 
     #[test]

@@ -69,6 +69,33 @@ fn what_is_granted_and_taken_back_while_nobody_looks_is_known_when_somebody_does
     assert!(told[0].message.contains("their grant was revoked"), "{told:?}");
 }
 
+/// Producers send again, and what they send again was over since.
+#[test]
+fn a_grant_that_is_told_again_does_not_begin_before_it_was_taken_back() {
+    let mut fleet = Fleet::new();
+    fleet.event(0, OWNERS, "grant", |event| event.actor = Some("ann".into()));
+    let given = |fleet: &mut Fleet, minute, of| fleet.event(minute, OWNERS, "grant", |event| event.event_time = at(of));
+    let used = |fleet: &mut Fleet, minute, of| {
+        let mut told = fleet.event(minute, USERS, "access", |event| event.event_time = at(of));
+        told.extend(fleet.pass(minute + 2));
+        told.iter().map(|one| (one.policy.clone(), one.state)).collect::<Vec<_>>()
+    };
+    given(&mut fleet, 10, 10);
+    fleet.event(100, OWNERS, "revoke", |_| {});
+    given(&mut fleet, 200, 200);
+    given(&mut fleet, 210, 10);
+    assert_eq!(
+        used(&mut fleet, 220, 150),
+        [Open, Resolved].map(|state| (UNGRANTED.to_string(), state)),
+        "nobody had granted it at that time"
+    );
+    let begin = |fleet: &Fleet| fleet.shards[0].matters.access.grants.values().filter_map(|grant| grant.from).max();
+    assert_eq!(begin(&fleet), Some(at(200)));
+    // What was given since it was taken back, and is heard of late, is a part of it.
+    given(&mut fleet, 230, 190);
+    assert_eq!((used(&mut fleet, 240, 195), begin(&fleet)), (vec![], Some(at(190))));
+}
+
 /// More than are told one by one.
 #[test]
 fn grants_that_are_told_together_are_told_once() {
