@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::book::Caller;
+use super::book::{Caller, Duties};
 use super::rules::{AccessRules, Kind};
 use super::{Wrong, end_those, is_open, key, tell, uses, words};
 use crate::model::Text;
@@ -132,11 +132,8 @@ fn take_duties(
             if pair[0] == *duty {
                 end_of_others(shard, event, (who, object, &what, pair), rules, effects);
             }
-            let Some([first, second]) = duties.get(who).and_then(|own| Some([*own.get(&pair[0])?, *own.get(&pair[1])?])) else { continue };
-            if duties.iter().any(|(other, own)| other != who && own.contains_key(&pair[0])) {
-                continue;
-            }
-            let finding = words::duties(who, object, &what, pair, [first, second]);
+            let Some(at) = alone(&duties, who, pair) else { continue };
+            let finding = words::duties(who, object, &what, pair, at);
             if is_open(shard, &key(Kind::SeparationOfDuties, &event.team, &finding.subject)) {
                 continue;
             }
@@ -155,6 +152,28 @@ fn take_duties(
             tell(shard, wrong, access, rules, effects);
         }
     }
+}
+
+/// When somebody did both, if nobody else did the first.
+fn alone(duties: &Duties, who: &Text, pair: &[Text; 2]) -> Option<[Timestamp; 2]> {
+    let own = duties.get(who)?;
+    let at = [*own.get(&pair[0])?, *own.get(&pair[1])?];
+    let is_alone = |(other, own): (&Text, &BTreeMap<Text, Timestamp>)| other == who || !own.contains_key(&pair[0]);
+    duties.iter().all(is_alone).then_some(at)
+}
+
+/// Whether somebody of the team has two duties alone that are not told by themselves, as long as they are remembered.
+pub(super) fn is_told_with_others(shard: &Shard, team: &Text, access: &AccessRules) -> bool {
+    let is_told = |object: &Object, who: &Text, what: &Text, pair: &[Text; 2], at: [Timestamp; 2]| {
+        is_open(shard, &key(Kind::SeparationOfDuties, team, &words::duties(who, object, what, pair, at).subject))
+    };
+    let is_wrong = |what: &Text, duties: &Duties, who: &Text| {
+        let mut found = access.separate.iter().filter_map(|pair| Some((pair, alone(duties, who, pair)?)));
+        let objects = [Object::Model(what.clone()), Object::Dataset(what.clone())];
+        found.any(|(pair, at)| !objects.iter().any(|object| is_told(object, who, what, pair, at)))
+    };
+    let mut own = shard.matters.access.duties.iter().filter(|((of, _), _)| of == team);
+    own.any(|((_, what), duties)| duties.keys().any(|who| is_wrong(what, duties, who)))
 }
 
 /// What this person has done now nobody else did alone, however long ago they did both.

@@ -125,6 +125,36 @@ fn grants_that_are_told_together_are_told_once() {
 }
 
 #[test]
+fn duties_that_are_told_together_end_with_the_last_of_them() {
+    let mut fleet = Fleet::new();
+    fleet.event(0, OWNERS, "grant", |event| event.actor = Some("x".into()));
+    let mut all_do = |minute: i64, who: &str, action: &str, versions: std::ops::Range<usize>| {
+        let act = |version: usize| ActivityEvent {
+            event_id: format!("{who}-{action}-{version}").as_str().into(),
+            event_time: at(minute),
+            team: OWNERS.into(),
+            action: Some(action.into()),
+            model: Some("risk".into()),
+            model_version: Some(version.to_string().as_str().into()),
+            actor: Some(who.into()),
+            ..ActivityEvent::default()
+        };
+        let all = versions.map(|version| ShardEvent::Activity(Box::new(act(version)))).collect();
+        let told = fleet.record(shard_of(OWNERS, SHARDS), minute, Vec::new(), all);
+        let together: Vec<AlertState> = told.iter().filter(|one| one.subject == "(other)").map(|one| one.state).collect();
+        (told.len(), together)
+    };
+    assert_eq!(all_do(1, "bob", "approval", 0..510), (0, vec![]));
+    assert_eq!(all_do(2, "bob", "deployment", 0..510), (501, vec![Open]));
+    assert_eq!(all_do(HOUR, "bob", "deployment", 0..0), (0, vec![]));
+    assert_eq!(all_do(HOUR + 1, "ann", "approval", 0..505), (500, vec![]));
+    assert_eq!(all_do(2 * HOUR, "ann", "approval", 0..0), (0, vec![]), "five are left");
+    assert_eq!(all_do(2 * HOUR + 1, "ann", "approval", 505..510), (0, vec![]));
+    assert_eq!(all_do(3 * HOUR, "ann", "approval", 0..0), (1, vec![Resolved]));
+    assert_eq!(open(&fleet), 0);
+}
+
+#[test]
 fn a_grant_that_expires_unused_is_no_trouble_any_more() {
     let mut fleet = Fleet::new();
     fleet.event(0, OWNERS, "grant", |event| event.expires_at = Some(at(40 * DAY)));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::{Grant, Looked};
-use super::keys::KEEP_DUTIES_MS;
+use super::keys::{self, KEEP_DUTIES_MS};
 use super::rules::{AccessRules, Kind};
 use super::{Wrong, end, is_open, key, tell, words};
 use crate::model::Text;
@@ -38,13 +38,18 @@ pub(super) fn look(shard: &mut Shard, access: &AccessRules, rules: &WatchRules, 
     end_of_duties(shard, at, access, rules, effects);
 }
 
-/// Nobody asks any more that they are kept apart.
+/// Nobody asks any more that they are kept apart, or nothing is left of what was told together.
 fn end_of_duties(shard: &mut Shard, at: Timestamp, access: &AccessRules, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let kind = Kind::SeparationOfDuties;
     let is_asked = |key: &Key, named: &BTreeMap<String, String>| *key.subject == *OTHER || words::is_separate(named, &access.separate);
     let is_on = access.is_on(kind) && !access.separate.is_empty();
     for key in shard.violations.open_of(kind.id(), |key, named| !is_on || !is_asked(key, named)) {
         end(shard, key, at, rules, effects);
+    }
+    for team in told_together(shard, kind) {
+        if !keys::is_told_with_others(shard, &team, access) {
+            end(shard, key(kind, &team, OTHER), at, rules, effects);
+        }
     }
 }
 
