@@ -201,6 +201,12 @@ impl Access {
         revoked.map(|grant| grant.as_of).max()
     }
 
+    /// When it ended by itself, if it has.
+    pub fn expired(&self, name: &GrantName, now: Timestamp) -> Option<Timestamp> {
+        let grant = self.grants.get(name).filter(|grant| !grant.is_revoked)?;
+        grant.until.filter(|until| *until <= now)
+    }
+
     /// Of this object to this principal, whatever the role.
     pub fn grants_of<'a>(&'a self, object: &Object, principal: &str) -> impl Iterator<Item = (&'a GrantName, &'a Grant)> {
         let first = GrantName { object: object.clone(), principal: principal.into(), role: None };

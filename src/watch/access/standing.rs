@@ -16,7 +16,7 @@ use crate::model::leaf::OTHER;
 use crate::model::time::{DAY_MS, Timestamp};
 use crate::watch::rules::WatchRules;
 use crate::watch::shard::Shard;
-use crate::watch::violation::Key;
+use crate::watch::violation::{self, Key};
 
 /// Who used it within this time has a hand on it.
 pub(super) const HANDS_MS: i64 = 30 * DAY_MS;
@@ -33,6 +33,7 @@ pub(super) fn look(shard: &mut Shard, access: &AccessRules, rules: &WatchRules, 
     let again = book.looked.again.filter(|_| !is_due);
     book.look(Looked { hour: Some(at.hour()), again });
     book.forget(at, KEEP_DUTIES_MS);
+    violation::expire(shard, at, rules, effects);
     look_for_unused(shard, at, access, rules, effects);
     look_for_hands(shard, at, access, rules, effects);
     end_of_duties(shard, at, access, rules, effects);

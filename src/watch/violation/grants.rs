@@ -1,6 +1,9 @@
-//! Grants that violate: who has got what. A violation of theirs lasts until the last of them is taken back, or whoever has it has left.
+//! Grants that violate: who has got what. A violation of theirs lasts until the last of them is taken back or has expired, or
+//! whoever has it has left.
 //!
-//! Both are told to every shard, whichever team tells them.
+//! Revocations and departures are told to every shard, whichever team tells them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,14 @@ pub struct Granted {
     role: Option<Text>,
 }
 
+impl Granted {
+    /// As the book has it.
+    fn name(&self) -> Option<GrantName> {
+        let object = self.object.clone()?;
+        Some(GrantName { object, principal: self.principal.clone(), role: self.role.clone() })
+    }
+}
+
 /// What an event grants; nothing if it is no grant, or one to nobody.
 pub(super) fn of(activity: &ActivityEvent) -> Vec<Granted> {
     let is_grant = activity.action.as_deref() == Some("grant");
@@ -44,8 +55,7 @@ pub(super) fn standing(shard: &Shard, activity: &ActivityEvent, given: &[Granted
     let (book, at) = (&shard.matters.access, activity.event_time);
     let is_known = |granted: &Granted| {
         // The book knows of no resources.
-        let object = granted.object.clone().filter(|_| activity.resource_id.is_none());
-        let name = object.map(|object| GrantName { object, principal: granted.principal.clone(), role: granted.role.clone() });
+        let name = granted.name().filter(|_| activity.resource_id.is_none());
         let back = name.and_then(|name| book.taken_back(&name));
         back.is_some_and(|back| back > at) || book.left(&granted.principal).is_some_and(|left| left >= at)
     };
@@ -82,6 +92,40 @@ pub(super) fn take_back(shard: &mut Shard, activity: &ActivityEvent, rules: &Wat
     let is_another = |tracked: &Tracked| is_of_another(tracked.dimensions.get("resource_id").map(String::as_str), activity);
     let concerns =
         |tracked: &Tracked| tracked.is_open() && !is_another(tracked) && tracked.grants.iter().any(|(granted, at)| is_over(granted, *at));
+    lose(shard, concerns, is_over, activity.event_time, rules, effects);
+}
+
+/// Grants end by themselves, as far as the book knows: it knows of no resources.
+pub(in crate::watch) fn expire(shard: &mut Shard, now: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let of_open = |tracked: &Tracked| tracked.is_open() && !tracked.dimensions.contains_key("resource_id");
+    let granted = shard.violations.known.values().filter(|tracked| of_open(tracked)).flat_map(|tracked| tracked.grants.keys());
+    let ends = granted.filter_map(|granted| Some((granted.clone(), shard.matters.access.expired(&granted.name()?, now)?)));
+    let mut over: BTreeMap<Timestamp, BTreeSet<Granted>> = BTreeMap::new();
+    for (granted, until) in ends {
+        over.entry(until).or_default().insert(granted);
+    }
+    for (until, granted) in over {
+        let is_over = |own: &Granted, _| granted.contains(own);
+        lose(
+            shard,
+            |tracked| of_open(tracked) && granted.iter().any(|own| tracked.grants.contains_key(own)),
+            is_over,
+            until,
+            rules,
+            effects,
+        );
+    }
+}
+
+/// Violations for which `concerns` holds lose the grants that are over; those that have no other end.
+fn lose(
+    shard: &mut Shard,
+    concerns: impl Fn(&Tracked) -> bool,
+    is_over: impl Fn(&Granted, Timestamp) -> bool,
+    at: Timestamp,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) {
     let known = shard.violations.known.iter().filter(|(_, tracked)| concerns(tracked));
     let less: Vec<(Key, Tracked)> = known.map(|(key, tracked)| (key.clone(), tracked.clone())).collect();
     for (key, mut tracked) in less {
@@ -89,7 +133,7 @@ pub(super) fn take_back(shard: &mut Shard, activity: &ActivityEvent, rules: &Wat
         let is_last = tracked.grants.is_empty();
         shard.violations.keep(key.clone(), tracked);
         if is_last && !deployments::hold(shard, &key) {
-            life::end(shard, key, activity.event_time, rules, effects);
+            life::end(shard, key, at, rules, effects);
         }
     }
 }

@@ -37,6 +37,14 @@ fn told(bench: &mut Bench, minute: i64, action: &str, who: &str, change: impl Fn
     bench.record(minute, Vec::new(), events)
 }
 
+/// Grants are known, and nothing else is said of them.
+fn watched() -> Bench {
+    let mut bench = outsiders(&["model"]);
+    let off = Kind::ALL.iter().map(|(_, kind)| *kind).collect();
+    bench.rules.matters.access = Some(AccessRules { off, ..AccessRules::default() });
+    bench
+}
+
 fn outside(activity: &mut ActivityEvent) {
     activity.principal_type = Some("third_party".into());
 }
@@ -122,12 +130,6 @@ fn a_grant_that_is_heard_of_after_its_end_opens_nothing() {
             (activity.event_time, activity.role) = (Minute(START.0 + minute).start(), role.map(Into::into));
         }
     };
-    let watched = || {
-        let mut bench = outsiders(&["model"]);
-        let off = Kind::ALL.iter().map(|(_, kind)| *kind).collect();
-        bench.rules.matters.access = Some(AccessRules { off, ..AccessRules::default() });
-        bench
-    };
     let everywhere = |activity: &mut ActivityEvent| activity.model = None;
     for (action, role) in [("revoke", None), ("revoke", Some("reader")), ("offboarded", None)] {
         let mut bench = watched();
@@ -161,4 +163,24 @@ fn a_grant_that_is_heard_of_after_its_end_opens_nothing() {
     assert_eq!(bench.record(21, Vec::new(), other), [], "as it is known by now");
     let other = [event(9, "revoke", "risk-scorer"), event(5, "grant", "other-2")].concat();
     assert_eq!(states(&bench.record(22, Vec::new(), other)), [(Open, 1)]);
+}
+
+#[test]
+fn a_grant_that_expires_violates_no_more() {
+    let until = |minute: i64| {
+        move |activity: &mut ActivityEvent| {
+            outside(activity);
+            activity.expires_at = Some(Minute(START.0 + minute).start());
+        }
+    };
+    let mut bench = watched();
+    assert_eq!(states(&told(&mut bench, 0, "grant", "acme", until(90))), [(Open, 1)]);
+    told(&mut bench, 1, "grant", "globex", until(200));
+    assert_eq!(bench.minute(125, vec![]), [], "another one holds");
+    told(&mut bench, 190, "grant", "globex", until(300));
+    assert_eq!(bench.minute(245, vec![]), [], "given for longer");
+    let ended = bench.minute(305, vec![]);
+    assert_eq!((states(&ended), ended[0].closed_at), (vec![(Resolved, 2)], Some(Minute(START.0 + 300).start())));
+    assert_eq!(states(&told(&mut bench, 310, "grant", "acme", outside)), [(Reopened, 3)]);
+    assert_eq!(bench.minute(3 * 24 * 60, vec![]), [], "without an end it stays");
 }

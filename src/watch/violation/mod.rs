@@ -32,6 +32,7 @@ pub use self::deployments::Looked;
 pub(in crate::watch) use self::deployments::versions_around;
 pub use self::facts::KnownData;
 pub(crate) use self::facts::take as take_facts;
+pub(in crate::watch) use self::grants::expire;
 pub(crate) use self::judge::judge;
 pub use self::life::Tracked;
 pub(in crate::watch) use self::life::{Hit, end, hit};
