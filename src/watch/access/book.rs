@@ -11,7 +11,9 @@ use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
 use crate::watch::state::{StateError, encode, from_payload};
 
 /// Of one shard. Where there are more, nobody knows any more who has none: uses without a grant are not told then.
-const MOST_GRANTS: usize = 200_000;
+pub(super) const MOST_GRANTS: usize = 200_000;
+/// Of more those that have been over for longest are forgotten, so that there is room for those that hold.
+pub(super) const MOST_WITH_OVER: usize = MOST_GRANTS / 8 * 7;
 /// Of one shard; of more the first that left is forgotten.
 const MOST_GONE: usize = 100_000;
 const MOST_OWNERS: usize = 100_000;
@@ -317,7 +319,16 @@ impl Access {
 
     /// What nobody asks for any more.
     pub fn forget(&mut self, at: Timestamp, duties_ms: i64) {
-        let old: Vec<GrantName> = self.grants.iter().filter(|(_, grant)| grant.is_forgotten(at)).map(|(name, _)| name.clone()).collect();
+        let mut old: Vec<GrantName> =
+            self.grants.iter().filter(|(_, grant)| grant.is_forgotten(at)).map(|(name, _)| name.clone()).collect();
+        let too_many = self.grants.len().saturating_sub(MOST_WITH_OVER);
+        if too_many > old.len() {
+            let over = self.grants.iter().filter_map(|(name, grant)| Some((grant.until.filter(|until| *until <= at)?, name)));
+            let mut over: Vec<(Timestamp, &GrantName)> = over.collect();
+            over.sort_unstable();
+            // What is old has been over for longest.
+            old = over.into_iter().take(too_many).map(|(_, name)| name.clone()).collect();
+        }
         for name in old {
             self.grants.remove(&name);
             self.changed.insert(AccessKey::Grant(name));

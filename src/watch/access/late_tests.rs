@@ -1,7 +1,9 @@
 //! What comes late, is switched off for a while, or comes in great numbers: it is told once, and ends as if it had come in time.
 
+use super::book::{Access, MOST_GRANTS, MOST_WITH_OVER};
 use super::fleet::{DAY, Fleet, HOUR, SHARDS, access, at};
 use super::rules::AccessRules;
+use crate::model::access::{GrantName, Object};
 use crate::model::activity::ActivityEvent;
 use crate::model::alert::AlertState::{self, Open, Resolved};
 use crate::model::hash::shard_of;
@@ -160,4 +162,25 @@ fn a_grant_that_expires_unused_is_no_trouble_any_more() {
     fleet.event(0, OWNERS, "grant", |event| event.expires_at = Some(at(40 * DAY)));
     assert_eq!(said(&fleet.pass(31 * DAY)), [(UNUSED, Open)]);
     assert_eq!(said(&fleet.pass(40 * DAY)), [(UNUSED, Resolved)]);
+}
+
+#[test]
+fn what_is_over_takes_no_room_from_what_holds() {
+    let mut book = Access::default();
+    let name =
+        |number: usize| GrantName { object: Object::Model("risk".into()), principal: number.to_string().as_str().into(), role: None };
+    for number in 0..MOST_GRANTS {
+        book.change_grant(&name(number), |grant| {
+            grant.give(at(0), None);
+            if number % 2 == 0 {
+                grant.revoke(at(1 + i64::try_from(number).unwrap()));
+            }
+        });
+    }
+    book.forget(at(DAY * 400), 0);
+    assert_eq!((book.grants.len(), book.grants.contains_key(&name(1))), (MOST_WITH_OVER, true));
+    let left = [0, 2 * (MOST_GRANTS - MOST_WITH_OVER)].map(|number| book.grants.contains_key(&name(number)));
+    assert_eq!(left, [false, true], "those that have been over for longest have gone");
+    book.change_grant(&name(MOST_GRANTS), |grant| grant.give(at(DAY * 400), None));
+    assert!(book.grants.contains_key(&name(MOST_GRANTS)) && !book.is_full);
 }
