@@ -180,7 +180,7 @@ fn a_grant_that_expires_violates_no_more() {
     told(&mut bench, 190, "grant", "globex", until(300));
     assert_eq!(bench.minute(245, vec![]), [], "given for longer");
     let ended = bench.minute(305, vec![]);
-    assert_eq!((states(&ended), ended[0].closed_at), (vec![(Resolved, 2)], Some(Minute(START.0 + 300).start())));
-    assert_eq!(states(&told(&mut bench, 310, "grant", "acme", outside)), [(Reopened, 3)]);
+    assert_eq!((states(&ended), ended[0].closed_at), (vec![(Resolved, 3)], Some(Minute(START.0 + 300).start())));
+    assert_eq!(states(&told(&mut bench, 310, "grant", "acme", outside)), [(Reopened, 4)]);
     assert_eq!(bench.minute(3 * 24 * 60, vec![]), [], "without an end it stays");
 }

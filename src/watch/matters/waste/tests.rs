@@ -401,6 +401,7 @@ fn what_nobody_wants_to_know_of_any_more_ends() {
 fn word(bench: &Bench, hour: i64, verdict: Verdict, until: Option<i64>) -> Feedback {
     let at = |hour: i64| START.start().plus_ms(hour * HOUR_MS + 10 * MINUTE_MS);
     Feedback {
+        event_id: format!("{hour}").as_str().into(),
         event_time: at(hour),
         actor: Some("mara@example.com".into()),
         alert_id: Some(bench.alerts.last().unwrap().id.as_str().into()),
