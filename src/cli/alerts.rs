@@ -17,6 +17,7 @@ use crate::deliver::render::clean::name;
 use crate::deliver::render::language::Language;
 use crate::deliver::render::when;
 use crate::deliver::render::words::{answered, place};
+use crate::intake::LONGEST_TEXT;
 use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
@@ -126,11 +127,11 @@ pub(super) struct Answer {
     pub config: ConfigFile,
 
     /// Who says so
-    #[arg(long, value_name = "NAME", env = "USER")]
+    #[arg(long, value_name = "NAME", env = "USER", value_parser = short)]
     by: Option<String>,
 
     /// In your own words
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = short)]
     note: Option<String>,
 }
 
@@ -147,7 +148,7 @@ pub(super) struct Expect {
 #[derive(Debug, clap::Args)]
 struct Plan {
     /// Whose spend it is about
-    #[arg(value_name = "TEAM")]
+    #[arg(value_name = "TEAM", value_parser = short)]
     team: String,
 
     #[command(flatten)]
@@ -166,20 +167,25 @@ struct Plan {
     until: End,
 
     /// Who says so
-    #[arg(long, value_name = "NAME", env = "USER")]
+    #[arg(long, value_name = "NAME", env = "USER", value_parser = short)]
     by: Option<String>,
 
     /// In your own words
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = short)]
     note: Option<String>,
+}
+
+/// Intake would not take an event with a longer one, long after it was said to be written.
+fn short(text: &str) -> Result<String, String> {
+    let has = text.len();
+    if has > LONGEST_TEXT { Err(format!("has {has} bytes, at most {LONGEST_TEXT} are taken")) } else { Ok(text.to_string()) }
 }
 
 fn dimension(text: &str) -> Result<(String, String), String> {
     const KNOWN: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
     let split = text.split_once('=').filter(|(name, value)| KNOWN.contains(name) && !value.is_empty());
-    split
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .ok_or_else(|| format!("write one of {} and its value: model=gpt-4o", KNOWN.join(", ")))
+    let (name, value) = split.ok_or_else(|| format!("write one of {} and its value: model=gpt-4o", KNOWN.join(", ")))?;
+    Ok((name.to_string(), short(value)?))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -387,4 +393,37 @@ fn show(alerts: &[Alert], options: &Show) -> Ended {
     let zone = when::zone(&alert.time_zone);
     alert.feedback.iter().for_each(|said| println!("  {}", answered(said, alert.kind, &zone, Language::English)));
     Ended::Well
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    /// How the command line is refused, with which exit code.
+    fn refused(words: &[&str]) -> Option<(i32, String)> {
+        let words = ["tollgate"].iter().chain(words);
+        crate::cli::Arguments::try_parse_from(words).err().map(|error| (error.exit_code(), error.to_string()))
+    }
+
+    #[test]
+    fn a_word_that_intake_would_not_take_is_refused_before_it_is_written() {
+        let (fits, long) = ("ä".repeat(512), "ä".repeat(513));
+        let (fitting, longer) = (format!("model={fits}"), format!("model={long}"));
+        for (words, fits, long) in [
+            ("alerts ack search/1 --note", &fits, &long),
+            ("alerts ack search/1 --by", &fits, &long),
+            ("violations accept search/1 --until 1d --note", &fits, &long),
+            ("alerts plan search --until 1d --note", &fits, &long),
+            ("alerts plan search --until 1d --by", &fits, &long),
+            ("alerts plan search --until 1d --only", &fitting, &longer),
+            ("alerts plan --until 1d", &fits, &long),
+        ] {
+            let with = |value: &str| refused(&words.split(' ').chain([value]).collect::<Vec<_>>());
+            assert_eq!(with(fits), None, "{words}");
+            let (code, said) = with(long).unwrap();
+            assert!(code == 2 && said.contains("has 1026 bytes, at most 1024 are taken"), "{words} {said}");
+        }
+    }
 }

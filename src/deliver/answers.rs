@@ -17,10 +17,11 @@ use super::answer::{Asked, Refusal, Signer};
 use super::answer_words::{meaning, said};
 use super::feedback::{ANSWERS, About, FeedbackEvent, FeedbackTopic, Writer};
 use super::render::Renderer;
-use super::render::clean::{clean, name};
+use super::render::clean::{clean, name, within};
 use super::render::language::Language;
 use super::render::when;
 use crate::clock;
+use crate::intake::LONGEST_TEXT;
 use crate::model::feedback::Verdict;
 use crate::model::hash::hash128;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
@@ -262,9 +263,10 @@ fn feedback(asked: &Asked, sent: &Sent, now: Timestamp) -> Result<FeedbackEvent,
     };
     // The link is part of it: nobody can take up another one's answer.
     let id = hash128(&[asked.alert_id.as_bytes(), asked.receiver.as_bytes(), sent.once.as_bytes()]);
-    let note = clean(&sent.note, LONGEST_NOTE);
+    // Longer ones go to dead-letter, and with them the answer.
+    let note = within(clean(&sent.note, LONGEST_NOTE), LONGEST_TEXT);
     Ok(FeedbackEvent {
-        actor: Some(actor),
+        actor: Some(within(actor, LONGEST_TEXT)),
         until,
         note: Some(note).filter(|note| !note.is_empty()),
         ..FeedbackEvent::about_alert(format!("answer-{id:032x}"), "page", now, &asked.alert_id, verdict)
@@ -369,8 +371,12 @@ mod tests {
     use crate::deliver::render::language::Languages;
     use crate::deliver::render::sample;
     use crate::deliver::rules::Receiver;
+    use crate::intake::decode::table::WriterSchemas;
+    use crate::intake::whole::{self, WholeOutcome};
     use crate::kafka::client::Connection;
-    use crate::model::wire::OutputForm;
+    use crate::model::partial::ShardEvent;
+    use crate::model::record::InputRecord;
+    use crate::model::wire::{self, OutputForm, SchemaName};
     use crate::runtime::schemas;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -443,6 +449,23 @@ mod tests {
             "{english}"
         );
         assert!(german.contains("<html lang=\"de\">") && german.contains("Antwort senden") && german.contains("[kritisch]"), "{german}");
+    }
+
+    /// A note is as long as the form lets it be, in whatever script, and so are names of people and of chats.
+    #[test]
+    fn whatever_is_written_gets_through_intake() {
+        let rules = crate::config::load_text("", "", std::path::Path::new(""), std::iter::empty()).unwrap().intake;
+        let sent = Sent { verdict: "ack".into(), name: "漢".repeat(200), note: "漢".repeat(1_000), ..Sent::default() };
+        for receiver in ["hook:ops".to_string(), format!("hook:{}", "ö".repeat(300)), format!("mail:{}@example.com", "ä".repeat(600))] {
+            let answer = feedback(&asked(&receiver), &sent, NOW).unwrap();
+            let value = wire::to_json(SchemaName::Feedback, &answer).unwrap();
+            let record =
+                InputRecord { topic: "feedback", partition: 0, offset: 0, timestamp: NOW, key: None, value: Some(&value), headers: &[] };
+            let outcome = whole::process(whole::Topic::Feedback, &record, NOW, &rules, &WriterSchemas::new(whole::Topic::Feedback.table()));
+            let WholeOutcome::Accepted(ShardEvent::Feedback(read)) = outcome else { panic!("{outcome:?}") };
+            assert_eq!((read.note.as_deref(), read.actor.as_deref()), (answer.note.as_deref(), answer.actor.as_deref()));
+            assert!(answer.note.is_some_and(|note| note.starts_with("漢漢") && note.ends_with("漢…") && note.len() > 1_000));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub use combine::{Batch, Counts};
 pub use decode::SchemaTable;
 pub use partition::PartitionState;
 pub use quickly::TOGETHER;
+pub use validate::LONGEST_TEXT;
 
 use decode::{Scratch, Stop};
 use price::Usage;

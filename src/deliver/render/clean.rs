@@ -37,6 +37,16 @@ pub fn name(text: &str, longest: usize) -> String {
     if cleaned.chars().any(runs_right_to_left) { format!("\u{2068}{cleaned}\u{2069}") } else { cleaned }
 }
 
+/// Cut to so many bytes, between two characters, with an ellipsis: where it is read again, bytes are counted.
+pub fn within(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes.saturating_sub('…'.len_utf8())));
+        text.truncate(text.trim_end().len());
+        text.push('…');
+    }
+    text
+}
+
 fn shortened(mut text: String, longest: usize) -> String {
     while text.chars().count() >= longest.max(1) {
         text.pop();
@@ -80,6 +90,13 @@ mod tests {
         ];
         for (text, longest, expected) in cases {
             assert_eq!(clean(text, longest), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_where_bytes_matter() {
+        for (text, bytes, expected) in [("äää", 6, "äää"), ("äääa", 6, "ä…"), ("a äää", 6, "a…"), ("漢漢漢", 8, "漢…"), ("", 0, "")] {
+            assert_eq!(within(text.to_string(), bytes), expected, "{text:?}");
         }
     }
 
