@@ -126,12 +126,17 @@ fn read(settings: &Settings, month: Month) -> Result<(Spend, Option<Timestamp>)>
                 if std::mem::take(&mut is_first) && record.offset > 0 {
                     begins = begins.max(Some(record.timestamp));
                 }
-                let Some(value) = record.value else { continue };
+                // Each of ours has one.
+                let key = record.key.unwrap_or_default();
+                let Some(value) = record.value else {
+                    spend.remove(key);
+                    continue;
+                };
                 match wire::rollup_of_record(record.header("content-type"), value) {
                     Ok(rollup) => {
                         earliest = Some(earliest.map_or(rollup.period_start, |earliest| earliest.min(rollup.period_start)));
                         if month.start <= rollup.period_start && rollup.period_start < month.end {
-                            spend.add(&rollup);
+                            spend.add(key, &rollup);
                         }
                     }
                     Err(error) => eprintln!("{topic}[{partition}] offset {}: {error}", record.offset),

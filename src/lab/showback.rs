@@ -12,17 +12,14 @@ use crate::model::hash::hash128;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
 use crate::model::rollup::SpendRollup;
-use crate::model::time::Timestamp;
 
-/// What leaves spent within a time: the newest revision of each hour, and what was added later.
+/// What leaves spent within a time: the last roll-up of each key. An hour has one key, whatever is added to it later has keys of its own.
 #[derive(Debug, Default)]
 pub struct Spend {
-    leaves: BTreeMap<Leaf, Nanos>,
-    /// Revision and cost of a leaf's hour, by a hash of both.
-    newest: BTreeMap<u128, (u32, Nanos)>,
-    pub read: u64,
-    pub first: Option<Timestamp>,
-    pub last: Option<Timestamp>,
+    /// Each leaf's number.
+    leaves: BTreeMap<Leaf, usize>,
+    /// The leaf's number and the cost, by a hash of the key.
+    newest: BTreeMap<u128, (usize, Nanos)>,
 }
 
 /// One team's part.
@@ -59,29 +56,29 @@ impl Showback {
 }
 
 impl Spend {
-    /// Takes a roll-up, in whatever order they come; one of an hour that is known replaces it if it is newer.
-    pub fn add(&mut self, rollup: &SpendRollup) {
-        self.read = self.read.saturating_add(1);
-        self.first = Some(self.first.map_or(rollup.period_start, |first| first.min(rollup.period_start)));
-        self.last = Some(self.last.map_or(rollup.period_end, |last| last.max(rollup.period_end)));
-        let mut added = rollup.cost;
-        // Revision 0 is an amount that comes on top.
-        if rollup.revision > 0 {
-            let known = self.newest.entry(name_of(rollup)).or_default();
-            if rollup.revision < known.0 {
-                return;
-            }
-            added = rollup.cost.saturating_sub(known.1);
-            *known = (rollup.revision, rollup.cost);
-        }
-        let sum = self.leaves.entry(rollup.leaf.clone()).or_default();
-        *sum = sum.saturating_add(added);
+    /// Takes a roll-up, in the order of the topic: it replaces what its key had, whatever their revisions are. After a reset they begin
+    /// again.
+    pub fn add(&mut self, key: &[u8], rollup: &SpendRollup) {
+        let next = self.leaves.len();
+        let leaf = *self.leaves.entry(rollup.leaf.clone()).or_insert(next);
+        self.newest.insert(hash128(&[key]), (leaf, rollup.cost));
+    }
+
+    /// The topic no longer has the key.
+    pub fn remove(&mut self, key: &[u8]) {
+        self.newest.remove(&hash128(&[key]));
     }
 
     /// By measure and currency; what was converted counts as what it was converted into.
     pub fn showback(&self, rules: &[SharedCost]) -> Vec<Showback> {
         let mut kinds: BTreeMap<(Measure, Currency), Vec<(&Leaf, Nanos)>> = BTreeMap::new();
-        for (leaf, cost) in self.leaves.iter().filter(|(leaf, _)| !leaf.measure.is_original()) {
+        let mut sums: BTreeMap<usize, Nanos> = BTreeMap::new();
+        for (leaf, cost) in self.newest.values() {
+            let sum = sums.entry(*leaf).or_default();
+            *sum = sum.saturating_add(*cost);
+        }
+        for (leaf, number) in self.leaves.iter().filter(|(leaf, _)| !leaf.measure.is_original()) {
+            let Some(cost) = sums.get(number) else { continue };
             kinds.entry((leaf.measure, leaf.currency)).or_default().push((leaf, *cost));
         }
         kinds.into_iter().map(|((measure, currency), leaves)| of_kind(measure, currency, &leaves, rules)).collect()
@@ -128,15 +125,6 @@ fn add(sums: &mut BTreeMap<Text, Nanos>, name: &Text, amount: Nanos) {
     *sum = sum.saturating_add(amount);
 }
 
-/// Of a leaf and its hour.
-fn name_of(rollup: &SpendRollup) -> u128 {
-    let Leaf { team, project, model, provider, region, environment, meter, currency, measure } = &rollup.leaf;
-    let start = rollup.period_start.0.to_be_bytes();
-    let texts = [team, project, model, provider, region, environment, meter].map(|text| text.as_bytes());
-    let parts: Vec<&[u8]> = texts.into_iter().chain([currency.as_str().as_bytes(), measure.as_str().as_bytes(), &start]).collect();
-    hash128(&parts)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -144,6 +132,7 @@ mod tests {
     use super::*;
     use crate::model::allocation::Split;
     use crate::model::time::Hour;
+    use crate::model::wire::rollup_id;
 
     fn rollup(team: &str, project: &str, hour: i64, revision: u32, cost: &str) -> SpendRollup {
         let leaf = Leaf {
@@ -187,6 +176,11 @@ mod tests {
         }
     }
 
+    /// Under the key that it has on the topic; supplements have one each.
+    fn add(spend: &mut Spend, supplement: &str, rollup: &SpendRollup) {
+        spend.add(format!("{}{supplement}", rollup_id(rollup)).as_bytes(), rollup);
+    }
+
     fn money(text: &str) -> Nanos {
         text.parse().unwrap()
     }
@@ -197,17 +191,17 @@ mod tests {
         for rollup in [
             rollup("search", "ranker", 1, 1, "60"),
             rollup("ads", "bidder", 1, 1, "20"),
-            // Restated, and older revisions that come late.
-            rollup("ads", "bidder", 2, 3, "10"),
+            // Restated.
             rollup("ads", "bidder", 2, 1, "70"),
-            rollup("ads", "bidder", 2, 0, "10"),
+            rollup("ads", "bidder", 2, 3, "10"),
             rollup("platform", "gateway", 1, 1, "10"),
             rollup("platform", "cluster", 1, 1, "100"),
             rollup("platform", "support", 1, 1, "0.000000010"),
             rollup("platform", "own", 1, 1, "5"),
         ] {
-            spend.add(&rollup);
+            add(&mut spend, "", &rollup);
         }
+        add(&mut spend, "/late/3-1", &rollup("ads", "bidder", 2, 0, "10"));
         let both: BTreeSet<Text> = ["search".into(), "ads".into(), "maps".into()].into();
         let rules = [
             rule("gateway", "gateway", Split::Proportional(Some(["search".into(), "ads".into()].into()))),
@@ -225,10 +219,32 @@ mod tests {
         assert_eq!(showback.shared["cluster"], money("100"));
     }
 
+    /// A reset writes what is computed again under the same keys, and counts revisions from 1 again.
+    #[test]
+    fn the_last_roll_up_of_a_key_holds() {
+        let mut spend = Spend::default();
+        let total = |spend: &Spend| spend.showback(&[]).first().map(|showback| showback.total().to_string());
+        add(&mut spend, "", &rollup("ads", "bidder", 1, 1, "70"));
+        add(&mut spend, "", &rollup("ads", "bidder", 1, 4, "75"));
+        add(&mut spend, "/late/3-1", &rollup("ads", "bidder", 1, 0, "5"));
+        add(&mut spend, "/late/3-2", &rollup("ads", "bidder", 1, 0, "2"));
+        assert_eq!(total(&spend).as_deref(), Some("82"));
+        // Attributed otherwise now; what came late comes late again.
+        add(&mut spend, "", &rollup("ads", "bidder", 1, 1, "40"));
+        add(&mut spend, "/late/3-1", &rollup("ads", "bidder", 1, 0, "4"));
+        assert_eq!(total(&spend).as_deref(), Some("46"));
+        spend.remove(format!("{}/late/3-2", rollup_id(&rollup("ads", "bidder", 1, 0, "2"))).as_bytes());
+        assert_eq!(total(&spend).as_deref(), Some("44"));
+        for end in ["", "/late/3-1"] {
+            spend.remove(format!("{}{end}", rollup_id(&rollup("ads", "bidder", 1, 1, "40"))).as_bytes());
+        }
+        assert_eq!(total(&spend), None, "nothing is left");
+    }
+
     #[test]
     fn what_nobody_takes_stays_where_it_was_booked() {
         let mut spend = Spend::default();
-        spend.add(&rollup("platform", "gateway", 1, 1, "10"));
+        add(&mut spend, "", &rollup("platform", "gateway", 1, 1, "10"));
         let rules = [rule("gateway", "gateway", Split::Proportional(None))];
         let showback = &spend.showback(&rules)[0];
         assert_eq!((showback.teams["platform"].total(), &showback.unallocated["gateway"]), (money("10"), &money("10")));
