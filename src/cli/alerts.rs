@@ -154,7 +154,7 @@ struct Plan {
     #[command(flatten)]
     config: ConfigFile,
 
-    /// Of this project, model, provider, region, environment or meter only; may be given several times
+    /// Of this project, model, provider, region, environment or meter only; may be given several times, for one of each
     #[arg(long, value_name = "NAME=VALUE", value_parser = dimension)]
     only: Vec<(String, String)>,
 
@@ -186,6 +186,17 @@ fn dimension(text: &str) -> Result<(String, String), String> {
     let split = text.split_once('=').filter(|(name, value)| KNOWN.contains(name) && !value.is_empty());
     let (name, value) = split.ok_or_else(|| format!("write one of {} and its value: model=gpt-4o", KNOWN.join(", ")))?;
     Ok((name.to_string(), short(value)?))
+}
+
+/// An event has one value of each.
+fn dimensions(only: &[(String, String)]) -> Result<BTreeMap<String, String>, String> {
+    let mut dimensions = BTreeMap::new();
+    for (name, value) in only {
+        if dimensions.insert(name.clone(), value.clone()).is_some() {
+            return Err(format!("--only: {name} is named twice: write one plan for each"));
+        }
+    }
+    Ok(dimensions)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -274,7 +285,14 @@ fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
         eprintln!("--until is over before it begins");
         return Ok(Ended::Unusable);
     }
-    let dimensions: BTreeMap<String, String> = options.only.iter().cloned().collect();
+    let dimensions = match dimensions(&options.only) {
+        Ok(dimensions) => dimensions,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return Ok(Ended::Unusable);
+        }
+    };
+    let only = dimensions.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
     let feedback = FeedbackEvent {
         event_id: event_id(&options.team, Verdict::Planned, options.by.as_deref(), now),
         source: "cli".to_string(),
@@ -288,7 +306,7 @@ fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
         until: Some(until),
         note: options.note.clone(),
     };
-    write(&feedback, &options.team, settings)
+    write(&feedback, &format!("{}{only}", options.team), settings)
 }
 
 fn event_id(about: &str, verdict: Verdict, by: Option<&str>, now: Timestamp) -> String {
@@ -405,6 +423,14 @@ mod tests {
     fn refused(words: &[&str]) -> Option<(i32, String)> {
         let words = ["tollgate"].iter().chain(words);
         crate::cli::Arguments::try_parse_from(words).err().map(|error| (error.exit_code(), error.to_string()))
+    }
+
+    #[test]
+    fn a_plan_has_one_value_of_each_dimension() {
+        let only = |words: &[&str]| dimensions(&words.iter().map(|word| dimension(word).unwrap()).collect::<Vec<_>>());
+        assert_eq!(only(&["project=a", "model=a"]).unwrap().len(), 2);
+        let problem = only(&["project=a", "model=m", "project=b"]).unwrap_err();
+        assert_eq!(problem, "--only: project is named twice: write one plan for each");
     }
 
     #[test]
