@@ -15,7 +15,7 @@ use crate::policy::Decision;
 
 /// Ask the policies about a plan before it is carried out
 ///
-/// A plan is TOML or JSON: what would stand in a usage event (team, project, model, provider, region, environment, tags), or with kind =
+/// A plan is TOML or JSON: what would stand in a usage event (team, project, account, model, provider, region, environment, tags), or with kind =
 /// "deployment" in an activity event. The answer is that of the policies that judge events. Ends with 0 if it is allowed, 1 if it is
 /// denied, 3 if somebody has to review it, 2 if the plan or the policies cannot be read.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::policies::PolicyFolder;
 use crate::intake::rules::{PriceBook, PriceQuery, TokenKind};
+use crate::intake::{SERVICE_TIER, is_batch_tier};
 use crate::model::lineage::ModelFacts;
 use crate::model::money::{Currency, Nanos};
 use crate::model::near::did_you_mean;
@@ -151,8 +152,13 @@ fn cost(plan: &Plan, prices: &PriceBook, at: Timestamp) -> Option<(Nanos, Curren
     let text = |name: &str| plan.sample.text(name).unwrap_or_default();
     let [provider, model, region] = ["provider", "model", "region"].map(text);
     // How its tokens are spread over requests is not planned: the price of short ones.
-    let terms = prices.terms("", text("team"));
-    let tariff = prices.tariff(&PriceQuery { provider, meter: "llm.tokens", model, region, terms: &terms, at, ..PriceQuery::default() });
+    let terms = prices.terms(text("account"), text("team"));
+    let tier = match plan.sample.given("tags") {
+        Some(Given::Tags(tags)) => tags.get(SERVICE_TIER).map(String::as_str),
+        _ => None,
+    };
+    let (meter, is_batch) = ("llm.tokens", is_batch_tier(tier));
+    let tariff = prices.tariff(&PriceQuery { provider, meter, model, region, terms: &terms, at, is_batch, ..PriceQuery::default() });
     let mut sum: Option<(Nanos, Currency)> = None;
     for (kind, tokens) in [TokenKind::Input, TokenKind::Output].into_iter().zip(plan.tokens) {
         let Some(tokens) = tokens else { continue };
@@ -194,6 +200,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::intake::rules::{Agreement, Price};
 
     fn ask(plan_of: Value) -> Value {
         let folder = config::policies::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/policies")).unwrap();
@@ -221,6 +228,38 @@ mod tests {
         let asia = json!({"kind": "deployment", "model": "m", "origin_region": "eu-central-1", "region": "ap-northeast-1", "team": "x"});
         let denied = ask(asia);
         assert_eq!((&denied["decision"], &denied["alternatives"][0]["field"]), (&json!("deny"), &json!("region")));
+    }
+
+    #[test]
+    fn a_plan_costs_what_its_account_has_negotiated_for_its_tier() {
+        let price = |amount, batch, agreement| Price {
+            provider: "openai".into(),
+            model: "gpt-4o".into(),
+            meter: "llm.tokens".into(),
+            token_kind: Some(TokenKind::Input),
+            region: None,
+            amount: Nanos::from_units(amount),
+            per: 1_000_000,
+            currency: Currency::USD,
+            effective_from: Timestamp(0),
+            effective_to: None,
+            batch: Some(Nanos::from_units(batch)),
+            family: None,
+            prompt_above: 0,
+            agreement,
+        };
+        let agreement = Agreement { name: "Enterprise".into(), accounts: vec!["acme-*".into()], teams: Vec::new() };
+        let prices = PriceBook::with_agreements(vec![price(10, 5, None), price(8, 4, Some(0))], vec![agreement], Vec::new());
+        for (account, tier, cost) in
+            [("", "", "20"), ("other", "default", "20"), ("acme-1", "", "16"), ("", "batch", "10"), ("acme-1", "batch", "8")]
+        {
+            let plan_of = json!({
+                "team": "search", "provider": "openai", "model": "gpt-4o", "account": account, "tags": {"service_tier": tier},
+                "input_tokens_per_month": 2_000_000,
+            });
+            let (amount, _) = super::cost(&plan(&plan_of).unwrap(), &prices, Timestamp(1)).unwrap();
+            assert_eq!(amount.to_string(), cost, "{account} {tier}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod whole;
 pub use combine::{Batch, Counts};
 pub use decode::SchemaTable;
 pub use partition::PartitionState;
+pub use price::{SERVICE_TIER, is_batch_tier};
 pub use quickly::TOGETHER;
 pub use validate::LONGEST_TEXT;
 

@@ -263,7 +263,12 @@ pub const SERVICE_TIER: &str = "service_tier";
 const BATCH: &str = "batch";
 
 pub fn is_batch(event: &UsageEvent<'_>) -> bool {
-    event.tag(SERVICE_TIER) == Some(BATCH)
+    is_batch_tier(event.tag(SERVICE_TIER))
+}
+
+/// Of what the tag says.
+pub fn is_batch_tier(tier: Option<&str>) -> bool {
+    tier == Some(BATCH)
 }
 
 /// What an account and the team that pays for it have negotiated.

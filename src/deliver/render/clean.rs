@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn bytes_are_counted_where_bytes_matter() {
-        for (text, bytes, expected) in [("äää", 6, "äää"), ("äääa", 6, "ä…"), ("a äää", 6, "a…"), ("漢漢漢", 8, "漢…"), ("", 0, "")] {
+        for (text, bytes, expected) in [("äää", 6, "äää"), ("äääa", 6, "ä…"), ("a äää", 6, "a…"), ("漢漢漢", 8, "漢…"), ("", 0, "")]
+        {
             assert_eq!(within(text.to_string(), bytes), expected, "{text:?}");
         }
     }
