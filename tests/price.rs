@@ -81,3 +81,15 @@ fn a_price_says_its_step_its_agreement_and_its_rate() {
     let short = price(&folder, &format!("{long} --requests 30"));
     assert!(short.stdout.contains("= 1.125 USD") && !short.stdout.contains("prompts above"), "{}", short.stdout);
 }
+
+/// `tollgate price ... | true`: whoever has seen enough is no reason to fail.
+#[test]
+fn a_reader_that_is_gone_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args("price --provider openai --model gpt-4o --input 1000 --at 2026-03-03T10:00:00Z".split_whitespace());
+    let ended = command.stdout(writer).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), &*said), (Some(0), ""));
+}

@@ -1,10 +1,12 @@
 //! `tollgate alerts`: what is open now, from the compacted topic, without anything that runs; and what people say about it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::explain::print;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, Format, answers, assemble};
 use crate::clock;
@@ -240,10 +242,10 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     })?;
     Ok(match &arguments.action {
         Action::List(options) => {
-            list(alerts, options);
+            print(&list(alerts, options)?)?;
             Ended::Well
         }
-        Action::Show(options) => show(&alerts, options),
+        Action::Show(options) => show(&alerts, options)?,
         Action::Ack(options) => say(&alerts, options, Verdict::Ack, None, &loaded.settings)?,
         Action::NotAnAnomaly(options) => say(&alerts, options, Verdict::NotAnAnomaly, None, &loaded.settings)?,
         Action::Reopen(options) => say(&alerts, options, Verdict::Reopen, None, &loaded.settings)?,
@@ -319,7 +321,7 @@ fn write(feedback: &FeedbackEvent, about: &str, settings: &Settings) -> Result<E
     let shown = topic.topic.clone();
     Writer::new(topic).write(feedback)?;
     let until = feedback.until.map(|until| format!(" until {until}")).unwrap_or_default();
-    println!("{about} {}{until}: written to {shown}", feedback.verdict.as_deref().unwrap_or_default());
+    print(&format!("{about} {}{until}: written to {shown}\n", feedback.verdict.as_deref().unwrap_or_default()))?;
     Ok(Ended::Well)
 }
 
@@ -368,49 +370,60 @@ pub(super) fn newest<T>(
     Ok(newest.into_values().map(|(_, one)| one).collect())
 }
 
-fn list(mut alerts: Vec<Alert>, options: &List) {
+fn list(mut alerts: Vec<Alert>, options: &List) -> Result<String> {
     alerts.retain(|alert| (options.all || !is_closed(alert)) && options.team.as_ref().is_none_or(|team| *team == alert.team));
     alerts.sort_by(|a, b| b.excess.cmp(&a.excess).then_with(|| a.id.cmp(&b.id)));
     if options.format == Format::Json {
-        println!("{}", serde_json::json!(alerts));
-        return;
+        return Ok(format!("{}\n", serde_json::json!(alerts)));
     }
     if alerts.is_empty() {
-        println!("No alert is open.");
-        return;
+        return Ok("No alert is open.\n".to_string());
     }
-    println!("{:<8}  {:<12}  {:>14}  {:<20}  {:<20}  {:<30}  id", "severity", "state", "extra so far", "since", "team", "where");
+    let mut out = String::new();
+    writeln!(out, "{:<8}  {:<12}  {:>14}  {:<20}  {:<20}  {:<30}  id", "severity", "state", "extra so far", "since", "team", "where")?;
     for alert in &alerts {
         let extra = amount::brief(alert.excess, alert.currency, Language::English);
         let (team, place) = (name(&alert.team, 20), name(&place(&alert.dimensions, Language::English), 30));
         let (severity, state) = (alert.severity.as_str(), alert.state.as_str());
-        println!("{severity:<8}  {state:<12}  {extra:>14}  {:<20}  {team:<20}  {place:<30}  {}", alert.onset.to_string(), alert.id);
+        writeln!(out, "{severity:<8}  {state:<12}  {extra:>14}  {:<20}  {team:<20}  {place:<30}  {}", alert.onset.to_string(), alert.id)?;
     }
+    Ok(out)
 }
 
-fn show(alerts: &[Alert], options: &Show) -> Ended {
-    let Some(alert) = find(alerts, &options.id, "alert", |alert| &alert.id) else { return Ended::No };
+fn show(alerts: &[Alert], options: &Show) -> Result<Ended> {
+    let Some(alert) = find(alerts, &options.id, "alert", |alert| &alert.id) else { return Ok(Ended::No) };
     if options.format == Format::Json {
-        println!("{:#}", serde_json::json!(alert));
-        return Ended::Well;
+        print(&format!("{:#}\n", serde_json::json!(alert)))?;
+        return Ok(Ended::Well);
     }
+    let mut out = String::new();
     let money = |nanos| amount::exact(nanos, alert.currency, Language::English);
-    println!("{}  {} {}, revision {}", alert.id, alert.severity.as_str(), alert.state.as_str(), alert.revision);
-    println!("  {}", alert.summary);
-    println!("  since {}, decided {}", alert.onset, alert.decided_at);
-    println!("  {} spent, {} expected, {} extra", money(alert.actual), money(alert.expected), money(alert.excess));
+    writeln!(out, "{}  {} {}, revision {}", alert.id, alert.severity.as_str(), alert.state.as_str(), alert.revision)?;
+    writeln!(out, "  {}", alert.summary)?;
+    writeln!(out, "  since {}, decided {}", alert.onset, alert.decided_at)?;
+    writeln!(out, "  {} spent, {} expected, {} extra", money(alert.actual), money(alert.expected), money(alert.excess))?;
     if let Some(closed) = alert.closed_at {
-        println!("  over since {closed}");
+        writeln!(out, "  over since {closed}")?;
     } else {
-        println!("  {} an hour now, {} by the end of the month", money(alert.burn_rate_per_hour), money(alert.projected_month_end_excess));
+        writeln!(
+            out,
+            "  {} an hour now, {} by the end of the month",
+            money(alert.burn_rate_per_hour),
+            money(alert.projected_month_end_excess)
+        )?;
     }
     for cause in &alert.causes {
-        println!("  {:>3.0} %  {}", cause.share * 100.0, name(&place(&cause.dimensions, Language::English), 3 * LONGEST));
+        writeln!(out, "  {:>3.0} %  {}", cause.share * 100.0, name(&place(&cause.dimensions, Language::English), 3 * LONGEST))?;
     }
-    alert.next_steps.iter().for_each(|step| println!("  - {step}"));
+    for step in &alert.next_steps {
+        writeln!(out, "  - {step}")?;
+    }
     let zone = when::zone(&alert.time_zone);
-    alert.feedback.iter().for_each(|said| println!("  {}", answered(said, alert.kind, &zone, Language::English)));
-    Ended::Well
+    for said in &alert.feedback {
+        writeln!(out, "  {}", answered(said, alert.kind, &zone, Language::English))?;
+    }
+    print(&out)?;
+    Ok(Ended::Well)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::Value;
 
+use super::explain::print;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, Format, data_flow, moment};
 use crate::clock;
@@ -78,10 +79,10 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     };
     let at = arguments.at.map_or(now, |moment| moment.at(now));
     let answer = compliance::answer(plan, folder, &loaded.intake.prices, known.as_ref(), at);
-    match arguments.format {
-        Format::Json => println!("{:#}", answer.json()),
-        Format::Text => println!("{}", text(&answer)),
-    }
+    print(&match arguments.format {
+        Format::Json => format!("{:#}\n", answer.json()),
+        Format::Text => format!("{}\n", text(&answer)),
+    })?;
     Ok(match answer.advice.decision {
         Decision::Allow => Ended::Well,
         Decision::Review => Ended::Review,

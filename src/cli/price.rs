@@ -1,7 +1,10 @@
 //! `tollgate price`: what would this cost, by the price book that intake prices with.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 
+use super::explain::print;
 use super::{ConfigFile, Ended, moment};
 use crate::clock;
 use crate::intake::quote::{Asked, Part, Quote, quote};
@@ -101,20 +104,29 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     let asked = Asked { provider, meter, model, region, account, team, at, is_batch, tokens, requests, quantity };
     let book = &loaded.intake.prices;
     let Quote { parts, missing, totals } = quote(book, &asked);
+    let mut out = String::new();
     for part in &parts {
         let (rate, currency) = (part.found.rate(is_batch), part.found.price.currency);
         let count = part.count.to_string();
         let why = why(part, is_batch, book);
-        println!("{:<14} {count:>16}  x {} {currency} per {}  = {} {currency}   ({why})", part.what, rate.amount, rate.per, part.cost);
+        writeln!(
+            out,
+            "{:<14} {count:>16}  x {} {currency} per {}  = {} {currency}   ({why})",
+            part.what, rate.amount, rate.per, part.cost
+        )?;
     }
     for what in &missing {
-        println!("{what:<14} has no price for {provider} {model} {meter} at {at}");
+        writeln!(out, "{what:<14} has no price for {provider} {model} {meter} at {at}")?;
     }
     for (currency, total) in &totals {
-        println!("{:<14} {total} {currency}{}", "total", converted(*total, *currency, at, &loaded.intake.rates));
+        writeln!(out, "{:<14} {total} {currency}{}", "total", converted(*total, *currency, at, &loaded.intake.rates))?;
     }
-    if parts.is_empty() && missing.is_empty() {
-        println!("nothing was asked: say --input, --output, --cached-input, --cache-write, --reasoning or --quantity");
+    let is_nothing = parts.is_empty() && missing.is_empty();
+    if is_nothing {
+        writeln!(out, "nothing was asked: say --input, --output, --cached-input, --cache-write, --reasoning or --quantity")?;
+    }
+    print(&out)?;
+    if is_nothing {
         return Ok(Ended::Unusable);
     }
     Ok(if missing.is_empty() { Ended::Well } else { Ended::No })

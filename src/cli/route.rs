@@ -1,10 +1,12 @@
 //! `tollgate route`: who would be told of an alert, and why.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::explain::print;
 use super::{ConfigFile, Ended, assemble};
 use crate::clock;
 use crate::config::settings::Settings;
@@ -71,26 +73,28 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     let rules = assemble::deliver_rules(&loaded.settings);
     let now = arguments.at.unwrap_or_else(clock::now);
     let (severity, kind, extra, currency) = (alert.severity.as_str(), alert.kind.as_str(), alert.excess, alert.currency.as_str());
-    println!("{severity} alert of {}, {kind}, {extra} {currency} extra", alert.team);
-    say_steps(&rules, &alert, now);
+    let mut out = String::new();
+    writeln!(out, "{severity} alert of {}, {kind}, {extra} {currency} extra", alert.team)?;
+    say_steps(&mut out, &rules, &alert, now)?;
     let receivers = route(&rules.routes, &alert, now);
     if let Some((until, mute)) = muted(&rules.routes, &alert, now) {
-        println!("  muted until {until}{}: then, if it is still open", in_brackets(&mute.note));
+        writeln!(out, "  muted until {until}{}: then, if it is still open", in_brackets(&mute.note))?;
     }
     let standing: Vec<Standing> = open.iter().map(|open| standing(open, &receivers)).collect();
     for named in &receivers {
-        say_more(&rules, &alert, named, &standing, now);
+        say_more(&mut out, &rules, &alert, named, &standing, now)?;
     }
     if !alert.notify {
-        println!("Nobody: the alert is for topics only (observe mode, or the team's first day)");
+        writeln!(out, "Nobody: the alert is for topics only (observe mode, or the team's first day)")?;
     } else if receivers.is_empty() {
-        println!("Nobody is told");
+        writeln!(out, "Nobody is told")?;
     } else {
         let is_muted = muted(&rules.routes, &alert, now).is_some();
         let is_held =
             |named: &Named| is_muted || inhibited(rules.parents_inhibit, &rules.inhibits, &alert, &named.receiver, &standing).is_some();
-        println!("Told: {}", receivers.iter().map(|named| shown(named, is_held(named))).collect::<Vec<_>>().join(", "));
+        writeln!(out, "Told: {}", receivers.iter().map(|named| shown(named, is_held(named))).collect::<Vec<_>>().join(", "))?;
     }
+    print(&out)?;
     if let Some(folder) = &arguments.mails {
         write_mails(folder, &alert, &receivers, &loaded.settings)?;
     }
@@ -98,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
 }
 
 /// What each route makes of it.
-fn say_steps(rules: &DeliverRules, alert: &Alert, now: Timestamp) {
+fn say_steps(out: &mut String, rules: &DeliverRules, alert: &Alert, now: Timestamp) -> Result<()> {
     let (steps, falls_back) = explain(&rules.routes, alert, now);
     for (number, (step, route)) in steps.iter().zip(&rules.routes.routes).enumerate() {
         let what = match step {
@@ -108,28 +112,35 @@ fn say_steps(rules: &DeliverRules, alert: &Alert, now: Timestamp) {
             Step::TellsLater(receivers, until, hours) => format!("tells {}, but {hours} only: from {until} on", receivers.join(", ")),
             Step::NotAsked => "not asked: a route above tells somebody and does not say go_on = true".to_string(),
         };
-        println!("  route {}: {what}", number + 1);
+        writeln!(out, "  route {}: {what}", number + 1)?;
         if matches!(step, Step::Tells(_) | Step::TellsLater(..)) && route.escalate_after_ms > 0 {
-            println!("    and {} if nobody has answered after {} min", route.escalate_to.join(", "), route.escalate_after_ms / MINUTE_MS);
+            writeln!(
+                out,
+                "    and {} if nobody has answered after {} min",
+                route.escalate_to.join(", "),
+                route.escalate_after_ms / MINUTE_MS
+            )?;
         }
     }
     if falls_back {
-        println!("  no route is for it: deliver.fallback");
+        writeln!(out, "  no route is for it: deliver.fallback")?;
     }
+    Ok(())
 }
 
 /// Of one receiver: what speaks for the alert, and what he waits for.
-fn say_more(rules: &DeliverRules, alert: &Alert, named: &Named, standing: &[Standing], now: Timestamp) {
+fn say_more(out: &mut String, rules: &DeliverRules, alert: &Alert, named: &Named, standing: &[Standing], now: Timestamp) -> Result<()> {
     if let Some((by, why)) = inhibited(rules.parents_inhibit, &rules.inhibits, alert, &named.receiver, standing) {
         let why = match why {
             Because::Parent => " (this one is a part of it)".to_string(),
             Because::Rule(note) => in_brackets(&note),
         };
-        println!("  {}: {} speaks for it{why}: told once that is over, if it is still open", named.receiver, by.id);
+        writeln!(out, "  {}: {} speaks for it{why}: told once that is over, if it is still open", named.receiver, by.id)?;
     }
     if let Some(group) = group(&rules.routes, alert, &named.receiver, now) {
-        println!("  {}: with others of its group, {} s after the first", named.receiver, group.wait_ms / SECOND_MS);
+        writeln!(out, "  {}: with others of its group, {} s after the first", named.receiver, group.wait_ms / SECOND_MS)?;
     }
+    Ok(())
 }
 
 fn in_brackets(note: &str) -> String {
@@ -162,11 +173,10 @@ fn write_mails(folder: &Path, alert: &Alert, receivers: &[Named], settings: &Set
         let letter = Letter { alert, receiver: &named.receiver, earlier: None, date: alert.decided_at };
         runtime.block_on(channel.send(&letter, &rendered))?;
     }
-    match by_mail.len() {
-        0 => println!("No mails: nobody is told by mail"),
-        _ => println!("Mails are in {}", folder.display()),
-    }
-    Ok(())
+    print(&match by_mail.len() {
+        0 => "No mails: nobody is told by mail\n".to_string(),
+        _ => format!("Mails are in {}\n", folder.display()),
+    })
 }
 
 fn shown(named: &Named, is_held: bool) -> String {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::explain::print;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble};
 use crate::clock;
@@ -101,12 +102,13 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let rules = &loaded.settings.showback;
     let mut all = spend.showback(rules);
     all.retain(|showback| wanted.is_none_or(|wanted| wanted == showback.measure));
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     match arguments.format {
         Form::Text => text(&mut out, month, &all, rules)?,
         Form::Json => writeln!(out, "{:#}", as_json(month, &all, rules))?,
         Form::Csv => csv(&mut out, month, &all, rules)?,
     }
+    print(&String::from_utf8(out)?)?;
     Ok(Ended::Well)
 }
 

@@ -1,9 +1,12 @@
 //! `tollgate violations`: what violates a policy now, from the compacted topic, without anything that runs; and what people say about it.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
 use super::alerts::{Answer, End, Expect, answer, find, newest};
+use super::explain::print;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble};
 use crate::config::settings::Settings;
@@ -132,10 +135,10 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let say = |options: &Answer, verdict: Verdict, until: Option<End>| say(&violations, options, verdict, until, &loaded.settings);
     match &arguments.action {
         Action::List(options) => {
-            list(violations, options);
+            print(&list(violations, options)?)?;
             Ok(Ended::Well)
         }
-        Action::Show(options) => Ok(show(&violations, options)),
+        Action::Show(options) => show(&violations, options),
         Action::Ack(options) => say(options, Verdict::Ack, None),
         Action::Accept(options) => say(&options.answer, Verdict::Expected, Some(options.until)),
         Action::NotAViolation(options) => say(options, Verdict::NotAnAnomaly, None),
@@ -154,7 +157,7 @@ fn is_over(violation: &Violation) -> bool {
     violation.closed_at.is_some() || matches!(violation.state, AlertState::Resolved | AlertState::Retracted)
 }
 
-fn list(mut violations: Vec<Violation>, options: &List) {
+fn list(mut violations: Vec<Violation>, options: &List) -> Result<String> {
     let is_of = |violation: &Violation| options.team.as_ref().is_none_or(|team| *team == violation.team);
     violations.retain(|violation| (options.all || !is_over(violation)) && is_of(violation));
     violations.sort_by(|a, b| {
@@ -162,51 +165,63 @@ fn list(mut violations: Vec<Violation>, options: &List) {
         rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))
     });
     match options.format {
-        Form::Json => return println!("{}", serde_json::json!(violations)),
-        Form::Ocsf => return violations.iter().for_each(|violation| println!("{}", ocsf::of_violation(violation))),
+        Form::Json => return Ok(format!("{}\n", serde_json::json!(violations))),
+        Form::Ocsf => return Ok(violations.iter().map(|violation| format!("{}\n", ocsf::of_violation(violation))).collect()),
         Form::Text => {}
     }
     if violations.is_empty() {
-        println!("No violation is open.");
-        return;
+        return Ok("No violation is open.\n".to_string());
     }
-    println!(
+    let mut out = String::new();
+    writeln!(
+        out,
         "{:<8}  {:<12}  {:>12}  {:<20}  {:<16}  {:<24}  {:<36}  id",
         "severity", "state", "cost so far", "since", "team", "policy", "what"
-    );
+    )?;
     for violation in &violations {
         let (team, policy, subject) = (name(&violation.team, 16), name(&violation.policy, 24), name(&violation.subject, 36));
         let (severity, state, since) = (violation.severity.as_str(), violation.state.as_str(), violation.detected_at.to_string());
         let cost = cost(violation).unwrap_or_default();
-        println!("{severity:<8}  {state:<12}  {cost:>12}  {since:<20}  {team:<16}  {policy:<24}  {subject:<36}  {}", violation.id);
+        writeln!(out, "{severity:<8}  {state:<12}  {cost:>12}  {since:<20}  {team:<16}  {policy:<24}  {subject:<36}  {}", violation.id)?;
     }
+    Ok(out)
 }
 
 fn cost(violation: &Violation) -> Option<String> {
     Some(amount::brief(violation.amount?, violation.currency?, Language::English))
 }
 
-fn show(violations: &[Violation], options: &Show) -> Ended {
-    let Some(violation) = find(violations, &options.id, "violation", |violation| &violation.id) else { return Ended::No };
+fn show(violations: &[Violation], options: &Show) -> Result<Ended> {
+    let Some(violation) = find(violations, &options.id, "violation", |violation| &violation.id) else { return Ok(Ended::No) };
     let whole = match options.format {
         Form::Json => Some(serde_json::json!(violation)),
         Form::Ocsf => Some(ocsf::of_violation(violation)),
         Form::Text => None,
     };
     if let Some(whole) = whole {
-        println!("{whole:#}");
-        return Ended::Well;
+        print(&format!("{whole:#}\n"))?;
+        return Ok(Ended::Well);
     }
-    println!("{}  {} {}, revision {}", violation.id, violation.severity.as_str(), violation.state.as_str(), violation.revision);
-    println!("  {}", clean(&violation.message, LONGEST));
-    println!("  {} violates {}", name(&violation.subject, LONGEST), name(&violation.policy, LONGEST));
+    let mut out = String::new();
+    writeln!(out, "{}  {} {}, revision {}", violation.id, violation.severity.as_str(), violation.state.as_str(), violation.revision)?;
+    writeln!(out, "  {}", clean(&violation.message, LONGEST))?;
+    writeln!(out, "  {} violates {}", name(&violation.subject, LONGEST), name(&violation.policy, LONGEST))?;
     let cost = cost(violation).map(|cost| format!(", {cost}")).unwrap_or_default();
-    println!("  since {}, decided {}, {} events{cost}", violation.detected_at, violation.decided_at, violation.count);
-    violation.closed_at.iter().for_each(|closed| println!("  over since {closed}"));
-    violation.evidence.iter().for_each(|(field, value)| println!("  {}: {}", name(field, LONGEST), name(value, LONGEST)));
-    violation.feedback.iter().for_each(|said| println!("  {}", said_of(said)));
-    violation.remedy.iter().for_each(|remedy| println!("  - {}", clean(remedy, LONGEST)));
-    Ended::Well
+    writeln!(out, "  since {}, decided {}, {} events{cost}", violation.detected_at, violation.decided_at, violation.count)?;
+    if let Some(closed) = violation.closed_at {
+        writeln!(out, "  over since {closed}")?;
+    }
+    for (field, value) in &violation.evidence {
+        writeln!(out, "  {}: {}", name(field, LONGEST), name(value, LONGEST))?;
+    }
+    for said in &violation.feedback {
+        writeln!(out, "  {}", said_of(said))?;
+    }
+    if let Some(remedy) = &violation.remedy {
+        writeln!(out, "  - {}", clean(remedy, LONGEST))?;
+    }
+    print(&out)?;
+    Ok(Ended::Well)
 }
 
 /// `2026-03-05T14:02:00Z ann: accepted until 2026-03-12T00:00:00Z (trial)`.
