@@ -1,9 +1,10 @@
 //! The demo as its user runs it: every incident found, next to nothing said for nothing, mails that can be read.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::real::parts::{run, temp_folder};
+use crate::real::parts::{Guarded, run, temp_folder};
 
 #[test]
 fn the_demo_finds_what_it_hides() {
@@ -29,6 +30,22 @@ fn the_demo_finds_what_it_hides() {
     mails_can_be_read(&out.join("mails"), &screen);
     let log = std::fs::read_to_string(out.join("tollgate.log")).unwrap();
     assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// `tollgate demo | head -1`: it ends soon, and without a word.
+#[test]
+fn the_demo_ends_with_its_reader() {
+    let out = temp_folder("demo");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["demo", "--out"]).arg(&out).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = Guarded::spawn(&mut command);
+    let mut first = String::new();
+    BufReader::new(demo.child().stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("Tollgate demo: "), "{first}");
+    let ended = demo.wait(Duration::from_secs(120));
+    let mut said = String::new();
+    demo.child().stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(ended.and_then(|status| status.code()) == Some(0) && !said.contains("panicked"), "{ended:?} {said}");
 }
 
 /// `2,113 duplicates` -> 2113.

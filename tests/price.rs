@@ -91,5 +91,5 @@ fn a_reader_that_is_gone_is_no_failure() {
     command.args("price --provider openai --model gpt-4o --input 1000 --at 2026-03-03T10:00:00Z".split_whitespace());
     let ended = command.stdout(writer).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!((ended.status.code(), &*said), (Some(0), ""));
+    assert!(ended.status.code() == Some(0) && !said.contains("panicked"), "{said}");
 }

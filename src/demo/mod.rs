@@ -18,6 +18,7 @@ mod usage;
 mod view;
 mod words;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -65,42 +66,58 @@ const SETTLED: Duration = Duration::from_millis(1_500);
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Ends the reader of the topics with whoever needs it, however that ends: it would be waited for for ever.
+struct Asking<'a>(&'a Stop);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
+
 /// Plays the story; whether every incident was found.
 ///
 /// # Errors
 /// No broker, no folder to write to, or a role that failed.
 pub fn run(options: &Options) -> Result<bool> {
+    match play(options) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(true),
+        ended => ended,
+    }
+}
+
+fn play(options: &Options) -> Result<bool> {
     let mails = options.out.join("mails");
     std::fs::create_dir_all(&mails).with_context(|| format!("cannot create {}", mails.display()))?;
     forget_earlier(&mails)?;
     let story = Story::ending_at(clock::now())?;
-    println!(
+    screen::line(&format!(
         "Tollgate demo: {} days of usage, {} incidents hidden in the last {}. Starting ...",
         data::DAYS,
         incidents::INCIDENTS.len(),
         data::DAYS - 8
-    );
+    ))?;
     let stage = stage::start(&mails)?;
     let (view, stop) = (Shared::default(), Stop::default());
     let played = thread::scope(|scope| {
         let follower = scope.spawn(|| view::follow(&stage.setup, &view, &stop));
+        let asking = Asking(&stop);
         let played = Player::new(&story, &stage, &view, options.speed).and_then(Player::play);
-        stop.ask();
+        drop(asking);
         follower.join().unwrap_or_else(|_| Err(anyhow!("the reader of the topics has ended")))?;
         played
     });
-    let (sent, took) = match played {
-        Ok(played) => played,
-        // Why a role has ended says more than that nothing moves any more.
-        Err(error) => return stage.end().and(Err(error)),
-    };
-    let all_found = conclude(&story, &stage, &view, sent, took, &mails, &options.log)?;
-    if options.keep {
-        println!("\nStill serving: http://{0}/health/ready and http://{0}/metrics. Ctrl-C ends it.", stage.http);
-        stage.wait_for_interrupt()?;
-    }
-    stage.end()?;
-    Ok(all_found)
+    let concluded = played.and_then(|(sent, took)| {
+        let all_found = conclude(&story, &stage, &view, sent, took, &mails, &options.log)?;
+        if options.keep {
+            screen::line(&format!("\nStill serving: http://{0}/health/ready and http://{0}/metrics. Ctrl-C ends it.", stage.http))?;
+            stage.wait_for_interrupt()?;
+        }
+        Ok(all_found)
+    });
+    // Why a role has ended says more than that nothing moves any more.
+    stage.end().and(concluded)
 }
 
 fn conclude(story: &Story, stage: &Stage, view: &Shared, sent: Sent, took: Duration, mails: &Path, log: &Path) -> Result<bool> {
@@ -113,8 +130,10 @@ fn conclude(story: &Story, stage: &Stage, view: &Shared, sent: Sent, took: Durat
         rollups: view.rollups,
     };
     let summary = Summary { grade: &grade, sent, counted, took, mails: (mails, files(mails, &["html"])?), log };
-    println!();
-    summary.lines().iter().for_each(|line| println!("{line}"));
+    screen::line("")?;
+    for line in summary.lines() {
+        screen::line(&line)?;
+    }
     Ok(grade.all_found())
 }
 
@@ -190,7 +209,7 @@ impl<'a> Player<'a> {
         self.wait(end)?;
         let took = self.started.elapsed();
         view::settle(self.view, SETTLED, SETTLED_WITHIN);
-        self.draw(end);
+        self.draw(end)?;
         self.screen.clear();
         Ok((self.sent, took))
     }
@@ -216,7 +235,7 @@ impl<'a> Player<'a> {
         let waiting = Stopwatch::start();
         loop {
             if self.drawn.elapsed() >= REDRAW {
-                self.draw(at);
+                self.draw(at)?;
                 self.drawn = Stopwatch::start();
             }
             let is_late = self.started.elapsed().as_secs_f64() > due + LATE.as_secs_f64();
@@ -245,17 +264,19 @@ impl<'a> Player<'a> {
         at.hour().0 - told > LEAD_HOURS
     }
 
-    fn draw(&mut self, at: Timestamp) {
+    fn draw(&mut self, at: Timestamp) -> io::Result<()> {
         let (news, table) = {
             let view = self.view.lock();
             (view.alerts.iter().skip(self.shown_alerts).cloned().collect::<Vec<_>>(), view.table())
         };
         self.shown_alerts += news.len();
-        news.iter().for_each(|alert| self.screen.alert(alert));
+        for alert in &news {
+            self.screen.alert(alert)?;
+        }
         let events = self.handed;
         let events_per_second = (events as f64 / self.started.elapsed().as_secs_f64().max(0.001)) as u64;
         let step = (at.0 - self.story.beginning.0).unsigned_abs() / incidents::BUCKET_MS.unsigned_abs();
         let progress = Progress { step, at, events, events_per_second };
-        self.screen.progress(progress, &table);
+        self.screen.progress(progress, &table)
     }
 }

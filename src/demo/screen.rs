@@ -1,6 +1,6 @@
 //! What is seen while the demo runs: alerts as they come, below them progress and a table of teams; plain lines where there is no terminal.
 
-use std::io::{IsTerminal as _, stdout};
+use std::io::{self, IsTerminal as _, Write as _, stdout};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -37,6 +37,14 @@ pub struct Progress {
     pub events_per_second: u64,
 }
 
+/// A line on stdout.
+///
+/// # Errors
+/// Nobody reads it any more.
+pub fn line(line: &str) -> io::Result<()> {
+    writeln!(stdout().lock(), "{line}")
+}
+
 impl Screen {
     /// `length`: steps of the whole replay.
     pub fn new(length: u64, teams: usize) -> Screen {
@@ -45,16 +53,23 @@ impl Screen {
     }
 
     /// A line that stays.
-    pub fn say(&self, line: &str) {
+    ///
+    /// # Errors
+    /// Nobody reads it any more.
+    pub fn say(&self, said: &str) -> io::Result<()> {
         match &self.live {
             // A terminal that is gone shows nothing, which is no reason to stop.
-            Some(live) => drop(live.all.println(line)),
-            None => println!("{line}"),
+            Some(live) => drop(live.all.println(said)),
+            None => line(said)?,
         }
+        Ok(())
     }
 
     /// One line for what opens, with its cause, and one for what is over.
-    pub fn alert(&self, alert: &Alert) {
+    ///
+    /// # Errors
+    /// Nobody reads it any more.
+    pub fn alert(&self, alert: &Alert) -> io::Result<()> {
         match alert.state {
             AlertState::Open | AlertState::Reopened => {
                 let color = if alert.severity == Severity::Critical { RED } else { YELLOW };
@@ -76,17 +91,20 @@ impl Screen {
                     AlertKind::NoPromptCaching | AlertKind::NoBatch | AlertKind::DearModel | AlertKind::OversizedResource => "SAVING",
                     AlertKind::Budget => "BUDGET",
                 };
-                self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)));
+                self.say(&format!("{} {}", self.paint(color, &format!("{kind:<8}")), opened(alert)))?;
             }
             AlertState::Resolved | AlertState::Retracted => {
                 let word = if alert.state == AlertState::Resolved { "over" } else { "withdrawn" };
-                self.say(&self.paint(DIM, &format!("{word:<8} {}", closed(alert))));
+                self.say(&self.paint(DIM, &format!("{word:<8} {}", closed(alert))))?;
             }
             AlertState::Updated | AlertState::Acknowledged | AlertState::Expected | AlertState::Amended | AlertState::Escalated => {}
         }
+        Ok(())
     }
 
-    pub fn progress(&mut self, progress: Progress, table: &[TeamLine]) {
+    /// # Errors
+    /// Nobody reads it any more.
+    pub fn progress(&mut self, progress: Progress, table: &[TeamLine]) -> io::Result<()> {
         let Some(live) = &self.live else { return self.plain_progress(progress, table) };
         live.progress.set_position(progress.step);
         live.progress.set_message(format!(
@@ -102,6 +120,7 @@ impl Screen {
         for (bar, line) in live.teams.iter().zip(table) {
             bar.set_message(self.team(line));
         }
+        Ok(())
     }
 
     /// Takes progress and table away.
@@ -123,16 +142,16 @@ impl Screen {
         format!("  {:<12} {:>12} {:>12}   {state}", line.team, line.now.rounded(2), normal)
     }
 
-    fn plain_progress(&mut self, progress: Progress, table: &[TeamLine]) {
+    fn plain_progress(&mut self, progress: Progress, table: &[TeamLine]) -> io::Result<()> {
         let today = progress.at.0.div_euclid(crate::model::time::DAY_MS);
         if self.last_day == Some(today) {
-            return;
+            return Ok(());
         }
         self.last_day = Some(today);
         let percent = progress.step * 100 / self.length.max(1);
         let alarmed: Vec<&str> = table.iter().filter(|line| !line.alarmed.is_empty()).map(|line| line.team.as_str()).collect();
         let state = if alarmed.is_empty() { String::new() } else { format!(", alerts open: {}", alarmed.join(", ")) };
-        println!("{percent:>3} %    {} {}: {} events{state}", day(progress.at), clock(progress.at), grouped(progress.events));
+        line(&format!("{percent:>3} %    {} {}: {} events{state}", day(progress.at), clock(progress.at), grouped(progress.events)))
     }
 
     fn paint(&self, color: &str, text: &str) -> String {
