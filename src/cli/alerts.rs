@@ -26,11 +26,14 @@ use crate::kafka::topics;
 use crate::model::alert::Alert;
 use crate::model::feedback::Verdict;
 use crate::model::hash::hash128;
-use crate::model::time::Timestamp;
+use crate::model::time::{DAY_MS, Timestamp};
 use crate::model::wire::{self, WireError};
 
 /// Of names, in characters.
 const LONGEST: usize = 40;
+
+/// As watch has it: whatever is said holds no longer.
+const LONGEST_MS: i64 = 90 * DAY_MS;
 
 /// List alerts, show one, or answer it
 ///
@@ -142,7 +145,7 @@ pub(super) struct Expect {
     #[command(flatten)]
     pub answer: Answer,
 
-    /// A time (RFC 3339), or how long from now (4h, 7d)
+    /// A time (RFC 3339), or how long from now (4h, 7d): at most 90 days
     #[arg(long, value_name = "TIME", value_parser = until)]
     pub until: End,
 }
@@ -164,7 +167,7 @@ struct Plan {
     #[arg(long, value_name = "TIME", value_parser = until)]
     from: Option<End>,
 
-    /// A time (RFC 3339), or how long from now (4h, 7d)
+    /// A time (RFC 3339), or how long from now (4h, 7d): at most 90 days after it begins
     #[arg(long, value_name = "TIME", value_parser = until)]
     until: End,
 
@@ -266,8 +269,8 @@ fn say(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>,
 pub(super) fn answer(id: &str, options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
     let now = clock::now();
     let until = until.map(|until| until.at(now));
-    if until.is_some_and(|until| until <= now) {
-        eprintln!("--until is over already");
+    if let Some(problem) = until.and_then(|until| wrong_end(None, until, now)) {
+        eprintln!("{problem}");
         return Ok(Ended::Unusable);
     }
     let feedback = FeedbackEvent {
@@ -279,15 +282,21 @@ pub(super) fn answer(id: &str, options: &Answer, verdict: Verdict, until: Option
     write(&feedback, id, settings)
 }
 
+/// Why what is said would not hold until then.
+fn wrong_end(from: Option<Timestamp>, until: Timestamp, now: Timestamp) -> Option<String> {
+    let last = from.unwrap_or(now).max(now).plus_ms(LONGEST_MS);
+    match from {
+        Some(from) if until <= from => Some("--until is over before it begins".to_string()),
+        None if until <= now => Some("--until is over already".to_string()),
+        _ => (until > last).then(|| format!("--until is later than {last}: nothing holds for more than 90 days")),
+    }
+}
+
 /// Announces what is planned for a team.
 fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
     let now = clock::now();
     let (from, until) = (options.from.map(|from| from.at(now)), options.until.at(now));
-    if until <= from.unwrap_or(now) {
-        eprintln!("--until is over before it begins");
-        return Ok(Ended::Unusable);
-    }
-    let dimensions = match dimensions(&options.only) {
+    let dimensions = match wrong_end(from, until, now).map_or_else(|| dimensions(&options.only), Err) {
         Ok(dimensions) => dimensions,
         Err(problem) => {
             eprintln!("{problem}");
@@ -444,6 +453,27 @@ mod tests {
         assert_eq!(only(&["project=a", "model=a"]).unwrap().len(), 2);
         let problem = only(&["project=a", "model=m", "project=b"]).unwrap_err();
         assert_eq!(problem, "--only: project is named twice: write one plan for each");
+    }
+
+    /// Watch would have cut it, after the time was confirmed.
+    #[test]
+    fn nothing_is_said_for_more_than_90_days() {
+        let now = Timestamp::parse("2026-03-01T10:00:00Z").unwrap();
+        let day = |days: i64| now.plus_ms(days * DAY_MS);
+        for (from, until, is_fine) in [
+            (None, now, false),
+            (None, day(90), true),
+            (None, day(90).plus_ms(1), false),
+            (Some(day(30)), day(30), false),
+            (Some(day(30)), day(120), true),
+            (Some(day(30)), day(121), false),
+            (Some(day(-30)), day(90), true),
+            (Some(day(-30)), day(91), false),
+        ] {
+            assert_eq!(wrong_end(from, until, now).is_none(), is_fine, "{from:?} {until}");
+        }
+        let said = wrong_end(None, day(200), now).unwrap();
+        assert_eq!(said, "--until is later than 2026-05-30T10:00:00Z: nothing holds for more than 90 days");
     }
 
     #[test]
