@@ -160,6 +160,11 @@ fn files(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// In seconds since the start: whether what is waited for since `called` should have moved; before it was `due` there was nothing to.
+fn is_stuck(called: f64, due: f64, now: f64) -> bool {
+    now - called.max(due) > STUCK.as_secs_f64()
+}
+
 /// Feeds the story to the topic and keeps the screen.
 struct Player<'a> {
     story: &'a Story,
@@ -232,7 +237,7 @@ impl<'a> Player<'a> {
     fn wait(&mut self, at: Timestamp) -> Result<()> {
         let due = (at.0 - self.story.beginning.0) as f64 / HOUR_MS as f64 / self.speed;
         let end = self.story.start_of(data::BUCKETS);
-        let waiting = Stopwatch::start();
+        let called = self.started.elapsed().as_secs_f64();
         loop {
             if self.drawn.elapsed() >= REDRAW {
                 self.draw(at)?;
@@ -251,7 +256,7 @@ impl<'a> Player<'a> {
             if !self.stage.is_running() {
                 bail!("the roles have ended");
             }
-            if waiting.elapsed() > STUCK {
+            if is_stuck(called, due, self.started.elapsed().as_secs_f64()) {
                 bail!("nothing has moved for {STUCK:?} at {at}");
             }
             thread::sleep(Duration::from_micros(500));

@@ -120,3 +120,13 @@ fn every_incident_is_found_and_little_else() {
         assert!(grade.related <= INCIDENTS.len() + 1, "one alert for one incident: {told:#?}");
     }
 }
+
+/// At `--speed 0.001` an hour of the story takes a quarter of one.
+#[test]
+fn a_slow_story_is_not_stuck() {
+    for (called, due, now, is) in
+        [(10.0, 5.0, 69.0, false), (10.0, 5.0, 71.0, true), (10.0, 1_000.0, 1_059.0, false), (10.0, 1_000.0, 1_061.0, true)]
+    {
+        assert_eq!(super::is_stuck(called, due, now), is, "{called} {due} {now}");
+    }
+}
