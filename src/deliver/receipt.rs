@@ -87,6 +87,9 @@ pub struct GaveUp {
     pub revision: u32,
     pub at: Timestamp,
     pub error: String,
+    /// When the first one was, since it is open; 0 in receipts of before this was noted.
+    #[serde(default)]
+    pub first_at: Timestamp,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -196,7 +199,7 @@ impl Receipt {
     /// An attempt failed; without a time for the next one, the mail is given up.
     pub fn record_failed(&mut self, alert: &Alert, receiver: &Receiver, error: &str, at: Timestamp, next_attempt: Option<Timestamp>) {
         let attempts = self.attempts(receiver, alert.revision).saturating_add(1);
-        let error = clean(error, LONGEST_ERROR);
+        let (error, open_since) = (clean(error, LONGEST_ERROR), self.open_since);
         let state = self.receivers.entry(receiver.to_string()).or_default();
         match next_attempt {
             Some(next_attempt) => {
@@ -205,7 +208,10 @@ impl Receipt {
             }
             None => {
                 state.retry = None;
-                state.gave_up = Some(GaveUp { revision: alert.revision, at, error });
+                let began = state.gave_up.as_ref().map(GaveUp::began).filter(|began| *began >= open_since);
+                state.gave_up = Some(GaveUp { revision: alert.revision, at, error, first_at: began.unwrap_or(at) });
+                // Nobody else may know of it, and it is open all the same.
+                self.note_open(alert);
             }
         }
         self.settle();
@@ -288,9 +294,10 @@ impl Receipt {
         let open = self.open.as_deref().filter(|open| open.notify && !in_hand(open))?;
         let waits = |state: &ReceiverState| state.retry.as_ref().is_some_and(|retry| retry.attempts == 0);
         let since = |state: &ReceiverState| {
-            let told = state.told.as_ref().filter(|told| !told.closed && (told.at >= self.open_since || !waits(state)));
-            let told = told.map(Told::began).or(state.gave_up.as_ref().map(|gave_up| gave_up.at))?;
-            Some(told.max(self.open_since))
+            let is_asked = |at: Timestamp| at >= self.open_since || !waits(state);
+            let told = state.told.as_ref().filter(|told| !told.closed && is_asked(told.at)).map(Told::began);
+            let refused = state.gave_up.as_ref().filter(|gave_up| is_asked(gave_up.at)).map(GaveUp::began);
+            Some(told.or(refused)?.max(self.open_since))
         };
         let since = |(key, state): (&String, &ReceiverState)| Some((Receiver::parse(key)?, since(state)?));
         Some((open, self.receivers.iter().filter_map(since).collect()))
@@ -334,13 +341,20 @@ impl Receipt {
         if self.receivers.values().all(|state| state.retry.is_none()) {
             self.waiting = None;
         }
-        if self.receivers.values().all(|state| state.told.as_ref().is_none_or(|told| told.closed)) {
+        // Who could not be told may be all there is, and others are to be told in his place.
+        if self.receivers.values().all(|state| state.gave_up.is_none() && state.told.as_ref().is_none_or(|told| told.closed)) {
             self.open = None;
         }
     }
 }
 
 impl Told {
+    fn began(&self) -> Timestamp {
+        if self.first_at == Timestamp(0) { self.at } else { self.first_at }
+    }
+}
+
+impl GaveUp {
     fn began(&self) -> Timestamp {
         if self.first_at == Timestamp(0) { self.at } else { self.first_at }
     }

@@ -281,6 +281,41 @@ fn an_escalation_counts_from_what_its_own_route_told_and_anew_after_an_answer() 
     }
 }
 
+/// The only one who is to be told cannot be: that is what an escalation is for.
+#[test]
+fn who_can_never_be_told_is_escalated() {
+    let mut rules = rules();
+    rules.routes.routes[0].escalate_after_ms = 30;
+    rules.routes.routes[0].escalate_to = vec!["lead@x".into()];
+    let due = |receipt: &Receipt, at| escalations(&rules, soonest_escalation(&rules), receipt, Timestamp(at));
+    let (open, newer) = (revision(1, AlertState::Open, 100), revision(2, AlertState::Updated, 150));
+    let mut receipt = Receipt::new(&open.id);
+    receipt.record_failed(&open, &ada(), "550", Timestamp(10), None);
+    // The next one is refused as well: that is no new beginning, and a restart knows as much.
+    receipt.supersede(&newer, Timestamp(20));
+    receipt.record_failed(&newer, &ada(), "550", Timestamp(25), None);
+    let mut receipt = Receipt::decode(&receipt.encode().unwrap()).unwrap();
+    assert_eq!(due(&receipt, 39), []);
+    let [(alert, lead)] = due(&receipt, 40).try_into().unwrap();
+    assert_eq!((alert.revision, alert.state, lead.to_string().as_str()), (2, AlertState::Escalated, "mail:lead@x"));
+    let mut answered = receipt.clone();
+    answered.supersede(&revision(3, AlertState::Acknowledged, 150), Timestamp(30));
+    assert_eq!(due(&answered, 99), []);
+    receipt.record_sent(&alert, &lead, "<1@x>", Timestamp(41));
+    assert_eq!(due(&receipt, 999), []);
+    let over = revision(3, AlertState::Resolved, 150);
+    let told = plan(&rules, &over, Some(&receipt), &[], Timestamp(99)).into_iter();
+    let told: Vec<Receiver> = told.filter(|planned| matches!(planned.verdict, Verdict::Send { .. })).map(|told| told.receiver).collect();
+    assert_eq!(told, [lead.clone()], "she never knew");
+    receipt.supersede(&over, Timestamp(99));
+    receipt.record_sent(&over, &lead, "<2@x>", Timestamp(99));
+    // It comes again out of hours: she is about to be asked.
+    let again = revision(4, AlertState::Reopened, 150);
+    receipt.supersede(&again, Timestamp(200));
+    receipt.postpone(&again, &ada(), Timestamp(500), "out_of_hours");
+    assert_eq!((receipt.open.as_deref(), receipt.unanswered().unwrap().1), (Some(&again), vec![]));
+}
+
 #[test]
 fn an_escalation_that_made_way_for_a_newer_revision_comes_with_that() {
     let mut rules = rules();
