@@ -29,15 +29,41 @@ pub fn review(rules: &DeliverRules, receipt: &mut Receipt, now: Timestamp) -> bo
     let Some(alert) = receipt.waiting.as_deref().cloned() else { return false };
     let named: Vec<Receiver> = route(&rules.routes, &alert, now).into_iter().map(|named| named.receiver).collect();
     let is_changed = receipt.drop_waiting(|receiver| stays(rules, &alert, receiver));
-    if is_changed && alert.notify && !is_closed(&alert) && !in_hand(&alert) {
-        let untold: Vec<Receiver> = named.into_iter().filter(|receiver| !receipt.knows(receiver)).collect();
-        untold.iter().for_each(|receiver| receipt.postpone(&alert, receiver, now, "named since"));
+    if is_changed && is_for_people(&alert) {
+        tell_instead(receipt, &alert, named, now);
     }
     is_changed
 }
 
+/// What was held back until now, a mute say, and is for people whose turn is over by now: those who are on call are told in their place, but
+/// of what is on its way already. Whether others wait than before.
+pub fn hand_over(rules: &DeliverRules, receipt: &mut Receipt, is_going: impl Fn(&Receiver) -> bool, now: Timestamp) -> bool {
+    let is_off = |receiver: &Receiver| rules.routes.is_off_duty(receiver, now) && !is_going(receiver);
+    let mut off: Vec<Receiver> = receipt.due(now).into_iter().filter(is_off).collect();
+    let Some(alert) = receipt.waiting.as_deref().filter(|alert| !off.is_empty() && is_for_people(alert)).cloned() else { return false };
+    let named: Vec<Receiver> = route(&rules.routes, &alert, now).into_iter().map(|named| named.receiver).collect();
+    // Who was told of it before, or was tried, goes on with it.
+    off.retain(|receiver| receipt.told(receiver).is_none() && receipt.attempts(receiver, alert.revision) == 0 && !named.contains(receiver));
+    // Somebody has to hear of it.
+    if off.is_empty() || named.is_empty() {
+        return false;
+    }
+    receipt.drop_waiting(|receiver| !off.contains(receiver));
+    tell_instead(receipt, &alert, named, now);
+    true
+}
+
+fn tell_instead(receipt: &mut Receipt, alert: &Alert, named: Vec<Receiver>, now: Timestamp) {
+    let untold: Vec<Receiver> = named.into_iter().filter(|receiver| !receipt.knows(receiver)).collect();
+    untold.iter().for_each(|receiver| receipt.postpone(alert, receiver, now, "named since"));
+}
+
+fn is_for_people(alert: &Alert) -> bool {
+    alert.notify && !is_closed(alert) && !in_hand(alert)
+}
+
 /// Whether rules still have somebody for whom a letter waits. The fallback may have been told when no route was for the alert.
-fn stays(rules: &DeliverRules, alert: &Alert, receiver: &Receiver) -> bool {
+pub fn stays(rules: &DeliverRules, alert: &Alert, receiver: &Receiver) -> bool {
     may_hear(&rules.routes, &alert.team, receiver) || rules.routes.is_fallback(receiver)
 }
 
@@ -58,6 +84,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::deliver::calendar::Rotation;
     use crate::deliver::plan::held;
     use crate::deliver::render::sample;
     use crate::deliver::rules::{Mute, Route, Routes, When};
@@ -102,6 +129,49 @@ mod tests {
         let is_held = |name: &str| held(&rules, &open, &hook(name), receipt.told(&hook(name)), &[], Timestamp(5)).is_some();
         assert_eq!(names.map(is_held), [true, false, true]);
         assert!(held(&rules, &open, &hook("manager"), None, &[], Timestamp(5)).is_some(), "the beginning waits");
+    }
+
+    #[test]
+    fn a_letter_that_a_mute_held_back_goes_to_whoever_is_on_call_by_then() {
+        let mail = |name: &str| Receiver::Mail(format!("{name}@x"));
+        let rotation = Rotation {
+            zone: jiff::tz::TimeZone::UTC,
+            people: vec!["ada@x".into(), "bob@x".into()],
+            starts: "1970-01-01T00:00".parse().unwrap(),
+            turn_days: 1,
+            swaps: Vec::new(),
+        };
+        let route =
+            Route { receivers: vec!["oncall:team".into(), "lead@x".into()], escalate_to: vec!["oncall:boss".into()], ..Route::default() };
+        let boss = Rotation { people: vec!["eva@x".into(), "joe@x".into()], ..rotation.clone() };
+        let rotations = [("team".to_string(), rotation), ("boss".to_string(), boss)].into();
+        let rules = DeliverRules { routes: Routes { routes: vec![route], rotations, ..Routes::default() }, ..DeliverRules::default() };
+        let (open, hour) = (sample::spike(), |hour: i64| Timestamp(hour * HOUR_MS));
+        let mut muted = Receipt::new(&open.id);
+        ["ada", "lead", "eva"].iter().for_each(|name| muted.postpone(&open, &mail(name), hour(30), "muted"));
+        let handed = |receipt: &Receipt, at, going: &[Receiver]| {
+            let mut receipt = receipt.clone();
+            let is_changed = hand_over(&rules, &mut receipt, |receiver| going.contains(receiver), at);
+            (is_changed, receipt.due(at).iter().map(|receiver| receiver.address().replace("@x", "")).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(handed(&muted, hour(30), &[]), (true, "bob eva lead".to_string()), "an escalation goes to whom it was for");
+        assert_eq!(handed(&muted, hour(50), &[]), (false, "ada eva lead".to_string()), "it is her turn again");
+        assert_eq!(handed(&muted, hour(30), &[mail("ada")]), (false, "ada eva lead".to_string()), "it is on its way");
+        assert_eq!(handed(&muted, hour(29), &[]), (false, String::new()), "not yet");
+        // She knows of it, or was tried: she goes on with it.
+        let mut told = muted.clone();
+        told.record_sent(&open, &mail("ada"), "<1@x>", hour(1));
+        let newer = Alert { revision: 2, ..open.clone() };
+        told.postpone(&newer, &mail("ada"), hour(30), "muted");
+        let mut tried = muted.clone();
+        tried.record_failed(&open, &mail("ada"), "451", hour(23), Some(hour(30)));
+        for receipt in [&told, &tried] {
+            assert_eq!(handed(receipt, hour(30), &[]), (false, "ada eva lead".to_string()));
+        }
+        // Nobody is in his place, if the route is for others at that time.
+        let mut none = rules.clone();
+        none.routes.routes[0].kinds = vec!["budget".into()];
+        assert!(!hand_over(&none, &mut muted.clone(), |_| false, hour(30)), "somebody has to hear of it");
     }
 
     #[test]

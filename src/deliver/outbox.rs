@@ -100,15 +100,20 @@ impl Outbox {
 
     /// Takes back what waits about this alert: there is something newer to say.
     pub fn withdraw(&mut self, alert_id: &str) -> Vec<Due> {
-        let mut withdrawn = Vec::new();
-        for lane in self.lanes.values_mut().filter(|lane| lane.waiting.iter().any(|due| due.names(alert_id))) {
+        self.take_back(|due| due.alert.id == alert_id)
+    }
+
+    /// Takes back the letters that wait and of which this is so.
+    pub fn take_back(&mut self, is_meant: impl Fn(&Due) -> bool) -> Vec<Due> {
+        let mut taken = Vec::new();
+        for lane in self.lanes.values_mut().filter(|lane| lane.waiting.iter().any(|due| due.all().any(&is_meant))) {
             for due in std::mem::take(&mut lane.waiting) {
-                let (of_it, others): (Vec<Due>, Vec<Due>) = due.apart().into_iter().partition(|due| due.alert.id == alert_id);
-                withdrawn.extend(of_it);
+                let (meant, others): (Vec<Due>, Vec<Due>) = due.apart().into_iter().partition(&is_meant);
+                taken.extend(meant);
                 lane.waiting.extend(Due::together(others));
             }
         }
-        withdrawn
+        taken
     }
 
     /// Whether anything is under way, or could be started now.

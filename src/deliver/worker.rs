@@ -124,7 +124,7 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         let rules = self.delivery.rules.load_full();
         if !Arc::ptr_eq(&rules, &self.rules) {
             self.rules = rules;
-            partitions.values_mut().for_each(|owned| owned.review(&self.rules, clock::now()));
+            owned::review(&self.rules, &mut self.outbox, partitions, clock::now());
         }
     }
 
@@ -222,7 +222,8 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
         }
         let now = clock::now();
         let (mut all, letters, soonest) = (Vec::new(), self.outbox.letters(), plan::soonest_escalation(&self.rules));
-        for (partition, owned) in partitions.iter() {
+        for (partition, owned) in partitions.iter_mut() {
+            owned.hand_over(&self.rules, &letters, now);
             for receipt in owned.receipts.values() {
                 let mut due = again::due(&self.rules, soonest, receipt, now);
                 due.retain(|(alert, receiver)| !letters.contains(&(alert.id.clone(), receiver.clone())));

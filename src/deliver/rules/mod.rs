@@ -358,6 +358,14 @@ impl Routes {
         self.may_be(&self.fallback, who)
     }
 
+    /// Whether he is told of alerts while he is on call only, and is not now.
+    pub fn is_off_duty(&self, who: &Receiver, at: Timestamp) -> bool {
+        let told = || self.routes.iter().map(|route| &route.receivers).chain([&self.fallback]);
+        let is_told = told().flatten().any(|written| self.receiver(written, at).as_ref() == Some(who));
+        let is_told_later = self.routes.iter().any(|route| self.may_be(&route.escalate_to, who));
+        !is_told && !is_told_later && told().any(|written| self.may_be(written, who))
+    }
+
     /// Whether he is among those that are written here, or may be on call there.
     fn may_be(&self, written: &[String], who: &Receiver) -> bool {
         written.iter().any(|written| match written.trim().strip_prefix(ON_CALL) {
