@@ -150,10 +150,12 @@ fn lead(alerts: &[&Alert], language: Language) -> String {
 fn figures(alerts: &[&Alert], language: Language) -> Vec<Fact> {
     let open: Vec<&Alert> = alerts.iter().copied().filter(|alert| !is_closed(alert)).collect();
     let savings = savings(&open);
+    let mut hourly = extra(&open);
+    hourly.retain(|alert| matter::has_rate(alert.kind));
     let figures = [
         (language.pick("Extra in all", "Mehrkosten insgesamt"), sums(&extra(alerts), |alert| alert.excess, language)),
         (language.pick("Could be saved a month", "Im Monat zu sparen"), sums(&savings, matter::monthly, language).replace('+', "")),
-        (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&extra(&open), |alert| alert.burn_rate_per_hour, language)),
+        (language.pick("Extra per hour, now", "Derzeit pro Stunde"), sums(&hourly, |alert| alert.burn_rate_per_hour, language)),
         (
             language.pick("By month end, at this rate", "So bis Monatsende"),
             sums(&extra(&open), |alert| alert.projected_month_end_excess, language),
@@ -239,8 +241,7 @@ fn row(letter: &Letter<'_>, answers: &[Link], base_url: Option<&str>, language: 
         badge: subject::badge(alert, language),
         title: headline(letter, language),
         place: words::place(&alert.dimensions, language),
-        // A violation has no rate.
-        since: if is_closed(alert) || alert.kind == AlertKind::PolicyViolation { since } else { now },
+        since: if is_closed(alert) || !matter::has_rate(alert.kind) { since } else { now },
         id: super::clean::clean(&alert.id, super::page::LONGEST_ID),
         link: base_url.and_then(|base| link(base, &alert.id)),
         answers: super::page::answers(answers, language),

@@ -96,6 +96,13 @@ fn of_budget(alert: &Alert, text: fn(Nanos, Currency, Language) -> String, langu
     format!("{} {} {}", money(alert.actual), language.pick("of", "von"), money(alert.expected))
 }
 
+/// Whether its rate is what it costs more each hour: a budget's is all that is spent, a silence's what would have been usual, a bill's is of
+/// days, and what could be saved is spent anyway.
+pub fn has_rate(kind: AlertKind) -> bool {
+    use AlertKind::*;
+    !kind.is_saving() && !matches!(kind, PolicyViolation | Budget | ProviderSilent | BillMismatch | UnseenSpend)
+}
+
 /// What it costs in a month as it costs now.
 pub fn monthly(alert: &Alert) -> Nanos {
     alert.burn_rate_per_hour.checked_mul_div(HOURS_PER_MONTH, 1).unwrap_or_default()
@@ -139,7 +146,7 @@ pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
         figures.push(fact("By month end, in all", "Bis Monatsende insgesamt", brief(alert.projected_month_end_excess)));
     } else if alert.kind.is_saving() {
         figures.push(fact("A month", "Im Monat", brief(monthly(alert))));
-    } else {
+    } else if has_rate(alert.kind) {
         figures.push(fact("Per hour, now", "Derzeit pro Stunde", brief(size(alert.burn_rate_per_hour))));
     }
     figures

@@ -174,6 +174,23 @@ fn a_digest_names_each_alert() {
     assert!(over.subject.starts_with("[resolved] search: 2 alerts"), "{}", over.subject);
 }
 
+/// What a budget or a silence has as its rate is not what it costs more each hour.
+#[test]
+fn a_letter_has_no_rate_where_there_is_none() {
+    let of = |kind| Alert { kind, burn_rate_per_hour: Nanos::from_units(77), ..sample::spike() };
+    let without =
+        [AlertKind::Budget, AlertKind::ProviderSilent, AlertKind::BillMismatch, AlertKind::UnseenSpend, AlertKind::DearModel].map(of);
+    let (rendered, _) = digest_of(&without);
+    assert!(!rendered.text.contains("per hour") && !rendered.html.contains("per hour"), "{}", rendered.text);
+    for alert in &without {
+        let words = super::words::preheader(alert, &super::when::zone("UTC"), Language::English);
+        assert!(words.starts_with("Since ") && !words.contains("per hour"), "{words}");
+    }
+    let (rendered, _) = digest_of(&[of(AlertKind::Budget), of(AlertKind::SpendSpike), of(AlertKind::IdleResource)]);
+    assert_eq!(rendered.text.matches("now +77.00 USD per hour").count(), 2, "{}", rendered.text);
+    assert!(rendered.text.contains("+154 USD"), "{}", rendered.text);
+}
+
 #[test]
 fn a_long_digest_says_first_what_matters_most() {
     let of = |team: &str, number: usize, excess: i64| Alert {

@@ -205,8 +205,11 @@ pub fn preheader(alert: &Alert, zone: &TimeZone, language: Language) -> String {
     if alert.kind == AlertKind::PolicyViolation {
         return format!("{since}.");
     }
-    let burn = difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency, language));
     let first_step = steps(alert, language).first().map(|step| format!(" {}", clean(step, 120))).unwrap_or_default();
+    if !matter::has_rate(alert.kind) {
+        return format!("{since}.{first_step}");
+    }
+    let burn = difference(alert.burn_rate_per_hour, brief(alert.burn_rate_per_hour, alert.currency, language));
     match language {
         Language::English => format!("{since}, now {burn} per hour.{first_step}"),
         Language::German => format!("{since}, derzeit {burn} pro Stunde.{first_step}"),
