@@ -11,7 +11,7 @@ use super::commit::{Share, Staged};
 use super::flood::Guard;
 use super::schemas::{Client, Lookup, RETRY, Unknown};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
-use super::{Setup, Stop, Unrecoverable, encode};
+use super::{Setup, Stop, Unrecoverable, encode, go_on_behind, removed_unread};
 use crate::intake::billing::{self, Accepted, BillingOutcome};
 use crate::intake::decode::billing::BILLING;
 use crate::intake::decode::table::WriterSchemas;
@@ -200,14 +200,11 @@ impl Role for Billing<'_> {
         let next = self.start(opening.committed.as_ref(), opening.low, opening.high);
         let (topic, number) = (&self.setup.topics.billing_events, opening.partition);
         if next < opening.low {
-            bail!(Unrecoverable(format!(
-                "{topic}[{number}] begins at {}, but {next} is the next to read: retention has removed rows that were never counted. Import the \
-                 bill again once the group '{}-{}' is deleted (kafka-consumer-groups --delete): rows replace their predecessors, nothing \
-                 is counted twice",
-                opening.low,
-                self.setup.connection.application_id,
-                Self::NAME,
-            )));
+            let behind = go_on_behind(&self.setup.connection, Self::NAME, topic, number, opening.low);
+            let mend = format!(
+                "{behind}. Rows that are lost come back with another import: they replace their predecessors, nothing is counted twice"
+            );
+            bail!(removed_unread(topic, number, next, opening.low, &mend));
         }
         Ok(Input { next, staged: next, ..Input::default() })
     }

@@ -10,7 +10,7 @@ use super::commit::{Share, Staged};
 use super::flood::Guard;
 use super::schemas::{Client, Lookup, RETRY, Unknown};
 use super::worker::{Demand, Moment, Opening, Role, Source as StateSource, Worker};
-use super::{Delivery, Setup, Stop, Unrecoverable, encode};
+use super::{Delivery, Setup, Stop, Unrecoverable, encode, removed_unread};
 use crate::intake::rules::IntakeRules;
 use crate::intake::state::Stored;
 use crate::intake::{self, Batch as Sums, Counts, Outcome, PartitionState, Progress, SchemaTable, TOGETHER};
@@ -330,11 +330,8 @@ impl Role for Intake<'_> {
         }
         let next = self.next_offset(&opening, stored.as_ref().map(|stored| stored.next))?;
         if next < low {
-            bail!(Unrecoverable(format!(
-                "{topic}[{number}] begins at {low}, but {next} is the next to read: retention has removed {} records that were never \
-                 counted. `tollgate reset --repair --skip-lost` goes on with the first record that is left; nothing is skipped silently",
-                low - next,
-            )));
+            let mend = "`tollgate reset --repair --skip-lost` goes on with the first record that is left; nothing is skipped silently";
+            bail!(removed_unread(topic, number, next, low, mend));
         }
         if next > high {
             bail!(Unrecoverable(format!(

@@ -75,6 +75,27 @@ impl Setup {
     }
 }
 
+/// Retention has removed what was to be read next, up to `low`. Nobody can tell any more what it was: markers of a producer's transactions
+/// take offsets too, and are all that there was where it wrote nothing after what was read.
+fn removed_unread(topic: &str, partition: i32, next: i64, low: i64, mend: &str) -> Unrecoverable {
+    Unrecoverable(format!(
+        "{topic}[{partition}] begins at {low}, but {next} is the next to read: retention has removed {} offsets unread, {next} to {}. What stood \
+         there is lost, unless it was only the markers of a producer's transactions: if nothing was written after what was read, nothing is \
+         lost. {mend}",
+        low - next,
+        low - 1,
+    ))
+}
+
+/// How a role that keeps nothing but its offsets goes on with the first record that is left; no other partition moves.
+fn go_on_behind(connection: &Connection, role: &str, topic: &str, partition: i32, low: i64) -> String {
+    let Connection { bootstrap_servers, application_id, .. } = connection;
+    format!(
+        "Once no process runs that role, `kafka-consumer-groups --bootstrap-server {bootstrap_servers} --group {application_id}-{role} --topic \
+         {topic}:{partition} --reset-offsets --to-offset {low} --execute` goes on with what is left"
+    )
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     ExactlyOnce,
@@ -103,5 +124,27 @@ impl Stop {
 
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_that_retention_was_faster_is_told_what_is_lost_and_how_to_go_on() {
+        let servers = "a:9092,b:9092".to_string();
+        let connection = Connection { bootstrap_servers: servers, application_id: "tollgate".to_string(), ..Connection::default() };
+        let mend = go_on_behind(&connection, whole::NAMES[0], "resource-events", 3, 52);
+        let said = removed_unread("resource-events", 3, 50, 52, &mend).to_string();
+        assert!(
+            said.starts_with(
+                "resource-events[3] begins at 52, but 50 is the next to read: retention has removed 2 offsets unread, 50 to 51."
+            )
+        );
+        assert!(said.contains("if nothing was written after what was read, nothing is lost"), "{said}");
+        let command = "`kafka-consumer-groups --bootstrap-server a:9092,b:9092 --group tollgate-resources --topic resource-events:3 \
+                       --reset-offsets --to-offset 52 --execute`";
+        assert!(said.contains(command), "{said}");
     }
 }

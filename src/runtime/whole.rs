@@ -12,7 +12,7 @@ use super::commit::{Share, Staged};
 use super::flood::Guard;
 use super::schemas::{Client, Lookup, RETRY, Unknown};
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
-use super::{Setup, Stop, Unrecoverable, encode};
+use super::{Setup, Stop, Unrecoverable, encode, go_on_behind, removed_unread};
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::lineage;
 use crate::intake::rules::IntakeRules;
@@ -247,13 +247,8 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
         let next = self.start(opening.committed.as_ref(), opening.low, opening.high);
         let (topic, number) = (self.topic(), opening.partition);
         if next < opening.low {
-            bail!(Unrecoverable(format!(
-                "{topic}[{number}] begins at {}, but {next} is the next to read: retention has removed events that nobody has judged. Delete \
-                 the group '{}-{}' (kafka-consumer-groups --delete) to go on with what is left",
-                opening.low,
-                self.setup.connection.application_id,
-                Self::NAME,
-            )));
+            let mend = go_on_behind(&self.setup.connection, Self::NAME, topic, number, opening.low);
+            bail!(removed_unread(topic, number, next, opening.low, &mend));
         }
         Ok(Input { next, staged: next, ..Input::default() })
     }

@@ -30,8 +30,9 @@ const RESTORE: usize = 5_000;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// Without anything to do the loop looks around this often.
 const IDLE: Duration = Duration::from_millis(100);
-/// Where only the offsets of markers are to be committed, it is done after this: there is no hurry, and each transaction costs the brokers.
-const BEYOND: Duration = Duration::from_secs(60);
+/// Where only the offsets of markers are to be committed, it is done after this: each transaction costs the brokers, and whoever is killed
+/// before it may find, once retention has removed the markers, that something is missing that was never there.
+const BEYOND: Duration = Duration::from_secs(10);
 /// Lag and time budget are told this often.
 const TELL: Duration = Duration::from_secs(1);
 const WITH_WORK: Duration = Duration::from_millis(1);
