@@ -131,3 +131,36 @@ fn the_last_days_of_a_bill_do_not_end_because_it_is_late() {
     let alerts = play(rolling, Budget::default(), 30, |hour| if hour % 24 == 10 { vec![(hour / 24 - 2, 145.0)] } else { Vec::new() });
     assert_eq!(told(&alerts, "for 7 days").iter().map(|told| told.0).collect::<Vec<_>>(), [AlertState::Open], "{alerts:#?}");
 }
+
+/// The bill goes on being restated: what it had before the budget was written is in it, and is not taken back from nothing.
+#[test]
+fn a_budget_begins_with_what_is_billed_by_then() {
+    let without = rules();
+    let with = WatchRules { matters: MatterRules { budgets: vec![billed()], ..MatterRules::default() }, ..rules() };
+    let at = |hours: i64| Minute(MARCH.0 + hours * 60).start();
+    let line = |day: i64, money: i64| {
+        let leaf = Leaf { measure: Measure::Billed, ..partial(MARCH, "search", "ranker", "ann", 1.0).leaf };
+        Partial::of_hour(leaf, Hour(MARCH.hour().0 + day * 24), Nanos::from_units(money), Nanos::ZERO)
+    };
+    let other = Partial { leaf: Leaf { team: "ads".into(), ..line(1, 9).leaf }, ..line(1, 9_000) };
+    let mut shard = Shard::new(0, 1, &without);
+    let take = |shard: &mut Shard, rules: &WatchRules, hours: i64, partials: Vec<Partial>| -> Vec<Alert> {
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(at(hours)), idle: false, partitions_of_topic: 1 };
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+        let effects = shard.apply_whole(&record, hours, at(hours).plus_ms(MINUTE_MS), rules);
+        effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }).collect()
+    };
+    let bill: Vec<Partial> = (0..5).map(|day| line(day, 100)).chain([other]).collect();
+    assert_eq!(take(&mut shard, &without, 130, bill), []);
+    let spent = |shard: &Shard| shard.matters.budgets[&billed().name].days.values().fold(Nanos::ZERO, |sum, day| sum.saturating_add(*day));
+    // With the next line of the bill, which takes something back ...
+    let mut restated = shard.clone();
+    take(&mut restated, &with, 131, vec![line(2, -40)]);
+    assert_eq!(spent(&restated), Nanos::from_units(460));
+    take(&mut restated, &with, 132, vec![line(2, -10), line(4, 60)]);
+    assert_eq!(spent(&restated), Nanos::from_units(510), "each once");
+    // ... or with the next hour, if there is none.
+    let told: Vec<Alert> = (131..136).flat_map(|hours| take(&mut shard, &with, hours, Vec::new())).collect();
+    assert_eq!((told.len(), told[0].state, told[0].actual), (1, AlertState::Open, Nanos::from_units(500)), "{told:#?}");
+}

@@ -26,7 +26,7 @@ pub(super) fn take_partials(
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
-    let own = booked.iter().filter(|(partial, booked_to)| *booked_to == Some(cost_center) && rule.counts_kind_of(partial));
+    let own = booked.iter().filter(|(partial, booked_to)| *booked_to == Some(cost_center) && rule.counts_kind_of(&partial.leaf));
     let own: Vec<&Partial> = own.map(|(partial, _)| *partial).collect();
     let Some(first) = own.first() else { return };
     let mut minutes: BTreeMap<Minute, Nanos> = BTreeMap::new();

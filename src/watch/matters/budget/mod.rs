@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod bill_tests;
+mod billed;
 pub(in crate::watch) mod cost_center;
 #[cfg(test)]
 mod cost_center_tests;
@@ -31,7 +32,7 @@ use super::{MatterKey, Matters};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
-use crate::model::leaf::Measure;
+use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::Nanos;
 use crate::model::partial::Partial;
 use crate::model::time::{Hour, Minute, Timestamp};
@@ -95,7 +96,7 @@ pub(crate) fn take_partials(shard: &mut Shard, partials: &[Partial], rules: &Wat
             cost_center::take_partials(shard, rule, cost_center, &booked, rules, effects);
             continue;
         }
-        let own = partials.iter().filter(|partial| rule.counts(partial));
+        let own = partials.iter().filter(|partial| rule.counts(&partial.leaf));
         take_seen(&mut shard.matters, rule, own.map(Seen::of), moment, effects);
     }
 }
@@ -123,8 +124,10 @@ fn take_seen(matters: &mut Matters, rule: &BudgetRule, seen: impl Iterator<Item 
     let zone = judge::zone_of(moment.rules, &rule.team);
     removed::hand_over(matters, rule, true, moment, effects);
     let is_raised = removed::is_raised(matters, rule);
+    // What is seen is among what is billed by now.
+    let has_begun = billed::begin(matters, rule, &zone, moment.shard_time);
     let budget = matters.budgets.entry(rule.name.clone()).or_default();
-    for seen in seen {
+    for seen in seen.filter(|_| !has_begun) {
         let day = day_of(seen.minute.start(), &zone);
         budget.add(&seen, day, moment.shard_time);
     }
@@ -144,9 +147,10 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let moment = shard.moment(rules, &books);
     for rule in &rules.matters.budgets {
         let is_raised = removed::is_raised(&shard.matters, rule);
+        let zone = judge::zone_of(rules, &rule.team);
+        billed::begin(&mut shard.matters, rule, &zone, moment.shard_time);
         // Of a team whose money this shard does not see there is none.
         let Some(budget) = shard.matters.budgets.get_mut(&rule.name) else { continue };
-        let zone = judge::zone_of(rules, &rule.team);
         let today = day_of(hour.start(), &zone);
         let before = budget.clone();
         let newest = budget.newest(rule, Some(today), &zone, moment);
@@ -170,15 +174,13 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
 }
 
 impl BudgetRule {
-    fn counts(&self, partial: &Partial) -> bool {
-        let leaf = &partial.leaf;
+    fn counts(&self, leaf: &Leaf) -> bool {
         let is = |wanted: &Option<crate::model::Text>, own: &crate::model::Text| wanted.as_ref().is_none_or(|wanted| wanted == own);
-        leaf.team == self.team && self.counts_kind_of(partial) && is(&self.project, &leaf.project)
+        leaf.team == self.team && self.counts_kind_of(leaf) && is(&self.project, &leaf.project)
     }
 
     /// Whoever spent it.
-    fn counts_kind_of(&self, partial: &Partial) -> bool {
-        let leaf = &partial.leaf;
+    fn counts_kind_of(&self, leaf: &Leaf) -> bool {
         leaf.measure == self.measure && leaf.currency == self.currency && self.model.as_ref().is_none_or(|wanted| *wanted == leaf.model)
     }
 
