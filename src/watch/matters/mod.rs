@@ -252,4 +252,32 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     missing::rate::close_hour(shard, rules, effects);
     originals::close_hour(shard, hour, effects);
     billed::forget(shard, hour);
+    forget_providers(shard, hour);
+}
+
+/// A day is over: what is known of an account's provider goes with its last leaf, five weeks after its last usage. What comes back is new.
+fn forget_providers(shard: &mut Shard, hour: Hour) {
+    if hour.0.rem_euclid(24) != 0 {
+        return;
+    }
+    let (accounts, now) = (&shard.accounts, shard.header.watermarks.shard_time());
+    let is_used = |(account, provider): &(Account, Text)| {
+        let state = accounts.number_of(account).and_then(|number| accounts.get(number));
+        state.is_some_and(|state| state.leaves().any(|(leaf, ..)| leaf.provider == *provider))
+    };
+    let Matters { silences, caches, changed, .. } = &mut shard.matters;
+    silences.retain(|name, silence| {
+        let stays = silence.matter.as_ref().is_some_and(|matter| !matter.is_done_with(now)) || is_used(name);
+        if !stays {
+            changed.insert(MatterKey::Silence(name.0.clone(), name.1.clone()));
+        }
+        stays
+    });
+    caches.retain(|name, _| {
+        let stays = is_used(name);
+        if !stays {
+            changed.insert(MatterKey::Caches(name.0.clone(), name.1.clone()));
+        }
+        stays
+    });
 }

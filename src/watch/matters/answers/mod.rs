@@ -122,6 +122,11 @@ impl Matter {
         }
     }
 
+    /// It is over, and nothing that was said of it holds any more.
+    pub(super) fn is_done_with(&self, now: Timestamp) -> bool {
+        !self.is_open() && self.answers.span().is_none_or(|(_, until)| until <= now)
+    }
+
     /// The last revision says what somebody has answered.
     fn is_answered(&self) -> bool {
         matches!(self.state, AlertState::Acknowledged | AlertState::Expected | AlertState::Retracted)

@@ -115,7 +115,9 @@ fn judge_silence(
         return;
     }
     let story = story(silence, account, provider, hour, moment, None);
-    let about: [&[u8]; 3] = [b"silence", account.currency.as_str().as_bytes(), provider.as_bytes()];
+    // With its first hour, so that one that comes after this was forgotten begins a new one: no revision is ever used twice.
+    let since = silence.since.unwrap_or(hour).0.to_be_bytes();
+    let about: [&[u8]; 4] = [b"silence", account.currency.as_str().as_bytes(), provider.as_bytes(), &since];
     matter::tell(&mut silence.matter, &account.team, &about, story, 2.0 * limits.update_growth, moment, effects);
 }
 

@@ -6,6 +6,7 @@ use crate::model::partial::{Marker, ShardRecord, Source};
 use crate::model::time::{HOUR_MS, MINUTE_MS, Minute};
 use crate::watch::Restorer;
 use crate::watch::matters::rules::{MatterRules, MissingRules};
+use crate::watch::matters::{MatterKey, Matters};
 use crate::watch::tests::{START, partial, rules};
 
 fn watch_rules() -> WatchRules {
@@ -252,6 +253,42 @@ fn a_provider_that_comes_back_after_weeks_is_watched_again_within_one() {
     bench.hours(38 * 24..38 * 24 + 8, |_| Vec::new());
     let again: Vec<(AlertState, &str)> = bench.told()[before..].iter().map(|alert| (alert.state, &*alert.dimensions["provider"])).collect();
     assert_eq!(again.first(), Some(&(AlertState::Reopened, "openai")), "{:#?}", bench.words());
+}
+
+/// ... and after five weeks nothing is known of it, so that providers do not add up for ever.
+#[test]
+fn what_is_known_of_a_provider_goes_with_the_last_of_its_usage() {
+    let of = |at: i64, provider: &str| {
+        let mut used = usage(at, "ranker", 2.0, 1_000_000);
+        used.leaf.provider = provider.into();
+        used
+    };
+    let mut bench = Bench::new();
+    bench.hours(0..9 * 24, |at| vec![of(at, "openai"), of(at, "mistral")]);
+    let account = of(0, "openai").leaf.account();
+    for provider in ["openai", "mistral"] {
+        bench.shard.matters.caches.insert((account.clone(), provider.into()), Hour(0));
+    }
+    let known = |bench: &Bench| {
+        let Matters { silences, caches, .. } = &bench.shard.matters;
+        (silences.keys().map(|name| name.1.to_string()).collect::<Vec<_>>(), caches.len())
+    };
+    bench.hours(9 * 24..43 * 24, |at| vec![of(at, "openai")]);
+    assert_eq!(known(&bench), (vec!["mistral".to_string(), "openai".to_string()], 2));
+    let first = bench.told()[0].id.clone();
+    bench.shard.take_changes();
+    bench.hours(43 * 24..47 * 24, |at| vec![of(at, "openai")]);
+    assert_eq!(known(&bench), (vec!["openai".to_string()], 1));
+    let gone: Vec<MatterKey> =
+        bench.shard.matters.take_changes().into_iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key).collect();
+    let name = || (account.clone(), Text::from("mistral"));
+    assert_eq!(gone, [MatterKey::Silence(name().0, name().1), MatterKey::Caches(name().0, name().1)], "also from the changelog");
+    // It comes back and goes again: another alert, as nobody knows the revisions of the first one.
+    let before = bench.told().len();
+    bench.hours(47 * 24..56 * 24, |at| vec![of(at, "openai"), of(at, "mistral")]);
+    bench.hours(56 * 24..57 * 24, |at| vec![of(at, "openai")]);
+    let again = bench.told()[before];
+    assert_eq!((again.kind, again.state, again.revision, again.id == first), (AlertKind::ProviderSilent, AlertState::Open, 1, false));
 }
 
 /// A line of a day's bill.
