@@ -96,7 +96,9 @@ proptest! {
 /// An alert with more money in it than an amount may be could be read by nobody.
 #[test]
 fn the_dearest_cause_is_an_amount_that_can_be_read() {
-    let all = leaves("shadow gpt eu 0 1000000000000000000 \n shadow mini eu 0 1000000000000000000 \n ranker gpt eu 50 50 \n search mini eu 20 20");
+    let all = leaves(
+        "shadow gpt eu 0 1000000000000000000 \n shadow mini eu 0 1000000000000000000 \n ranker gpt eu 50 50 \n search mini eu 20 20",
+    );
     let explanation = causes(&all, &[]);
     assert!(!explanation.causes.is_empty());
     for cause in &explanation.causes {
