@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(outbox.letters(), [("search/1".to_string(), bob.clone())].into());
         assert_eq!(own.open, [(7, 1)].into(), "what is done with is not read again");
         for id in ["search/2", "search/3"] {
-            assert_eq!(own.receipts[id].due(days(1)), [bob.clone()], "{id}: in her place");
+            assert_eq!(own.receipts[id].due(days(1)), std::slice::from_ref(&bob), "{id}: in her place");
         }
         // Nobody is taken off: all stay where they are.
         review(&rules, &mut outbox, &mut partitions, days(1));

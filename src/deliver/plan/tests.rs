@@ -306,7 +306,7 @@ fn who_can_never_be_told_is_escalated() {
     let over = revision(3, AlertState::Resolved, 150);
     let told = plan(&rules, &over, Some(&receipt), &[], Timestamp(99)).into_iter();
     let told: Vec<Receiver> = told.filter(|planned| matches!(planned.verdict, Verdict::Send { .. })).map(|told| told.receiver).collect();
-    assert_eq!(told, [lead.clone()], "she never knew");
+    assert_eq!(told, std::slice::from_ref(&lead), "she never knew");
     receipt.supersede(&over, Timestamp(99));
     receipt.record_sent(&over, &lead, "<2@x>", Timestamp(99));
     // It comes again out of hours: she is about to be asked.
