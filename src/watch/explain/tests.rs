@@ -96,13 +96,10 @@ proptest! {
 /// An alert with more money in it than an amount may be could be read by nobody.
 #[test]
 fn the_dearest_cause_is_an_amount_that_can_be_read() {
-    let all = leaves(
-        "shadow gpt eu 0 1000000000000000000 \n shadow mini eu 0 1000000000000000000 \n ranker gpt eu 50 50 \n search mini eu 20 20",
-    );
-    let explanation = causes(&all, &[]);
-    assert!(!explanation.causes.is_empty());
-    for cause in &explanation.causes {
-        assert_eq!(cause.actual.to_string().parse(), Ok(cause.actual), "{cause:?}");
+    let dimensions = [("project".to_string(), "ranker".to_string())].into();
+    let dearest = cause(Part { dimensions, expected: -2e18, actual: 2e18, deviation: 1.0 }, 4e18);
+    for amount in [dearest.actual, dearest.expected] {
+        assert_eq!(amount.to_string().parse(), Ok(amount), "{dearest:?}");
     }
     for units in [1e18, -1e18, 1e300] {
         let amount = crate::watch::series::from_units(units);
