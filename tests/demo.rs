@@ -22,7 +22,9 @@ fn the_demo_finds_what_it_hides() {
         assert!(found, "{incident}\n{screen}");
     }
     assert!(screen.contains("5 of 5 found"), "{screen}");
-    assert!(number_before(&screen, " false;") <= 2, "{screen}");
+    // Which usage stands in one record depends on how fast the machine is, and so, for one hour near its bound, whether it is told while it
+    // goes on. What is false at all is held by the replay in fixed batches (`demo::tests`).
+    assert!(number_before(&screen, " false;") <= 3, "{screen}");
     let repeated = number_before(&screen, " sent twice");
     assert!(repeated > 1_000 && number_before(&screen, " duplicates") == repeated, "{screen}");
     assert!(number_before(&screen, " malformed") > 5, "{screen}");
