@@ -3,9 +3,8 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::explain::print;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, assemble};
+use super::{ConfigFile, Ended, Format, assemble, print};
 use crate::clock;
 use crate::deliver::render::clean::name;
 use crate::kafka::read::Reader;

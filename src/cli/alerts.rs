@@ -6,9 +6,8 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::explain::print;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, answers, assemble};
+use super::{ConfigFile, Ended, Format, answers, assemble, print};
 use crate::clock;
 use crate::config::duration_ms;
 use crate::config::settings::Settings;
@@ -24,16 +23,13 @@ use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
 use crate::model::alert::Alert;
-use crate::model::feedback::Verdict;
+use crate::model::feedback::{LONGEST_MS, Verdict};
 use crate::model::hash::hash128;
-use crate::model::time::{DAY_MS, Timestamp};
+use crate::model::time::Timestamp;
 use crate::model::wire::{self, WireError};
 
 /// Of names, in characters.
 const LONGEST: usize = 40;
-
-/// As watch has it: whatever is said holds no longer.
-const LONGEST_MS: i64 = 90 * DAY_MS;
 
 /// List alerts, show one, or answer it
 ///
@@ -440,6 +436,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::model::time::DAY_MS;
 
     /// How the command line is refused, with which exit code.
     fn refused(words: &[&str]) -> Option<(i32, String)> {

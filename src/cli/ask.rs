@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::Value;
 
-use super::explain::print;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, data_flow, moment};
+use super::{ConfigFile, Ended, Format, data_flow, moment, print};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::http::compliance::{self, Answer};

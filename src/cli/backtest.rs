@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::explain::{ReportFormat, print};
+use super::explain::ReportFormat;
+use super::print;
 use super::{ConfigFile, Ended};
 use crate::clock;
 use crate::lab::backtest::{self, labels, score};

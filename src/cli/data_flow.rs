@@ -6,9 +6,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::explain::print;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble};
+use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
 use crate::config::Loaded;
 use crate::config::policies::{self, PolicyFolder};

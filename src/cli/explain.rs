@@ -1,12 +1,12 @@
 //! `tollgate explain`: what a difference between two sums comes from, out of a CSV file.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use super::Ended;
+use super::print;
 use crate::lab::explain;
 
 /// Explain a difference: the fewest combinations of dimensions that it comes from
@@ -48,16 +48,5 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
             problems.iter().for_each(|problem| eprintln!("{problem}"));
             Ok(Ended::Unusable)
         }
-    }
-}
-
-/// A reader that has seen enough (`| head`) is no failure.
-///
-/// # Errors
-/// Nothing can be written to stdout.
-pub fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
-        _ => Ok(()),
     }
 }

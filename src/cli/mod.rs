@@ -30,10 +30,11 @@ pub mod topics;
 mod tune;
 mod violations;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use self::telemetry::Logging;
@@ -252,6 +253,17 @@ impl ConfigFile {
                 None
             }
         }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+///
+/// # Errors
+/// Nothing can be written to stdout.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::explain::print;
-use super::{ConfigFile, Ended, moment};
+use super::{ConfigFile, Ended, moment, print};
 use crate::clock;
 use crate::intake::quote::{Asked, Part, Quote, quote};
 use crate::model::money::{Currency, Nanos};

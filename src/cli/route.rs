@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::explain::print;
-use super::{ConfigFile, Ended, assemble};
+use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::deliver::channels::compose::Sender;

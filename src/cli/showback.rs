@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::explain::print;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble};
+use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::deliver::render::clean::name;

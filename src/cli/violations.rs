@@ -6,9 +6,8 @@ use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
 use super::alerts::{Answer, End, Expect, answer, find, newest};
-use super::explain::print;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble};
+use super::{ConfigFile, Ended, assemble, print};
 use crate::config::settings::Settings;
 use crate::deliver::ocsf;
 use crate::deliver::render::amount;

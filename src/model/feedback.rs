@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Text;
-use super::time::Timestamp;
+use super::time::{DAY_MS, Timestamp};
+
+/// Nothing that is said holds for longer, from when it is said or begins, whichever is later.
+pub const LONGEST_MS: i64 = 90 * DAY_MS;
 
 /// A validated event of the topic `feedback`. Field names and meanings are those of `schemas/feedback.avsc`; texts are trimmed, an empty
 /// one is `None`.

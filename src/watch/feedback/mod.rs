@@ -15,7 +15,7 @@ pub(crate) use self::take::{end_of_hour, take};
 use super::alert::episode::Episode;
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
-use crate::model::feedback::Verdict;
+use crate::model::feedback::{LONGEST_MS, Verdict};
 use crate::model::leaf::Scope;
 use crate::model::time::{DAY_MS, Hour, Timestamp};
 use crate::watch::state::{StateError, from_payload};
@@ -24,8 +24,6 @@ use crate::watch::state::{StateError, from_payload};
 const EXPECTED_MS: i64 = 7 * DAY_MS;
 const PLANNED_MS: i64 = DAY_MS;
 const NOT_AN_ANOMALY_MS: i64 = 28 * DAY_MS;
-/// Nothing holds for longer.
-const LONGEST_MS: i64 = 90 * DAY_MS;
 /// What is no anomaly may come so much larger again.
 const ROOM: f64 = 1.25;
 /// ... and is at least this many times its normal.
