@@ -94,7 +94,7 @@ pub fn groups(table: &Table) -> Vec<Group> {
     let is_live = vec![true; leaves];
     let scores = |cuboid: &Cuboid| (0..cuboid.groups).map(|group| case.score(cuboid, group, &is_live, true)).collect();
     case.scores = case.cuboids.iter().map(scores).collect();
-    let whole = case.score(&Cuboid::whole(leaves), 0, &is_live, false).unwrap_or(0.0);
+    let whole = case.score(&Cuboid::whole(leaves), 0, &case.what_all_did(), false).unwrap_or(0.0);
     let mut taken: Vec<Taken> = Vec::new();
     while taken.len() < MOST_GROUPS {
         let Some(best) = case.best(&taken) else { break };
@@ -117,6 +117,14 @@ pub fn groups(table: &Table) -> Vec<Group> {
 }
 
 impl Case<'_> {
+    /// The leaves that a ratio of the whole can speak of. New ones beside others are the contrary of what all did: half of a few leaves
+    /// being new would else be told as a habit of the whole.
+    fn what_all_did(&self) -> Vec<bool> {
+        let is_known = |log: &Log| matches!(log, Log::Known { .. });
+        let has_known = self.logs.iter().any(is_known);
+        self.logs.iter().map(|log| is_known(log) || !has_known).collect()
+    }
+
     /// The combination that saves most, if any saves anything, among the leaves that none of `taken` has.
     fn best(&self, taken: &[Taken]) -> Option<Taken> {
         let mut is_live = vec![true; self.logs.len()];

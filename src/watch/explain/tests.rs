@@ -55,6 +55,12 @@ fn names_the_coarsest_combination_that_moved() {
             "project=a 0.75, project=b 0.25; unexplained 0.00",
         ),
         ("something new", "ranker gpt eu 50 50 \n search gpt eu 20 20 \n shadow gpt eu 0 90", "project=shadow 1.00; unexplained 0.00"),
+        (
+            "something new with two models, beside as many leaves that stay",
+            "ranker gpt eu 50 50 \n search mini eu 20 20 \n shadow gpt eu 0 100 \n shadow mini eu 0 100",
+            "project=shadow 1.00; unexplained 0.00",
+        ),
+        ("all new", "a m eu 0 30 \n b m eu 0 60", "; unexplained 1.00"),
         ("all alike", "a m eu 10 30 \n b m eu 20 60 \n c m eu 5 15", "; unexplained 1.00"),
         ("a single leaf", "a m eu 10 30", "; unexplained 1.00"),
         ("less than expected", "a m eu 10 3 \n b m eu 10 10", "; unexplained 0.00"),
