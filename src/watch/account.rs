@@ -101,16 +101,21 @@ impl AccountState {
         }
     }
 
-    /// What an hour that is closed and still amendable cost, of each leaf and each sum of leaves, to the nano.
-    pub fn costs_of(&self, hour: Hour) -> BTreeMap<NodeId, Nanos> {
-        let mut costs: BTreeMap<NodeId, Nanos> = BTreeMap::new();
+    /// What hours that are closed and still amendable cost, of the leaves and sums of leaves that are asked for, to the nano. All leaves
+    /// are read once, however many hours there are.
+    pub fn costs_of(&self, asked: &BTreeMap<Hour, BTreeSet<NodeId>>) -> BTreeMap<Hour, BTreeMap<NodeId, Nanos>> {
+        let nothing = |nodes: &BTreeSet<NodeId>| nodes.iter().map(|id| (*id, Nanos::ZERO)).collect();
+        let mut costs: BTreeMap<Hour, BTreeMap<NodeId, Nanos>> = asked.iter().map(|(hour, nodes)| (*hour, nothing(nodes))).collect();
         for id in &self.order {
-            let Some((node, leaf)) = self.node(*id).and_then(|node| Some((node, node.leaf()?))) else { continue };
-            let cost = node.hour(hour).cost;
-            for id in leaf.parents.iter().chain([id]) {
-                let sum = costs.entry(*id).or_default();
-                *sum = sum.saturating_add(cost);
-            }
+            let Some(leaf) = self.node(*id).and_then(Node::leaf) else { continue };
+            leaf.recent.each_cost(|hour, cost| {
+                let Some(sums) = costs.get_mut(&hour) else { return };
+                for id in leaf.parents.iter().chain([id]) {
+                    if let Some(sum) = sums.get_mut(id) {
+                        *sum = sum.saturating_add(cost);
+                    }
+                }
+            });
         }
         costs
     }

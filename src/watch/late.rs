@@ -25,7 +25,7 @@ use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
 /// Nodes whose closed hours late amounts of one record have changed, by account number and hour.
-pub(crate) type Amended = BTreeMap<(u32, Hour), BTreeSet<NodeId>>;
+pub(crate) type Amended = BTreeMap<u32, BTreeMap<Hour, BTreeSet<NodeId>>>;
 
 /// An hour of a node, in money, before and after late amounts.
 struct Change {
@@ -36,7 +36,6 @@ struct Change {
 
 /// The nodes of an account that late amounts came for, and what their hour has come to.
 struct Late<'a> {
-    nodes: &'a BTreeSet<NodeId>,
     costs: &'a BTreeMap<NodeId, Nanos>,
     hour: Hour,
     local: LocalHour,
@@ -86,7 +85,7 @@ pub(crate) fn take(
     leaf.recent.put(hour, totals, Hour(closed.0 - AMENDABLE_HOURS), &held);
     let changed = episode::amend(state, &account, &scope, hour, partial, moment, effects);
     shard.episodes_changed(place.account, changed);
-    amended.entry((place.account, hour)).or_default().extend(shard.lineage(place));
+    amended.entry(place.account).or_default().entry(hour).or_default().extend(shard.lineage(place));
 }
 
 /// Judges the hours that a record's late amounts have changed.
@@ -95,19 +94,20 @@ pub(crate) fn judge_closed_hours(shard: &mut Shard, amended: Amended, rules: &Wa
     let moment = shard.moment(rules, &books);
     // In the order of names, so that numbers, which depend on who came first, have no say.
     let mut in_order: Vec<_> = amended.into_iter().collect();
-    in_order.sort_by_cached_key(|((number, hour), _)| (shard.accounts.get(*number).map(|state| state.account.clone()), *hour));
-    for ((number, hour), nodes) in in_order {
-        let Some(state) = shard.accounts.get_mut(number) else { continue };
-        let account = state.account.clone();
+    in_order.sort_by_cached_key(|(number, _)| shard.accounts.get(*number).map(|state| state.account.clone()));
+    for (number, hours) in in_order {
         // Added up anew, since a picture's two bytes would swallow many small amounts.
-        let costs = state.costs_of(hour);
-        let late = Late { nodes: &nodes, costs: &costs, hour, local: judge::local_hour_of(rules, &account.team, hour) };
-        let amended = nodes.iter().filter_map(|node| amend_history(state, *node, hour, costs.get(node).copied().unwrap_or_default()));
-        let changes: Vec<Change> = amended.collect();
-        let changed = judge_closed_hour(state, &account, &late, &changes, moment, effects);
-        shard.episodes_changed(number, changed);
-        for change in changes {
-            shard.changed(number, change.node);
+        let Some(costs) = shard.accounts.get(number).map(|state| state.costs_of(&hours)) else { continue };
+        for (hour, costs) in costs {
+            let Some(state) = shard.accounts.get_mut(number) else { continue };
+            let account = state.account.clone();
+            let late = Late { costs: &costs, hour, local: judge::local_hour_of(rules, &account.team, hour) };
+            let changes: Vec<Change> = costs.iter().filter_map(|(node, cost)| amend_history(state, *node, hour, *cost)).collect();
+            let changed = judge_closed_hour(state, &account, &late, &changes, moment, effects);
+            shard.episodes_changed(number, changed);
+            for change in changes {
+                shard.changed(number, change.node);
+            }
         }
     }
 }
@@ -177,11 +177,11 @@ fn crosses(state: &AccountState, account: &Account, change: &Change, late: &Late
 impl Late<'_> {
     /// The deepest of the nodes that amounts came for which explains what is too much, and of which nothing is told.
     fn lowest(&self, state: &AccountState, account: &Account, top: &Judged, rules: &WatchRules) -> Option<Judged> {
-        let below = self.nodes.iter().filter_map(|id| state.node(*id).map(|node| (id, node)));
+        let below = self.costs.iter().filter_map(|(id, cost)| state.node(*id).map(|node| (cost, node)));
         let below = below.filter(|(_, node)| node.scope != top.scope && node.scope.within(&top.scope));
-        let explaining = below.filter_map(|(id, node)| {
+        let explaining = below.filter_map(|(cost, node)| {
             let judged = judge::judge(state, account, &node.scope, self.hour, self.local, rules)?.seen_on(Channel::Bucket);
-            let actual = self.costs.get(id).map_or(0.0, |cost| to_units(*cost)) - select::told_of(state, self.hour, &judged)?;
+            let actual = to_units(*cost) - select::told_of(state, self.hour, &judged)?;
             let judged = Judged { actual, ..judged };
             (judged.excess() > 0.0 && judged.excess() >= select::EXPLAINS * top.excess()).then_some(judged)
         });

@@ -54,6 +54,11 @@ const NUMBERS: u64 = COST | QUANTITY | UNPRICED | REQUESTS | REVISION | (0x1f * 
 #[derive(Clone, Copy)]
 struct Written<'a> {
     hour: Hour,
+    /// The one before it, from which its distance is told.
+    before: Hour,
+    /// Where it begins and ends, with its distance.
+    begin: usize,
+    end: usize,
     word: u64,
     numbers: &'a [u8],
     times: &'a [u8],
@@ -84,6 +89,18 @@ impl Recent {
         hours[at].totals(|name| names.get(name).copied().map(Text::from))
     }
 
+    /// What each hour cost, oldest first; nothing else of them is read.
+    pub fn each_cost(&self, mut each: impl FnMut(Hour, Nanos)) {
+        let (mut rest, mut hour) = (&self.0[..], Hour(0));
+        if skim_names(&mut rest, |_| Some(())).is_none() {
+            return;
+        }
+        while let Some(written) = Written::skim(&self.0, &mut rest, hour) {
+            hour = written.hour;
+            each(hour, written.cost().unwrap_or_default());
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -108,10 +125,7 @@ impl Recent {
 
     fn first(&self) -> Option<Hour> {
         let mut rest = &self.0[..];
-        for _ in 0..take(&mut rest)? {
-            let length = usize::try_from(take(&mut rest)?).ok()?;
-            rest = rest.get(length..)?;
-        }
+        skim_names(&mut rest, |_| Some(()))?;
         take_signed(&mut rest).map(Hour)
     }
 
@@ -133,14 +147,14 @@ impl Recent {
                 part.shorten(most, &names);
             }
         }
-        write(&parts, &names).into()
+        write(&parts, &names, &self.0).into()
     }
 }
 
 impl FromIterator<(Hour, HourTotals)> for Recent {
     fn from_iter<I: IntoIterator<Item = (Hour, HourTotals)>>(hours: I) -> Recent {
         let parts: Vec<Part<'_>> = hours.into_iter().map(|(hour, totals)| Part::New(hour, totals)).collect();
-        Recent(write(&parts, &[]).into())
+        Recent(write(&parts, &[], &[]).into())
     }
 }
 
@@ -177,15 +191,18 @@ impl Part<'_> {
 }
 
 impl<'a> Written<'a> {
-    /// Passes over one hour; what its numbers are is not looked at.
-    fn skim(rest: &mut &'a [u8], hour: Hour) -> Option<Written<'a>> {
+    /// Passes over one hour of `bytes`, at the front of `rest`; what its numbers are is not looked at.
+    fn skim(bytes: &[u8], rest: &mut &'a [u8], before: Hour) -> Option<Written<'a>> {
+        let begin = bytes.len() - rest.len();
+        let hour = Hour(before.0.checked_add(take_signed(rest)?)?);
         let word = take(rest)?;
         let numbers = passed(rest, 1 + (word & NUMBERS).count_ones() as usize)?;
         let times = passed(rest, if word & TIMES != 0 { 2 } else { 0 })?;
         let user_count = if word & USERS != 0 { usize::try_from(take(rest)?).ok()? } else { 0 };
         let left_out = usize::from(word & SHARED != 0 && user_count > 0);
         let users = passed(rest, user_count.checked_mul(2)? - left_out)?;
-        Some(Written { hour, word, numbers, times, user_count, users })
+        let end = bytes.len() - rest.len();
+        Some(Written { hour, before, begin, end, word, numbers, times, user_count, users })
     }
 
     fn has(&self, bit: u64) -> bool {
@@ -209,6 +226,15 @@ impl<'a> Written<'a> {
         }
         let users = |totals: HourTotals| self.each_user(totals.cost, |user, _| (user < names).then_some(()));
         self.without_users().and_then(users).is_some()
+    }
+
+    fn cost(&self) -> Option<Nanos> {
+        if !self.has(COST) {
+            return Some(Nanos::ZERO);
+        }
+        let rest = &mut &*self.numbers;
+        skip(rest, 1)?;
+        take_wide(rest).map(Nanos)
     }
 
     fn without_users(&self) -> Option<HourTotals> {
@@ -266,6 +292,11 @@ impl<'a> Written<'a> {
         })
     }
 
+    /// Whether its bytes are still right behind an hour, if names have these new numbers.
+    fn stays(&self, before: Hour, renumbered: Option<&[u64]>) -> bool {
+        self.before == before && (renumbered.is_none() || self.user_count == 0)
+    }
+
     fn write(&self, bytes: &mut Vec<u8>, renumbered: Option<&[u64]>) {
         put(bytes, self.word);
         bytes.extend(self.numbers);
@@ -305,52 +336,76 @@ fn passed<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     Some(&all[..all.len() - rest.len()])
 }
 
+/// Passes over the names at the front.
+fn skim_names<'a>(rest: &mut &'a [u8], mut each: impl FnMut(&'a [u8]) -> Option<()>) -> Option<()> {
+    for _ in 0..take(rest)? {
+        let length = usize::try_from(take(rest)?).ok()?;
+        let (name, behind) = rest.split_at_checked(length)?;
+        each(name)?;
+        *rest = behind;
+    }
+    Some(())
+}
+
 /// Names and hours of it.
 fn skim(bytes: &[u8]) -> Option<(Vec<&str>, Vec<Written<'_>>)> {
     let mut rest = bytes;
     if rest.is_empty() {
         return Some(Default::default());
     }
-    let count = take(&mut rest)?;
     let mut names = Vec::new();
-    for _ in 0..count {
-        let length = usize::try_from(take(&mut rest)?).ok()?;
-        let (name, behind) = rest.split_at_checked(length)?;
+    skim_names(&mut rest, |name| {
         names.push(std::str::from_utf8(name).ok()?);
-        rest = behind;
-    }
+        Some(())
+    })?;
     let mut hours = Vec::with_capacity(49);
     let mut hour = Hour(0);
     while !rest.is_empty() {
-        hour = Hour(hour.0.checked_add(take_signed(&mut rest)?)?);
-        hours.push(Written::skim(&mut rest, hour)?);
+        let written = Written::skim(bytes, &mut rest, hour)?;
+        hour = written.hour;
+        hours.push(written);
     }
     Some((names, hours))
 }
 
-/// `known`: the names that old parts number.
-fn write(parts: &[Part<'_>], known: &[&str]) -> Vec<u8> {
+/// `known`: the names that old parts number; `source`: the bytes that these stand in.
+fn write(parts: &[Part<'_>], known: &[&str], source: &[u8]) -> Vec<u8> {
     if parts.is_empty() {
         return Vec::new();
     }
     let names = names_of(parts, known);
     let renumbered: Option<Vec<u64>> =
         (names != known).then(|| known.iter().map(|name| names.partition_point(|other| other < name) as u64).collect());
-    let mut bytes = Vec::with_capacity(1_024);
+    let mut bytes = Vec::with_capacity(source.len() + 128);
     put(&mut bytes, names.len() as u64);
     for name in &names {
         put(&mut bytes, name.len() as u64);
         bytes.extend(name.as_bytes());
     }
-    let mut before = 0;
+    let mut before = Hour(0);
+    // Nearly all hours stay as they are, one behind the other: they are copied together.
+    let mut run = 0..0;
     for part in parts {
-        put_signed(&mut bytes, part.hour().0 - before);
-        before = part.hour().0;
         match part {
-            Part::Old(written) => written.write(&mut bytes, renumbered.as_deref()),
-            Part::New(hour, totals) => write_hour(&mut bytes, *hour, totals, &names),
+            Part::Old(written) if written.stays(before, renumbered.as_deref()) => {
+                if run.end != written.begin {
+                    bytes.extend(source.get(run).unwrap_or_default());
+                    run = written.begin..written.begin;
+                }
+                run.end = written.end;
+            }
+            _ => {
+                bytes.extend(source.get(std::mem::take(&mut run)).unwrap_or_default());
+                put_signed(&mut bytes, part.hour().0 - before.0);
+                match part {
+                    Part::Old(written) => written.write(&mut bytes, renumbered.as_deref()),
+                    Part::New(hour, totals) => write_hour(&mut bytes, *hour, totals, &names),
+                }
+            }
         }
+        before = part.hour();
     }
+    bytes.extend(source.get(run).unwrap_or_default());
     bytes
 }
 

@@ -55,6 +55,9 @@ proptest! {
             prop_assert_eq!(&recent.hours().into_iter().collect::<Recent>(), &recent);
             let known = recent.hours();
             prop_assert!(known.iter().all(|(hour, totals)| recent.get(*hour).as_ref() == Some(totals)));
+            let mut costs = Vec::new();
+            recent.each_cost(|hour, cost| costs.push((hour, cost)));
+            prop_assert_eq!(costs, known.iter().map(|(hour, totals)| (*hour, totals.cost)).collect::<Vec<_>>());
             let short = |(hour, totals): &(Hour, HourTotals)| is_held(*hour) || totals.users.len() <= USUAL_USERS && !totals.has_times();
             prop_assert!(known.iter().all(short));
         }
