@@ -89,8 +89,12 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
     matters::missing::close_account_hour(shard, number, hour, &judged, rules, effects);
     let Some(state) = shard.accounts.get_mut(number) else { return };
     let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
-    let mut changed: Vec<NodeId> =
-        judged.iter().zip(awake).filter_map(|(judged, baseline)| learn(state, judged, baseline, hour, local, moment)).collect();
+    let mut room = Vec::new();
+    let mut changed: Vec<NodeId> = judged
+        .iter()
+        .zip(awake)
+        .filter_map(|(judged, baseline)| learn(state, judged, baseline, &mut room, (hour, local), moment))
+        .collect();
     let in_episodes = state.hours_of_episodes();
     let held =
         Held { holds: &|hour| in_episodes.contains(&hour), onset: state.first_onset().map_or(hour.next(), |onset| onset.min(hour.next())) };
@@ -145,8 +149,8 @@ fn learn(
     state: &mut AccountState,
     judged: &Judged,
     mut baseline: Baseline,
-    hour: Hour,
-    local: LocalHour,
+    room: &mut Vec<u8>,
+    (hour, local): (Hour, LocalHour),
     moment: Moment<'_>,
 ) -> Option<NodeId> {
     let related = |scope: &Scope| scope.within(&judged.scope) || judged.scope.within(scope);
@@ -163,7 +167,7 @@ fn learn(
     let band = known.then_some((judged.expectation.expected as f32, judged.expectation.upper as f32));
     if !is_set_aside {
         baseline.observe(hour, local, judged.actual, lesson);
-        node.closed.baseline.rest(&baseline);
+        node.closed.baseline.rest(&baseline, room);
     }
     // What was known of the hours after this one is old now.
     node.outlook = None;

@@ -109,8 +109,10 @@ pub fn skip(rest: &mut &[u8], mut count: usize) -> Option<()> {
 
 #[inline]
 pub fn put_floats(bytes: &mut Vec<u8>, values: &[f32]) {
-    for value in values {
-        bytes.extend(value.to_le_bytes());
+    let start = bytes.len();
+    bytes.resize(start + 4 * values.len(), 0);
+    for (four, value) in bytes[start..].as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        *four = value.to_le_bytes();
     }
 }
 

@@ -223,19 +223,24 @@ impl Shard {
 
 /// Magic, version, CRC-32 of the payload (little endian), payload.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    sealed(STATE_VERSION, value)
+    sealed(STATE_VERSION, value, 2_048)
 }
 
 pub fn encode_key(key: &StateKey) -> Vec<u8> {
-    sealed(KEY_VERSION, key)
+    sealed(KEY_VERSION, key, 256)
 }
 
-fn sealed<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
+/// `room`: bytes that most of them fit into. A buffer that grows from nothing costs more than all that is written to it.
+fn sealed<T: Serialize>(version: u8, value: &T, room: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room);
+    bytes.extend([MAGIC, version, 0, 0, 0, 0]);
     // Plain data without maps of unknown length: postcard has no reason to fail; an empty payload would be refused on reading.
-    let mut bytes = postcard::to_extend(value, vec![MAGIC, version, 0, 0, 0, 0]).unwrap_or_default();
+    let mut bytes = postcard::to_extend(value, bytes).unwrap_or_default();
     if let Some((head, payload)) = bytes.split_at_mut_checked(6) {
         head[2..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
     }
+    // Those of a whole hour wait together for their transaction.
+    bytes.shrink_to_fit();
     bytes
 }
 

@@ -25,6 +25,8 @@ struct Bytes(#[serde(with = "in_one_piece")] Box<[u8]>);
 /// Bits of the first byte.
 const IN_STRANGE: u64 = 1;
 const HAS_WEEK: u64 = 2;
+/// Means that fade: seven of its own, four losses, seven of the windows.
+const FADED: usize = 18;
 
 impl Resting {
     pub fn new(baseline: &Baseline) -> Resting {
@@ -42,14 +44,14 @@ impl Resting {
         read(&self.0).unwrap_or_else(|| unreachable!("bytes that were not checked"))
     }
 
-    /// What it has learnt since it was woken.
-    pub fn rest(&mut self, baseline: &Baseline) {
-        let mut bytes = Vec::with_capacity(self.0.len() + 64);
-        write(baseline, &mut bytes);
-        if bytes.len() == self.0.len() {
-            self.0.copy_from_slice(&bytes);
+    /// What it has learnt since it was woken. `room` is written over: of many series one after the other, the same.
+    pub fn rest(&mut self, baseline: &Baseline, room: &mut Vec<u8>) {
+        room.clear();
+        write(baseline, room);
+        if room.len() == self.0.len() {
+            self.0.copy_from_slice(room);
         } else {
-            self.0 = bytes.as_slice().into();
+            self.0 = room.as_slice().into();
         }
     }
 }
@@ -99,12 +101,12 @@ fn write(baseline: &Baseline, bytes: &mut Vec<u8>) {
     }
     put_floats(bytes, &[*allowance, *largest, *alerts]);
     put_floats(bytes, recent);
-    for faded in [level.0, level.1, *pooled_noise, *size, *activity, *active_size, *active_spread].iter().chain(losses) {
-        put_floats(bytes, &[faded.sum, faded.weight]);
+    let mut floats = [0.0; 2 * FADED];
+    let single = [level.0, level.1, *pooled_noise, *size, *activity, *active_size, *active_spread];
+    for (two, faded) in floats.as_chunks_mut::<2>().0.iter_mut().zip(single.iter().chain(losses).chain(&windows.all())) {
+        *two = [faded.sum, faded.weight];
     }
-    for faded in windows.all() {
-        put_floats(bytes, &[faded.sum, faded.weight]);
-    }
+    put_floats(bytes, &floats);
     for slots in [day, noise] {
         put_floats(bytes, &slots.centres);
         bytes.extend(slots.visits);
@@ -126,12 +128,10 @@ fn read(bytes: &[u8]) -> Option<Baseline> {
     let (seen, minutes, since_alarm) = (take(rest)?, take(rest)?, take(rest)?);
     let [allowance, largest, alerts] = take_floats(rest)?;
     let recent = take_floats(rest)?;
-    let mut faded = || take_floats(rest).map(|[sum, weight]| Faded { sum, weight });
-    let level = (faded()?, faded()?);
-    let (pooled_noise, size, activity) = (faded()?, faded()?, faded()?);
-    let (active_size, active_spread) = (faded()?, faded()?);
-    let losses = [faded()?, faded()?, faded()?, faded()?];
-    let windows = Windows::of([faded()?, faded()?, faded()?, faded()?, faded()?, faded()?, faded()?]);
+    let floats: [f32; 2 * FADED] = take_floats(rest)?;
+    let faded: [Faded; FADED] = std::array::from_fn(|at| Faded { sum: floats[2 * at], weight: floats[2 * at + 1] });
+    let [level, below, pooled_noise, size, activity, active_size, active_spread, l0, l1, l2, l3, windows @ ..] = faded;
+    let (level, losses, windows) = ((level, below), [l0, l1, l2, l3], Windows::of(windows));
     let mut slots = || Some(Slots { centres: take_floats(rest)?, visits: take_bytes(rest)? });
     let (day, noise) = (slots()?, slots()?);
     let week = if flags & HAS_WEEK == 0 {
@@ -211,7 +211,7 @@ mod tests {
             prop_assert!(postcard::from_bytes::<Resting>(&bytes[..bytes.len() - 1]).is_err());
             let hour = baseline.next_hour();
             baseline.observe(hour, LocalHour::at(hour, 0), 7.0, Learn::Normal);
-            resting.rest(&baseline);
+            resting.rest(&baseline, &mut vec![7; 3]);
             prop_assert_eq!(resting, Resting::new(&baseline));
         }
 
