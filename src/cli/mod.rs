@@ -62,7 +62,7 @@ pub struct Arguments {
 
     /// What is logged: error, warn, info, debug, trace, or by module, info,tollgate::watch=debug [default: log.level of the
     /// config, else info]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = telemetry::level)]
     log_level: Option<String>,
 }
 
@@ -276,6 +276,18 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_log_level_that_is_none_is_refused_before_anything_is_done() {
+        let with = |level: &str| Arguments::try_parse_from(["tollgate", "config", "default", "--log-level", level]);
+        assert_eq!(with("tollgate=debug,rdkafka=warn").unwrap().log_level.as_deref(), Some("tollgate=debug,rdkafka=warn"));
+        let refused = with("warning").unwrap_err();
+        assert!(
+            refused.exit_code() == 2 && refused.to_string().contains("'--log-level <LEVEL>': did you mean 'warn'? write error"),
+            "{refused}"
+        );
+        assert!(with("info,tollgate").unwrap_err().to_string().contains("'tollgate' is no level; write error, warn"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
+use crate::config::log;
 use crate::config::settings::{LogFormat, LogSettings};
 
 /// What the command line says about logging; it goes before the config.
@@ -69,20 +70,14 @@ impl Level {
     }
 }
 
-fn parse(level: &str) -> Result<EnvFilter> {
-    let hint = || format!("log level '{level}' is none; write error, warn, info, debug or trace, or by module: info,tollgate::watch=debug");
-    EnvFilter::builder().parse(level).with_context(hint)
+/// `--log-level`, before anything else is done.
+///
+/// # Errors
+/// What is no level, and what to write.
+pub fn level(written: &str) -> Result<String, String> {
+    log::level(written).map_err(|(part, hint)| if part == written { hint } else { format!("'{part}' is no level; {hint}") })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels() {
-        for level in ["info", "warn", "info,tollgate::watch=debug"] {
-            assert!(parse(level).is_ok(), "{level}");
-        }
-        assert!(parse("tollgate=loud").is_err());
-    }
+fn parse(level: &str) -> Result<EnvFilter> {
+    EnvFilter::builder().parse(level).with_context(|| format!("'{level}' is no log level"))
 }

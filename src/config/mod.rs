@@ -11,6 +11,7 @@ mod drift;
 mod duty;
 mod env;
 mod lineage;
+pub mod log;
 mod matters;
 mod packs;
 pub mod policies;
@@ -181,7 +182,7 @@ fn read_all(mut root: Section, host_name: &str) -> Loaded {
     let deliver = with(&mut root, "deliver", |section| shell::deliver(section, routes, &reach, &schedules));
     let answers = with(&mut root, "answers", shell::answers);
     let http = with(&mut root, "http", shell::http);
-    let log = with(&mut root, "log", shell::log);
+    let log = with(&mut root, "log", log::log);
     root.finish();
     let settings = Settings {
         kafka,

@@ -365,7 +365,7 @@ impl PartialEq for HttpSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: LogFormat,
-    /// As in RUST_LOG; known to parse.
+    /// Levels, by module or for all; known to parse.
     pub level: String,
 }
 

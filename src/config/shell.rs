@@ -1,4 +1,4 @@
-//! [schemas], [alerts], [mail], [[route]], [deliver], [answers], [http], [log]: what the shell is told besides Kafka.
+//! [schemas], [alerts], [mail], [[route]], [deliver], [answers], [http]: what the shell is told besides Kafka.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use super::broker::{credentials, one_of, url};
 use super::problem::{Problem, did_you_mean};
 use super::read::{Section, text};
 use super::settings::{
-    AlertSettings, AnswerSettings, DeliverSettings, Form, HttpSettings, KnownSchema, LogFormat, LogSettings, MailSettings, MailTls,
-    RouteSettings, ScheduleSettings, SchemaSettings,
+    AlertSettings, AnswerSettings, DeliverSettings, Form, HttpSettings, KnownSchema, MailSettings, MailTls, RouteSettings,
+    ScheduleSettings, SchemaSettings,
 };
 use super::tree::Item;
 use super::units::Complaint;
@@ -359,15 +359,6 @@ fn tokens(section: &mut Section) -> Vec<(String, SecretString)> {
         }
     }
     tokens
-}
-
-pub fn log(section: &mut Section) -> LogSettings {
-    let level = section.text("level");
-    if !level.is_empty() && tracing_subscriber::EnvFilter::builder().parse(&level).is_err() {
-        let hint = "write error, warn, info, debug or trace, or by module: \"info,tollgate::watch=debug\"";
-        section.complain("level", Complaint::new(format!("is '{level}'"), hint));
-    }
-    LogSettings { format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]), level }
 }
 
 #[cfg(test)]

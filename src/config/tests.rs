@@ -201,9 +201,15 @@ fn wrong_values() {
         ],
     );
     bad(
+        "[log]\nlevel = 'warning'",
+        &[
+            "x.toml:3: 'level' in [log] is 'warning', which is no level; did you mean 'warn'? write error, warn, info, debug, trace or off, or by module: \"info,tollgate::watch=debug\"",
+        ],
+    );
+    bad(
         "[log]\nlevel = 'tollgate=loud'",
         &[
-            "x.toml:3: 'level' in [log] is 'tollgate=loud'; write error, warn, info, debug or trace, or by module: \"info,tollgate::watch=debug\"",
+            "x.toml:3: 'level' in [log] is 'tollgate=loud', which is no level; write error, warn, info, debug, trace or off, or by module: \"info,tollgate::watch=debug\"",
         ],
     );
     bad(
