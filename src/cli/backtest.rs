@@ -14,7 +14,7 @@ use crate::lab::backtest::{self, labels, score};
 ///
 /// Files are JSON Lines, plain or as .gz or .zst: {"topic": "usage-events", "value": {...}}, in the order in which the events came.
 /// They go through the whole engine under your config, without a Kafka; nothing is sent to anybody. Lines that cannot be used are
-/// counted as rejected. What people have said (feedback) changes what comes after it, as it does live. Events of topics that are not
+/// counted as rejected; it ends with 2 if all are. What people have said (feedback) changes what comes after it, as it does live. Events of topics that are not
 /// judged yet (lineage) are counted.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -58,5 +58,5 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
         ReportFormat::Text => backtest::text(&backtest, score.as_ref()),
         ReportFormat::Json => format!("{:#}\n", backtest::json(&backtest, score.as_ref())),
     })?;
-    Ok(Ended::Well)
+    Ok(if backtest.counts.is_unusable() { Ended::Unusable } else { Ended::Well })
 }

@@ -24,7 +24,7 @@ use crate::runtime::Setup;
 /// facet tollgate_origin of a dataset says ({"regions": ["eu-central-1", "FR"]}), else the rules [[lineage.origin]] of the config; a
 /// dataset with the facet tollgate_model ({"model": "risk-scorer", "version": "3"}) is that model. Each region in which a model answers
 /// is judged as a deployment there, once for each origin of its data; of the running one these are the deployments, and where models
-/// answered within two days. Ends with 1 if anything breaks a policy.
+/// answered within two days. Ends with 1 if anything breaks a policy, with 2 if no line can be used.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tollgate data-flow --config tollgate.toml --team risk\n  tollgate data-flow --policies policies lineage.jsonl activity.jsonl\n  tollgate data-flow --policies policies --format svg --team risk events.jsonl.gz > flow.svg"
@@ -86,6 +86,11 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         MapFormat::Json => format!("{:#}\n", found.json()),
         MapFormat::Svg => found.svg(arguments.team.as_deref()),
     })?;
+    if let Some(first) = found.first_rejected.as_ref().filter(|_| found.is_unusable()) {
+        // A picture has no room for it.
+        eprintln!("none of the {} lines can be used, the first: {first}", found.read);
+        return Ok(Ended::Unusable);
+    }
     let breaks = found.map.edges.iter().any(|edge| edge.state == EdgeState::Breaks);
     Ok(if breaks { Ended::No } else { Ended::Well })
 }

@@ -52,7 +52,7 @@ pub struct Tuning {
 pub fn tune(files: &[PathBuf], team: &str, intake: &IntakeRules, watch: &WatchRules, now: Timestamp) -> Result<Tuning, Problem> {
     let mut log: Vec<(ShardRecord, Timestamp)> = Vec::new();
     let mut others: BTreeMap<String, u64> = BTreeMap::new();
-    feed::feed(files, intake, now, &mut |record, time| {
+    let counts = feed::feed(files, intake, now, &mut |record, time| {
         let mut own = record.clone();
         own.partials.retain(|partial| {
             *others.entry(partial.leaf.team.to_string()).or_default() += 1;
@@ -63,8 +63,14 @@ pub fn tune(files: &[PathBuf], team: &str, intake: &IntakeRules, watch: &WatchRu
     })?;
     if !others.contains_key(team) {
         let known: Vec<&str> = others.keys().map(String::as_str).take(20).collect();
+        let hint = match counts.first_rejected {
+            Some(first) if known.is_empty() => {
+                format!("no team has: {} of {} lines are rejected, the first: {first}", counts.rejected, counts.read)
+            }
+            _ => format!("teams that have: {}", known.join(", ")),
+        };
         let problem = Problem::new(&Place::whole("--team"), format!("'{team}' has no usage in these events"));
-        return Err(problem.hint(format!("teams that have: {}", known.join(", "))));
+        return Err(problem.hint(hint));
     }
     let current = watch.thresholds(team, "", "").clone();
     let mut trials = Vec::new();

@@ -1,5 +1,6 @@
 //! The bill of a backtest: billing events through intake and ledger, as they go live.
 
+use super::feed::names_a_schema;
 use crate::intake::billing::{self, Accepted, BillingOutcome};
 use crate::intake::decode::billing::BILLING;
 use crate::intake::decode::table::WriterSchemas;
@@ -7,7 +8,7 @@ use crate::intake::rules::IntakeRules;
 use crate::ledger::{self, Ledger};
 use crate::model::billing::LedgerRecord;
 use crate::model::partial::Partial;
-use crate::model::record::InputRecord;
+use crate::model::record::{InputRecord, Reject};
 use crate::model::time::Timestamp;
 
 pub struct Bill {
@@ -22,7 +23,7 @@ impl Bill {
     }
 
     /// Takes an event; why it was rejected, if it was.
-    pub fn take(&mut self, record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules) -> Result<(), String> {
+    pub fn take(&mut self, record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules) -> Result<(), Reject> {
         match billing::process(record, now, rules, &self.schemas) {
             BillingOutcome::Accepted(accepted) => {
                 let Accepted { source, period, item } = *accepted;
@@ -30,9 +31,8 @@ impl Bill {
                 self.offset += 1;
                 Ok(())
             }
-            BillingOutcome::Rejected(reject) => Err(reject.reason.as_str().to_string()),
-            // JSON names no schema.
-            BillingOutcome::NeedsSchema(_) => Err("no_event_line".to_string()),
+            BillingOutcome::Rejected(reject) => Err(reject),
+            BillingOutcome::NeedsSchema(_) => Err(names_a_schema()),
         }
     }
 

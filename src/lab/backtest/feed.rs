@@ -11,15 +11,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::bill::Bill;
-use super::read;
+use super::read::{self, Rejected};
 use crate::config::Problem;
+use crate::config::problem::{Place, did_you_mean};
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::model::hash::hash128;
 use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
-use crate::model::record::InputRecord;
+use crate::model::record::{InputRecord, Reject, RejectReason};
 use crate::model::time::{MINUTE_MS, Minute, Timestamp};
 
 /// The topic that this version judges; events of the others are read and counted.
@@ -33,6 +34,9 @@ const BILL: &str = "billing-events";
 const WHOLE: [(&str, Topic); 3] =
     [("resource-events", Topic::Resources), ("activity-events", Topic::Activity), ("feedback", Topic::Feedback)];
 
+/// What every line is, said where one is not.
+const EXPECTED: &str = r#"a line is {"topic": "usage-events", "value": {...}}"#;
+
 /// What became of the lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -43,6 +47,19 @@ pub struct Counts {
     pub ignored: BTreeMap<String, u64>,
     /// By reason, as dead letters name it.
     pub reasons: BTreeMap<String, u64>,
+    pub first_rejected: Option<Rejected>,
+}
+
+impl Counts {
+    /// There was something, and nothing of it could be used.
+    pub fn is_unusable(&self) -> bool {
+        self.read > 0 && self.rejected == self.read
+    }
+}
+
+/// Of an event that is binary: JSON names none.
+pub fn names_a_schema() -> Reject {
+    Reject::new(RejectReason::UnknownSchema, "the value of a line is JSON, and this one names a schema")
 }
 
 #[derive(Deserialize)]
@@ -76,8 +93,8 @@ pub fn feed(
 ) -> Result<Counts, Problem> {
     let mut feed = Feed::new(rules, now);
     for file in files {
-        read::lines(file, |line| {
-            feed.take(line);
+        read::lines(file, |place, line| {
+            feed.take(place, line);
             feed.flush_if_due(each);
         })?;
     }
@@ -104,6 +121,8 @@ struct Feed<'a> {
     earlier: usize,
     /// The latest time of those.
     heard: Option<Timestamp>,
+    /// Where the latest line stands.
+    place: Place,
     counts: Counts,
 }
 
@@ -124,14 +143,18 @@ impl<'a> Feed<'a> {
             events: Vec::new(),
             earlier: 0,
             heard: None,
+            place: Place::whole(""),
             counts: Counts::default(),
         }
     }
 
-    fn take(&mut self, line: &[u8]) {
+    fn take(&mut self, place: &Place, line: &[u8]) {
         self.counts.read += 1;
+        self.place.clone_from(place);
         self.earlier = self.events.len();
-        let Ok(Line { topic, value }) = serde_json::from_slice::<Line<'_>>(line) else { return self.reject("no_event_line") };
+        let Ok(Line { topic, value }) = serde_json::from_slice::<Line<'_>>(line) else {
+            return self.reject_as("no_event_line", EXPECTED.to_string());
+        };
         if topic == USAGE {
             self.take_usage(value.get().as_bytes());
         } else if let Some((name, whole)) = WHOLE.into_iter().find(|(name, _)| *name == topic) {
@@ -141,7 +164,10 @@ impl<'a> Feed<'a> {
         } else if OTHERS.contains(&topic) {
             self.take_other(topic);
         } else {
-            self.reject("unknown_topic");
+            let topics = WHOLE.map(|(name, _)| name).into_iter().chain([USAGE, BILL]).chain(OTHERS);
+            let meant =
+                did_you_mean(topic, topics.clone()).unwrap_or_else(|| format!("topics are {}", topics.collect::<Vec<_>>().join(", ")));
+            self.reject_as("unknown_topic", format!("'{topic}' is no topic; {meant}"));
         }
     }
 
@@ -159,9 +185,8 @@ impl<'a> Feed<'a> {
         match intake::process(&record, self.now, self.rules, &self.schemas, &mut self.partition, &mut self.batch) {
             Outcome::Combined => {}
             Outcome::Duplicate => self.counts.duplicates += 1,
-            Outcome::Rejected(reject) => self.reject(reject.reason.as_str()),
-            // JSON names no schema.
-            Outcome::NeedsSchema(_) => self.reject("no_event_line"),
+            Outcome::Rejected(reject) => self.reject(reject),
+            Outcome::NeedsSchema(_) => self.reject(names_a_schema()),
         }
     }
 
@@ -182,9 +207,8 @@ impl<'a> Feed<'a> {
                 self.events.extend(event.for_all());
                 self.events.push(event);
             }
-            WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),
-            // JSON names no schema.
-            WholeOutcome::NeedsSchema(_) => self.reject("no_event_line"),
+            WholeOutcome::Rejected(reject) => self.reject(reject),
+            WholeOutcome::NeedsSchema(_) => self.reject(names_a_schema()),
         }
     }
 
@@ -200,7 +224,9 @@ impl<'a> Feed<'a> {
     }
 
     fn take_bill(&mut self, value: &str) {
-        let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else { return self.reject("no_event_line") };
+        let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else {
+            return self.reject(Reject::new(RejectReason::MissingField, "a bill's event_id, source and event_time are texts"));
+        };
         if self.is_known(BILL, &identity.source, &identity.event_id) {
             return;
         }
@@ -215,7 +241,7 @@ impl<'a> Feed<'a> {
         };
         match self.bill.take(&record, self.now, self.rules) {
             Ok(()) => self.heard = self.heard.max(Timestamp::parse(&identity.event_time)),
-            Err(reason) => self.reject(&reason),
+            Err(reject) => self.reject(reject),
         }
     }
 
@@ -223,9 +249,15 @@ impl<'a> Feed<'a> {
         *self.counts.ignored.entry(topic.to_string()).or_default() += 1;
     }
 
-    fn reject(&mut self, reason: &str) {
+    fn reject(&mut self, reject: Reject) {
+        self.reject_as(reject.reason.as_str(), reject.message);
+    }
+
+    fn reject_as(&mut self, reason: &str, message: String) {
         self.counts.rejected += 1;
         *self.counts.reasons.entry(reason.to_string()).or_default() += 1;
+        let place = &self.place;
+        self.counts.first_rejected.get_or_insert_with(|| Rejected { place: place.clone(), reason: reason.to_string(), message });
     }
 
     /// The latest event time.

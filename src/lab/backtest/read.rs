@@ -1,28 +1,53 @@
 //! Lines of event files, plain or packed (.gz, .zst), one after the other; a line of any length is one line.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use serde_json::{Value, json};
 
 use crate::config::Problem;
 use crate::config::problem::Place;
 
-/// Hands each line of a file, without its end, to `each`.
+/// A line that could not be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub place: Place,
+    /// As dead letters name it, or as the README names those of files.
+    pub reason: String,
+    pub message: String,
+}
+
+impl Rejected {
+    pub fn json(&self) -> Value {
+        json!({ "file": *self.place.file, "line": self.place.line, "reason": self.reason, "message": self.message })
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.reason, self.message)
+    }
+}
+
+/// Hands each line of a file, without its end, to `each`, with its place.
 ///
 /// # Errors
 /// The file cannot be opened, read or unpacked.
-pub fn lines(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), Problem> {
-    let shown = path.display().to_string();
+pub fn lines(path: &Path, mut each: impl FnMut(&Place, &[u8])) -> Result<(), Problem> {
+    let mut place = Place::whole(&path.display().to_string());
+    let whole = place.clone();
     let cannot = |error: std::io::Error| {
-        Problem::new(&Place::whole(&shown), format!("cannot be read: {error}")).hint("name files of JSON Lines, plain or as .gz or .zst")
+        Problem::new(&whole, format!("cannot be read: {error}")).hint("name files of JSON Lines, plain or as .gz or .zst")
     };
     let mut reader = open(path).map_err(cannot)?;
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(cannot)? > 0 {
+        place.line = place.line.saturating_add(1);
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        each(text.strip_suffix(b"\r").unwrap_or(text));
+        each(&place, text.strip_suffix(b"\r").unwrap_or(text));
         line.clear();
     }
     Ok(())
@@ -49,7 +74,7 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let mut found = Vec::new();
-        lines(&path, |line| found.push(String::from_utf8_lossy(line).into_owned())).map_err(|problem| problem.to_string())?;
+        lines(&path, |_, line| found.push(String::from_utf8_lossy(line).into_owned())).map_err(|problem| problem.to_string())?;
         Ok(found)
     }
 

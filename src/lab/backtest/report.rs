@@ -18,6 +18,9 @@ pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
             "late": backtest.late,
         },
     });
+    if let Some(first) = &backtest.counts.first_rejected {
+        report["events"]["first_rejected"] = first.json();
+    }
     if let Some(score) = score {
         report["score"] = score.json();
     }
@@ -80,6 +83,9 @@ pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
     }
     for (reason, number) in &counts.reasons {
         text.push_str(&format!("rejected: {number} {reason}\n"));
+    }
+    if let Some(first) = &counts.first_rejected {
+        text.push_str(&format!("the first: {first}\n"));
     }
     for (topic, number) in &counts.ignored {
         text.push_str(&format!("ignored: {number} of {topic}, which this version counts and does not judge\n"));

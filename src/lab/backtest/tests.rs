@@ -62,6 +62,31 @@ fn every_line_is_counted_once() {
     assert_eq!((result.counts.rejected, result.counts.duplicates, result.late), (malformed.len() as u64, 2, 0));
     assert_eq!(result.counts.ignored, BTreeMap::from([("lineage-events".to_string(), 1)]));
     assert_eq!(result.counts.reasons.values().sum::<u64>(), result.counts.rejected);
+    let first = result.counts.first_rejected.clone().unwrap();
+    assert_eq!((u64::from(first.place.line), first.reason.as_str()), (usage + 5, "no_event_line"));
+    assert!(!result.counts.is_unusable());
+}
+
+#[test]
+fn where_no_line_can_be_used_the_first_is_shown_with_what_is_expected() {
+    let bare = r#"{"event_id":"1","source":"s","event_time":"2026-03-02T00:00:00Z","team":"search"}"#;
+    let cases = [
+        (bare, r#"no_event_line: a line is {"topic": "usage-events", "value": {...}}"#),
+        (r#"{"topic":"usage-event","value":{}}"#, "unknown_topic: 'usage-event' is no topic; did you mean 'usage-events'?"),
+        (r#"{"topic":"spend","value":{}}"#, "unknown_topic: 'spend' is no topic; topics are resource-events, "),
+        (r#"{"topic":"usage-events","value":{"source":"s"}}"#, "missing_field: "),
+        (r#"{"topic":"billing-events","value":{"source":"s"}}"#, "missing_field: "),
+    ];
+    for (line, said) in cases {
+        let result = backtest(&[line.to_string(), "and more".to_string()]);
+        assert!(result.counts.is_unusable(), "{line}");
+        let report = text(&result, None);
+        let first = report.lines().find(|line| line.starts_with("the first: ")).unwrap();
+        assert!(first.contains(&format!(":1: {said}")), "{first}");
+        let first = &json(&result, None)["events"]["first_rejected"];
+        assert!(first["line"] == 1 && said.starts_with(first["reason"].as_str().unwrap()), "{first}");
+    }
+    assert!(!backtest(&[]).counts.is_unusable(), "there was nothing");
 }
 
 #[test]

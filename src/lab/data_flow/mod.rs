@@ -11,18 +11,20 @@ use serde_json::value::RawValue;
 use crate::config::Problem;
 use crate::config::policies::PolicyFolder;
 use crate::config::prices::TOKENS;
+use crate::config::problem::Place;
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable, lineage};
-use crate::lab::backtest::read as events;
+use crate::lab::backtest::feed::names_a_schema;
+use crate::lab::backtest::read::{self as events, Rejected};
 use crate::lineage::map::{Broken, Crossing, DataFlow, EdgeState, Kind};
 use crate::lineage::rules::LineageRules;
 use crate::lineage::{Lineage, svg};
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::lineage::ModelName;
 use crate::model::partial::{ShardEvent, Source};
-use crate::model::record::InputRecord;
+use crate::model::record::{InputRecord, Reject};
 use crate::model::time::Timestamp;
 use crate::policy::fields::Subject;
 use crate::policy::{Decision, Given, Sample};
@@ -37,6 +39,7 @@ pub struct Found {
     /// Lines that are no lineage, activity or usage.
     pub other: u64,
     pub rejected: BTreeMap<String, u64>,
+    pub first_rejected: Option<Rejected>,
 }
 
 /// What everything is judged by.
@@ -55,6 +58,9 @@ struct Line<'a> {
     value: Option<&'a RawValue>,
 }
 
+/// What every line is, said where one is not.
+const EXPECTED: &str = r#"a line is an event of OpenLineage, or {"topic": "usage-events", "value": {...}}"#;
+
 /// Lines are events of OpenLineage as they are, or `{"topic", "value"}` as for a backtest.
 ///
 /// # Errors
@@ -62,12 +68,12 @@ struct Line<'a> {
 pub fn run(files: &[PathBuf], rules: &Rules<'_>, team: Option<&str>) -> Result<Found, Problem> {
     let mut reading = Reading::new(rules);
     for file in files {
-        events::lines(file, |line| reading.take(line))?;
+        events::lines(file, |place, line| reading.take(place, line))?;
     }
     reading.take_answers();
-    let Reading { mut graph, read, other, rejected, .. } = reading;
+    let Reading { mut graph, read, other, rejected, first_rejected, .. } = reading;
     graph.take_facts();
-    Ok(Found { read, other, rejected, ..found(&graph, rules.policies, team, rules.now) })
+    Ok(Found { read, other, rejected, first_rejected, ..found(&graph, rules.policies, team, rules.now) })
 }
 
 /// The map of a graph; without policies nothing breaks a rule.
@@ -90,6 +96,7 @@ struct Reading<'a> {
     read: u64,
     other: u64,
     rejected: BTreeMap<String, u64>,
+    first_rejected: Option<Rejected>,
 }
 
 impl<'a> Reading<'a> {
@@ -106,26 +113,36 @@ impl<'a> Reading<'a> {
             read: 0,
             other: 0,
             rejected: BTreeMap::new(),
+            first_rejected: None,
         }
     }
 
-    fn take(&mut self, line: &[u8]) {
+    fn take(&mut self, place: &Place, line: &[u8]) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
         self.read += 1;
-        let (topic, value) = match serde_json::from_slice::<Line<'_>>(line) {
-            Ok(Line { topic: Some(topic), value: Some(value) }) => (topic, value.get().as_bytes()),
-            _ => ("lineage-events", line),
+        let taken = match serde_json::from_slice::<Line<'_>>(line) {
+            Ok(Line { topic: Some(topic), value: Some(value) }) => self.take_event(topic, value.get().as_bytes()),
+            _ => self
+                .take_event("lineage-events", line)
+                .map_err(|Reject { reason, message }| Reject::new(reason, format!("{message}; {EXPECTED}"))),
         };
+        let Err(Reject { reason, message }) = taken else { return };
+        *self.rejected.entry(reason.as_str().to_string()).or_default() += 1;
+        let first = || Rejected { place: place.clone(), reason: reason.as_str().to_string(), message };
+        self.first_rejected.get_or_insert_with(first);
+    }
+
+    fn take_event(&mut self, topic: &str, value: &[u8]) -> Result<(), Reject> {
         let offset = i64::try_from(self.read).unwrap_or(i64::MAX);
         let now = self.rules.now;
         let record = InputRecord { topic, partition: 0, offset, timestamp: now, key: None, value: Some(value), headers: &[] };
         match topic {
-            "lineage-events" => match lineage::read(&record, now, self.rules.intake) {
-                Ok(event) => self.graph.apply(&event),
-                Err(reject) => self.reject(reject.reason.as_str()),
-            },
+            "lineage-events" => {
+                let event = lineage::read(&record, now, self.rules.intake)?;
+                self.graph.apply(&event);
+            }
             "activity-events" => {
                 let schemas = WriterSchemas::new(Topic::Activity.table());
                 match whole::process(Topic::Activity, &record, now, self.rules.intake, &schemas) {
@@ -134,24 +151,25 @@ impl<'a> Reading<'a> {
                         // Here nobody judges who reads what.
                         self.graph.take_uses();
                     }
-                    WholeOutcome::Rejected(reject) => self.reject(reject.reason.as_str()),
-                    // JSON names no schema, and an activity event is nothing else.
-                    WholeOutcome::Accepted(_) | WholeOutcome::NeedsSchema(_) => self.reject("no_event_line"),
+                    WholeOutcome::Rejected(reject) => return Err(reject),
+                    // An activity event is nothing else.
+                    WholeOutcome::Accepted(_) | WholeOutcome::NeedsSchema(_) => return Err(names_a_schema()),
                 }
             }
             "usage-events" => {
                 let outcome = intake::process(&record, now, self.rules.intake, &self.schemas, &mut self.partition, &mut self.batch);
-                match outcome {
-                    Outcome::Combined | Outcome::Duplicate => {}
-                    Outcome::Rejected(reject) => self.reject(reject.reason.as_str()),
-                    Outcome::NeedsSchema(_) => self.reject("no_event_line"),
-                }
                 if self.batch.is_full() {
                     self.take_answers();
+                }
+                match outcome {
+                    Outcome::Combined | Outcome::Duplicate => {}
+                    Outcome::Rejected(reject) => return Err(reject),
+                    Outcome::NeedsSchema(_) => return Err(names_a_schema()),
                 }
             }
             _ => self.other += 1,
         }
+        Ok(())
     }
 
     /// Where models answer, out of the usage that was summed so far.
@@ -164,10 +182,6 @@ impl<'a> Reading<'a> {
             }
             self.graph.take_answer(&leaf.model, &leaf.region, &leaf.provider, &leaf.team, partial.last_event_time);
         }
-    }
-
-    fn reject(&mut self, reason: &str) {
-        *self.rejected.entry(reason.to_string()).or_default() += 1;
     }
 }
 
@@ -210,11 +224,19 @@ fn judge(folder: &PolicyFolder, crossing: &Crossing<'_>, at: Timestamp) -> Vec<B
 }
 
 impl Found {
+    /// There was something, and nothing of it could be used.
+    pub fn is_unusable(&self) -> bool {
+        self.read > 0 && self.rejected.values().sum::<u64>() == self.read
+    }
+
     pub fn json(&self) -> serde_json::Value {
         let unregistered: Vec<String> = self.unregistered.iter().map(ToString::to_string).collect();
+        let mut events = serde_json::json!({"read": self.read, "other_topics": self.other, "rejected": self.rejected});
+        if let Some(first) = &self.first_rejected {
+            events["first_rejected"] = first.json();
+        }
         serde_json::json!({
-            "nodes": self.map.nodes, "edges": self.map.edges, "unregistered_models": unregistered,
-            "events": {"read": self.read, "other_topics": self.other, "rejected": self.rejected},
+            "nodes": self.map.nodes, "edges": self.map.edges, "unregistered_models": unregistered, "events": events,
         })
     }
 
@@ -265,6 +287,7 @@ impl Found {
             of(Kind::Model),
             read(self.read, &self.rejected)
         ));
+        lines.extend(self.first_rejected.iter().map(|first| format!("the first that is rejected: {first}")));
         lines.join("\n") + "\n"
     }
 }
@@ -281,11 +304,36 @@ fn read(lines: u64, rejected: &BTreeMap<String, u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::path::Path;
 
     use super::*;
     use crate::config::load_text;
     use crate::model::money::Currency;
+
+    #[test]
+    fn where_no_line_can_be_used_the_first_is_shown_with_what_is_expected() {
+        let loaded = load_text("t.toml", "version = 1\n", Path::new(""), std::iter::empty()).unwrap();
+        let now = Timestamp::parse("2026-03-01T12:00:00Z").unwrap();
+        let rules = Rules { intake: &loaded.intake, lineage: &loaded.lineage, policies: None, now };
+        let found = |lines: &str| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(lines.as_bytes()).unwrap();
+            run(&[file.path().to_path_buf()], &rules, None).unwrap()
+        };
+        for (line, said) in [
+            ("team,model,cost", "unknown_format: no JSON object: OpenLineage events are JSON; a line is an event of OpenLineage, or"),
+            (r#"{"topic":"usage-events","value":{"source":"s"}}"#, "missing_field: "),
+        ] {
+            let found = found(&format!("\n{line}\n{line}\n"));
+            assert!(found.is_unusable(), "{line}");
+            let text = found.text();
+            assert!(text.lines().last().is_some_and(|last| last.contains(&format!(":2: {said}"))), "{text}");
+            assert_eq!(found.json()["events"]["first_rejected"]["line"], 2);
+        }
+        let found = found("{\n{\"topic\":\"feedback\",\"value\":{}}\n");
+        assert!(!found.is_unusable() && found.first_rejected.is_some(), "one is of another topic");
+    }
 
     #[test]
     fn machines_and_services_are_no_models_that_answer() {
@@ -297,6 +345,7 @@ mod tests {
             [("1", "llm.tokens", "gpt-4o", r#""input_tokens":10"#), ("2", "gpu.seconds", "p5.48xlarge", r#""quantity":60"#)]
         {
             reading.take(
+                &Place::whole("x"),
                 format!(
                     r#"{{"topic":"usage-events","value":{{"event_id":"{id}","source":"s","event_time":"2026-03-01T11:59:00Z","team":"ads",
                     "meter":"{meter}","model":"{model}","provider":"aws","region":"eu-central-1",{quantity}}}}}"#
