@@ -1,13 +1,12 @@
 //! `tollgate ask`: would this be allowed? For pipelines, before anything is deployed.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde_json::Value;
 
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, data_flow, moment, print};
+use super::{ConfigFile, Ended, Format, data_flow, input, moment, print};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::http::compliance::{self, Answer};
@@ -90,12 +89,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
 }
 
 fn read(path: &Path) -> Result<Value, String> {
-    let mut text = String::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_to_string(&mut text).map_err(|error| format!("cannot be read: {error}"))?;
-    } else {
-        text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    }
+    let text = input::text(path)?;
     if path.extension().is_some_and(|extension| extension == "toml") {
         return toml::from_str(&text).map_err(|error| format!("no TOML: {}", error.message()));
     }

@@ -15,6 +15,7 @@ mod demo;
 mod duty;
 mod explain;
 mod import;
+mod input;
 mod moment;
 mod policy;
 mod price;

@@ -1,12 +1,11 @@
 //! `tollgate route`: who would be told of an alert, and why.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{ConfigFile, Ended, assemble, print};
+use super::{ConfigFile, Ended, assemble, input, print};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::deliver::channels::compose::Sender;
@@ -184,20 +183,10 @@ fn shown(named: &Named, is_held: bool) -> String {
     format!("{}{later}", named.receiver)
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
-    } else {
-        bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    }
-    Ok(bytes)
-}
-
 fn read(path: &Path) -> Result<Alert, String> {
-    wire::alert_from_json(&bytes_of(path)?).map_err(|error| format!("no alert: {error}"))
+    wire::alert_from_json(&input::bytes(path)?).map_err(|error| format!("no alert: {error}"))
 }
 
 fn read_many(path: &Path) -> Result<Vec<Alert>, String> {
-    serde_json::from_slice(&bytes_of(path)?).map_err(|error| format!("no list of alerts: {error}"))
+    serde_json::from_slice(&input::bytes(path)?).map_err(|error| format!("no list of alerts: {error}"))
 }

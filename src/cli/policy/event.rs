@@ -1,24 +1,18 @@
 //! An event from a file or from stdin, as a policy sees it.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::Value;
 
+use crate::cli::input;
 use crate::policy::fields::Subject;
 use crate::policy::{Given, Sample};
 
 /// # Errors
 /// What is wrong with the file, in one line.
 pub fn read(path: &Path, subject: Subject) -> Result<Sample, String> {
-    let shown = if path == Path::new("-") { "stdin".to_string() } else { path.display().to_string() };
-    let mut text = String::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().read_to_string(&mut text).map(drop)
-    } else {
-        std::fs::read_to_string(path).map(|content| text = content)
-    };
-    read.map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+    let shown = input::shown(path);
+    let text = input::text(path).map_err(|problem| format!("{shown}: {problem}"))?;
     let json: Value = serde_json::from_str(&text).map_err(|error| format!("{shown}:{}: no JSON: {error}", error.line()))?;
     let Value::Object(fields) = json else { return Err(format!("{shown}: an event is a JSON object: {{\"team\": \"search\"}}")) };
     let mut sample = Sample::new(subject);
@@ -32,4 +26,17 @@ pub fn read(path: &Path, subject: Subject) -> Result<Sample, String> {
         sample.set(&name, given).map_err(|_| wrong())?;
     }
     Ok(sample)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_behind_a_byte_order_mark_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("usage.json");
+        std::fs::write(&path, "\u{feff}{\"team\": \"search\"}").unwrap();
+        assert_eq!(read(&path, Subject::Usage).unwrap().text("team"), Some("search"));
+    }
 }

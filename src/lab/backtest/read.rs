@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::Problem;
 use crate::config::problem::Place;
+use crate::lab::without_mark;
 
 /// A line that could not be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,8 @@ pub fn lines(path: &Path, mut each: impl FnMut(&Place, &[u8])) -> Result<(), Pro
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).map_err(cannot)? > 0 {
         place.line = place.line.saturating_add(1);
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = if place.line == 1 { without_mark(&line) } else { &line };
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
         each(&place, text.strip_suffix(b"\r").unwrap_or(text));
         line.clear();
     }
@@ -76,6 +78,12 @@ mod tests {
         let mut found = Vec::new();
         lines(&path, |_, line| found.push(String::from_utf8_lossy(line).into_owned())).map_err(|problem| problem.to_string())?;
         Ok(found)
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(read("x.jsonl", "\u{feff}one\n\u{feff}two\n".as_bytes()).unwrap(), ["one", "\u{feff}two"]);
+        assert_eq!(read("x.jsonl", "\u{feff}\n".as_bytes()).unwrap(), [""]);
     }
 
     #[test]
