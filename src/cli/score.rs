@@ -1,17 +1,18 @@
 //! `tollgate score`: the detector on a CSV file, to see what it would say before anything is connected.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use super::{ConfigFile, Ended};
+use super::{ConfigFile, Ended, input};
 use crate::config::Problem;
 use crate::config::problem::Place;
+use crate::lab::backtest::read;
 use crate::lab::score::{Failure, score};
 use crate::watch::rules::Thresholds;
 use crate::watch::track;
@@ -19,15 +20,15 @@ use crate::watch::track;
 /// Try the detector on a CSV file: what was normal, how strange each row is, where an alert opens
 ///
 /// A file has a header and the columns `timestamp` (2026-03-01T10:00:00Z or 2026-03-01 10:00:00, UTC) and `value` (empty = missing),
-/// in the order of time, one series in a file. Rows may be 1 minute to 1 day apart; gaps are legal. Out come the columns
-/// timestamp,value,expected,lower,upper,score,alert, a row for each row.
+/// in the order of time, one series in a file, plain or as .gz or .zst. Rows may be 1 minute to 1 day apart; gaps are legal. Out come the
+/// columns timestamp,value,expected,lower,upper,score,alert, a row for each row.
 ///
 /// It is the engine of `tollgate run`: each row is judged by the rows before it alone. `score` is 0 to 1, higher is stranger, and means
 /// the same for every series. `alert` says what Tollgate would do at the sensitivity of the config, for a team that has this one series:
 /// open, update, close. Values need not be money, so the gates of money are off.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tollgate score spend.csv > scored.csv\n  tollgate score --direction both --out scored exports/ more.csv"
+    after_help = "Examples:\n  tollgate score spend.csv > scored.csv\n  psql --csv -f spend.sql | tollgate score -\n  tollgate score --direction both --out scored exports/ more.csv"
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// CSV files, or folders of them
+    /// CSV files, or folders of them; - reads one from stdin
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 }
@@ -67,8 +68,12 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     let engine = Engine { thresholds: &loaded.watch.defaults, direction };
     let ended = match (files(&arguments.inputs), &arguments.out) {
         (Err(problems), _) => Err(problems),
+        (Ok(files), Some(_)) if files.iter().any(|file| input::is_stdin(file)) => Err(vec![
+            Problem::new(&Place::whole("stdin"), "has no name for its result").hint("leave --out DIR away, and let it be the only input"),
+        ]),
         (Ok(files), Some(folder)) => engine.to_folder(&files, folder)?,
         (Ok(files), None) => match files.as_slice() {
+            [file] if input::is_stdin(file) => engine.of_stdin()?,
             [file] => engine.to_stdout(file)?,
             _ => Err(vec![Problem::new(&Place::whole("--out"), "several inputs need a folder for the results").hint("add --out DIR")]),
         },
@@ -93,11 +98,14 @@ type Usable = Result<(), Vec<Problem>>;
 impl Engine<'_> {
     fn score(&self, file: &Path, output: impl Write) -> Result<Result<(), Problem>> {
         let name = file.display().to_string();
-        let input = match File::open(file) {
-            Ok(input) => BufReader::with_capacity(1 << 16, input),
-            Err(error) => return Ok(Err(unreadable(&name, &error))),
-        };
-        match score(input, &name, output, self.thresholds, self.direction) {
+        match read::open(file) {
+            Ok(input) => self.score_text(input, &name, output),
+            Err(error) => Ok(Err(unreadable(&name, &error))),
+        }
+    }
+
+    fn score_text(&self, input: impl BufRead, name: &str, output: impl Write) -> Result<Result<(), Problem>> {
+        match score(input, name, output, self.thresholds, self.direction) {
             Ok(()) => Ok(Ok(())),
             Err(Failure::Input(problem)) => Ok(Err(problem)),
             // A reader that has seen enough (`| head`) is no failure.
@@ -106,13 +114,18 @@ impl Engine<'_> {
         }
     }
 
-    /// Goes through the file twice, so that nothing is printed of one that cannot be used to its end.
     fn to_stdout(&self, file: &Path) -> Result<Usable> {
-        if let Err(problem) = self.score(file, io::sink())? {
-            return Ok(Err(vec![problem]));
-        }
-        let output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        Ok(self.score(file, output)?.map_err(|problem| vec![problem]))
+        twice(|output| self.score(file, output))
+    }
+
+    /// As a file: it is held until it is known to be one that can be used.
+    fn of_stdin(&self) -> Result<Usable> {
+        let shown = input::shown(Path::new("-"));
+        let text = match input::bytes(Path::new("-")) {
+            Ok(text) => text,
+            Err(what) => return Ok(Err(vec![Problem::new(&Place::whole(&shown), what)])),
+        };
+        twice(|output| self.score_text(&text[..], &shown, output))
     }
 
     /// All or nothing: results get their names when the last one is written.
@@ -124,7 +137,7 @@ impl Engine<'_> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let (mut unfinished, mut problems) = (Unfinished::default(), Vec::new());
         for file in files {
-            let Some(name) = file.file_name() else { continue };
+            let Some(name) = result_name(file) else { continue };
             let mut partial = OsString::from(".");
             partial.push(name);
             partial.push(".part");
@@ -144,6 +157,15 @@ impl Engine<'_> {
     }
 }
 
+/// Goes through the input twice, so that nothing is printed of one that cannot be used to its end.
+fn twice(score: impl Fn(&mut dyn Write) -> Result<Result<(), Problem>>) -> Result<Usable> {
+    if let Err(problem) = score(&mut io::sink())? {
+        return Ok(Err(vec![problem]));
+    }
+    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    Ok(score(&mut output)?.map_err(|problem| vec![problem]))
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         for (partial, _) in &self.0 {
@@ -158,6 +180,10 @@ fn files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for input in inputs {
         let name = input.display().to_string();
+        if input::is_stdin(input) {
+            found.push(input.clone());
+            continue;
+        }
         match fs::metadata(input) {
             Err(error) => problems.push(unreadable(&name, &error)),
             Ok(kind) if kind.is_file() => found.push(input.clone()),
@@ -168,7 +194,9 @@ fn files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
                 Ok(files) => found.extend(files),
                 Err(error) => problems.push(unreadable(&name, &error)),
             },
-            Ok(_) => problems.push(Problem::new(&Place::whole(&name), "is neither a file nor a folder").hint("write it to a file first")),
+            Ok(_) => problems.push(
+                Problem::new(&Place::whole(&name), "is neither a file nor a folder").hint("write it to a file first, or name - for stdin"),
+            ),
         }
     }
     if problems.is_empty() { Ok(found) } else { Err(problems) }
@@ -186,10 +214,16 @@ fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Results are not packed.
+fn result_name(file: &Path) -> Option<&OsStr> {
+    let is_packed = file.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
+    if is_packed { file.file_stem() } else { file.file_name() }
+}
+
 /// Two inputs of one name would be one result.
 fn clashes(files: &[PathBuf]) -> Vec<Problem> {
     let mut names = BTreeSet::new();
-    let twice = files.iter().filter(|file| !names.insert(file.file_name()));
+    let twice = files.iter().filter(|file| !names.insert(result_name(file)));
     twice
         .map(|file| {
             let place = Place::whole(&file.display().to_string());
@@ -200,4 +234,36 @@ fn clashes(files: &[PathBuf]) -> Vec<Problem> {
 
 fn unreadable(name: &str, error: &io::Error) -> Problem {
     Problem::new(&Place::whole(name), format!("cannot be read: {error}")).hint("check the path")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+
+    const SERIES: &str = "timestamp,value\n2026-03-01T00:00:00Z,1\n2026-03-01T01:00:00Z,2\n";
+
+    #[test]
+    fn a_packed_file_is_scored_like_the_plain_one() {
+        let loaded = load_text("t.toml", "", Path::new(""), std::iter::empty()).unwrap();
+        let engine = Engine { thresholds: &loaded.watch.defaults, direction: track::Direction::Up };
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed, out) = (folder.path().join("a.csv"), folder.path().join("b.csv.gz"), folder.path().join("out"));
+        std::fs::write(&plain, SERIES).unwrap();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(SERIES.as_bytes()).unwrap();
+        std::fs::write(&packed, gz.finish().unwrap()).unwrap();
+        assert!(engine.to_folder(&[plain, packed], &out).unwrap().is_ok());
+        let result = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+        assert_eq!(result("a.csv").lines().count(), 3);
+        assert_eq!(result("a.csv"), result("b.csv"));
+        let clash = [PathBuf::from("a/x.csv"), PathBuf::from("b/x.csv.gz")];
+        assert_eq!(clashes(&clash).len(), 1, "both would be x.csv");
+    }
+
+    #[test]
+    fn stdin_is_an_input_and_no_file() {
+        let stdin = PathBuf::from("-");
+        assert_eq!(files(std::slice::from_ref(&stdin)).unwrap(), [stdin]);
+    }
 }

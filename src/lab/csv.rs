@@ -1,5 +1,9 @@
 //! Reading CSV (RFC 4180): a header, quoted fields, any of the usual line ends.
 
+use std::io::Read as _;
+use std::path::Path;
+
+use super::backtest::read;
 use crate::config::Problem;
 use crate::config::problem::Place;
 
@@ -8,6 +12,32 @@ use crate::config::problem::Place;
 pub struct Table {
     pub header: Vec<String>,
     pub rows: Vec<(u32, Vec<String>)>,
+}
+
+/// The text of a file, plain or packed as event files are.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub fn text(path: &Path) -> Result<String, Problem> {
+    let mut text = String::new();
+    match read::open(path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            let problem = Problem::new(&Place::whole(&path.display().to_string()), format!("cannot be read: {error}"));
+            Err(problem.hint("name a CSV file in UTF-8 that exists, plain or as .gz or .zst"))
+        }
+    }
+}
+
+/// What stands between the columns of a header instead of commas, as spreadsheets of some countries write it.
+pub fn other_separator(header: &str) -> Option<&'static str> {
+    let is_between = |separator: &str| !header.contains(',') && header.contains(separator);
+    [(";", "';'"), ("\t", "tabs")].into_iter().find(|(separator, _)| is_between(separator)).map(|(_, name)| name)
+}
+
+/// Of a file with such a header.
+pub fn separated_by(name: &str) -> (String, &'static str) {
+    (format!("columns are separated by {name}"), "separate them by commas, and write 12.5 for twelve and a half")
 }
 
 /// # Errors
@@ -30,6 +60,12 @@ pub fn parse(file: &str, text: &str) -> Result<Table, Vec<Problem>> {
     let Some((first, header)) = lines.next() else {
         return Err(vec![Problem::new(&Place::whole(file), "is empty").hint("its first line has to name the columns")]);
     };
+    if let [one] = &header[..]
+        && let Some(name) = other_separator(one)
+    {
+        let (what, hint) = separated_by(name);
+        return Err(vec![at(file, first, what).hint(hint)]);
+    }
     let header: Vec<String> = header.into_iter().map(|name| name.trim().to_string()).collect();
     let mut problems = Vec::new();
     for (index, name) in header.iter().enumerate() {
@@ -94,6 +130,8 @@ mod tests {
         let cases = [
             ("", "x.csv: is empty"),
             ("a,a\n1,2\n", "x.csv:1: there are two columns 'a'"),
+            ("a;b\n1,5;2\n", "x.csv:1: columns are separated by ';'; separate them by commas"),
+            ("\u{feff}a\tb\r\n1\t2\r\n", "x.csv:1: columns are separated by tabs; separate them by commas"),
             ("a,\n1,2\n", "x.csv:1: column 2 has no name"),
             ("a,b\n1,2\n3\n", "x.csv:3: has 1 fields, the header 2"),
             ("a,b\n1,\"2\n3,4\n", "x.csv:2: a quoted field is not closed"),

@@ -27,10 +27,7 @@ pub struct Explained {
 /// The file cannot be read, or is no table of leaves.
 pub fn file(path: &Path) -> Result<Explained, Vec<Problem>> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let problem = Problem::new(&Place::whole(&shown), format!("cannot be read: {error}"));
-        vec![problem.hint("name a CSV file in UTF-8 that exists")]
-    })?;
+    let text = csv::text(path).map_err(|problem| vec![problem])?;
     table(&shown, &text)
 }
 
@@ -155,6 +152,8 @@ fn difference(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     const TABLE: &str = "project,model,expected,actual\nranker,m1,10,50\nranker,m2,12,12.5\nsearch,m1,20,20\nsearch,m2,5,5\n";
@@ -171,6 +170,18 @@ mod tests {
         assert_eq!(lines[0], "47.00 was expected, 87.50 is there: +40.50");
         assert_eq!(lines[1], " 98.8 %  model=m1, project=ranker: 50.00 instead of 10.00 (+40.00)");
         assert_eq!(lines[2], "  1.2 %  unexplained");
+    }
+
+    #[test]
+    fn a_packed_table_is_read() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(TABLE.as_bytes()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("july.csv.gz");
+        std::fs::write(&path, packed.finish().unwrap()).unwrap();
+        assert_eq!(file(&path).unwrap(), table("x.csv", TABLE).unwrap());
+        let problems = file(&folder.path().join("none.csv")).unwrap_err();
+        assert!(problems[0].to_string().ends_with("plain or as .gz or .zst"), "{}", problems[0]);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Problem;
-use crate::config::problem::Place;
 use crate::lab::csv;
 use crate::model::time::Timestamp;
 
@@ -24,10 +23,7 @@ const COLUMNS: [&str; 5] = ["kind", "team", "start", "end", "dimensions"];
 /// Every line that is no label.
 pub fn read(path: &Path) -> Result<Vec<Label>, Vec<Problem>> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let problem = Problem::new(&Place::whole(&file), format!("cannot be read: {error}"));
-        vec![problem.hint("name a CSV file in UTF-8 that exists")]
-    })?;
+    let text = csv::text(path).map_err(|problem| vec![problem])?;
     parse(&file, &text)
 }
 

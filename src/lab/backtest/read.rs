@@ -55,7 +55,11 @@ pub fn lines(path: &Path, mut each: impl FnMut(&Place, &[u8])) -> Result<(), Pro
     Ok(())
 }
 
-fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+/// By the end of its name: packed, or as it is.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
     let file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     Ok(match extension {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use super::csv;
 use super::spacing::{Placed, Spacing};
 use crate::config::Problem;
 use crate::config::problem::Place;
@@ -68,8 +69,11 @@ pub fn score(
         read.map_err(|error| problem(number, format!("cannot be read: {error}"), "the file must be readable UTF-8 text"))
     };
     next(&mut line, number)?;
-    let columns = columns(line.trim_start_matches('\u{feff}').trim_end())
-        .ok_or_else(|| problem(1, "the header lacks 'timestamp' or 'value'".into(), "write 'timestamp,value' into the first line"))?;
+    let header = line.trim_start_matches('\u{feff}').trim_end();
+    let columns = columns(header).ok_or_else(|| match csv::other_separator(header).map(csv::separated_by) {
+        Some((what, hint)) => problem(1, what, hint),
+        None => problem(1, "the header lacks 'timestamp' or 'value'".into(), "write 'timestamp,value' into the first line"),
+    })?;
     writeln!(output, "{HEADER}").map_err(Failure::Output)?;
     loop {
         number += 1;

@@ -66,6 +66,10 @@ fn gaps_and_other_ways_to_write_are_legal() {
 fn what_cannot_be_used_is_named() {
     let cases = [
         ("", "x.csv:1: the header lacks 'timestamp' or 'value'; write 'timestamp,value' into the first line"),
+        (
+            "timestamp;value\n2026-03-01 00:00:00;1,5\n",
+            "x.csv:1: columns are separated by ';'; separate them by commas, and write 12.5 for twelve and a half",
+        ),
         ("timestamp,value\nyesterday,1\n", "x.csv:2: 'yesterday' is no time; write 2026-03-01T10:00:00Z or 2026-03-01 10:00:00, in UTC"),
         ("timestamp,value\n2026-03-01T00:00:00Z,much\n", "x.csv:2: 'much' is no number; write 12.5, or nothing where the value is missing"),
         (
