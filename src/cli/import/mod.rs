@@ -1,5 +1,6 @@
 //! `tollgate import`: what a provider exports into files becomes events.
 
+mod lines;
 mod parquet;
 mod publish;
 mod rows;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 
+use super::lines::Lines;
 use super::parquet::Table;
 use crate::intake::focus::Head;
 
@@ -95,7 +96,7 @@ pub struct Rows {
 }
 
 enum Content {
-    Csv(Box<csv::Reader<Box<dyn Read>>>),
+    Csv(Box<csv::Reader<Lines<Box<dyn Read>>>>),
     Parquet(Box<Table>, BytesRead),
 }
 
@@ -117,7 +118,7 @@ impl Rows {
             Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
             _ => Box::new(file),
         };
-        let mut reader = csv::ReaderBuilder::new().buffer_capacity(BUFFER).flexible(true).from_reader(read);
+        let mut reader = csv::ReaderBuilder::new().buffer_capacity(BUFFER).flexible(true).from_reader(Lines::of(read));
         let names = reader.headers().with_context(|| format!("{shown}:1: its first line cannot be read"))?.clone();
         let names: Vec<&str> = names.iter().collect();
         let head = Head::new(&names, line_id).map_err(|why| anyhow!("{shown}:1: {why}"))?;
@@ -141,12 +142,12 @@ impl Rows {
         };
         let mut record = ByteRecord::new();
         loop {
-            let line = reader.position().line();
             let more = reader.read_byte_record(&mut record).with_context(|| format!("{shown}: cannot be read on"))?;
             if !more {
                 return Ok(());
             }
-            let line = record.position().map_or(line, csv::Position::line);
+            let begins = record.position().map_or(0, csv::Position::byte);
+            let line = reader.get_mut().at(begins);
             let texts: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
             match texts {
                 Ok(texts) if texts.len() == head.width() => each(&head, line, Found::Row(&texts))?,
@@ -217,6 +218,31 @@ mod tests {
         } else {
             text.to_string()
         }
+    }
+
+    #[test]
+    fn each_row_has_the_line_on_which_it_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bill.csv");
+        let lines = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut found = Vec::new();
+            let rows = Rows::open(&path, &[], &BytesRead::default()).unwrap();
+            rows.each(|_, line, row| {
+                found.push((line, matches!(row, Found::Row(_))));
+                Ok(())
+            })
+            .unwrap();
+            found
+        };
+        let text = "BilledCost,ChargePeriodStart\n1,a\n2\n\n3,\"b\nc\"\n4,d";
+        let wanted = [(2, true), (3, false), (5, true), (7, true)];
+        assert_eq!(lines(text), wanted);
+        assert_eq!(lines(&text.replace('\n', "\r\n")), wanted);
+        assert_eq!(lines(&format!("\u{feff}{}\r\n", text.replace('\n', "\r\n"))), wanted);
+        // More than is read ahead.
+        let long = lines(&format!("BilledCost,ChargePeriodStart\r\n{}", "1,a\r\n".repeat(2 * BUFFER / 5)));
+        assert!(long.iter().zip(2..).all(|((line, _), wanted)| *line == wanted));
     }
 
     /// By two other programs, with other types: see the README beside them.
