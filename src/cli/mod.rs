@@ -31,12 +31,13 @@ pub mod topics;
 mod tune;
 mod violations;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use self::telemetry::Logging;
 use crate::config::problem::Problem;
@@ -162,7 +163,9 @@ pub enum Ended {
 /// # Errors
 /// Whatever the command could not do; main prints the chain once.
 pub fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let empty: BTreeSet<String> = settings::variables().filter(|(_, value)| value.is_empty()).map(|(name, _)| name).collect();
+    let matches = without(&empty, Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let logging = Logging { format: arguments.log_format.map(Format::into_log), level: arguments.log_level };
     let ended = match &arguments.command {
         Command::Run(arguments) => run(arguments, &logging)?,
@@ -194,6 +197,13 @@ pub fn main() -> Result<ExitCode> {
         Ended::No => ExitCode::FAILURE,
         Ended::Review => ExitCode::from(REVIEW),
     })
+}
+
+/// A variable that is set to nothing is as good as none: what sets it has no way to leave it out.
+fn without(variables: &BTreeSet<String>, command: clap::Command) -> clap::Command {
+    let is_empty = |argument: &clap::Arg| argument.get_env().and_then(|name| name.to_str()).is_some_and(|name| variables.contains(name));
+    let command = command.mut_args(|argument| if is_empty(&argument) { argument.env(None) } else { argument });
+    command.mut_subcommands(|command| without(variables, command))
 }
 
 fn run(arguments: &RunArguments, logging: &Logging) -> Result<Ended> {
@@ -270,8 +280,6 @@ fn print(text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -289,6 +297,20 @@ mod tests {
             "{refused}"
         );
         assert!(with("info,tollgate").unwrap_err().to_string().contains("'tollgate' is no level; write error, warn"));
+    }
+
+    #[test]
+    fn a_variable_without_a_value_sets_nothing() {
+        fn asked(command: &clap::Command, variable: &str) -> usize {
+            let own = command.get_arguments().filter(|argument| argument.get_env().is_some_and(|name| name == variable)).count();
+            own + command.get_subcommands().map(|command| asked(command, variable)).sum::<usize>()
+        }
+        let command = Arguments::command();
+        let users = asked(&command, "USER");
+        assert!(users > 0 && asked(&command, "TOLLGATE_CONFIG") > 10);
+        let command = without(&BTreeSet::from(["TOLLGATE_CONFIG".to_string()]), command);
+        assert_eq!((asked(&command, "USER"), asked(&command, "TOLLGATE_CONFIG")), (users, 0));
+        command.debug_assert();
     }
 
     #[test]

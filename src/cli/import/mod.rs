@@ -95,7 +95,13 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             return Ok(Ended::Unusable);
         }
     };
-    let (digest, size) = rows::digest(&files).with_context(|| arguments.export.display().to_string())?;
+    let (digest, size) = match rows::digest(&files).with_context(|| arguments.export.display().to_string()) {
+        Ok(digest) => digest,
+        Err(problem) => {
+            eprintln!("{problem:#}");
+            return Ok(Ended::Unusable);
+        }
+    };
     let bytes = BytesRead::default();
     let bar = bar("looking ", size);
     let survey = {
@@ -201,10 +207,15 @@ impl Shown<'_> {
     }
 }
 
-fn tell(survey: &Survey, report: Option<&Path>) {
+fn summary(survey: &Survey) -> String {
     let versions: Vec<&str> = survey.versions.keys().copied().collect();
     let months: Vec<&str> = survey.periods.keys().map(String::as_str).collect();
-    println!("{} rows of FOCUS {}, billed in {}", survey.rows, versions.join(" and "), months.join(", "));
+    let billed = if months.is_empty() { String::new() } else { format!(", billed in {}", months.join(", ")) };
+    format!("{} rows of FOCUS {}{billed}", survey.rows, versions.join(" and "))
+}
+
+fn tell(survey: &Survey, report: Option<&Path>) {
+    println!("{}", summary(survey));
     for (currency, (rows, billed, effective)) in &survey.sums {
         println!("{currency}  {rows} rows  BilledCost {billed}  EffectiveCost {effective}");
     }
@@ -226,5 +237,41 @@ fn tell(survey: &Survey, report: Option<&Path>) {
     match report {
         Some(path) => println!("each of them is in {}", path.display()),
         None => println!("--report FILE writes each of them down"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    /// A dry run of a file with this content.
+    fn looked_at(content: &str) -> Ended {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bill.csv");
+        std::fs::write(&path, content).unwrap();
+        let Line { arguments } = Line::parse_from([Path::new("import"), Path::new("focus"), Path::new("--dry-run"), &path]);
+        run(&arguments, &Logging::default()).unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_is_bad_input() {
+        assert_eq!(looked_at(""), Ended::Unusable);
+        assert_eq!(looked_at("BilledCost,ChargePeriodStart\n"), Ended::Well);
+    }
+
+    #[test]
+    fn months_are_named_where_there_are_some() {
+        let mut survey = Survey { versions: [("1.2", 1)].into(), ..Survey::default() };
+        assert_eq!(summary(&survey), "0 rows of FOCUS 1.2");
+        survey.rows = 3;
+        survey.periods = [("2026-03".to_string(), 2), ("2026-04".to_string(), 1)].into();
+        assert_eq!(summary(&survey), "3 rows of FOCUS 1.2, billed in 2026-03, 2026-04");
     }
 }

@@ -179,7 +179,7 @@ pub fn digest(files: &[PathBuf]) -> Result<(u128, u64)> {
         }
     }
     if size == 0 {
-        bail!("there is nothing in it");
+        bail!("there is nothing in it; the export may not have been finished, or went elsewhere");
     }
     Ok((hasher.digest128(), size))
 }
