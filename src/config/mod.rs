@@ -15,6 +15,7 @@ pub mod log;
 mod matters;
 mod packs;
 pub mod policies;
+mod policy_files;
 pub mod prices;
 pub mod problem;
 mod read;

@@ -2,14 +2,15 @@
 //! are read, so that whatever is wrong is told with file, line and column before anything is judged.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::packs::{Pack, pack};
+use super::policy_files::{File, WHAT_TO_NAME, files, no_folder};
 use super::prices::date;
 use super::problem::{Place, Problem};
 use super::read::{Notes, Section, integer, text, wrong_kind};
-use super::tree::{self, Item, Table, Value};
+use super::tree::{Item, Value};
 use super::units::Complaint;
 use crate::model::Text;
 use crate::model::alert::Severity;
@@ -28,7 +29,6 @@ pub const REGIONS: &str = include_str!("../../config/regions.csv");
 pub const AI_DOMAINS: &str = include_str!("../../config/ai_domains.csv");
 
 const FORMAT_VERSION: i64 = 1;
-const GLOBAL: &str = "global";
 
 /// Policies that can be used, and what belongs to them.
 #[derive(Clone, Debug, Default)]
@@ -64,16 +64,14 @@ pub enum Expected {
     Indeterminate,
 }
 
-struct File {
-    shown: String,
-    domain: Option<Text>,
-    table: Table,
-}
-
 /// `[policies]`. What is wrong with a policy is a problem of the config: nobody goes on with other policies than are written.
 pub fn of_section(section: &mut Section) -> Option<Arc<PolicyFolder>> {
     let domains = section.path("ai_domains").map(|path| ai_domains(&path));
     let folder = section.path("dir")?;
+    if let Some(what) = no_folder(&folder) {
+        section.complain("dir", Complaint::new(format!("names '{}', which {what}", folder.display()), WHAT_TO_NAME));
+        return None;
+    }
     let domains = match domains.transpose() {
         Ok(domains) => domains.unwrap_or_default(),
         Err(problem) => {
@@ -107,54 +105,11 @@ pub fn load(folder: &Path) -> Result<PolicyFolder, Vec<Problem>> {
     if problems.is_empty() { Ok(read) } else { Err(problems) }
 }
 
-/// Sorted by name: the same folder gives the same order everywhere.
-fn files(folder: &Path, notes: &Notes) -> Vec<File> {
-    let (mut files, mut is_empty) = (Vec::new(), folder.is_dir());
-    for domain in listed(folder, notes).into_iter().filter(|path| path.is_dir()) {
-        let name = domain.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        for path in listed(&domain, notes).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
-            is_empty = false;
-            let shown = path.display().to_string();
-            let content = match std::fs::read_to_string(&path) {
-                Ok(content) => content,
-                Err(error) => {
-                    notes.problem(Problem::new(&Place::whole(&shown), format!("cannot be read: {error}")));
-                    continue;
-                }
-            };
-            match tree::parse(&shown, &content) {
-                Ok(table) => files.push(File { shown, domain: (name != GLOBAL).then(|| name.as_str().into()), table }),
-                Err(problems) => problems.into_iter().for_each(|problem| notes.problem(problem)),
-            }
-        }
-    }
-    if is_empty {
-        let hint = "policies stand in global/*.toml, and in a folder for each domain";
-        notes.problem(Problem::new(&Place::whole(&folder.display().to_string()), "holds no policy file").hint(hint));
-    }
-    files
-}
-
-fn listed(folder: &Path, notes: &Notes) -> Vec<PathBuf> {
-    let place = Place::whole(&folder.display().to_string());
-    match std::fs::read_dir(folder) {
-        Ok(entries) => {
-            let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-            paths.sort();
-            paths
-        }
-        Err(error) => {
-            notes.problem(Problem::new(&place, format!("cannot be read: {error}")));
-            Vec::new()
-        }
-    }
-}
-
 fn read(files: &[File], notes: &Notes) -> PolicyFolder {
     let mut roots: Vec<(&File, Section)> = Vec::new();
     let mut packs: Vec<Pack> = Vec::new();
     for file in files {
-        let mut root = Section::root(notes, Path::new(""), &file.shown, &file.table);
+        let mut root = Section::of_other_file(notes, &file.shown, &file.table);
         root.required("version", |item| match integer(item, &(0..=i64::MAX))? {
             FORMAT_VERSION => Ok(()),
             other => Err(Complaint::new(format!("is {other}"), format!("this tollgate reads policies of version {FORMAT_VERSION}"))),

@@ -1,7 +1,6 @@
 //! Price files: list prices with the dates they hold from, and what was negotiated, turned into the price book.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::agreements::Terms;
 use super::problem::{Place, Problem};
@@ -126,7 +125,7 @@ fn read(name: &str, shown: &str, text: &str, terms: &mut Terms, notes: &Notes) -
             return (file, Vec::new());
         }
     };
-    let mut root = Section::root(notes, Path::new(""), shown, &table);
+    let mut root = Section::of_other_file(notes, shown, &table);
     let version = root.integer("version", 0..=i64::MAX);
     if version != FORMAT_VERSION && root.has("version") {
         root.complain(

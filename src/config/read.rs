@@ -54,11 +54,22 @@ pub struct Section<'a> {
     pub place: Place,
     table: Option<&'a Table>,
     asked: Vec<&'static str>,
+    /// Else of a file beside it: policies, prices.
+    is_of_config: bool,
 }
 
 impl<'a> Section<'a> {
     pub fn root(notes: &'a Notes, base: &'a Path, file: &str, table: &'a Table) -> Section<'a> {
-        Section { notes, base, name: String::new(), place: Place::whole(file), table: Some(table), asked: Vec::new() }
+        Section { notes, base, name: String::new(), place: Place::whole(file), table: Some(table), asked: Vec::new(), is_of_config: true }
+    }
+
+    /// Of a file that the config names, with options of its own.
+    pub fn of_other_file(notes: &'a Notes, file: &str, table: &'a Table) -> Section<'a> {
+        Section { is_of_config: false, ..Section::root(notes, Path::new(""), file, table) }
+    }
+
+    fn inside(&self, name: String, place: Place, table: Option<&'a Table>) -> Section<'a> {
+        Section { notes: self.notes, base: self.base, name, place, table, asked: Vec::new(), is_of_config: self.is_of_config }
     }
 
     pub fn notes(&self) -> &'a Notes {
@@ -260,7 +271,7 @@ impl<'a> Section<'a> {
             }
             None => None,
         };
-        Section { notes: self.notes, base: self.base, name, place, table, asked: Vec::new() }
+        self.inside(name, place, table)
     }
 
     /// The tables of a list: `[[key]]`.
@@ -278,7 +289,7 @@ impl<'a> Section<'a> {
         for item in items {
             if let Value::Table(table) = &item.value {
                 let (name, place) = (format!("[{key}]"), item.place.clone());
-                sections.push(Section { notes: self.notes, base: self.base, name, place, table: Some(table), asked: Vec::new() });
+                sections.push(self.inside(name, place, Some(table)));
             } else {
                 self.complain(key, Complaint::new(format!("holds {}", item.value.kind()), format!("write [[{key}]] for each entry")));
             }
@@ -291,13 +302,19 @@ impl<'a> Section<'a> {
         self.table.into_iter().flatten()
     }
 
+    fn where_else(&self, key: &str) -> Option<String> {
+        if self.is_of_config {
+            return moved(&self.name, key).or_else(|| Some("`tollgate config default` prints every option".to_string()));
+        }
+        Some(format!("known are {}", self.asked.join(", "))).filter(|_| !self.asked.is_empty())
+    }
+
     /// Notes the keys that nobody asked for.
     pub fn finish(self) {
         for (key, item) in self.entries().filter(|(key, _)| !self.asked.contains(&key.as_str())) {
             let kind = if matches!(item.value, Value::Table(_)) { "section" } else { "key" };
             let what = format!("unknown {kind} '{key}'{}", self.in_section());
-            let hint = did_you_mean(key, self.asked.iter().copied()).or_else(|| moved(&self.name, key));
-            let hint = hint.or_else(|| Some("`tollgate config default` prints every option".to_string()));
+            let hint = did_you_mean(key, self.asked.iter().copied()).or_else(|| self.where_else(key));
             self.notes.problem(Problem { place: item.place.clone(), what, hint });
         }
     }

@@ -141,6 +141,12 @@ fn wrong_keys_and_kinds() {
     bad("[watch]\ntreshold = 1", &["x.toml:3: unknown key 'treshold' in [watch]; did you mean 'thresholds'?"]);
     bad("[wacth]\nlateness = '5m'", &["x.toml:2: unknown section 'wacth'; did you mean 'watch'?"]);
     bad("[kafka]\npassword = 'x'", &["x.toml:3: unknown key 'password' in [kafka]; it stands in [kafka.security]"]);
+    bad(
+        "[policies]\ndir = 'nowhere'",
+        &[
+            "x.toml:3: 'dir' in [policies] names 'config/nowhere', which does not exist; name the folder that holds global/*.toml, and a folder for each domain",
+        ],
+    );
     bad("colour = 1", &["x.toml:2: unknown key 'colour'; `tollgate config default` prints every option"]);
     bad(
         "[kafka]\ncommit_interval = 5\nbootstrap_servers = ['a']\n[shards]\ncount = '32'\n[mail]\nport = 70000",

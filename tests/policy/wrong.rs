@@ -98,11 +98,13 @@ fn wrong_conditions_are_told_with_line_and_column() {
 const GOOD: &str = "[[policy]]\nid = 'p'\nowner = 'o'\napplies_to = 'usage'\nwhen = \"team == 'x'\"\nmessage = 'no'\n";
 
 /// File, place, what is said, what would be right. `GOOD` is put where `@` stands.
-const FILES: [(&str, &str, &str, &str); 39] = [
+const FILES: [(&str, &str, &str, &str); 41] = [
     ("", "p.toml: ", "'version' is missing", ""),
     ("version = 2\n@", "p.toml:1: ", "'version' is 2", "policies of version 1"),
     ("version = 'x'\n@", "p.toml:1: ", "'version' is a text", "whole number"),
     ("version = 1\n@[[polcy]]\nid = 'x'\n", "p.toml:8: ", "unknown key 'polcy'", "did you mean 'policy'?"),
+    ("version = 1\nteams = ['x']\n@", "p.toml:2: ", "unknown key 'teams'", "known are version, note, pack"),
+    ("version = 1\n@colour = 'red'\n", "p.toml:8: ", "unknown key 'colour'", "known are applies_to, id, owner"),
     ("version = 1\n[policy]\nid = 'x'\n", "p.toml:2: ", "should be a list of tables", "[[policy]]"),
     ("version = 1\n@owner = 'o'\n", "p.toml:8: ", "not TOML", ""),
     ("version = 1\n@severty = 'info'\n", "p.toml:8: ", "unknown key 'severty'", "did you mean 'severity'?"),
