@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::report::{Report, Verdict};
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble};
+use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::{MailSettings, MailTls, SchemaSettings, Settings};
@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             telemetry::start(&quiet, &loaded.settings.log)?;
             files(&mut report, &arguments.config.shown(), &loaded);
             // What is known stands on the screen while servers are asked.
-            shown = print(&report, shown);
+            shown = show(&report, shown)?;
             if arguments.offline {
                 report.add(Verdict::Skipped, "network", "not asked (--offline)");
             } else {
@@ -59,15 +59,15 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             }
         }
     }
-    print(&report, shown);
-    println!("\n{}", report.summary());
+    show(&report, shown)?;
+    print(&format!("\n{}\n", report.summary()))?;
     Ok(if report.has_problems() { Ended::Unusable } else { Ended::Well })
 }
 
 /// Prints the lines that were not printed yet.
-fn print(report: &Report, shown: usize) -> usize {
-    report.lines.iter().skip(shown).for_each(|line| println!("{line}"));
-    report.lines.len()
+fn show(report: &Report, shown: usize) -> Result<usize> {
+    print(&report.lines.iter().skip(shown).map(|line| format!("{line}\n")).collect::<String>())?;
+    Ok(report.lines.len())
 }
 
 /// Everything that needs no network.
@@ -163,7 +163,7 @@ fn schema_files(report: &mut Report, dir: &Path) {
 fn network(report: &mut Report, settings: &Settings, shown: &mut usize) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     kafka(report, settings, &runtime);
-    *shown = print(report, *shown);
+    *shown = show(report, *shown)?;
     match &settings.schemas.registry_url {
         None => report.add(Verdict::Skipped, "registry", "none: schemas.registry_url is not set"),
         Some(url) => match runtime.block_on(registry(url, &settings.schemas)) {
@@ -171,7 +171,7 @@ fn network(report: &mut Report, settings: &Settings, shown: &mut usize) -> Resul
             Err(error) => report.add(Verdict::Problem, "registry", format!("{url}: {error:#}")),
         },
     }
-    *shown = print(report, *shown);
+    *shown = show(report, *shown)?;
     match &settings.mail {
         None => report.add(Verdict::Skipped, "mail", "none: mail.host is not set, alerts are on their topic only"),
         Some(mail) => match smtp(mail) {

@@ -1,11 +1,9 @@
 //! `tollgate config default`: the commented default file, to start one's own from.
 
-use std::io::Write as _;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Subcommand;
 
-use super::Ended;
+use super::{Ended, print};
 use crate::config::DEFAULTS;
 
 /// Print the default configuration
@@ -27,12 +25,8 @@ enum Action {
 pub fn run(arguments: &Arguments) -> Result<Ended> {
     match arguments.action {
         Action::Default => {
-            let written = std::io::stdout().lock().write_all(DEFAULTS.as_bytes());
-            // A reader that has seen enough (`| head`) is no failure.
-            match written {
-                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
-                _ => Ok(Ended::Well),
-            }
+            print(DEFAULTS)?;
+            Ok(Ended::Well)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::assemble;
+use super::{assemble, print};
 use crate::config::settings::Settings;
 use crate::kafka::topics::{self, TopicState};
 
@@ -14,7 +14,7 @@ pub fn create(settings: &Settings) -> Result<bool> {
     let plans = assemble::topic_plans(settings);
     let connection = assemble::connection(settings);
     let states = runtime()?.block_on(topics::create(&connection, &plans, settings.kafka.replication_factor))?;
-    Ok(report(&states))
+    tell(&states)
 }
 
 /// # Errors
@@ -22,17 +22,22 @@ pub fn create(settings: &Settings) -> Result<bool> {
 pub fn check(settings: &Settings) -> Result<bool> {
     let plans = assemble::topic_plans(settings);
     let states = runtime()?.block_on(topics::check(&assemble::connection(settings), &plans))?;
-    Ok(report(&states))
+    tell(&states)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the Kafka admin client")
 }
 
+fn tell(states: &[(String, TopicState)]) -> Result<bool> {
+    print(&report(states))?;
+    Ok(!states.iter().any(|(_, state)| matches!(state, TopicState::Missing | TopicState::Wrong(_))))
+}
+
 /// One line per topic, what is wrong below it.
-fn report(states: &[(String, TopicState)]) -> bool {
+fn report(states: &[(String, TopicState)]) -> String {
     let width = states.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut usable = true;
+    let mut out = String::new();
     for (name, state) in states {
         let (word, details): (&str, &[String]) = match state {
             TopicState::Created => ("created", &[]),
@@ -41,19 +46,16 @@ fn report(states: &[(String, TopicState)]) -> bool {
             TopicState::Differs(details) => ("differs", details),
             TopicState::Wrong(details) => ("wrong", details),
         };
-        usable &= !matches!(state, TopicState::Missing | TopicState::Wrong(_));
-        println!("{name:width$}  {word}");
-        for detail in details {
-            println!("{:width$}    {detail}", "");
-        }
+        out.push_str(&format!("{name:width$}  {word}\n"));
+        details.iter().for_each(|detail| out.push_str(&format!("{:width$}    {detail}\n", "")));
     }
     if states.iter().any(|(_, state)| *state == TopicState::Missing) {
-        println!("\nMissing topics are created by `tollgate topics create`.");
+        out.push_str("\nMissing topics are created by `tollgate topics create`.\n");
     }
     if states.iter().any(|(_, state)| matches!(state, TopicState::Wrong(_))) {
-        println!(
-            "\nA topic that is wrong would lose or repeat data. Tollgate never changes existing topics: correct it with Kafka's own tools."
+        out.push_str(
+            "\nA topic that is wrong would lose or repeat data. Tollgate never changes existing topics: correct it with Kafka's own tools.\n",
         );
     }
-    usable
+    out
 }

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use self::events::{Events, Form};
 use self::measure::Measured;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format};
+use super::{ConfigFile, Ended, Format, print};
 use crate::config;
 
 /// Measure how many events this machine can take
@@ -151,7 +151,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             measured
         }
     };
-    print(&measured, arguments.format);
+    print(&text(&measured, arguments.format))?;
     Ok(Ended::Well)
 }
 
@@ -192,9 +192,9 @@ fn on_broker(what: &What, options: &OnBroker, logging: &Logging) -> Result<Optio
     Ok(Some(measured))
 }
 
-fn print(measured: &[Measured], format: Format) {
+fn text(measured: &[Measured], format: Format) -> String {
     match format {
-        Format::Text => measured.iter().for_each(|line| println!("{}", line.text())),
-        Format::Json => println!("{}", serde_json::Value::Array(measured.iter().map(Measured::json).collect())),
+        Format::Text => measured.iter().map(|line| format!("{}\n", line.text())).collect(),
+        Format::Json => format!("{}\n", serde_json::Value::Array(measured.iter().map(Measured::json).collect())),
     }
 }

@@ -19,7 +19,7 @@ use self::publish::{Delivery, Publisher, Work};
 use self::rows::BytesRead;
 use self::survey::Survey;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble};
+use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
 use crate::model::hash::hash128;
 
@@ -114,9 +114,9 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
             }
         }
     };
-    tell(&survey, arguments.report.as_deref());
+    print(&told(&survey, arguments.report.as_deref()))?;
     if arguments.complete && survey.unread() > 0 {
-        println!("nothing is taken back: {} rows cannot be read", survey.unread());
+        print(&format!("nothing is taken back: {} rows cannot be read\n", survey.unread()))?;
     }
     let ended = if survey.broken > 0 { Ended::No } else { Ended::Well };
     if arguments.dry_run {
@@ -154,14 +154,13 @@ fn publish(
     let same = progress.filter(|progress| progress.delivery.id == id);
     let (delivery, from) = match same {
         Some(progress) if progress.is_done && !arguments.again => {
-            println!(
-                "nothing to do: this export was published completely, and no other one of '{}' since (--again does it again)",
+            return print(&format!(
+                "nothing to do: this export was published completely, and no other one of '{}' since (--again does it again)\n",
                 arguments.source
-            );
-            return Ok(());
+            ));
         }
         Some(progress) if !progress.is_done => {
-            println!("going on behind row {}, where an earlier run was interrupted", progress.rows);
+            print(&format!("going on behind row {}, where an earlier run was interrupted\n", progress.rows))?;
             (progress.delivery, progress.rows)
         }
         _ => (Delivery { id, begun: clock::now() }, 0),
@@ -173,8 +172,8 @@ fn publish(
     let published = publisher.publish(&transfer, &delivery, from, work, |_| bar.set_position(bytes.load(Ordering::Relaxed)))?;
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64().max(0.001);
-    println!("published {published} events to {} in {seconds:.1} s ({:.0} a second)", publisher.topic, published as f64 / seconds);
-    Ok(())
+    let a_second = published as f64 / seconds;
+    print(&format!("published {published} events to {} in {seconds:.1} s ({a_second:.0} a second)\n", publisher.topic))
 }
 
 /// Hidden where stderr is no terminal.
@@ -214,30 +213,31 @@ fn summary(survey: &Survey) -> String {
     format!("{} rows of FOCUS {}{billed}", survey.rows, versions.join(" and "))
 }
 
-fn tell(survey: &Survey, report: Option<&Path>) {
-    println!("{}", summary(survey));
+fn told(survey: &Survey, report: Option<&Path>) -> String {
+    let mut out = format!("{}\n", summary(survey));
     for (currency, (rows, billed, effective)) in &survey.sums {
-        println!("{currency}  {rows} rows  BilledCost {billed}  EffectiveCost {effective}");
+        out.push_str(&format!("{currency}  {rows} rows  BilledCost {billed}  EffectiveCost {effective}\n"));
     }
     if survey.broken > 0 {
-        println!("{} rows cannot be read and are NOT published: they are no rows of this file's columns", survey.broken);
+        let broken = survey.broken;
+        out.push_str(&format!("{broken} rows cannot be read and are NOT published: they are no rows of this file's columns\n"));
     }
     if survey.unusable > 0 {
-        println!(
-            "{} rows are published and will land in dead-letter: without a cost, a currency or a time nobody can count them",
+        out.push_str(&format!(
+            "{} rows are published and will land in dead-letter: without a cost, a currency or a time nobody can count them\n",
             survey.unusable
-        );
+        ));
     }
     if survey.problems.is_empty() {
-        println!("everything conforms");
-        return;
+        return out + "everything conforms\n";
     }
-    println!("does not conform, by rule:");
-    survey.problems.iter().for_each(|(rule, count)| println!("  {rule:<44} {count:>10}"));
+    out.push_str("does not conform, by rule:\n");
+    survey.problems.iter().for_each(|(rule, count)| out.push_str(&format!("  {rule:<44} {count:>10}\n")));
     match report {
-        Some(path) => println!("each of them is in {}", path.display()),
-        None => println!("--report FILE writes each of them down"),
+        Some(path) => out.push_str(&format!("each of them is in {}\n", path.display())),
+        None => out.push_str("--report FILE writes each of them down\n"),
     }
+    out
 }
 
 #[cfg(test)]

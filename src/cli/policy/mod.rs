@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Ended, Format, moment};
+use super::{Ended, Format, moment, print};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
 use crate::policy::fields::Subject;
@@ -104,14 +104,16 @@ enum Kind {
 
 pub fn run(arguments: &Arguments) -> Result<Ended> {
     match &arguments.action {
-        Action::Check(folder) => Ok(check(folder)),
+        Action::Check(folder) => check(folder),
         Action::Test(folder) => {
             let Some(read) = load_or_say(&folder.folder) else { return Ok(Ended::Unusable) };
-            Ok(if proof::run(&read) { Ended::Well } else { Ended::No })
+            let (out, all_pass) = proof::run(&read);
+            print(&out)?;
+            Ok(if all_pass { Ended::Well } else { Ended::No })
         }
         Action::List(options) => {
             let Some(read) = load_or_say(&options.folder.folder) else { return Ok(Ended::Unusable) };
-            list(&read, options.format);
+            print(&list(&read, options.format))?;
             Ok(Ended::Well)
         }
         Action::Explain(options) => explain(options),
@@ -128,15 +130,15 @@ fn load_or_say(folder: &Path) -> Option<PolicyFolder> {
     }
 }
 
-fn check(folder: &Folder) -> Ended {
-    let Some(read) = load_or_say(&folder.folder) else { return Ended::Unusable };
+fn check(folder: &Folder) -> Result<Ended> {
+    let Some(read) = load_or_say(&folder.folder) else { return Ok(Ended::Unusable) };
     for notice in read.notices(clock::now()) {
         eprintln!("warning: {notice}");
     }
     let all = &read.policies;
     let global = all.policies.iter().filter(|policy| policy.domain.is_none()).count();
-    println!(
-        "{}: {} global policies, {} of {} domains, {} exemptions, {} tests in {} files",
+    print(&format!(
+        "{}: {} global policies, {} of {} domains, {} exemptions, {} tests in {} files\n",
         folder.folder.display(),
         global,
         all.policies.len() - global,
@@ -144,11 +146,11 @@ fn check(folder: &Folder) -> Ended {
         all.exemptions.len(),
         read.tests.len(),
         read.files,
-    );
-    Ended::Well
+    ))?;
+    Ok(Ended::Well)
 }
 
-fn list(read: &PolicyFolder, format: Format) {
+fn list(read: &PolicyFolder, format: Format) -> String {
     let policies = &read.policies.policies;
     if format == Format::Json {
         let each = policies.iter().zip(&read.places).map(|(policy, place)| {
@@ -159,17 +161,18 @@ fn list(read: &PolicyFolder, format: Format) {
                 "pack": policy.pack.as_deref(), "source": policy.source.as_deref(), "as_of": policy.as_of,
             })
         });
-        println!("{}", Value::Array(each.collect()));
-        return;
+        return format!("{}\n", Value::Array(each.collect()));
     }
     let width = policies.iter().map(|policy| policy.id.len()).max().unwrap_or_default().max(6);
     let wide = policies.iter().filter_map(|policy| policy.domain.as_ref()).map(|domain| domain.len()).max().unwrap_or_default().max(6);
-    println!("{:<width$}  {:<8}  {:<7}  {:<8}  {:<wide$}  owner", "policy", "severity", "mode", "of", "domain");
+    let mut out = format!("{:<width$}  {:<8}  {:<7}  {:<8}  {:<wide$}  owner\n", "policy", "severity", "mode", "of", "domain");
     for policy in policies {
         let domain = policy.domain.as_deref().unwrap_or("global");
         let (severity, mode) = (policy.severity.as_str(), mode(policy.mode));
-        println!("{:<width$}  {severity:<8}  {mode:<7}  {:<8}  {domain:<wide$}  {}", policy.id, policy.when.subject.name(), policy.owner);
+        let (id, of, owner) = (&policy.id, policy.when.subject.name(), &policy.owner);
+        out.push_str(&format!("{id:<width$}  {severity:<8}  {mode:<7}  {of:<8}  {domain:<wide$}  {owner}\n"));
     }
+    out
 }
 
 fn explain(options: &Explain) -> Result<Ended> {
@@ -208,11 +211,11 @@ fn explain(options: &Explain) -> Result<Ended> {
             lines.push(as_text(policy, &verdict, &parts, &policy.message.with(facts), remedy.as_deref()));
         }
     });
-    match options.format {
-        Format::Json => println!("{}", Value::Array(answers)),
-        Format::Text if lines.is_empty() => println!("no policy applies to this event"),
-        Format::Text => lines.iter().for_each(|line| println!("{line}")),
-    }
+    print(&match options.format {
+        Format::Json => format!("{}\n", Value::Array(answers)),
+        Format::Text if lines.is_empty() => "no policy applies to this event\n".to_string(),
+        Format::Text => lines.iter().map(|line| format!("{line}\n")).collect(),
+    })?;
     Ok(if is_violated { Ended::No } else { Ended::Well })
 }
 

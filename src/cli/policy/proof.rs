@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::config::policies::{Expected, PolicyFolder, PolicyTest};
 use crate::policy::{Answer, Policy};
 
-/// Prints what fails and what is untested; whether all tests pass.
-pub fn run(read: &PolicyFolder) -> bool {
+/// What fails and what is untested, to be printed; and whether all tests pass.
+pub fn run(read: &PolicyFolder) -> (String, bool) {
     let policies = &read.policies.policies;
-    let mut failed = 0;
+    let (mut out, mut failed) = (String::new(), 0);
     let mut answers: Vec<[usize; 3]> = vec![[0; 3]; policies.len()];
     // Whether a part of a condition was seen true, and seen false.
     let mut seen: BTreeMap<(usize, &str, String), [bool; 2]> = BTreeMap::new();
@@ -28,23 +28,23 @@ pub fn run(read: &PolicyFolder) -> bool {
         }
         if !is_expected(answer, test.expected) {
             failed += 1;
-            println!("{}", failure(test, policy, answer));
+            out.push_str(&format!("{}\n", failure(test, policy, answer)));
             let lines = super::as_text(policy, &verdict(answer), &[when, unless], "", None);
-            lines.lines().skip(1).for_each(|line| println!("{line}"));
+            lines.lines().skip(1).for_each(|line| out.push_str(&format!("{line}\n")));
         }
     }
     let untested = untested(policies, &answers, &seen);
-    untested.iter().for_each(|line| println!("{line}"));
+    untested.iter().for_each(|line| out.push_str(&format!("{line}\n")));
     let whole = seen.values().filter(|both| **both == [true, true]).count();
-    println!(
-        "{} of {} tests pass; {} of {} policies were seen violated and kept; {whole} of {} parts of conditions were seen true and false",
+    out.push_str(&format!(
+        "{} of {} tests pass; {} of {} policies were seen violated and kept; {whole} of {} parts of conditions were seen true and false\n",
         read.tests.len() - failed,
         read.tests.len(),
         answers.iter().filter(|[violated, kept, _]| *violated > 0 && *kept > 0).count(),
         policies.len(),
         seen.len().max(whole),
-    );
-    failed == 0
+    ));
+    (out, failed == 0)
 }
 
 fn place_of(answer: Answer) -> usize {

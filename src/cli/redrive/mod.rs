@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use self::select::{Letter, Named, Past, Progress, Selection, Verdict, judge};
 use super::confirm::{Answer, confirm};
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble, moment};
+use super::{ConfigFile, Ended, assemble, moment, print};
 use crate::clock;
 use crate::config::settings::Settings;
 use crate::kafka::client::Connection;
@@ -142,24 +142,23 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     }
     let named = redrive.named(&ends)?;
     let tally = redrive.count(&ends, &named)?;
-    print(&redrive.topic, &tally);
+    print(&table(&redrive.topic, &tally))?;
     let go: u64 = tally.values().map(|counts| counts.go).sum::<u64>().min(redrive.limit);
     let target = redrive.to.map_or("where they came from".to_string(), |to| format!("into '{to}'"));
     if go == 0 {
-        println!("\nNothing to put back.");
+        print("\nNothing to put back.\n")?;
         return Ok(Ended::Well);
     }
     if arguments.dry_run {
-        println!("\n{go} would go back {target}. Dry run: nothing was changed.");
+        print(&format!("\n{go} would go back {target}. Dry run: nothing was changed.\n"))?;
         return Ok(Ended::Well);
     }
     if confirm(&format!("Put {go} letters back {target}?"), arguments.yes)? != Answer::Yes {
         return Ok(Ended::Unusable);
     }
     let put = redrive.put_back(&ends, &named, go)?;
-    println!();
-    put.iter().for_each(|(reason, count)| println!("{reason:<22} {count:>9}"));
-    println!("put back {} letters {target}", put.values().sum::<u64>());
+    let by_reason: String = put.iter().map(|(reason, count)| format!("{reason:<22} {count:>9}\n")).collect();
+    print(&format!("\n{by_reason}put back {} letters {target}\n", put.values().sum::<u64>()))?;
     Ok(Ended::Well)
 }
 
@@ -395,14 +394,17 @@ impl Counts {
 }
 
 /// One line per reason.
-fn print(topic: &str, tally: &Tally) {
+fn table(topic: &str, tally: &Tally) -> String {
     let letters = |counts: &Counts| counts.go + counts.before + counts.too_often + counts.cut + counts.other;
     let total: u64 = tally.values().map(letters).sum();
-    println!("{topic}: {total} letters\n");
-    println!("{:<22} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9}", "reason", "letters", "to go", "before", "too often", "cut", "other");
+    let mut out = format!(
+        "{topic}: {total} letters\n\n{:<22} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9}\n",
+        "reason", "letters", "to go", "before", "too often", "cut", "other"
+    );
     for (reason, counts) in tally {
         let Counts { go, before, too_often, cut, other } = counts;
-        println!("{reason:<22} {:>9} {go:>9} {before:>9} {too_often:>10} {cut:>9} {other:>9}", letters(counts));
+        let all = letters(counts);
+        out.push_str(&format!("{reason:<22} {all:>9} {go:>9} {before:>9} {too_often:>10} {cut:>9} {other:>9}\n"));
     }
     let explained: BTreeSet<&str> = tally
         .values()
@@ -419,7 +421,8 @@ fn print(topic: &str, tally: &Tally) {
         .flatten()
         .collect();
     if !explained.is_empty() {
-        println!();
+        out.push('\n');
     }
-    explained.iter().for_each(|line| println!("{line}"));
+    explained.iter().for_each(|line| out.push_str(&format!("{line}\n")));
+    out
 }

@@ -14,7 +14,7 @@ use self::steps::{Scope, Steps};
 use super::confirm::{Answer, confirm};
 use super::run::Only;
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, moment};
+use super::{ConfigFile, Ended, moment, print};
 use crate::clock;
 
 /// Move to another point of the input, or repair what a reset elsewhere has broken
@@ -108,24 +108,24 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         }
     }
     let problems = steps.plan(target(arguments))?;
-    steps.print();
+    print(&steps.text())?;
     if !problems.is_empty() {
-        println!();
+        print("\n")?;
         return Ok(unusable(&problems));
     }
     if steps.is_empty() {
-        println!("Nothing to change.");
+        print("Nothing to change.\n")?;
         return Ok(Ended::Well);
     }
     if arguments.dry_run {
-        println!("\nDry run: nothing was changed.");
+        print("\nDry run: nothing was changed.\n")?;
         return Ok(Ended::Well);
     }
     if confirm("Do it?", arguments.yes)? != Answer::Yes {
         return Ok(Ended::Unusable);
     }
     steps.execute()?;
-    println!("\nDone. tollgate can be started again.");
+    print("\nDone. tollgate can be started again.\n")?;
     Ok(Ended::Well)
 }
 

@@ -404,33 +404,33 @@ impl Steps {
         self.moves.is_empty() && self.emptied.is_empty() && self.forgotten.is_empty()
     }
 
-    pub fn print(&self) {
+    /// What is shown before anybody is asked.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
         for planned in &self.moves {
             let Move { role, partition, from, to, note, .. } = planned;
             let from = from.map_or("nothing".to_string(), |from| from.to_string());
-            println!("{role:<8} {:<40} {from:>12} -> {to} {note}", format!("{}[{}]", partition.topic, partition.partition));
+            let of = format!("{}[{}]", partition.topic, partition.partition);
+            out.push_str(&format!("{role:<8} {of:<40} {from:>12} -> {to} {note}\n"));
         }
         for topic in &self.emptied {
-            println!("emptied  {topic}");
+            out.push_str(&format!("emptied  {topic}\n"));
         }
         for role in &self.forgotten {
-            println!("offsets  of group '{}' are deleted: it starts at the beginning", groups::name(&self.connection, role));
+            let group = groups::name(&self.connection, role);
+            out.push_str(&format!("offsets  of group '{group}' are deleted: it starts at the beginning\n"));
         }
         match self.scope {
-            Scope::Anew { .. } => {
-                println!(
-                    "\nEvery hour is computed anew from there; what lies before is forgotten. Alerts and roll-ups of these hours are written again, under\nthe ids that they have. Inputs and outputs stay."
-                );
-                println!(
-                    "The bill and the lineage graph stay, and are told to the new shards: {} billed hours of leaves.",
-                    self.billed_hours
-                );
-            }
-            Scope::Watch => println!(
-                "\nBaselines and open alerts are learnt anew from what the shard log still holds. What was billed, granted or answered before it begins\nis lost to watch: where that counts, compute all anew (--to-earliest without --only)."
+            Scope::Anew { .. } => out.push_str(&format!(
+                "\nEvery hour is computed anew from there; what lies before is forgotten. Alerts and roll-ups of these hours are written again, under\nthe ids that they have. Inputs and outputs stay.\nThe bill and the lineage graph stay, and are told to the new shards: {} billed hours of leaves.\n",
+                self.billed_hours
+            )),
+            Scope::Watch => out.push_str(
+                "\nBaselines and open alerts are learnt anew from what the shard log still holds. What was billed, granted or answered before it begins\nis lost to watch: where that counts, compute all anew (--to-earliest without --only).\n",
             ),
             Scope::Intake | Scope::Deliver | Scope::Repair { .. } => {}
         }
+        out
     }
 
     /// In an order in which a half done reset is refused by `tollgate run` (a topic is missing) and completed by a second one.
