@@ -21,7 +21,8 @@ use crate::watch::track;
 ///
 /// A file has a header and the columns `timestamp` (2026-03-01T10:00:00Z or 2026-03-01 10:00:00, UTC) and `value` (empty = missing),
 /// in the order of time, one series in a file, plain or as .gz or .zst. Rows may be 1 minute to 1 day apart; gaps are legal. Out come the
-/// columns timestamp,value,expected,lower,upper,score,alert, a row for each row.
+/// columns timestamp,value,expected,lower,upper,score,alert, a row for each row. `expected` is what was believed of the row before it
+/// came, and lies between `lower` and `upper`; an alert of several rows together is measured from what they were before it began.
 ///
 /// It is the engine of `tollgate run`: each row is judged by the rows before it alone. `score` is 0 to 1, higher is stranger, and means
 /// the same for every series. `alert` says what Tollgate would do at the sensitivity of the config, for a team that has this one series:

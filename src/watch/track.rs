@@ -2,7 +2,7 @@
 
 use super::baseline::pace::Pace;
 use super::baseline::{Baseline, Expectation, LocalHour};
-use super::detect::verdict::{self, Verdict};
+use super::detect::verdict;
 use super::rules::Thresholds;
 use crate::model::alert::Stage;
 use crate::model::money::Nanos;
@@ -34,6 +34,7 @@ pub struct Seen {
     pub decision: Option<Decision>,
 }
 
+/// Of the bucket by itself, whatever else an alert is measured from: `lower` <= `expected` <= `upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normal {
     pub expected: f64,
@@ -89,7 +90,7 @@ impl Track {
         };
         let told = fires || (abnormal && self.open.is_some());
         baseline.observe(hour, local, value, verdict::lesson(&up, &expectation, told));
-        Seen { normal: normal(&expectation, &up), score, decision: self.decide(fires, abnormal, excess) }
+        Seen { normal: normal(&expectation), score, decision: self.decide(fires, abnormal, excess) }
     }
 
     fn decide(&mut self, fires: bool, abnormal: bool, excess: f64) -> Option<Decision> {
@@ -117,14 +118,15 @@ impl Track {
     }
 }
 
-fn normal(expectation: &Expectation, up: &Verdict) -> Option<Normal> {
-    let expected = if up.fires { up.expected() } else { expectation.expected };
-    let known = expectation.stage != Stage::New;
-    known.then_some(Normal { expected, lower: expectation.lower, upper: expectation.upper })
+fn normal(expectation: &Expectation) -> Option<Normal> {
+    let Expectation { expected, lower, upper, stage, .. } = *expectation;
+    (stage != Stage::New).then_some(Normal { expected, lower, upper })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::watch::detect::verdict::tests::thresholds;
 
@@ -170,6 +172,27 @@ mod tests {
         assert_eq!(opened(&seen(60, 12, Direction::Up, silent)), [] as [usize; 0]);
         for direction in [Direction::Down, Direction::Both] {
             assert_eq!(opened(&seen(60, 12, direction, silent)).first(), Some(&250), "{direction:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Also where sums of hours and days open an alert: those are measured from what the calendar says, not from the bucket's forecast.
+        #[test]
+        fn what_is_expected_lies_in_its_own_band(
+            minutes in prop::sample::select(vec![10_u16, 60, 240]), sign in prop::sample::select(vec![1.0, -1.0]),
+            spike in 1.5_f64..20.0, length in 1_i64..72, ramp in 0.0_f64..0.6,
+        ) {
+            let hour = |bucket: i64| bucket * i64::from(minutes) / 60;
+            let change = |bucket: i64, value: f64| match hour(bucket) - 15 * 24 {
+                at if (0..length).contains(&at) => sign * spike * value,
+                at => sign * value * (1.0 + ramp * (at - 5 * 24).max(0) as f64 / 24.0),
+            };
+            for (at, seen) in seen(minutes, 30, Direction::Both, change).into_iter().enumerate() {
+                let Some(Normal { expected, lower, upper }) = seen.normal else { continue };
+                prop_assert!(lower <= expected && expected <= upper, "bucket {at}: {expected} is not in {lower}..={upper}");
+            }
         }
     }
 
