@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::{MailSettings, MailTls, SchemaSettings, Settings};
 use crate::kafka::topics::{self, TopicState};
+use crate::model::counted::counted;
 use crate::model::money::Currency;
 use crate::model::wire;
 
@@ -77,22 +78,22 @@ fn files(report: &mut Report, name: &str, loaded: &Loaded) {
     let rules = format!(
         "{name}: rules revision {}, {}, {}, {}, {}",
         watch.revision,
-        count(intake.attribution.len(), "attribution rule"),
-        count(watch.overrides.len(), "override"),
-        count(watch.teams.len(), "team"),
-        count(loaded.settings.deliver.routes.len(), "route"),
+        counted(intake.attribution.len(), "attribution rule"),
+        counted(watch.overrides.len(), "override"),
+        counted(watch.teams.len(), "team"),
+        counted(loaded.settings.deliver.routes.len(), "route"),
     );
     report.add(Verdict::Ok, "config", rules);
     if loaded.price_files.is_empty() {
         report.add(Verdict::Warning, "prices", "no price file is named: usage without a cost of its own counts zero money");
     }
     for file in &loaded.price_files {
-        report.add(Verdict::Ok, "prices", format!("{}: {} as of {}", file.name, count(file.prices, "price"), file.as_of));
+        report.add(Verdict::Ok, "prices", format!("{}: {} as of {}", file.name, counted(file.prices, "price"), file.as_of));
     }
     rates(report, loaded);
     if let Some(folder) = &loaded.policies {
-        let policies = count(folder.policies.policies.len(), "policy").replace("policys", "policies");
-        report.add(Verdict::Ok, "policies", format!("{policies} of {}", count(folder.files, "file")));
+        let policies = counted(folder.policies.policies.len(), "policy");
+        report.add(Verdict::Ok, "policies", format!("{policies} of {}", counted(folder.files, "file")));
     }
     templates(report, &loaded.settings);
     report.add(Verdict::Ok, "schemas", format!("{} built in", wire::schemas().len()));
@@ -136,10 +137,6 @@ fn templates(report: &mut Report, settings: &Settings) {
     }
 }
 
-fn count(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
-}
-
 fn schema_files(report: &mut Report, dir: &Path) {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -167,7 +164,7 @@ fn network(report: &mut Report, settings: &Settings, shown: &mut usize) -> Resul
     match &settings.schemas.registry_url {
         None => report.add(Verdict::Skipped, "registry", "none: schemas.registry_url is not set"),
         Some(url) => match runtime.block_on(registry(url, &settings.schemas)) {
-            Ok(subjects) => report.add(Verdict::Ok, "registry", format!("{url} answers, {}", count(subjects, "subject"))),
+            Ok(subjects) => report.add(Verdict::Ok, "registry", format!("{url} answers, {}", counted(subjects, "subject"))),
             Err(error) => report.add(Verdict::Problem, "registry", format!("{url}: {error:#}")),
         },
     }

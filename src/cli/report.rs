@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::counted::counted;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     Ok,
@@ -38,13 +40,12 @@ impl Report {
 
     /// "1 problem, 2 warnings".
     pub fn summary(&self) -> String {
-        let some = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let (problems, warnings) = (self.count(Verdict::Problem), self.count(Verdict::Warning));
         let text = match (problems, warnings) {
             (0, 0) => "everything is fine".to_string(),
-            (0, warnings) => format!("usable, with {}", some(warnings, "warning")),
-            (problems, 0) => some(problems, "problem"),
-            (problems, warnings) => format!("{}, {}", some(problems, "problem"), some(warnings, "warning")),
+            (0, warnings) => format!("usable, with {}", counted(warnings, "warning")),
+            (problems, 0) => counted(problems, "problem"),
+            (problems, warnings) => format!("{}, {}", counted(problems, "problem"), counted(warnings, "warning")),
         };
         let skipped = self.count(Verdict::Skipped);
         if skipped == 0 { text } else { format!("{text} ({skipped} not checked)") }

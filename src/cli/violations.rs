@@ -16,6 +16,7 @@ use crate::deliver::render::language::Language;
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
 use crate::model::alert::{AlertState, Said};
+use crate::model::counted::counted;
 use crate::model::feedback::Verdict;
 use crate::model::violation::Violation;
 use crate::model::wire;
@@ -206,7 +207,8 @@ fn show(violations: &[Violation], options: &Show) -> Result<Ended> {
     writeln!(out, "  {}", clean(&violation.message, LONGEST))?;
     writeln!(out, "  {} violates {}", name(&violation.subject, LONGEST), name(&violation.policy, LONGEST))?;
     let cost = cost(violation).map(|cost| format!(", {cost}")).unwrap_or_default();
-    writeln!(out, "  since {}, decided {}, {} events{cost}", violation.detected_at, violation.decided_at, violation.count)?;
+    let events = counted(violation.count, "event");
+    writeln!(out, "  since {}, decided {}, {events}{cost}", violation.detected_at, violation.decided_at)?;
     if let Some(closed) = violation.closed_at {
         writeln!(out, "  over since {closed}")?;
     }

@@ -4,6 +4,7 @@ use crate::deliver::render::amount::brief;
 use crate::deliver::render::clean::name;
 use crate::deliver::render::language::Language;
 use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
+use crate::model::counted::counted;
 use crate::model::feedback::Verdict;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
@@ -49,7 +50,7 @@ pub fn as_alert(violation: &Violation) -> Alert {
         provisional: false,
         score: 1.0,
         stage: Stage::Seasoned,
-        normal: if seen.is_empty() { String::new() } else { format!("{seen}; {} events", violation.count) },
+        normal: if seen.is_empty() { String::new() } else { format!("{seen}; {}", counted(violation.count, "event")) },
         summary: violation.message.clone(),
         causes: Vec::new(),
         unexplained: 0.0,

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _, stdout};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::view::TeamLine;
-use super::words::{clock, day, dollars, grouped};
+use super::words::{clock, day, dollars, figure, grouped, many};
 use crate::model::alert::{Alert, AlertKind, AlertState, Severity, Stage};
 use crate::model::time::Timestamp;
 
@@ -108,10 +108,10 @@ impl Screen {
         let Some(live) = &self.live else { return self.plain_progress(progress, table) };
         live.progress.set_position(progress.step);
         live.progress.set_message(format!(
-            "{} {}  {} events  {}/s",
+            "{} {}  {}  {}/s",
             day(progress.at),
             clock(progress.at),
-            grouped(progress.events),
+            many(progress.events, "event"),
             grouped(progress.events_per_second)
         ));
         if !table.is_empty() {
@@ -138,8 +138,8 @@ impl Screen {
         } else {
             self.paint(RED, &format!("ALERT {}: {} too much", line.alarmed.join(", "), dollars(line.excess)))
         };
-        let normal = line.normal.map_or("-".to_string(), |normal| normal.rounded(2));
-        format!("  {:<12} {:>12} {:>12}   {state}", line.team, line.now.rounded(2), normal)
+        let normal = line.normal.map_or("-".to_string(), figure);
+        format!("  {:<12} {:>12} {:>12}   {state}", line.team, figure(line.now), normal)
     }
 
     fn plain_progress(&mut self, progress: Progress, table: &[TeamLine]) -> io::Result<()> {
@@ -151,7 +151,7 @@ impl Screen {
         let percent = progress.step * 100 / self.length.max(1);
         let alarmed: Vec<&str> = table.iter().filter(|line| !line.alarmed.is_empty()).map(|line| line.team.as_str()).collect();
         let state = if alarmed.is_empty() { String::new() } else { format!(", alerts open: {}", alarmed.join(", ")) };
-        line(&format!("{percent:>3} %    {} {}: {} events{state}", day(progress.at), clock(progress.at), grouped(progress.events)))
+        line(&format!("{percent:>3} %    {} {}: {}{state}", day(progress.at), clock(progress.at), many(progress.events, "event")))
     }
 
     fn paint(&self, color: &str, text: &str) -> String {
@@ -183,7 +183,7 @@ fn opened(alert: &Alert) -> String {
 }
 
 fn closed(alert: &Alert) -> String {
-    let (actual, expected) = (dollars(alert.actual), alert.expected.rounded(2));
+    let (actual, expected) = (dollars(alert.actual), figure(alert.expected));
     format!("{}  {:<18} {actual} in all, usual {expected}", clock(alert.event_time), place(alert))
 }
 
@@ -199,7 +199,7 @@ fn because(alert: &Alert) -> String {
     let against = match (alert.stage, stated("model"), stated("region")) {
         (Stage::New, Some(model), Some(region)) => format!("new {model} in {region}"),
         (Stage::New, ..) => "new".to_string(),
-        (Stage::FirstDay | Stage::FirstWeeks | Stage::Seasoned, ..) => format!("usual {}", alert.expected.rounded(2)),
+        (Stage::FirstDay | Stage::FirstWeeks | Stage::Seasoned, ..) => format!("usual {}", figure(alert.expected)),
     };
     let cause = alert.causes.first().map(|cause| &cause.dimensions);
     let telling = ["user", "region", "model", "project"];
@@ -210,6 +210,7 @@ fn because(alert: &Alert) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::money::Nanos;
     use crate::model::wire::alert_from_json;
 
     #[test]
@@ -220,5 +221,11 @@ mod tests {
         let nobody = Alert { causes: Vec::new(), stage: Stage::New, dimensions: Default::default(), ..alert.clone() };
         assert!(opened(&nobody).ends_with("new; all users alike"), "{}", opened(&nobody));
         assert!(closed(&alert).contains("in all"), "{}", closed(&alert));
+        let large = Alert { expected: Nanos::from_units(1_337), ..alert };
+        assert!(opened(&large).contains("usual 1,337.00;") && closed(&large).ends_with("usual 1,337.00"), "{}", opened(&large));
+        let team =
+            TeamLine { team: "search".into(), now: Nanos::from_units(12_345), normal: None, alarmed: Vec::new(), excess: Nanos::ZERO };
+        let table = Screen { live: None, length: 1, last_day: None }.team(&TeamLine { normal: Some(team.now), ..team });
+        assert_eq!(table.matches("12,345.00").count(), 2, "{table}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::grade::Grade;
 use super::incidents::INCIDENTS;
 use super::replay::Sent;
-use super::words::{clock, dollars, grouped, span};
+use super::words::{clock, dollars, grouped, many, span};
 
 const CAVEATS: [&str; 5] = [
     "In place of Kafka this ran on an in-process broker without transactions: at least once, so",
@@ -75,11 +75,12 @@ impl Summary<'_> {
     fn alerts(&self) -> Vec<String> {
         let grade = self.grade;
         let mut lines = vec![format!(
-            "Incidents   {} of {} found. {} alerts opened: {} belong to an incident, {} false; precision {} %.",
+            "Incidents   {} of {} found. {} opened: {} {} to an incident, {} false; precision {} %.",
             grade.found(),
             INCIDENTS.len(),
-            grade.related + grade.unrelated.len(),
+            many((grade.related + grade.unrelated.len()) as u64, "alert"),
             grade.related,
+            if grade.related == 1 { "belongs" } else { "belong" },
             grade.unrelated.len(),
             grade.precision_percent(),
         )];
@@ -92,20 +93,20 @@ impl Summary<'_> {
         let per_second = (records as f64 / self.took.as_secs_f64().max(0.001)) as u64;
         vec![
             format!(
-                "Records     {} in {:.1} s, {} a second: {} events, {} sent twice, {} malformed.",
+                "Records     {} in {:.1} s, {} a second: {}, {} sent twice, {} malformed.",
                 grouped(records),
                 self.took.as_secs_f64(),
                 grouped(per_second),
-                grouped(self.sent.events),
+                many(self.sent.events, "event"),
                 grouped(self.sent.repeated),
-                self.sent.malformed,
+                grouped(self.sent.malformed),
             ),
             format!(
-                "Counted     {} duplicates, {} dead letters, {} roll-ups, {} alert records.",
-                grouped(self.counted.duplicates),
-                self.counted.dead_letters,
-                grouped(self.counted.rollups),
-                self.counted.alert_records,
+                "Counted     {}, {}, {}, {}.",
+                many(self.counted.duplicates, "duplicate"),
+                many(self.counted.dead_letters, "dead letter"),
+                many(self.counted.rollups, "roll-up"),
+                many(self.counted.alert_records, "alert record"),
             ),
         ]
     }

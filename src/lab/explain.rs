@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::csv;
 use crate::config::Problem;
 use crate::config::problem::{Place, did_you_mean};
+use crate::model::counted::noun;
 use crate::watch::explain::{self, Part, Row};
 
 /// Problems of one file that are told; a wrong column has one in each of its rows.
@@ -71,7 +72,10 @@ pub fn table(file: &str, text: &str) -> Result<Explained, Vec<Problem>> {
         let more = problems.len().saturating_sub(MOST_PROBLEMS);
         problems.truncate(MOST_PROBLEMS);
         if more > 0 {
-            problems.push(Problem::new(&Place::whole(file), format!("{more} more lines like these")));
+            problems.push(Problem::new(
+                &Place::whole(file),
+                format!("{more} more {} like {}", noun(more, "line"), if more == 1 { "this" } else { "these" }),
+            ));
         }
         return Err(problems);
     }
@@ -139,15 +143,21 @@ impl Explained {
 
 /// Without the last bits of a sum of floats.
 fn rounded(number: f64) -> f64 {
-    libm::rint(number * 1e6) / 1e6
+    // Plus zero: -0 is 0.
+    libm::rint(number * 1e6) / 1e6 + 0.0
 }
 
 fn amount(number: f64) -> String {
-    format!("{number:.2}")
+    format!("{:.2}", no_dust(number))
 }
 
 fn difference(number: f64) -> String {
-    format!("{number:+.2}")
+    format!("{:+.2}", no_dust(number))
+}
+
+/// Less than half a cent is nothing, and nothing has no sign.
+fn no_dust(number: f64) -> f64 {
+    if number.abs() < 0.005 { 0.0 } else { number }
 }
 
 #[cfg(test)]
@@ -182,6 +192,14 @@ mod tests {
         assert_eq!(file(&path).unwrap(), table("x.csv", TABLE).unwrap());
         let problems = file(&folder.path().join("none.csv")).unwrap_err();
         assert!(problems[0].to_string().ends_with("plain or as .gz or .zst"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn nothing_has_no_sign() {
+        let text = table("x.csv", "a,expected,actual\nx,10.001,10\ny,-0.0001,-0.0001\n").unwrap().text();
+        assert!(text.starts_with("10.00 was expected, 10.00 is there: +0.00\n"), "{text}");
+        assert_eq!([amount(-0.004), amount(-0.006), difference(-0.0)], ["0.00", "-0.01", "+0.00"]);
+        assert_eq!(json!(rounded(-1e-9)).to_string(), "0.0");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod alert;
 pub mod allocation;
 pub mod approval;
 pub mod billing;
+pub mod counted;
 pub mod effect;
 pub mod feedback;
 pub mod focus;

@@ -248,7 +248,7 @@ fn what_cannot_be_imported_is_said_and_nothing_is_half_done() {
     let head = "BilledCost,BillingCurrency,ChargePeriodStart\n";
     let (code, text) = said("b.csv", &format!("{head}1.5,USD,2024-09-01T00:00:00Z\n2,USD\nx,USD,2024-09-01T00:00:00Z\n"));
     assert!(
-        code == Some(1) && text.contains("1 rows cannot be read") && text.contains("1 rows are published and will land"),
+        code == Some(1) && text.contains("1 row cannot be read") && text.contains("1 row will be published and land"),
         "{code:?} {text}"
     );
     let report = std::fs::read_to_string(folder.join("report.csv")).unwrap();

@@ -21,6 +21,7 @@ use self::survey::Survey;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
+use crate::model::counted::counted;
 use crate::model::hash::hash128;
 
 /// Read a provider's export from files
@@ -116,7 +117,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     };
     print(&told(&survey, arguments.report.as_deref()))?;
     if arguments.complete && survey.unread() > 0 {
-        print(&format!("nothing is taken back: {} rows cannot be read\n", survey.unread()))?;
+        print(&format!("nothing is taken back: {} cannot be read\n", counted(survey.unread(), "row")))?;
     }
     let ended = if survey.broken > 0 { Ended::No } else { Ended::Well };
     if arguments.dry_run {
@@ -173,7 +174,7 @@ fn publish(
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64().max(0.001);
     let a_second = published as f64 / seconds;
-    print(&format!("published {published} events to {} in {seconds:.1} s ({a_second:.0} a second)\n", publisher.topic))
+    print(&format!("published {} to {} in {seconds:.1} s ({a_second:.0} a second)\n", counted(published, "event"), publisher.topic))
 }
 
 /// Hidden where stderr is no terminal.
@@ -210,22 +211,23 @@ fn summary(survey: &Survey) -> String {
     let versions: Vec<&str> = survey.versions.keys().copied().collect();
     let months: Vec<&str> = survey.periods.keys().map(String::as_str).collect();
     let billed = if months.is_empty() { String::new() } else { format!(", billed in {}", months.join(", ")) };
-    format!("{} rows of FOCUS {}{billed}", survey.rows, versions.join(" and "))
+    format!("{} of FOCUS {}{billed}", counted(survey.rows, "row"), versions.join(" and "))
 }
 
 fn told(survey: &Survey, report: Option<&Path>) -> String {
     let mut out = format!("{}\n", summary(survey));
     for (currency, (rows, billed, effective)) in &survey.sums {
-        out.push_str(&format!("{currency}  {rows} rows  BilledCost {billed}  EffectiveCost {effective}\n"));
+        let rows = counted(*rows, "row");
+        out.push_str(&format!("{currency}  {rows}  BilledCost {billed}  EffectiveCost {effective}\n"));
     }
     if survey.broken > 0 {
-        let broken = survey.broken;
-        out.push_str(&format!("{broken} rows cannot be read and are NOT published: they are no rows of this file's columns\n"));
+        let rows = counted(survey.broken, "row");
+        out.push_str(&format!("{rows} cannot be read and will NOT be published: their columns are not those of this file\n"));
     }
     if survey.unusable > 0 {
         out.push_str(&format!(
-            "{} rows are published and will land in dead-letter: without a cost, a currency or a time nobody can count them\n",
-            survey.unusable
+            "{} will be published and land in dead-letter: what lacks a cost, a currency or a time cannot be counted\n",
+            counted(survey.unusable, "row")
         ));
     }
     if survey.problems.is_empty() {

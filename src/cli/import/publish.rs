@@ -12,6 +12,7 @@ use crate::kafka::client::Connection;
 use crate::kafka::groups;
 use crate::kafka::link::Partition;
 use crate::kafka::transfer::{GroupOffset, Parcel, Transfer};
+use crate::model::counted::counted;
 use crate::model::hash::hash128;
 use crate::model::time::Timestamp;
 
@@ -185,7 +186,7 @@ impl Batch<'_> {
         let place = GroupOffset { partition: self.publisher.place(), offset, metadata: self.progress.encode() };
         self.transfer
             .commit(&self.parcels, &[place])
-            .with_context(|| format!("{} rows were published before; run it again and it goes on there", self.published))?;
+            .with_context(|| format!("published so far: {}; run it again and it goes on there", counted(self.published, "row")))?;
         self.published += self.parcels.len() as u64;
         self.parcels.clear();
         Ok(())

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Ended, Format, moment, print};
 use crate::clock;
 use crate::config::policies::{self, PolicyFolder};
+use crate::model::counted::counted;
 use crate::policy::fields::Subject;
 use crate::policy::{Clause, Judged, Mode, Policy, Sample, Unknown, Verdict};
 
@@ -138,14 +139,14 @@ fn check(folder: &Folder) -> Result<Ended> {
     let all = &read.policies;
     let global = all.policies.iter().filter(|policy| policy.domain.is_none()).count();
     print(&format!(
-        "{}: {} global policies, {} of {} domains, {} exemptions, {} tests in {} files\n",
+        "{}: {}, {} of {} domains, {}, {} in {}\n",
         folder.folder.display(),
-        global,
+        counted(global, "global policy"),
         all.policies.len() - global,
         all.domains.len(),
-        all.exemptions.len(),
-        read.tests.len(),
-        read.files,
+        counted(all.exemptions.len(), "exemption"),
+        counted(read.tests.len(), "test"),
+        counted(read.files, "file"),
     ))?;
     Ok(Ended::Well)
 }

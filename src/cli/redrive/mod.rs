@@ -18,6 +18,7 @@ use crate::kafka::link::{Partition, Record};
 use crate::kafka::scan::Scanner;
 use crate::kafka::transfer::{GroupOffset, Parcel, Transfer};
 use crate::kafka::{groups, topics};
+use crate::model::counted::counted;
 use crate::model::record::RejectReason;
 use crate::model::time::Timestamp;
 use crate::model::wire::{HeaderRef, Origin, redrive_headers};
@@ -153,12 +154,12 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         print(&format!("\n{go} would go back {target}. Dry run: nothing was changed.\n"))?;
         return Ok(Ended::Well);
     }
-    if confirm(&format!("Put {go} letters back {target}?"), arguments.yes)? != Answer::Yes {
+    if confirm(&format!("Put {} back {target}?", counted(go, "letter")), arguments.yes)? != Answer::Yes {
         return Ok(Ended::Unusable);
     }
     let put = redrive.put_back(&ends, &named, go)?;
     let by_reason: String = put.iter().map(|(reason, count)| format!("{reason:<22} {count:>9}\n")).collect();
-    print(&format!("\n{by_reason}put back {} letters {target}\n", put.values().sum::<u64>()))?;
+    print(&format!("\n{by_reason}put back {} {target}\n", counted(put.values().sum::<u64>(), "letter")))?;
     Ok(Ended::Well)
 }
 
@@ -355,7 +356,7 @@ fn letter<'o>(message: &Record<'_>, origin: Option<&'o Origin>) -> Letter<'o> {
 }
 
 fn went_before(put: u64) -> String {
-    format!("{put} letters went back before; run it again to go on, none of them goes twice")
+    format!("{} went back before; run it again to go on, nothing goes twice", counted(put, "letter"))
 }
 
 /// One line that is written over, for whoever watches.
@@ -398,8 +399,15 @@ fn table(topic: &str, tally: &Tally) -> String {
     let letters = |counts: &Counts| counts.go + counts.before + counts.too_often + counts.cut + counts.other;
     let total: u64 = tally.values().map(letters).sum();
     let mut out = format!(
-        "{topic}: {total} letters\n\n{:<22} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9}\n",
-        "reason", "letters", "to go", "before", "too often", "cut", "other"
+        "{topic}: {}\n\n{:<22} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9}\n",
+        counted(total, "letter"),
+        "reason",
+        "letters",
+        "to go",
+        "before",
+        "too often",
+        "cut",
+        "other"
     );
     for (reason, counts) in tally {
         let Counts { go, before, too_often, cut, other } = counts;

@@ -1,6 +1,7 @@
 //! Where offsets are to go, and what must not be. Pure.
 
 use crate::kafka::scan::Bounds;
+use crate::model::counted::counted;
 use crate::model::time::Timestamp;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +56,8 @@ pub fn may_intake_move(place: &Place, to: i64) -> Result<(), String> {
         // Beyond the end: recreated, too.
         Some(from) if from > place.bounds.high => Ok(()),
         Some(from) if to < from => Err(format!(
-            "would count {} records a second time; without --only all is computed anew from there",
-            from.min(place.bounds.high) - to
+            "would count {} a second time; without --only all is computed anew from there",
+            counted(from.min(place.bounds.high) - to, "record")
         )),
         _ => Ok(()),
     }
@@ -87,8 +88,8 @@ pub fn repair_intake(place: &Place, stored: Option<i64>, skip_lost: bool) -> Rep
             "the topic was recreated since it was read up to {next}; `tollgate reset --repair --skip-lost` goes on with what is in it now"
         )),
         Some(next) if next < low && !skip_lost => Repair::Cannot(format!(
-            "retention has removed {} records that were never counted; `tollgate reset --repair --skip-lost` goes on behind them",
-            low - next
+            "retention has removed {} that nobody counted; `tollgate reset --repair --skip-lost` goes on behind",
+            counted(low - next, "record")
         )),
         Some(next) if next > high && !skip_lost => Repair::Cannot(format!(
             "the topic ends at {high}, before {next}: it was recreated; `tollgate reset --repair --skip-lost` goes on with what is in it now"
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(may_intake_move(&place(Some(50), None), 90), Ok(()));
         assert_eq!(may_intake_move(&place(Some(5), None), 10), Ok(()), "retention was faster");
         assert_eq!(may_intake_move(&place(None, None), 10), Ok(()));
-        assert!(may_intake_move(&place(Some(50), None), 49).unwrap_err().contains("1 records a second time"));
+        assert!(may_intake_move(&place(Some(50), None), 49).unwrap_err().contains("1 record a second time"));
         assert_eq!(may_intake_move(&place(Some(101), None), 10), Ok(()), "recreated");
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::score::Score;
 use super::{Backtest, Broken, Told};
 use crate::model::alert::{AlertState, Cause};
+use crate::model::counted::counted;
 use crate::model::partial::Said;
 
 pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
@@ -76,8 +77,13 @@ fn alert(told: &Told) -> Value {
 
 pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
     let counts = &backtest.counts;
-    let mut text =
-        format!("{} lines read: {} rejected, {} duplicates, {} late\n", counts.read, counts.rejected, counts.duplicates, backtest.late);
+    let mut text = format!(
+        "{} read: {} rejected, {}, {} late\n",
+        counted(counts.read, "line"),
+        counts.rejected,
+        counted(counts.duplicates, "duplicate"),
+        backtest.late
+    );
     if let Some((first, last)) = backtest.span {
         text.push_str(&format!("events from {first} to {last}\n"));
     }
@@ -90,7 +96,7 @@ pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
     for (topic, number) in &counts.ignored {
         text.push_str(&format!("ignored: {number} of {topic}, which this version counts and does not judge\n"));
     }
-    text.push_str(&format!("\n{} alerts\n", backtest.alerts.len()));
+    text.push_str(&format!("\n{}\n", counted(backtest.alerts.len(), "alert")));
     for told in &backtest.alerts {
         let alert = &told.alert;
         text.push_str(&format!(
@@ -120,29 +126,29 @@ fn violations_text(backtest: &Backtest, text: &mut String) {
     if backtest.violations.is_empty() && backtest.verdicts.is_empty() {
         return;
     }
-    text.push_str(&format!("\n{} violations\n", backtest.violations.len()));
+    text.push_str(&format!("\n{}\n", counted(backtest.violations.len(), "violation")));
     for Broken { violation, life } in &backtest.violations {
         let money = match (violation.amount, violation.currency) {
             (Some(amount), Some(currency)) => format!(", {amount} {}", currency.as_str()),
             _ => String::new(),
         };
         text.push_str(&format!(
-            "\n{} {} {}: {}\n  {}, {} events{money}\n  {}\n",
+            "\n{} {} {}: {}\n  {}, {}{money}\n  {}\n",
             violation.detected_at,
             violation.severity.as_str(),
             violation.policy,
             violation.message,
             violation.subject,
-            violation.count,
+            counted(violation.count, "event"),
             violation.id
         ));
         // Updates are one an hour; how many there were is enough.
         let news = life.iter().filter(|(state, _)| *state != AlertState::Updated);
         let life_text: Vec<String> = news.map(|(state, time)| format!("{} {time}", state.as_str())).collect();
-        text.push_str(&format!("  {} ({} revisions)\n", life_text.join(" > "), life.len()));
+        text.push_str(&format!("  {} ({})\n", life_text.join(" > "), counted(life.len(), "revision")));
     }
     let others = backtest.verdicts.iter().filter(|((_, said), _)| *said != Said::Violates);
     for ((policy, said), events) in others {
-        text.push_str(&format!("{policy}: {} for {events} events\n", said.as_str()));
+        text.push_str(&format!("{policy}: {} for {}\n", said.as_str(), counted(*events, "event")));
     }
 }

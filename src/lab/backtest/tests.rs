@@ -124,7 +124,7 @@ fn a_spike_is_found_named_and_scored() {
     assert_eq!(report["alerts"][0]["state"], "resolved");
     assert_eq!(report["events"]["read"], lines.len());
     assert_eq!(report["score"]["kinds"]["spend_spike"]["found"], 1);
-    assert!(text(&result, Some(&found)).contains("1 alerts"));
+    assert!(text(&result, Some(&found)).contains("\n1 alert\n"));
 }
 
 /// Both have one id; each incident is found, and at its own time.
@@ -204,7 +204,7 @@ fn violations_stand_in_the_report_with_their_lives() {
     assert_eq!((&first["amount"], &first["count"], &first["revisions"]), (&"3".into(), &2.into(), &3.into()), "{first}");
     let shown = text(&result, None);
     assert!(shown.contains("4 violations") && shown.contains("search uses deepseek, which is not an approved provider"), "{shown}");
-    assert!(shown.contains("eu-trained-model-in-asia: indeterminate for 1 events"), "{shown}");
+    assert!(shown.contains("eu-trained-model-in-asia: indeterminate for 1 event\n"), "{shown}");
 }
 
 /// Usage every ten minutes; `make` says what else the event has.

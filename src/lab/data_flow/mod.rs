@@ -21,6 +21,7 @@ use crate::lab::backtest::read::{self as events, Rejected};
 use crate::lineage::map::{Broken, Crossing, DataFlow, EdgeState, Kind};
 use crate::lineage::rules::LineageRules;
 use crate::lineage::{Lineage, svg};
+use crate::model::counted::counted;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::lineage::ModelName;
 use crate::model::partial::{ShardEvent, Source};
@@ -281,10 +282,10 @@ impl Found {
         let of = |kind: Kind| self.map.nodes.iter().filter(|node| node.kind == kind).count();
         lines.push(String::new());
         lines.push(format!(
-            "{} datasets, {} jobs, {} models{}",
-            of(Kind::Dataset),
-            of(Kind::Job),
-            of(Kind::Model),
+            "{}, {}, {}{}",
+            counted(of(Kind::Dataset), "dataset"),
+            counted(of(Kind::Job), "job"),
+            counted(of(Kind::Model), "model"),
             read(self.read, &self.rejected)
         ));
         lines.extend(self.first_rejected.iter().map(|first| format!("the first that is rejected: {first}")));
@@ -299,7 +300,7 @@ fn read(lines: u64, rejected: &BTreeMap<String, u64>) -> String {
     }
     let reasons: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    format!("; {lines} lines read, {} rejected{reasons}", rejected.values().sum::<u64>())
+    format!("; {} read, {} rejected{reasons}", counted(lines, "line"), rejected.values().sum::<u64>())
 }
 
 #[cfg(test)]

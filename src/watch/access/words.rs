@@ -6,6 +6,7 @@ use super::book::{Caller, Grant};
 use super::uses::{Seen, why};
 use crate::model::Text;
 use crate::model::access::{GrantName, Object};
+use crate::model::counted::counted;
 use crate::model::time::{DAY_MS, Timestamp};
 use crate::policy::stream::Finding;
 
@@ -136,11 +137,11 @@ pub(super) fn unused(name: &GrantName, grant: &Grant, team: &Text, at: Timestamp
     parts.extend(name.role.as_deref().map(|role| ("role", role)));
     let (subject, dimensions) = of(&parts);
     let since = grant.idle_since().unwrap_or(at);
-    let days = (at.0 - since.0) / DAY_MS;
+    let days = counted((at.0 - since.0) / DAY_MS, "day");
     let who = shown(&name.principal, grant.principal_type.as_ref());
     let message = match grant.last_used {
-        Some(_) => format!("{who} may use {} and has not for {days} days", named(&name.object)),
-        None => format!("{who} may use {} and never has, in {days} days", named(&name.object)),
+        Some(_) => format!("{who} may use {} and has not for {days}", named(&name.object)),
+        None => format!("{who} may use {} and never has, in {days}", named(&name.object)),
     };
     Finding {
         subject,

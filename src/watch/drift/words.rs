@@ -7,6 +7,7 @@ use super::model::{Accepted, Deployed};
 use super::rules::DriftRules;
 use super::series::Series;
 use super::sums::{Difference, Sums};
+use crate::model::counted::counted;
 use crate::watch::matters::missing::many;
 
 /// Metrics that a message names; all are in the evidence.
@@ -147,7 +148,7 @@ pub fn evidence(
         None => {
             let frozen = metrics.iter().filter_map(|metric| metric.series.frozen).min();
             let until = frozen.map_or(String::new(), |frozen| format!(", frozen {frozen}"));
-            format!("nobody has accepted this version: what it did in its first {} days{until}", rules.first_days)
+            format!("nobody has accepted this version: what it did in its first {}{until}", counted(rules.first_days, "day"))
         }
     };
     evidence.insert("reference".to_string(), reference);

@@ -1,6 +1,7 @@
 //! The sentences of an alert about usage that is bought too dear: what is seen, what it is taken for, what would be saved, what to do.
 
 use super::{Advice, Advised, Over};
+use crate::model::counted::counted;
 use crate::model::leaf::{Account, LeafDimensions};
 use crate::watch::matters::missing::{many, place};
 use crate::watch::matters::rules::AdviceRules;
@@ -8,21 +9,21 @@ use crate::watch::matters::rules::AdviceRules;
 /// `search (ranker / gpt-4o) sends long prompts and caches none: ...; about 1234 USD a month (low confidence: one sign)`.
 pub fn summary(advised: Advised, advice: &Advice, account: &Account, leaf: &LeafDimensions, rules: &AdviceRules) -> String {
     let place = place(account, leaf);
-    let (month, currency, days) = (advice.per_month().rounded(0), account.currency, advice.seen);
+    let (month, currency, days) = (advice.per_month().rounded(0), account.currency, counted(advice.seen, "day"));
     let (requests, input, output) = (many(advice.requests), many(advice.input_per_request), many(advice.output_per_request));
     let seen = match advised {
         Advised::Caching => {
             let share = percent(rules.caching.repeated_per_mille);
             format!(
-                "{place} caches no prompts: {requests} requests in {days} days, {input} input tokens each, none of them reported as read from the cache; if {share} of the input repeats, caching saves about {month} {currency} a month"
+                "{place} caches no prompts: {requests} requests in {days}, {input} input tokens each, none of them reported as read from the cache; if {share} of the input repeats, caching saves about {month} {currency} a month"
             )
         }
         Advised::Batch => format!(
-            "{place} looks like work that can wait, and is not sent in batches: {requests} requests in {days} days, {why}; as batches they cost about {month} {currency} a month less",
+            "{place} looks like work that can wait, and is not sent in batches: {requests} requests in {days}, {why}; as batches they cost about {month} {currency} a month less",
             why = why_offline(advice, leaf, rules),
         ),
         Advised::CheaperModel => format!(
-            "{place} asks a dear model small questions: {requests} requests in {days} days, {input} input and {output} output tokens each; the same with {instead} costs about {month} {currency} a month less",
+            "{place} asks a dear model small questions: {requests} requests in {days}, {input} input and {output} output tokens each; the same with {instead} costs about {month} {currency} a month less",
             instead = advice.instead.as_deref().unwrap_or_default(),
         ),
     };

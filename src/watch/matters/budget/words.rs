@@ -3,6 +3,7 @@
 use super::Reason;
 use super::forecast::{Forecast, day_text};
 use super::span::{Span, date};
+use crate::model::counted::counted;
 use crate::model::money::Nanos;
 use crate::watch::matters::rules::{BudgetRule, Period};
 use crate::watch::series::{from_units, to_units};
@@ -47,7 +48,7 @@ fn ahead(rule: &BudgetRule, span: Span, forecast: &Forecast) -> String {
 fn when(rule: &BudgetRule, span: Span) -> String {
     match rule.period {
         Period::Month => format!("for {}", date(span.first).strftime("%B %Y")),
-        Period::Rolling(days) => format!("for {days} days"),
+        Period::Rolling(days) => format!("for {}", counted(days, "day")),
     }
 }
 
@@ -74,7 +75,7 @@ pub fn below(rule: &BudgetRule, spent: Nanos, span: Span) -> String {
     let (name, spent, currency, share) = (&rule.name, spent.rounded(2), rule.currency, share(rule, spent));
     let spent = match rule.period {
         Period::Month => format!("{spent} of {} {currency} {}", rule.amount.rounded(2), when(rule, span)),
-        Period::Rolling(days) => format!("{spent} {currency} in {days} days"),
+        Period::Rolling(days) => format!("{spent} {currency} in {}", counted(days, "day")),
     };
     format!("budget '{name}' is below its thresholds again: {spent}, {share:.0} %")
 }

@@ -9,6 +9,7 @@ use super::super::{MatterKey, Matters};
 use super::{ProviderHour, clock};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::counted::counted;
 use crate::model::effect::Effect;
 use crate::model::leaf::Account;
 use crate::model::money::Nanos;
@@ -147,9 +148,10 @@ fn story(silence: &Silence, account: &Account, provider: &Text, hour: Hour, mome
         summary: match over {
             Some(over) => format!("{} ({provider}) {over}; about {lost} {currency} of usage did not come", account.team),
             None => format!(
-                "{} ({provider}) is silent since {}: no usage in {hours} hours, where about {lost} {currency} were to be expected",
+                "{} ({provider}) is silent since {}: no usage in {}, where about {lost} {currency} were to be expected",
                 account.team,
-                clock(onset, &zone)
+                clock(onset, &zone),
+                counted(hours, "hour")
             ),
         },
         next_steps: vec![

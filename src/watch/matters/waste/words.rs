@@ -6,6 +6,7 @@ use super::super::rules::OversizedRules;
 use super::Over;
 use super::resource::{Finding, Resource, Signal};
 use super::size::{self, Fit};
+use crate::model::counted::counted;
 use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 
@@ -160,7 +161,7 @@ fn clock(at: Timestamp, zone: &TimeZone) -> String {
     }
 }
 
-/// `26 hours`, `9 days`.
+/// `1 hour`, `26 hours`, `9 days`.
 fn span(ms: i64) -> String {
-    if ms < 3 * DAY_MS { format!("{} hours", ms / HOUR_MS) } else { format!("{} days", ms / DAY_MS) }
+    if ms < 3 * DAY_MS { counted(ms / HOUR_MS, "hour") } else { counted(ms / DAY_MS, "day") }
 }
