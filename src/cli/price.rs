@@ -1,5 +1,6 @@
 //! `tollgate price`: what would this cost, by the price book that intake prices with.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -8,10 +9,15 @@ use super::{ConfigFile, Ended, moment, print};
 use crate::clock;
 use crate::intake::quote::{Asked, Part, Quote, quote};
 use crate::model::money::{Currency, Nanos};
-use crate::model::price::PriceBook;
+use crate::model::near;
+use crate::model::pattern;
+use crate::model::price::{Price, PriceBook};
 use crate::model::rates::{Cross, Rates};
 use crate::model::time::{DAY_MS, Timestamp};
 use crate::model::usage::Tokens;
+
+/// So many names are listed where none is near.
+const MOST_LISTED: usize = 24;
 
 /// Say what a usage would cost, and by which prices
 ///
@@ -117,6 +123,9 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     for what in &missing {
         writeln!(out, "{what:<14} has no price for {provider} {model} {meter} at {at}")?;
     }
+    if let Some(hint) = Some(&missing).filter(|missing| !missing.is_empty()).and_then(|_| unknown(book, &asked)) {
+        writeln!(out, "{:<14} {hint}", "")?;
+    }
     for (currency, total) in &totals {
         writeln!(out, "{:<14} {total} {currency}{}", "total", converted(*total, *currency, at, &loaded.intake.rates))?;
     }
@@ -129,6 +138,28 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
         return Ok(Ended::Unusable);
     }
     Ok(if missing.is_empty() { Ended::Well } else { Ended::No })
+}
+
+/// The first of the names that no price knows, and which one may be meant.
+fn unknown(book: &PriceBook, asked: &Asked<'_>) -> Option<String> {
+    let all = book.prices();
+    let provider: Vec<&Price> = all.iter().filter(|price| *price.provider == *asked.provider).collect();
+    let meter: Vec<&Price> = provider.iter().copied().filter(|price| *price.meter == *asked.meter).collect();
+    let is_of_model = |price: &&Price| price.model.is_empty() || pattern::matches(&price.model, asked.model);
+    let mut of_model = meter.iter().copied().filter(is_of_model).peekable();
+    let (what, word, known): (_, _, BTreeSet<&str>) = if provider.is_empty() {
+        ("provider", asked.provider, all.iter().map(|price| &*price.provider).collect())
+    } else if meter.is_empty() {
+        ("meter", asked.meter, provider.iter().map(|price| &*price.meter).collect())
+    } else if of_model.peek().is_none() {
+        ("model", asked.model, meter.iter().map(|price| &*price.model).collect())
+    } else {
+        let regions: BTreeSet<&str> = of_model.map(|price| price.region.as_deref().unwrap_or(asked.region)).collect();
+        ("region", asked.region, Some(regions).filter(|regions| !regions.contains(asked.region))?)
+    };
+    let listed = || format!("known are {}", known.iter().copied().collect::<Vec<_>>().join(", "));
+    let hint = near::did_you_mean(word, known.iter().copied()).or_else(|| (known.len() <= MOST_LISTED).then(listed));
+    Some(format!("no price is of --{what} '{word}'{}", hint.map(|hint| format!("; {hint}")).unwrap_or_default()))
 }
 
 /// Which price it is, since when, and what was negotiated.
@@ -176,4 +207,79 @@ fn converted(total: Nanos, currency: Currency, at: Timestamp, rates: &Rates) -> 
 fn day(time: Timestamp) -> String {
     let text = time.to_string();
     text.split('T').next().unwrap_or(&text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+    use crate::model::price::TokenKind;
+
+    #[test]
+    fn a_name_that_no_price_knows_is_told_with_the_one_that_is_meant() {
+        let book = config::load_text("none", "", Path::new(""), std::iter::empty()).unwrap().intake.prices;
+        let (at, tokens) = (Timestamp::parse("2026-03-01T10:00:00Z").unwrap(), Tokens { input: 1, ..Tokens::default() });
+        let asked = |provider, meter, model| {
+            let base = Asked {
+                provider,
+                meter,
+                model,
+                region: "",
+                account: "",
+                team: "",
+                at,
+                is_batch: false,
+                tokens,
+                requests: 1,
+                quantity: Nanos(1),
+            };
+            unknown(&book, &base).unwrap_or_default()
+        };
+        assert_eq!(asked("openai", "llm.tokens", "gpt4o"), "no price is of --model 'gpt4o'; did you mean 'gpt-4o'?");
+        assert_eq!(asked("openai", "llm.tokens", "GPT-4o"), "no price is of --model 'GPT-4o'; did you mean 'gpt-4o'?");
+        assert_eq!(asked("opnai", "llm.tokens", "gpt-4o"), "no price is of --provider 'opnai'; did you mean 'openai'?");
+        assert_eq!(asked("aws", "gpu.second", "p5.48xlarge"), "no price is of --meter 'gpu.second'; did you mean 'gpu.seconds'?");
+        assert_eq!(asked("aws", "gpu.seconds", "p5.48xlrge"), "no price is of --model 'p5.48xlrge'; did you mean 'p5.48xlarge'?");
+        let nobody = asked("nobody-near", "llm.tokens", "x");
+        assert!(nobody.starts_with("no price is of --provider 'nobody-near'; known are anthropic, "), "{nobody}");
+        assert_eq!(asked("openai", "llm.tokens", "gpt-4o"), "", "it is known: something else is missing");
+    }
+
+    #[test]
+    fn a_region_may_be_the_name_that_is_unknown() {
+        let book = PriceBook::new(vec![Price {
+            provider: "p".into(),
+            model: "m-*".into(),
+            meter: "llm.tokens".into(),
+            token_kind: Some(TokenKind::Input),
+            region: Some("eu-west-1".into()),
+            amount: Nanos(1),
+            per: 1,
+            currency: Currency::USD,
+            effective_from: Timestamp(0),
+            effective_to: None,
+            batch: None,
+            family: None,
+            prompt_above: 0,
+            agreement: None,
+        }]);
+        let asked = Asked {
+            provider: "p",
+            meter: "llm.tokens",
+            model: "m-1",
+            region: "eu-wst-1",
+            account: "",
+            team: "",
+            at: Timestamp(1),
+            is_batch: false,
+            tokens: Tokens::default(),
+            requests: 1,
+            quantity: Nanos::ZERO,
+        };
+        assert_eq!(unknown(&book, &asked).unwrap(), "no price is of --region 'eu-wst-1'; did you mean 'eu-west-1'?");
+        assert_eq!(unknown(&book, &Asked { region: "eu-west-1", ..asked }), None);
+        assert_eq!(unknown(&book, &Asked { model: "n-1", ..asked }).unwrap(), "no price is of --model 'n-1'; known are m-*");
+    }
 }

@@ -16,6 +16,7 @@ use crate::deliver::receipt::is_closed;
 use crate::deliver::render::Context;
 use crate::deliver::rules::{DeliverRules, Named, Receiver, Step, explain, group, muted, route};
 use crate::model::alert::Alert;
+use crate::model::counted::counted;
 use crate::model::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use crate::model::wire;
 
@@ -184,9 +185,35 @@ fn shown(named: &Named, is_held: bool) -> String {
 }
 
 fn read(path: &Path) -> Result<Alert, String> {
-    wire::alert_from_json(&input::bytes(path)?).map_err(|error| format!("no alert: {error}"))
+    let bytes = input::bytes(path)?;
+    if let Ok(list) = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(&bytes) {
+        let alerts = counted(list.len(), "alert");
+        return Err(format!("a list of {alerts}, and --explain is of one; `tollgate alerts show ID --format json` prints one of them"));
+    }
+    wire::alert_from_json(&bytes).map_err(|error| format!("no alert: {error}"))
 }
 
 fn read_many(path: &Path) -> Result<Vec<Alert>, String> {
     serde_json::from_slice(&input::bytes(path)?).map_err(|error| format!("no list of alerts: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_not_taken_for_an_alert() {
+        let spike = include_str!("../../tests/data/alerts/spike.json");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alerts.json");
+        let read = |text: String| {
+            std::fs::write(&path, text).unwrap();
+            read(&path)
+        };
+        let how = "`tollgate alerts show ID --format json` prints one of them";
+        assert_eq!(read(format!("[{spike},{spike}]")), Err(format!("a list of 2 alerts, and --explain is of one; {how}")));
+        assert_eq!(read(format!("[{spike}]")), Err(format!("a list of 1 alert, and --explain is of one; {how}")));
+        assert!(read("{}".to_string()).unwrap_err().starts_with("no alert: "));
+        assert!(read(spike.to_string()).is_ok());
+    }
 }
