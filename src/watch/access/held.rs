@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::book::{AccessKey, Grant};
+use super::lost::Lost;
 use crate::model::Text;
 use crate::model::access::GrantName;
 use crate::model::time::Timestamp;
@@ -14,7 +15,7 @@ use crate::watch::state::{StateError, StateKey, decode_key, from_payload, unseal
 pub struct Holdings {
     grants: BTreeMap<GrantName, Grant>,
     gone: BTreeMap<Text, Timestamp>,
-    /// There were more grants than are kept: some are not here.
+    /// There was no room for some grants: they are not here.
     pub is_full: bool,
 }
 
@@ -72,7 +73,7 @@ impl Holdings {
                 let known = self.gone.entry(who).or_insert(left);
                 *known = left.max(*known);
             }
-            AccessKey::Full => self.is_full |= from_payload::<bool>(payload)?,
+            AccessKey::Full => self.is_full |= Lost::restored(payload)?.is_any(),
             AccessKey::Owner(_) | AccessKey::Waiting(_) | AccessKey::Caller(..) | AccessKey::Duties(..) | AccessKey::Looked => {}
         }
         Ok(())
