@@ -12,12 +12,18 @@ use crate::model::record::{Reject, RejectReason};
 use crate::model::time::Timestamp;
 
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
+/// The id of an alert is its team, whatever its length, a slash and 32 digits.
+const LONGEST_ID: usize = LONGEST_TEXT + 33;
 
 /// A text that is not too long; empty is absent.
 pub fn text<'t>(name: &str, text: Option<&'t str>) -> Result<Option<&'t str>, Reject> {
+    within(name, text, LONGEST_TEXT)
+}
+
+fn within<'t>(name: &str, text: Option<&'t str>, longest: usize) -> Result<Option<&'t str>, Reject> {
     match text {
-        Some(text) if text.len() > LONGEST_TEXT => {
-            let message = format!("'{}' has {} bytes, at most {LONGEST_TEXT} are taken", short(name), text.len());
+        Some(text) if text.len() > longest => {
+            let message = format!("'{}' has {} bytes, at most {longest} are taken", short(name), text.len());
             Err(Reject::new(RejectReason::FieldTooLong, message))
         }
         text => Ok(text.filter(|text| !text.is_empty())),
@@ -61,6 +67,13 @@ pub fn name<'a>(cells: &mut Cells<'a>, name: &str) -> Result<Option<Cow<'a, str>
 
 pub fn shared(cells: &mut Cells<'_>, field: &str) -> Result<Option<Text>, Reject> {
     Ok(name(cells, field)?.map(|text| text.as_ref().into()))
+}
+
+/// Of an alert or a violation.
+pub fn alert_id(cells: &mut Cells<'_>, field: &str) -> Result<Option<Text>, Reject> {
+    let Cell::Text(value) = cells.take(field) else { return Ok(None) };
+    within(field, Some(&value), LONGEST_ID)?;
+    Ok(Some(Text::from(clean(value).as_ref())).filter(|id| !id.is_empty()))
 }
 
 /// Finite and, where `signed` is not, not negative.

@@ -163,4 +163,11 @@ fn whose_it_is_is_stated_or_found_by_the_rules_of_attribution() {
     let said = with(json!({"alert_id": "a/b/00ff", "team": "other", "verdict": "Not_An_Anomaly"}));
     let ShardEvent::Feedback(said) = accepted(Topic::Feedback, &said) else { panic!("no feedback") };
     assert_eq!((said.team.as_ref(), said.verdict), ("a/b", Verdict::NotAnAnomaly));
+    // A team may have the longest name that there can be: what is said of its alerts is heard.
+    let team = "t".repeat(LONGEST_TEXT);
+    let of = |team: &str| with(json!({"alert_id": format!("{team}/{:032x}", 1), "verdict": "ack"}));
+    let ShardEvent::Feedback(said) = accepted(Topic::Feedback, &of(&team)) else { panic!("no feedback") };
+    assert_eq!(said.team.as_ref(), team);
+    let longer = refused(Topic::Feedback, &of(&format!("{team}t")));
+    assert_eq!(longer.message, "'alert_id' has 1058 bytes, at most 1057 are taken");
 }
