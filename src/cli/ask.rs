@@ -6,9 +6,8 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, Format, data_flow, input, moment, print};
+use super::{ConfigFile, Ended, Format, data_flow, input, moment, policy, print};
 use crate::clock;
-use crate::config::policies::{self, PolicyFolder};
 use crate::http::compliance::{self, Answer};
 use crate::policy::Decision;
 
@@ -48,15 +47,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
-    let own: Option<PolicyFolder> = match arguments.policies.as_deref().map(policies::load) {
-        Some(Err(problems)) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            return Ok(Ended::Unusable);
-        }
-        Some(Ok(folder)) => Some(folder),
-        None => None,
+    let folder = match policy::folder(arguments.policies.as_deref(), &loaded) {
+        Ok(folder) => folder,
+        Err(ended) => return Ok(ended),
     };
-    let Some(folder) = own.as_ref().or(loaded.policies.as_deref()) else {
+    let Some(folder) = folder.as_deref() else {
         eprintln!("there are no policies to ask: give --policies FOLDER, or set policies.dir in the config");
         return Ok(Ended::Unusable);
     };

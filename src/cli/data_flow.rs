@@ -7,10 +7,9 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::telemetry::{self, Logging};
-use super::{ConfigFile, Ended, assemble, print};
+use super::{ConfigFile, Ended, assemble, policy, print};
 use crate::clock;
 use crate::config::Loaded;
-use crate::config::policies::{self, PolicyFolder};
 use crate::http::flow::{Drawn, Lineages};
 use crate::lab::data_flow::live::Live;
 use crate::lab::data_flow::{self, Rules};
@@ -59,15 +58,11 @@ enum MapFormat {
 
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
-    let own: Option<PolicyFolder> = match arguments.policies.as_deref().map(policies::load) {
-        Some(Err(problems)) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
-            return Ok(Ended::Unusable);
-        }
-        Some(Ok(folder)) => Some(folder),
-        None => None,
+    let folder = match policy::folder(arguments.policies.as_deref(), &loaded) {
+        Ok(folder) => folder,
+        Err(ended) => return Ok(ended),
     };
-    let folder = own.as_ref().or(loaded.policies.as_deref());
+    let folder = folder.as_deref();
     let found = if arguments.files.is_empty() {
         telemetry::start(logging, &loaded.settings.log)?;
         of_config(&loaded).map(folder, arguments.team.as_deref(), clock::now())?

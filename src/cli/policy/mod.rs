@@ -4,6 +4,7 @@ mod event;
 mod proof;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Ended, Format, moment, print};
 use crate::clock;
+use crate::config::Loaded;
 use crate::config::policies::{self, PolicyFolder};
 use crate::model::counted::counted;
 use crate::policy::fields::Subject;
@@ -128,6 +130,15 @@ fn load_or_say(folder: &Path) -> Option<PolicyFolder> {
             problems.iter().for_each(|problem| eprintln!("{problem}"));
             None
         }
+    }
+}
+
+/// For commands that only need policies: those of a folder that is named, else those of the config, if it has any. What cannot be read is
+/// said, and how the command ends then.
+pub(super) fn folder(named: Option<&Path>, loaded: &Loaded) -> Result<Option<Arc<PolicyFolder>>, Ended> {
+    match named {
+        Some(folder) => load_or_say(folder).map(|folder| Some(Arc::new(folder))).ok_or(Ended::Unusable),
+        None => Ok(loaded.policies.clone()),
     }
 }
 
