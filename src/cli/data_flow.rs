@@ -81,9 +81,11 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         MapFormat::Json => format!("{:#}\n", found.json()),
         MapFormat::Svg => found.svg(arguments.team.as_deref()),
     })?;
-    if let Some(first) = found.first_rejected.as_ref().filter(|_| found.is_unusable()) {
+    if found.is_unusable() {
         // A picture has no room for it.
-        eprintln!("none of the {} lines can be used, the first: {first}", found.read);
+        if let Some(first) = found.first_rejected.as_ref().filter(|_| arguments.format == MapFormat::Svg) {
+            eprintln!("none of the {} lines can be used, the first: {first}", found.read);
+        }
         return Ok(Ended::Unusable);
     }
     let breaks = found.map.edges.iter().any(|edge| edge.state == EdgeState::Breaks);

@@ -62,7 +62,10 @@ fn hint(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::load_text;
 
     #[test]
     fn levels_and_modules_with_levels_are_used() {
@@ -95,5 +98,19 @@ mod tests {
             let (wrong, hint) = level(written).unwrap_err();
             assert!(wrong == part && hint.starts_with(meant), "{written}: {wrong}; {hint}");
         }
+    }
+
+    #[test]
+    fn a_config_with_such_a_level_is_refused() {
+        let told = |level: &str| {
+            let text = format!("version = 1\n[log]\nlevel = '{level}'\n");
+            let loaded = load_text("t.toml", &text, Path::new(""), std::iter::empty());
+            loaded.err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let known = "write error, warn, info, debug, trace or off, or by module: \"info,tollgate::watch=debug\"";
+        assert_eq!(told("warning"), format!("t.toml:3: 'level' in [log] is 'warning', which is no level; did you mean 'warn'? {known}"));
+        assert_eq!(told("info,rdkafka"), format!("t.toml:3: 'level' in [log] is 'info,rdkafka', where 'rdkafka' is no level; {known}"));
+        assert_eq!(told(" "), "t.toml:3: 'level' in [log] is empty; leave the line out, or give it a value");
+        assert_eq!(told("info, rdkafka=warn"), "");
     }
 }

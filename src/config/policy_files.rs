@@ -84,6 +84,7 @@ fn listed(folder: &Path, notes: &Notes) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load_text;
 
     /// What is said of a folder with these files.
     fn told(named: &str, files: &[&str]) -> Vec<String> {
@@ -112,5 +113,12 @@ mod tests {
         );
         let empty = told("", &["global/README.md"]);
         assert!(empty.len() == 1 && empty[0].contains("holds no policy file; policies stand in global/*.toml"), "{empty:?}");
+    }
+
+    #[test]
+    fn a_config_that_names_none_is_told_on_its_line() {
+        let loaded = load_text("t.toml", "version = 1\n[policies]\ndir = 'nowhere'\n", Path::new("etc"), std::iter::empty());
+        let problems: Vec<String> = loaded.err().unwrap_or_default().iter().map(ToString::to_string).collect();
+        assert_eq!(problems, [format!("t.toml:3: 'dir' in [policies] names 'etc/nowhere', which does not exist; {WHAT_TO_NAME}")]);
     }
 }
