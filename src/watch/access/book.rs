@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::lost::Lost;
 use crate::model::Text;
 use crate::model::access::{GrantName, Object};
 use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
 use crate::watch::state::{StateError, encode, from_payload};
 
-/// Of one shard. Where there are more, nobody knows who has none: uses without a grant are not told as long as one of the others may hold.
+/// Of one shard. Where there are more, nobody knows any more who has none: uses without a grant are not told then.
 pub(super) const MOST_GRANTS: usize = 200_000;
 /// Of more those that have been over for longest are forgotten, so that there is room for those that hold.
 pub(super) const MOST_WITH_OVER: usize = MOST_GRANTS / 8 * 7;
@@ -37,7 +36,7 @@ pub enum AccessKey {
     Duties(Text, Text),
     /// When everything was last looked at.
     Looked,
-    /// Grants that there was no room for.
+    /// There were more grants than are kept.
     Full,
 }
 
@@ -121,7 +120,7 @@ pub struct Access {
     pub(super) callers: BTreeMap<(Text, Text), Caller>,
     pub(super) duties: BTreeMap<(Text, Text), Duties>,
     pub(super) looked: Looked,
-    lost: Lost,
+    pub(super) is_full: bool,
     /// Grants that found no room; since the start of the process. Not a part of the state.
     pub refused: u64,
     /// Waits to be written with the next transaction.
@@ -180,23 +179,12 @@ impl Access {
         self.grants.is_empty() && self.gone.is_empty()
     }
 
-    /// A grant that may hold found no room: nobody knows who has none.
-    pub fn is_full(&self) -> bool {
-        self.lost.is_any()
-    }
-
     pub fn change_grant(&mut self, name: &GrantName, change: impl FnOnce(&mut Grant)) {
-        if !self.grants.contains_key(name) {
-            if self.grants.len() >= MOST_GRANTS {
-                self.lost.change(name, change);
-                self.refused = self.refused.saturating_add(1);
-                self.changed.insert(AccessKey::Full);
-                return;
-            }
-            if let Some(found) = self.lost.take(name) {
-                self.grants.insert(name.clone(), found);
-                self.changed.extend([AccessKey::Full, AccessKey::Grant(name.clone())]);
-            }
+        if !self.grants.contains_key(name) && self.grants.len() >= MOST_GRANTS {
+            self.is_full = true;
+            self.refused = self.refused.saturating_add(1);
+            self.changed.insert(AccessKey::Full);
+            return;
         }
         let grant = self.grants.entry(name.clone()).or_default();
         let before = grant.clone();
@@ -345,9 +333,6 @@ impl Access {
             self.grants.remove(&name);
             self.changed.insert(AccessKey::Grant(name));
         }
-        if self.lost.forget(at) {
-            self.changed.insert(AccessKey::Full);
-        }
         let is_recent = |last: Option<&Timestamp>, ms: i64| last.is_some_and(|last| at.0 - last.0 <= ms);
         let callers = self.callers.iter().filter(|(_, caller)| {
             let last = caller.regions.values().chain(caller.users.values()).max();
@@ -377,7 +362,7 @@ impl Access {
             AccessKey::Caller(team, who) => self.callers.get(&(team.clone(), who.clone())).map(encode),
             AccessKey::Duties(team, what) => self.duties.get(&(team.clone(), what.clone())).map(encode),
             AccessKey::Looked => Some(encode(&self.looked)),
-            AccessKey::Full => self.lost.value(),
+            AccessKey::Full => self.is_full.then(|| encode(&true)),
         }
     }
 
@@ -394,7 +379,7 @@ impl Access {
             AccessKey::Caller(team, who) => drop(self.callers.insert((team, who), from_payload(payload)?)),
             AccessKey::Duties(team, what) => drop(self.duties.insert((team, what), from_payload(payload)?)),
             AccessKey::Looked => self.looked = from_payload(payload)?,
-            AccessKey::Full => self.lost = Lost::restored(payload)?,
+            AccessKey::Full => self.is_full = from_payload(payload)?,
         }
         Ok(())
     }
@@ -408,7 +393,7 @@ impl Access {
             AccessKey::Caller(team, who) => drop(self.callers.remove(&(team.clone(), who.clone()))),
             AccessKey::Duties(team, what) => drop(self.duties.remove(&(team.clone(), what.clone()))),
             AccessKey::Looked => self.looked = Looked::default(),
-            AccessKey::Full => self.lost = Lost::default(),
+            AccessKey::Full => self.is_full = false,
         }
     }
 }
@@ -418,6 +403,6 @@ impl PartialEq for Access {
     fn eq(&self, other: &Access) -> bool {
         (&self.grants, &self.gone, &self.owners, &self.waiting) == (&other.grants, &other.gone, &other.owners, &other.waiting)
             && (&self.callers, &self.duties) == (&other.callers, &other.duties)
-            && (self.looked, &self.lost) == (other.looked, &other.lost)
+            && (self.looked, self.is_full) == (other.looked, other.is_full)
     }
 }

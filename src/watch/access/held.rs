@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::book::{AccessKey, Grant};
-use super::lost::Lost;
 use crate::model::Text;
 use crate::model::access::GrantName;
 use crate::model::time::Timestamp;
@@ -15,7 +14,7 @@ use crate::watch::state::{StateError, StateKey, decode_key, from_payload, unseal
 pub struct Holdings {
     grants: BTreeMap<GrantName, Grant>,
     gone: BTreeMap<Text, Timestamp>,
-    /// There was no room for some grants: they are not here.
+    /// There were more grants than are kept: some are not here.
     pub is_full: bool,
 }
 
@@ -73,7 +72,7 @@ impl Holdings {
                 let known = self.gone.entry(who).or_insert(left);
                 *known = left.max(*known);
             }
-            AccessKey::Full => self.is_full |= Lost::restored(payload)?.is_any(),
+            AccessKey::Full => self.is_full |= from_payload::<bool>(payload)?,
             AccessKey::Owner(_) | AccessKey::Waiting(_) | AccessKey::Caller(..) | AccessKey::Duties(..) | AccessKey::Looked => {}
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What comes late, is switched off for a while, or comes in great numbers: it is told once, and ends as if it had come in time.
 
-use super::book::{Access, AccessKey, MOST_GRANTS, MOST_WITH_OVER};
+use super::book::{Access, MOST_GRANTS, MOST_WITH_OVER};
 use super::fleet::{DAY, Fleet, HOUR, SHARDS, access, at};
 use super::rules::AccessRules;
 use crate::model::access::{GrantName, Object};
@@ -9,7 +9,6 @@ use crate::model::alert::AlertState::{self, Open, Resolved};
 use crate::model::hash::shard_of;
 use crate::model::partial::ShardEvent;
 use crate::model::violation::Violation;
-use crate::watch::state::unseal;
 
 const UNGRANTED: &str = "access.ungranted";
 const UNUSED: &str = "access.unused-grant";
@@ -183,36 +182,5 @@ fn what_is_over_takes_no_room_from_what_holds() {
     let left = [0, 2 * (MOST_GRANTS - MOST_WITH_OVER)].map(|number| book.grants.contains_key(&name(number)));
     assert_eq!(left, [false, true], "those that have been over for longest have gone");
     book.change_grant(&name(MOST_GRANTS), |grant| grant.give(at(DAY * 400), None));
-    assert!(book.grants.contains_key(&name(MOST_GRANTS)) && !book.is_full());
-}
-
-#[test]
-fn who_has_no_grant_is_known_again_once_all_that_found_no_room_are_known_or_over() {
-    let mut book = Access::default();
-    let name =
-        |number: usize| GrantName { object: Object::Model("risk".into()), principal: number.to_string().as_str().into(), role: None };
-    for number in 0..MOST_GRANTS {
-        book.change_grant(&name(number), |grant| grant.give(at(0), Some(at(DAY))));
-    }
-    let [again, revoked, expires] = [0, 1, 2].map(|number| name(MOST_GRANTS + number));
-    book.change_grant(&again, |grant| grant.give(at(2), None));
-    book.change_grant(&revoked, |grant| grant.give(at(2), None));
-    book.change_grant(&revoked, |grant| grant.revoke(at(1)));
-    book.change_grant(&expires, |grant| grant.give(at(2), Some(at(3 * DAY))));
-    assert!(book.is_full() && book.refused == 4);
-    book.forget(at(2 * DAY), 0);
-    assert!(book.grants.len() < MOST_GRANTS && book.is_full(), "there is room, and nobody knows who else has a grant");
-    book.change_grant(&again, |grant| grant.revoke(at(1)));
-    assert_eq!(book.grants[&again].until, None, "it was given after that");
-    book.change_grant(&again, |grant| grant.give(at(2 * DAY), None));
-    let mut restored = Access::default();
-    restored.put(AccessKey::Full, unseal(&book.value(&AccessKey::Full).unwrap()).unwrap().1).unwrap();
-    for book in [&mut book, &mut restored] {
-        book.forget(at(6 * DAY), 0);
-        assert!(book.is_full(), "one still holds");
-        book.take_changed().for_each(drop);
-        book.change_grant(&revoked, |grant| grant.revoke(at(6 * DAY)));
-        assert!(!book.is_full() && book.value(&AccessKey::Full).is_none());
-        assert!(book.take_changed().any(|key| key == AccessKey::Full));
-    }
+    assert!(book.grants.contains_key(&name(MOST_GRANTS)) && !book.is_full);
 }

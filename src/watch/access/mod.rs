@@ -2,7 +2,7 @@
 //! uses of its own teams, and the grants that its own teams gave. What is found lives on as a violation does.
 //!
 //! Only what is governed is judged: something that was granted to somebody once, or that the config names. Who sends no grants hears
-//! nothing. Reading order: `book` (what is kept), `lost` (what is not), `told` (what is known of grants), `uses`, then `standing` (what nobody did).
+//! nothing. Reading order: `book` (what is kept), `told` (what is known of grants), `uses`, then `standing` (what nobody did).
 
 mod book;
 #[cfg(test)]
@@ -11,7 +11,6 @@ pub mod held;
 mod keys;
 #[cfg(test)]
 mod late_tests;
-mod lost;
 pub mod rules;
 mod standing;
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn wait(shard: &mut Shard, seen: &Seen<'_>, object: &Object, access: &AccessRule
     let name = UseName { team: seen.team.clone(), principal: seen.who.clone(), object: object.clone() };
     let book = &mut shard.matters.access;
     let known = book.waiting.get(&name).cloned();
-    if book.is_full() {
+    if book.is_full {
         return;
     }
     let waits = known.is_some() || (access.grace_ms > 0 && book.waiting.len() < MOST_WAITING);
@@ -226,7 +226,7 @@ fn judge(shard: &mut Shard, name: &UseName, waiting: &Waiting, access: &AccessRu
             used: used.clone(),
         };
         let holding = holding(shard, &name.object, &name.principal, &name.team, used.at, access);
-        if holding.is_empty() && !shard.matters.access.is_full() {
+        if holding.is_empty() && !shard.matters.access.is_full {
             judge_ungranted(shard, &seen, &name.object, access, rules, effects);
         }
         for grant in holding {
