@@ -159,7 +159,12 @@ fn unknown(book: &PriceBook, asked: &Asked<'_>) -> Option<String> {
     };
     let listed = || format!("known are {}", known.iter().copied().collect::<Vec<_>>().join(", "));
     let hint = near::did_you_mean(word, known.iter().copied()).or_else(|| (known.len() <= MOST_LISTED).then(listed));
-    Some(format!("no price is of --{what} '{word}'{}", hint.map(|hint| format!("; {hint}")).unwrap_or_default()))
+    let said = if word.is_empty() {
+        format!("its prices are by --{what}, which is not given")
+    } else {
+        format!("no price is of --{what} '{word}'")
+    };
+    Some(format!("{said}{}", hint.map(|hint| format!("; {hint}")).unwrap_or_default()))
 }
 
 /// Which price it is, since when, and what was negotiated.
@@ -280,6 +285,8 @@ mod tests {
         };
         assert_eq!(unknown(&book, &asked).unwrap(), "no price is of --region 'eu-wst-1'; did you mean 'eu-west-1'?");
         assert_eq!(unknown(&book, &Asked { region: "eu-west-1", ..asked }), None);
+        let unsaid = unknown(&book, &Asked { region: "", ..asked }).unwrap();
+        assert_eq!(unsaid, "its prices are by --region, which is not given; known are eu-west-1");
         assert_eq!(unknown(&book, &Asked { model: "n-1", ..asked }).unwrap(), "no price is of --model 'n-1'; known are m-*");
     }
 }

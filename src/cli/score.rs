@@ -207,7 +207,8 @@ fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+        let is_csv = |name: &OsStr| Path::new(name).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        if path.is_file() && result_name(&path).is_some_and(is_csv) {
             files.push(path);
         }
     }
@@ -254,7 +255,9 @@ mod tests {
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(SERIES.as_bytes()).unwrap();
         std::fs::write(&packed, gz.finish().unwrap()).unwrap();
-        assert!(engine.to_folder(&[plain, packed], &out).unwrap().is_ok());
+        let found = files(&[folder.path().to_path_buf()]).unwrap();
+        assert_eq!(found, [plain, packed]);
+        assert!(engine.to_folder(&found, &out).unwrap().is_ok());
         let result = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
         assert_eq!(result("a.csv").lines().count(), 3);
         assert_eq!(result("a.csv"), result("b.csv"));

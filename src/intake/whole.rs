@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::attribute::attribute;
-use super::cells::{alert_id, amount, count, currency, event_time, map, moment, name, number, required, shared};
+use super::cells::{alert_id, amount, count, currency, event_time, map, moment, name, number, required, shared, text};
 use super::decode::table::{self, Cell, Cells, Kind, Table, WriterSchemas};
 use super::decode::{Stop, short};
 use super::latest;
@@ -231,6 +231,7 @@ fn feedback(cells: &mut Cells<'_>, end: Timestamp) -> Result<Feedback, Reject> {
     let stated = shared(cells, "team")?;
     // The id of an alert or a violation begins with its team, so that what is said of it finds its shard.
     let named = alert_id.as_ref().and_then(|id| id.rsplit_once('/')).map(|(team, _)| Text::from(team));
+    text("team", named.as_deref())?;
     let team = named.or(stated).ok_or_else(|| {
         Reject::new(RejectReason::MissingField, "neither 'alert_id' (team/digits, as alerts have it) nor 'team' says what it is about")
     })?;

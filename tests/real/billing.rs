@@ -254,7 +254,7 @@ fn what_cannot_be_imported_is_said_and_nothing_is_half_done() {
     let report = std::fs::read_to_string(folder.join("report.csv")).unwrap();
     assert!(report.contains(",3,\"row.readable\"") && report.contains(",4,\"BilledCost.number\",\"x\""), "{report}");
     let total = sum(std::iter::once("1.5".to_string()));
-    assert!(text.contains("USD  1 rows  BilledCost 1.5") && total == 1_500_000_000, "{text}");
+    assert!(text.contains("USD  1 row  BilledCost 1.5") && total == 1_500_000_000, "{text}");
 }
 
 /// A bill in another currency is counted as far as there are rates, the rest when they come, whatever happens to the process in between.

@@ -170,4 +170,6 @@ fn whose_it_is_is_stated_or_found_by_the_rules_of_attribution() {
     assert_eq!(said.team.as_ref(), team);
     let longer = refused(Topic::Feedback, &of(&format!("{team}t")));
     assert_eq!(longer.message, "'alert_id' has 1058 bytes, at most 1057 are taken");
+    let no_id = refused(Topic::Feedback, &with(json!({"alert_id": format!("{team}t/1"), "verdict": "ack"})));
+    assert_eq!(no_id.reason, Reason::FieldTooLong);
 }

@@ -75,8 +75,15 @@ struct Identity<'a> {
     event_id: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
     source: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    event_time: std::borrow::Cow<'a, str>,
+    event_time: serde_json::Value,
+}
+
+impl Identity<'_> {
+    /// A text, or milliseconds, as intake takes it.
+    fn time(&self) -> Option<Timestamp> {
+        let text = self.event_time.as_str().and_then(Timestamp::parse);
+        text.or_else(|| self.event_time.as_i64().map(|milliseconds| Timestamp(milliseconds).within_calendar()))
+    }
 }
 
 /// Reads all files in order and hands each record of the shard log to `each`, with the time at which it was appended.
@@ -149,6 +156,9 @@ impl<'a> Feed<'a> {
     }
 
     fn take(&mut self, place: &Place, line: &[u8]) {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
         self.counts.read += 1;
         self.place.clone_from(place);
         self.earlier = self.events.len();
@@ -224,10 +234,9 @@ impl<'a> Feed<'a> {
     }
 
     fn take_bill(&mut self, value: &str) {
-        let Ok(identity) = serde_json::from_str::<Identity<'_>>(value) else {
-            return self.reject(Reject::new(RejectReason::MissingField, "a bill's event_id, source and event_time are texts"));
-        };
-        if self.is_known(BILL, &identity.source, &identity.event_id) {
+        // One that has none is refused below, with what is wrong with it.
+        let identity = serde_json::from_str::<Identity<'_>>(value).ok();
+        if identity.as_ref().is_some_and(|identity| self.is_known(BILL, &identity.source, &identity.event_id)) {
             return;
         }
         let record = InputRecord {
@@ -240,7 +249,7 @@ impl<'a> Feed<'a> {
             headers: &[],
         };
         match self.bill.take(&record, self.now, self.rules) {
-            Ok(()) => self.heard = self.heard.max(Timestamp::parse(&identity.event_time)),
+            Ok(()) => self.heard = self.heard.max(identity.and_then(|identity| identity.time())),
             Err(reject) => self.reject(reject),
         }
     }

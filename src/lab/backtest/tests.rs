@@ -49,7 +49,6 @@ fn every_line_is_counted_once() {
     lines.push(r#"{"topic":"lineage-events","value":{"eventType":"COMPLETE"}}"#.to_string());
     let malformed = [
         "not json",
-        "",
         r#"{"topic":"usage-events"}"#,
         r#"{"topic":"elsewhere","value":{}}"#,
         r#"{"topic":"usage-events","value":{"event_id":"m","source":"s","event_time":"yesterday"}}"#,
@@ -57,6 +56,8 @@ fn every_line_is_counted_once() {
         r#"{"topic":"billing-events","value":{"event_id":"m"}}"#,
     ];
     lines.extend(malformed.map(str::to_string));
+    // An empty line is none.
+    lines.push(" \n".to_string());
     let result = backtest(&lines);
     assert_eq!(result.counts.read, usage + 4 + malformed.len() as u64);
     assert_eq!((result.counts.rejected, result.counts.duplicates, result.late), (malformed.len() as u64, 2, 0));
@@ -76,6 +77,7 @@ fn where_no_line_can_be_used_the_first_is_shown_with_what_is_expected() {
         (r#"{"topic":"spend","value":{}}"#, "unknown_topic: 'spend' is no topic; topics are resource-events, "),
         (r#"{"topic":"usage-events","value":{"source":"s"}}"#, "missing_field: "),
         (r#"{"topic":"billing-events","value":{"source":"s"}}"#, "missing_field: "),
+        (r#"{"topic":"billing-events","value":{"source":"s","event_id":1}}"#, "wrong_type: "),
     ];
     for (line, said) in cases {
         let result = backtest(&[line.to_string(), "and more".to_string()]);
@@ -86,7 +88,10 @@ fn where_no_line_can_be_used_the_first_is_shown_with_what_is_expected() {
         let first = &json(&result, None)["events"]["first_rejected"];
         assert!(first["line"] == 1 && said.starts_with(first["reason"].as_str().unwrap()), "{first}");
     }
-    assert!(!backtest(&[]).counts.is_unusable(), "there was nothing");
+    for nothing in [&[][..], &[String::new(), " ".to_string()]] {
+        let counts = backtest(nothing).counts;
+        assert!((counts.read, counts.first_rejected.is_none(), counts.is_unusable()) == (0, true, false), "there was nothing");
+    }
 }
 
 #[test]

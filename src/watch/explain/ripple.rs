@@ -94,7 +94,11 @@ pub fn groups(table: &Table) -> Vec<Group> {
     let is_live = vec![true; leaves];
     let scores = |cuboid: &Cuboid| (0..cuboid.groups).map(|group| case.score(cuboid, group, &is_live, true)).collect();
     case.scores = case.cuboids.iter().map(scores).collect();
-    let whole = case.score(&Cuboid::whole(leaves), 0, &case.what_all_did(), false).unwrap_or(0.0);
+    let is_known = case.is_known();
+    if !is_known.contains(&true) {
+        return Vec::new();
+    }
+    let whole = case.score(&Cuboid::whole(leaves), 0, &is_known, false).unwrap_or(0.0);
     let mut taken: Vec<Taken> = Vec::new();
     while taken.len() < MOST_GROUPS {
         let Some(best) = case.best(&taken) else { break };
@@ -107,22 +111,36 @@ pub fn groups(table: &Table) -> Vec<Group> {
             }
         }
     }
-    // All leaves by one ratio: what everything did has no cause among them.
-    if whole >= taken.iter().map(|taken| taken.score).sum() {
-        return Vec::new();
-    }
     let mut groups: Vec<Group> = (0..taken.len()).map(|at| case.group(&taken, at)).collect();
+    // All leaves by one ratio: what everything did has no cause among them. Nothing had a ratio that is new, and what is beside is no habit
+    // of the whole.
+    if whole >= (0..taken.len()).filter_map(|at| case.score_of_known(&taken, at, &is_known)).sum() {
+        groups.retain(|group| group.expected <= case.least_expected);
+    }
     groups.sort_by(|a, b| b.deviation.total_cmp(&a.deviation));
     groups
 }
 
 impl Case<'_> {
-    /// The leaves that a ratio of the whole can speak of. New ones beside others are the contrary of what all did: half of a few leaves
-    /// being new would else be told as a habit of the whole.
-    fn what_all_did(&self) -> Vec<bool> {
-        let is_known = |log: &Log| matches!(log, Log::Known { .. });
-        let has_known = self.logs.iter().any(is_known);
-        self.logs.iter().map(|log| is_known(log) || !has_known).collect()
+    /// The leaves that have a ratio.
+    fn is_known(&self) -> Vec<bool> {
+        self.logs.iter().map(|log| matches!(log, Log::Known { .. })).collect()
+    }
+
+    /// What the one at `at` saves with those of its leaves that have a ratio; `None` if none has.
+    fn score_of_known(&self, taken: &[Taken], at: usize, is_known: &[bool]) -> Option<f64> {
+        let Taken { cuboid, group, .. } = taken[at];
+        let cuboid = &self.cuboids[cuboid];
+        let is_live: Vec<bool> = is_known.iter().enumerate().map(|(leaf, known)| *known && !self.is_taken(leaf, &taken[..at])).collect();
+        let has_any = cuboid.leaves_of(group as usize).iter().any(|leaf| is_live[*leaf as usize]);
+        let score = self.score(cuboid, group as usize, &is_live, false).filter(|_| has_any)?;
+        Some(score - self.cost(cuboid))
+    }
+
+    /// Nats that it takes to say which cuboid, which of its groups, and that there is one at all.
+    fn cost(&self, cuboid: &Cuboid) -> f64 {
+        let ways = (self.cuboids.len() * cuboid.groups * self.logs.len()) as f64;
+        libm::log(ways.max(1.0))
     }
 
     /// The combination that saves most, if any saves anything, among the leaves that none of `taken` has.
@@ -132,9 +150,7 @@ impl Case<'_> {
         gone.iter().for_each(|leaf| is_live[*leaf as usize] = false);
         let mut best: Option<Taken> = None;
         for (cuboid, candidate) in self.cuboids.iter().enumerate() {
-            // Which cuboid, which of its groups, and that there is one at all.
-            let ways = (self.cuboids.len() * candidate.groups * self.logs.len()) as f64;
-            let cost = libm::log(ways.max(1.0));
+            let cost = self.cost(candidate);
             // Groups that have lost no leaf are what they were.
             let mut scores = self.scores[cuboid].clone();
             let mut changed: Vec<u32> = gone.iter().map(|leaf| candidate.group_of[*leaf as usize]).collect();

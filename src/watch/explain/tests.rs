@@ -60,6 +60,16 @@ fn names_the_coarsest_combination_that_moved() {
             "ranker gpt eu 50 50 \n search mini eu 20 20 \n shadow gpt eu 0 100 \n shadow mini eu 0 100",
             "project=shadow 1.00; unexplained 0.00",
         ),
+        (
+            "all alike, and something new beside",
+            "a m1 eu 10 30 \n b m2 eu 20 60 \n c m3 eu 5 15 \n s gpt eu 0 100 \n s mini eu 0 100",
+            "project=s 0.74; unexplained 0.26",
+        ),
+        (
+            "all alike, and a new model everywhere",
+            "a m eu 10 30 \n b m eu 20 60 \n c m eu 5 15 \n a n eu 0 5 \n b n eu 0 10 \n c n eu 0 3",
+            "model=n 0.20; unexplained 0.80",
+        ),
         ("all new", "a m eu 0 30 \n b m eu 0 60", "; unexplained 1.00"),
         ("all alike", "a m eu 10 30 \n b m eu 20 60 \n c m eu 5 15", "; unexplained 1.00"),
         ("a single leaf", "a m eu 10 30", "; unexplained 1.00"),
