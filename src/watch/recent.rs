@@ -54,14 +54,12 @@ const NUMBERS: u64 = COST | QUANTITY | UNPRICED | REQUESTS | REVISION | (0x1f * 
 #[derive(Clone, Copy)]
 struct Written<'a> {
     hour: Hour,
-    /// The one before it, from which its distance is told.
-    before: Hour,
-    /// Where it begins and ends, with its distance.
-    begin: usize,
-    end: usize,
     word: u64,
+    /// Where it begins and ends, with its distance from the hour before.
+    begin: u32,
+    end: u32,
+    /// And times, if it has them.
     numbers: &'a [u8],
-    times: &'a [u8],
     user_count: usize,
     /// Number of the name, then cost, of each.
     users: &'a [u8],
@@ -169,7 +167,7 @@ impl Part<'_> {
     /// Whether it says more than an hour that no episode holds may, which is so many users and no times.
     fn is_longer_than(&self, most_users: usize) -> bool {
         match self {
-            Part::Old(written) => !written.times.is_empty() || written.user_count > most_users,
+            Part::Old(written) => written.has(TIMES) || written.user_count > most_users,
             Part::New(_, totals) => totals.has_times() || totals.users.len() > most_users,
         }
     }
@@ -192,17 +190,18 @@ impl Part<'_> {
 
 impl<'a> Written<'a> {
     /// Passes over one hour of `bytes`, at the front of `rest`; what its numbers are is not looked at.
+    #[inline]
     fn skim(bytes: &[u8], rest: &mut &'a [u8], before: Hour) -> Option<Written<'a>> {
-        let begin = bytes.len() - rest.len();
+        let begin = (bytes.len() - rest.len()) as u32;
         let hour = Hour(before.0.checked_add(take_signed(rest)?)?);
         let word = take(rest)?;
-        let numbers = passed(rest, 1 + (word & NUMBERS).count_ones() as usize)?;
-        let times = passed(rest, if word & TIMES != 0 { 2 } else { 0 })?;
+        let times = if word & TIMES != 0 { 2 } else { 0 };
+        let numbers = passed(rest, 1 + (word & NUMBERS).count_ones() as usize + times)?;
         let user_count = if word & USERS != 0 { usize::try_from(take(rest)?).ok()? } else { 0 };
         let left_out = usize::from(word & SHARED != 0 && user_count > 0);
         let users = passed(rest, user_count.checked_mul(2)? - left_out)?;
-        let end = bytes.len() - rest.len();
-        Some(Written { hour, before, begin, end, word, numbers, times, user_count, users })
+        let end = (bytes.len() - rest.len()) as u32;
+        Some(Written { hour, word, begin, end, numbers, user_count, users })
     }
 
     fn has(&self, bit: u64) -> bool {
@@ -220,7 +219,7 @@ impl<'a> Written<'a> {
 
     /// What can be passed over can be read, but for numbers that are too long or too large, and users that have no name.
     fn is_readable(&self, names: usize) -> bool {
-        let is_short = [self.numbers, self.times, self.users].into_iter().all(|bytes| longest_run(bytes) < SHORT);
+        let is_short = [self.numbers, self.users].into_iter().all(|bytes| longest_run(bytes) < SHORT);
         if is_short && !self.has(REVISION) {
             return self.names().all(|name| name < names);
         }
@@ -262,9 +261,8 @@ impl<'a> Written<'a> {
             }
         }
         if self.has(TIMES) {
-            let times = &mut &*self.times;
-            totals.last_event_time = self.hour.start().plus_ms(take_signed(times)?);
-            totals.last_ingest_time = self.hour.start().plus_ms(take_signed(times)?);
+            totals.last_event_time = self.hour.start().plus_ms(take_signed(rest)?);
+            totals.last_ingest_time = self.hour.start().plus_ms(take_signed(rest)?);
         }
         Some(totals)
     }
@@ -292,15 +290,14 @@ impl<'a> Written<'a> {
         })
     }
 
-    /// Whether its bytes are still right behind an hour, if names have these new numbers.
-    fn stays(&self, before: Hour, renumbered: Option<&[u64]>) -> bool {
-        self.before == before && (renumbered.is_none() || self.user_count == 0)
+    /// Whether its bytes are still right if names have these new numbers; what its distance is measured from is not asked.
+    fn stays(&self, renumbered: Option<&[u64]>) -> bool {
+        renumbered.is_none() || self.user_count == 0
     }
 
     fn write(&self, bytes: &mut Vec<u8>, renumbered: Option<&[u64]>) {
         put(bytes, self.word);
         bytes.extend(self.numbers);
-        bytes.extend(self.times);
         if self.user_count == 0 {
             return;
         }
@@ -387,12 +384,14 @@ fn write(parts: &[Part<'_>], known: &[&str], source: &[u8]) -> Vec<u8> {
     let mut run = 0..0;
     for part in parts {
         match part {
-            Part::Old(written) if written.stays(before, renumbered.as_deref()) => {
-                if run.end != written.begin {
+            Part::Old(written) if written.stays(renumbered.as_deref()) => {
+                if run.end != written.begin as usize {
                     bytes.extend(source.get(run).unwrap_or_default());
-                    run = written.begin..written.begin;
+                    put_signed(&mut bytes, written.hour.0 - before.0);
+                    let distance = source.get(written.begin as usize..).and_then(|mut rest| passed(&mut rest, 1));
+                    run = written.begin as usize + distance.map_or(0, <[u8]>::len)..0;
                 }
-                run.end = written.end;
+                run.end = written.end as usize;
             }
             _ => {
                 bytes.extend(source.get(std::mem::take(&mut run)).unwrap_or_default());
