@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::lab::without_mark;
+use crate::lab::read::without_mark;
 
 pub fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use super::{ConfigFile, Ended, input};
 use crate::config::Problem;
 use crate::config::problem::Place;
-use crate::lab::backtest::read;
+use crate::lab::read;
 use crate::lab::score::{Failure, score};
 use crate::watch::rules::Thresholds;
 use crate::watch::track;

@@ -70,9 +70,9 @@ pub fn shared(cells: &mut Cells<'_>, field: &str) -> Result<Option<Text>, Reject
 }
 
 /// Of an alert or a violation.
-pub fn alert_id(cells: &mut Cells<'_>, field: &str) -> Result<Option<Text>, Reject> {
-    let Cell::Text(value) = cells.take(field) else { return Ok(None) };
-    within(field, Some(&value), LONGEST_ID)?;
+pub fn alert_id(cells: &mut Cells<'_>) -> Result<Option<Text>, Reject> {
+    let Cell::Text(value) = cells.take("alert_id") else { return Ok(None) };
+    within("alert_id", Some(&value), LONGEST_ID)?;
     Ok(Some(Text::from(clean(value).as_ref())).filter(|id| !id.is_empty()))
 }
 

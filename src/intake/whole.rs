@@ -227,7 +227,7 @@ fn activity(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Resul
 
 fn feedback(cells: &mut Cells<'_>, end: Timestamp) -> Result<Feedback, Reject> {
     let Head { event_id, source, event_time } = head(cells, end)?;
-    let alert_id = alert_id(cells, "alert_id")?;
+    let alert_id = alert_id(cells)?;
     let stated = shared(cells, "team")?;
     // The id of an alert or a violation begins with its team, so that what is said of it finds its shard.
     let named = alert_id.as_ref().and_then(|id| id.rsplit_once('/')).map(|(team, _)| Text::from(team));

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::backtest::read;
+use super::read;
 use crate::config::Problem;
 use crate::config::problem::Place;
 

@@ -5,12 +5,8 @@ pub mod backtest;
 pub mod csv;
 pub mod data_flow;
 pub mod explain;
+pub mod read;
 pub mod score;
 pub mod showback;
 mod spacing;
 pub mod tune;
-
-/// Without the byte order mark that some programs write first: it is no part of the text.
-pub fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
-}

@@ -227,6 +227,13 @@ fn an_import_that_is_killed_goes_on_where_it_was() {
     assert_same_rows(&deployment, &expected(&path));
     // All of it once more is a new revision of the same lines.
     assert!(import(&deployment, &[], &path).expect_success().contains("nothing to do"));
+    // Who looks at the first line only has asked for all of it as well.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut cut = import_command(&deployment, &[], &sample());
+    assert!(cut.stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).status().unwrap().success());
+    let (lines, count) = self::lines(&deployment);
+    assert_eq!((lines.len(), count), (21_000, 21_000), "all of it is published");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The bill of a backtest: billing events through intake and ledger, as they go live.
 
-use super::feed::names_a_schema;
 use crate::intake::billing::{self, Accepted, BillingOutcome};
 use crate::intake::decode::billing::BILLING;
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
+use crate::lab::read::names_a_schema;
 use crate::ledger::{self, Ledger};
 use crate::model::billing::LedgerRecord;
 use crate::model::partial::Partial;

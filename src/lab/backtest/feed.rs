@@ -11,16 +11,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::bill::Bill;
-use super::read::{self, Rejected};
 use crate::config::Problem;
 use crate::config::problem::{Place, did_you_mean};
 use crate::intake::decode::table::WriterSchemas;
 use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
+use crate::lab::read::{self, Rejected, names_a_schema};
 use crate::model::hash::hash128;
 use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
-use crate::model::record::{InputRecord, Reject, RejectReason};
+use crate::model::record::{InputRecord, Reject};
 use crate::model::time::{MINUTE_MS, Minute, Timestamp};
 
 /// The topic that this version judges; events of the others are read and counted.
@@ -55,11 +55,6 @@ impl Counts {
     pub fn is_unusable(&self) -> bool {
         self.read > 0 && self.rejected == self.read
     }
-}
-
-/// Of an event that is binary: JSON names none.
-pub fn names_a_schema() -> Reject {
-    Reject::new(RejectReason::UnknownSchema, "the value of a line is JSON, and this one names a schema")
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,6 @@
 mod bill;
 pub mod feed;
 pub mod labels;
-pub mod read;
 mod report;
 pub mod score;
 

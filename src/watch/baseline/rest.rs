@@ -130,8 +130,8 @@ fn read(bytes: &[u8]) -> Option<Baseline> {
     let recent = take_floats(rest)?;
     let floats: [f32; 2 * FADED] = take_floats(rest)?;
     let faded: [Faded; FADED] = std::array::from_fn(|at| Faded { sum: floats[2 * at], weight: floats[2 * at + 1] });
-    let [level, below, pooled_noise, size, activity, active_size, active_spread, l0, l1, l2, l3, windows @ ..] = faded;
-    let (level, losses, windows) = ((level, below), [l0, l1, l2, l3], Windows::of(windows));
+    let [took, said, pooled_noise, size, activity, active_size, active_spread, l0, l1, l2, l3, windows @ ..] = faded;
+    let (level, losses, windows) = ((took, said), [l0, l1, l2, l3], Windows::of(windows));
     let mut slots = || Some(Slots { centres: take_floats(rest)?, visits: take_bytes(rest)? });
     let (day, noise) = (slots()?, slots()?);
     let week = if flags & HAS_WEEK == 0 {

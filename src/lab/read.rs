@@ -1,4 +1,5 @@
-//! Lines of event files, plain or packed (.gz, .zst), one after the other; a line of any length is one line.
+//! Files as they come: plain or packed (.gz, .zst), with a byte order mark or without; and lines of event files, one after the other, of
+//! any length.
 
 use std::fmt;
 use std::fs::File;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::Problem;
 use crate::config::problem::Place;
-use crate::lab::without_mark;
+use crate::model::record::{Reject, RejectReason};
 
 /// A line that could not be used, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,16 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.place, self.reason, self.message)
     }
+}
+
+/// Of an event that is binary: JSON names none.
+pub fn names_a_schema() -> Reject {
+    Reject::new(RejectReason::UnknownSchema, "the value of a line is JSON, and this one names a schema")
+}
+
+/// Without the byte order mark that some programs write first: it is no part of the text.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
 /// Hands each line of a file, without its end, to `each`, with its place.
