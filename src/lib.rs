@@ -61,7 +61,7 @@
 //! 2. Milliseconds later the loop calls `Batch::drain_into_shards`, adds markers (how far event time has come), turns effects into
 //!    records with [`runtime::encode::effect`], and [`runtime::commit::attempt`] makes partials, dead letters and offsets visible.
 //! 3. `runtime::watch` reads the shard log and hands the record to [`watch::Shard::apply`]. `merge` adds the partial to the open hour of
-//!    its leaf and of every sum above it; `early::judge_open_hours` holds these against their baselines and the last minutes against
+//!    its leaf and of every sum above it; `early::judge_minute` holds these against their baselines and the last minutes against
 //!    the runaway guard, which fires. `select` finds the node that explains it, `episode::open` begins an episode, `record::alert`
 //!    writes it up with causes, burn rate and next steps: an `Effect::Alert`, revision 1, provisional.
 //! 4. The loop commits at once, since an alert waits: alert, changed state (`Shard::take_changes`) and offsets in one transaction. A

@@ -1,4 +1,5 @@
-//! Judges hours that are still open: an additive upper-tail test and the guard on minutes, why an alert takes seconds and not an hour.
+//! Judges hours that are still open: an additive upper-tail test, the guard on minutes, and users who stand out in one: why an alert
+//! takes seconds and not an hour.
 
 use std::sync::Arc;
 
@@ -7,31 +8,65 @@ use super::alert::episode::{self, Trigger};
 use super::alert::{habit, moved, select};
 use super::judge::{self, Judged};
 use super::merge::Touched;
+use super::places::Place;
 use super::rules::WatchRules;
+use super::series::Node;
+use super::user_minutes::UserMinute;
 use super::{Moment, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
-use crate::model::partial::Partial;
-use crate::model::time::Hour;
+use crate::model::time::{Hour, Minute, Timestamp};
 
 /// Sources report at least this often, in minutes.
 const REPORTED_WITHIN: i64 = 10;
 
-pub(crate) fn judge_open_hours(shard: &mut Shard, partials: &[Partial], touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    let suspects: Vec<&Partial> = partials.iter().filter(|partial| habit::dominant(partial).is_some()).collect();
+/// Of what one minute has brought.
+pub(crate) fn judge_minute(shard: &mut Shard, minute: Minute, touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let mut full = Vec::new();
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     // In the order of names, so that numbers, which depend on who came first, have no say.
-    let name = |shard: &Shard, number: u32| shard.accounts.get(number).map(|state| state.account.clone());
-    let mut in_order: Vec<(Option<Account>, Hour, u32, Vec<NodeId>)> =
-        touched.into_iter().map(|((number, hour), nodes)| (name(shard, number), hour, number, nodes)).collect();
-    in_order.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-    for (account, hour, number, nodes) in in_order {
-        let (Some(account), Some(state)) = (account, shard.accounts.get_mut(number)) else { continue };
-        let own = |partial: &&&Partial| partial.minute.hour() == hour && partial.leaf.account() == account;
-        let suspects: Vec<&Partial> = suspects.iter().filter(own).copied().collect();
-        let changed = judge_open_hour(state, &account, hour, &nodes, &suspects, moment, effects);
+    let mut in_order: Vec<(Account, u32, Vec<NodeId>)> =
+        touched.into_iter().filter_map(|(number, nodes)| Some((shard.accounts.get(number)?.account.clone(), number, nodes))).collect();
+    in_order.sort_by(|a, b| a.0.cmp(&b.0));
+    for (account, number, nodes) in in_order {
+        let Some(state) = shard.accounts.get_mut(number) else { continue };
+        let is_full = |id: &&NodeId| state.node(**id).and_then(Node::leaf).is_some_and(|leaf| leaf.user_minutes.is_full());
+        full.extend(nodes.iter().filter(is_full).map(|id| Place { account: number, node: *id }));
+        let changed = judge_open_hour(state, &account, minute.hour(), &nodes, moment, effects);
         shard.episodes_changed(number, changed);
+    }
+    judge_users(shard, full, rules, effects);
+}
+
+/// Users who stand out in minutes that the watermark has passed.
+pub(crate) fn judge_passed_minutes(shard: &mut Shard, watermark: Option<Timestamp>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    let Some(watermark) = watermark else { return };
+    let passed = shard.take_passed_minutes(watermark);
+    judge_users(shard, passed, rules, effects);
+}
+
+/// Of leaves' minutes that nobody waits for any more: who stands out in them.
+fn judge_users(shard: &mut Shard, places: Vec<Place>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if places.is_empty() {
+        return;
+    }
+    let watermark = shard.header.watermarks.watermark();
+    let mut due: Vec<(Account, UserMinute, Scope, u32)> = Vec::new();
+    for place in places {
+        let minutes = shard.take_user_minutes(place, watermark);
+        let Some(state) = shard.accounts.get(place.account) else { continue };
+        let Some(node) = state.node(place.node) else { continue };
+        due.extend(minutes.into_iter().map(|minute| (state.account.clone(), minute, node.scope.clone(), place.account)));
+    }
+    due.sort_by(|a, b| (&a.0, a.1.minute, &a.2).cmp(&(&b.0, b.1.minute, &b.2)));
+    let books = Arc::clone(&shard.books);
+    let moment = shard.moment(rules, &books);
+    for (account, minute, scope, number) in due {
+        let Some(state) = shard.accounts.get_mut(number) else { continue };
+        let Some(trigger) = habit::runaway_user(state, &account, &scope, &minute, moment) else { continue };
+        let changed = episode::open(state, &account, minute.minute.hour(), trigger, true, moment, effects);
+        shard.episodes_changed(number, changed.into_iter().collect());
     }
 }
 
@@ -41,7 +76,6 @@ fn judge_open_hour(
     account: &Account,
     hour: Hour,
     touched: &[NodeId],
-    partials: &[&Partial],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
@@ -64,8 +98,7 @@ fn judge_open_hour(
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let spikes: Vec<Judged> = spiking.iter().filter_map(judged).filter(|judged| judged.verdict.fires).collect();
     let mut changed = episode::grow(state, account, hour, touched, &spikes, moment, effects);
-    let heavy: Vec<Trigger> = partials.iter().filter_map(|partial| habit::runaway_user(state, account, partial, local, moment)).collect();
-    if spikes.is_empty() && running_away.is_empty() && heavy.is_empty() {
+    if spikes.is_empty() && running_away.is_empty() {
         return changed;
     }
     let elapsed = elapsed(state, hour);
@@ -77,11 +110,6 @@ fn judge_open_hour(
         triggers = select::lowest_runaway(state, account, hour, local, running_away, moment);
     }
     for trigger in triggers {
-        changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
-    }
-    // Two minutes of the same user are one matter. What is held is no reason to wait with somebody who runs away.
-    let is_told = |trigger: &Trigger| habit::is_told(state, &trigger.judged.scope, hour);
-    if let Some(trigger) = heavy.into_iter().next().filter(|trigger| !is_told(trigger)) {
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     changed

@@ -14,6 +14,7 @@ use super::restore::ReadOpen;
 use super::series::{HourTotals, NodeClosed};
 use super::shard::Header;
 use super::state::{StateError, from_payload};
+use super::user_minutes::UserMinutes;
 use super::watermark::Watermarks1;
 use crate::model::time::Hour;
 
@@ -84,5 +85,5 @@ pub(super) fn recent(payload: &[u8]) -> Result<Recent, StateError> {
 
 pub(super) fn open(payload: &[u8]) -> Result<ReadOpen, StateError> {
     let old: LeafOpen1 = from_payload(payload)?;
-    Ok(ReadOpen { as_of: 0, hours: old.hours.into_iter().collect(), minutes: old.minutes })
+    Ok(ReadOpen { as_of: 0, hours: old.hours.into_iter().collect(), minutes: old.minutes, user_minutes: UserMinutes::default() })
 }

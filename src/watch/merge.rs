@@ -14,12 +14,26 @@ use crate::model::leaf::Measure;
 use crate::model::partial::Partial;
 use crate::model::time::Hour;
 
-/// Nodes whose open hours have changed, by account number and hour.
-pub(crate) type Touched = BTreeMap<(u32, Hour), Vec<NodeId>>;
+/// Nodes of which a minute has changed, by account number.
+pub(crate) type Touched = BTreeMap<u32, Vec<NodeId>>;
 
-pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules: &WatchRules, effects: &mut Vec<Effect>) -> Touched {
-    let (mut touched, mut amended) = (Touched::new(), late::Amended::new());
-    for partial in partials {
+/// What is merged first: however a record was filled, its minutes are taken one after the other.
+pub(crate) fn in_order(partials: &[Partial]) -> Vec<&Partial> {
+    let mut order: Vec<&Partial> = partials.iter().collect();
+    order.sort_by_key(|partial| partial.minute);
+    order
+}
+
+/// Takes all but estimates of open hours. Returns these, oldest minute first.
+pub(crate) fn take_others<'a>(
+    shard: &mut Shard,
+    partials: &'a [Partial],
+    offset: i64,
+    rules: &WatchRules,
+    effects: &mut Vec<Effect>,
+) -> Vec<&'a Partial> {
+    let (mut open, mut amended) = (Vec::new(), late::Amended::new());
+    for partial in in_order(partials) {
         match partial.leaf.measure {
             Measure::Estimated => {}
             Measure::Billed => {
@@ -33,17 +47,23 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules:
             // Made here, and not sent.
             Measure::BilledOriginal => continue,
         }
-        let hour = partial.minute.hour();
-        if let Some(closed) = shard.header.closed_through
-            && hour <= closed
-        {
-            late::take(shard, partial, closed, offset, rules, &mut amended, effects);
-            continue;
+        match shard.header.closed_through {
+            Some(closed) if partial.minute.hour() <= closed => late::take(shard, partial, closed, offset, rules, &mut amended, effects),
+            _ => open.push(partial),
         }
+    }
+    late::judge_closed_hours(shard, amended, rules, effects);
+    open
+}
+
+/// Adds the amounts of one minute.
+pub(crate) fn merge(shard: &mut Shard, partials: &[&Partial], offset: i64, rules: &WatchRules) -> Touched {
+    let mut touched = Touched::new();
+    for partial in partials {
+        let hour = partial.minute.hour();
         let place = shard.place_for(&partial.leaf, hour, offset, rules);
         begin_earlier(shard, place, hour);
-        let nodes = shard.add(place, partial, offset);
-        touched.entry((place.account, hour)).or_default().extend(nodes);
+        touched.entry(place.account).or_default().extend(shard.add(place, partial, offset));
         if shard.header.closed_through.is_none() {
             let first = shard.header.first_hour.map_or(hour, |first| first.min(hour));
             shard.header.first_hour = Some(first);
@@ -53,7 +73,6 @@ pub(crate) fn merge(shard: &mut Shard, partials: &[Partial], offset: i64, rules:
         nodes.sort_unstable();
         nodes.dedup();
     }
-    late::judge_closed_hours(shard, amended, rules, effects);
     touched
 }
 

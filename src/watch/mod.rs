@@ -1,7 +1,7 @@
 //! WATCH: merge partials, close hours by watermark, detect, explain, keep each alert's life, judge policies. The only
 //! writer of alerts, violations and roll-ups.
 //!
-//! One [`Shard`] per partition of the shard log. Evaluation is per record, never per batch, so the same log and the same rules give the
+//! One [`Shard`] per partition of the shard log. Evaluation is per record and minute, never per batch, so the same log and the same rules give the
 //! same output however the records were fetched, committed, or restored in between. Reading order: `shard` (what is kept, `apply`), then
 //! `merge`, `late`, `early`, `close`, then `alert/` and `violation/`; `state` and `restore` are how a shard outlives its process.
 
@@ -20,6 +20,8 @@ mod days;
 pub mod detect;
 pub mod drift;
 mod early;
+#[cfg(test)]
+mod early_tests;
 mod events;
 pub mod explain;
 mod feedback;
@@ -47,6 +49,7 @@ pub mod state;
 mod tests;
 pub mod track;
 mod unsaved;
+mod user_minutes;
 mod violation;
 pub mod watermark;
 

@@ -8,6 +8,7 @@ use super::baseline::rest::Resting;
 use super::detect::ring::MinuteRing;
 use super::history::History;
 use super::recent::Recent;
+use super::user_minutes::UserMinutes;
 use super::violation::LeafVerdicts;
 use crate::model::alert::{HistoryPoint, Stage};
 use crate::model::leaf::{Leaf, Scope};
@@ -71,6 +72,7 @@ pub struct LeafState {
     pub hours: HourList<HourTotals>,
     /// Totals of the closed hours that late data may still amend.
     pub recent: Recent,
+    pub user_minutes: UserMinutes,
     /// What policies said of it the last time. Not a part of the state.
     pub(super) verdicts: LeafVerdicts,
 }
@@ -297,6 +299,7 @@ impl PartialEq for Node {
                 (own.born_at, own.as_of, own.unsaved_from) == (other.born_at, other.as_of, other.unsaved_from)
                     && own.hours == other.hours
                     && own.recent == other.recent
+                    && own.user_minutes == other.user_minutes
             }
             _ => false,
         };
@@ -306,8 +309,16 @@ impl PartialEq for Node {
 
 impl LeafState {
     pub fn new(parents: [NodeId; 3], born_at: i64) -> LeafState {
-        let (hours, recent, verdicts) = (HourList::default(), Recent::default(), LeafVerdicts::default());
-        LeafState { parents, born_at, as_of: 0, unsaved_from: None, hours, recent, verdicts }
+        LeafState {
+            parents,
+            born_at,
+            as_of: 0,
+            unsaved_from: None,
+            hours: HourList::default(),
+            recent: Recent::default(),
+            user_minutes: UserMinutes::default(),
+            verdicts: LeafVerdicts::default(),
+        }
     }
 
     /// Totals of an hour, open or still amendable.

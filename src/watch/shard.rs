@@ -23,7 +23,7 @@ use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Leaf, LeafDimensions, Scope};
 use crate::model::partial::{Partial, ShardRecord};
-use crate::model::time::{Hour, Timestamp};
+use crate::model::time::{Hour, Minute, Timestamp};
 
 /// All of what one partition of the shard log has led to: plain values, owned by one thread.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Shard {
     pub(super) open_alerts: usize,
     pub(super) violations: Violations,
     pub(super) drift: Drift,
+    /// Leaves with users whose minute waits to be judged, by that minute. Leaves that have gone or are done stay until it is passed.
+    pub(super) user_minutes: BTreeMap<Minute, Vec<Place>>,
 }
 
 /// What is true of the shard as a whole: one changelog key.
@@ -126,6 +128,7 @@ impl Shard {
             open_alerts: 0,
             violations: Violations::default(),
             drift: Drift::default(),
+            user_minutes: BTreeMap::new(),
         }
     }
 
@@ -145,8 +148,11 @@ impl Shard {
         self.follow(rules, &mut effects);
         let converted = originals::convert_bill(self, &record.partials, rules, &mut effects);
         let partials = converted.as_deref().unwrap_or(&record.partials);
-        let touched = merge::merge(self, partials, offset, rules, &mut effects);
-        early::judge_open_hours(self, partials, touched, rules, &mut effects);
+        let open = merge::take_others(self, partials, offset, rules, &mut effects);
+        for minute in open.chunk_by(|one, next| one.minute == next.minute) {
+            let touched = merge::merge(self, minute, offset, rules);
+            early::judge_minute(self, minute[0].minute, touched, rules, &mut effects);
+        }
         matters::missing::take_partials(self, partials, rules, &mut effects);
         matters::budget::take_partials(self, partials, rules, &mut effects);
         for event in &record.events {
@@ -157,6 +163,7 @@ impl Shard {
             self.header.watermarks.mark(marker);
         }
         let watermark = self.header.watermarks.advance();
+        early::judge_passed_minutes(self, watermark, rules, &mut effects);
         matters::answers::look(self, rules, &mut effects);
         violation::judge(self, record, rules, &mut effects);
         access::judge(self, record, rules, &mut effects);
@@ -357,11 +364,14 @@ impl Shard {
     pub(super) fn add(&mut self, place: Place, partial: &Partial, offset: i64) -> [NodeId; 4] {
         let Some(state) = self.accounts.get_mut(place.account) else { return [place.node; 4] };
         let lineage = add_to_open_hour(state, place.node, partial);
-        if let Some(leaf) = state.node_mut(place.node).and_then(Node::leaf_mut)
-            && leaf.unsaved_from.is_none()
-        {
-            leaf.unsaved_from = Some(offset);
-            self.unsaved.push(Unsaved { offset, account: place.account, node: place.node });
+        if let Some(leaf) = state.node_mut(place.node).and_then(Node::leaf_mut) {
+            if leaf.user_minutes.add(partial) {
+                self.user_minutes.entry(partial.minute).or_default().push(place);
+            }
+            if leaf.unsaved_from.is_none() {
+                leaf.unsaved_from = Some(offset);
+                self.unsaved.push(Unsaved { offset, account: place.account, node: place.node });
+            }
         }
         lineage
     }

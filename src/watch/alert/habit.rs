@@ -1,17 +1,17 @@
 //! What happens every day at that time is no news, however strange it was the first time; who takes much and never did, is.
 
+use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::detect::runaway::Runaway;
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
 use super::super::series::{Node, to_units};
-use super::super::{Moment, baseline::LocalHour};
+use super::super::user_minutes::UserMinute;
 use super::episode::Trigger;
 use super::select;
 use crate::model::Text;
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
-use crate::model::partial::{Partial, UserCost};
 use crate::model::time::Hour;
 
 /// An hour that took this part of what an hour takes now, a day or two ago at about the same time, makes it a habit.
@@ -19,9 +19,7 @@ const AS_MUCH: f64 = 0.7;
 const HOURS_PER_DAY: i64 = 24;
 /// A nightly job is not on the minute.
 const ABOUT: i64 = 1;
-/// A user runs away who takes so many times what all others take in the same minute, ...
-const TIMES_OTHERS: f64 = 3.0;
-/// ... took at most this part of it in any hour of the last day, ...
+/// A user who stands out in a minute runs away who took at most this part of the hour's sum in any hour of the last day, ...
 const MOST_SO_FAR: f64 = 0.5;
 /// ... and takes by now this part of what the whole leaf usually takes in an hour, ...
 const LEAST_OF_HOUR: f64 = 0.4;
@@ -40,45 +38,38 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
     points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
 }
 
-/// A user who takes several times what all others take in the very same minute; most minutes have none.
-pub(crate) fn dominant(partial: &Partial) -> Option<&UserCost> {
-    let largest = partial.users.iter().filter(|user| !user.user.is_empty()).max_by(|a, b| a.cost.cmp(&b.cost).then(b.user.cmp(&a.user)))?;
-    let others = to_units(partial.cost.saturating_sub(largest.cost));
-    (others > 0.0 && to_units(largest.cost) >= TIMES_OTHERS * others).then_some(largest)
-}
-
 /// An agent in a loop, a leaked key: somebody who is rarely seen takes several times what all others take who work beside, and within the
 /// hour so far what half of the leaf's hour costs. The others are the yardstick: what makes everybody busy makes nobody stand out. So it
 /// is seen within minutes, long before the leaf's own sum has left its normal.
 pub(crate) fn runaway_user(
     state: &AccountState,
     account: &Account,
-    partial: &Partial,
-    local: LocalHour,
+    scope: &Scope,
+    minute: &UserMinute,
     moment: Moment<'_>,
 ) -> Option<Trigger> {
-    let user = &dominant(partial)?.user;
-    let (scope, hour) = (Scope::Leaf(partial.leaf.dimensions()), partial.minute.hour());
-    let node = state.get(&scope)?;
+    let (node, hour) = (state.get(scope)?, minute.minute.hour());
+    let user = &minute.dominant(node.minutes.as_ref()?.sum(minute.minute, 1))?.user;
     let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;
-    let limits = judge::thresholds(moment.rules, account, &scope);
+    let limits = judge::thresholds(moment.rules, account, scope);
     if to_units(money) < PART_OF_EXCESS * to_units(limits.least_excess) {
         return None;
     }
-    let judged = judge::judge(state, account, &scope, hour, local, moment.rules)?;
+    let local = judge::local_hour_of(moment.rules, &account.team, hour);
+    let judged = judge::judge(state, account, scope, hour, local, moment.rules)?;
     let limit = LEAST_OF_HOUR * judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
     let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
-    if !is_known || !is_rare || to_units(money) < limit || is_told(state, &scope, partial.minute.hour()) {
+    if !is_known || !is_rare || to_units(money) < limit || is_told(state, scope, hour) {
         return None;
     }
     let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
-    let runaway = Runaway { window_minutes: 5, onset: partial.minute, actual: money, expected: 0.0, limit, score };
+    let runaway = Runaway { window_minutes: 5, onset: minute.minute, actual: money, expected: 0.0, limit, score };
     Some(Trigger { at_once: true, ..Trigger::runaway(judged, runaway) })
 }
 
 /// Whether an open alert is about a node, other than that it has grown for days.
-pub(crate) fn is_told(state: &AccountState, scope: &Scope, hour: Hour) -> bool {
+fn is_told(state: &AccountState, scope: &Scope, hour: Hour) -> bool {
     state.open_rises().any(|episode| !select::is_slow(episode, hour) && select::is_about(episode, scope))
 }
 

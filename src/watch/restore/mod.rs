@@ -12,12 +12,14 @@ use super::detect::ring::MinuteRing;
 use super::feedback::Book;
 use super::history::History;
 use super::legacy;
+use super::merge;
 use super::places::Place;
 use super::recent::Recent;
 use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
 use super::shard::{Header, Shard};
 use super::state::{StateError, StateKey, decode_key, from_payload, unseal};
+use super::user_minutes::UserMinutes;
 use super::violation::{KnownModel, Looked, Tracked};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::partial::ShardRecord;
@@ -72,6 +74,7 @@ pub(crate) struct OpenValue<'a> {
     as_of: i64,
     hours: &'a HourList<HourTotals>,
     minutes: &'a Option<MinuteRing>,
+    user_minutes: &'a UserMinutes,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +82,14 @@ pub(super) struct ReadOpen {
     pub as_of: i64,
     pub hours: HourList<HourTotals>,
     pub minutes: Option<MinuteRing>,
+    pub user_minutes: UserMinutes,
+}
+
+impl ReadOpen {
+    fn of(payload: &[u8]) -> Result<ReadOpen, StateError> {
+        // Before minutes of users waited it ended before them: none do.
+        from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0]].concat()))
+    }
 }
 
 impl Node {
@@ -89,7 +100,7 @@ impl Node {
 
     pub(super) fn open_value(&self) -> Option<OpenValue<'_>> {
         let leaf = self.leaf()?;
-        Some(OpenValue { as_of: leaf.as_of, hours: &leaf.hours, minutes: &self.minutes })
+        Some(OpenValue { as_of: leaf.as_of, hours: &leaf.hours, minutes: &self.minutes, user_minutes: &leaf.user_minutes })
     }
 }
 
@@ -138,7 +149,7 @@ impl Restorer {
             }
             StateKey::LeafClosed(account, dimensions) => self.put_recent(account, dimensions, legacy::recent(payload)?),
             StateKey::LeafOpen(account, dimensions) => {
-                let read = if is_old { legacy::open(payload)? } else { from_payload(payload)? };
+                let read = if is_old { legacy::open(payload)? } else { ReadOpen::of(payload)? };
                 self.put_open(account, dimensions, read);
             }
             StateKey::Episode(account, id) => {
@@ -194,7 +205,7 @@ impl Restorer {
     /// One record of the shard log, in order; offsets may be missing. Only what open parts lack is taken from it: amounts for hours that
     /// are open still, of series that were there, which their open part does not hold yet. All else that it did is in the changelog.
     pub fn replay(&mut self, record: &ShardRecord, offset: i64) {
-        for partial in &record.partials {
+        for partial in merge::in_order(&record.partials) {
             // Before a series was made its amounts were counted in `(other)`, if anywhere.
             let own = self.shard.find(&partial.leaf).filter(|place| self.leaf(*place).is_some_and(|leaf| leaf.born_at <= offset));
             let Some(place) = own.or_else(|| self.shard.other_of(&partial.leaf)) else { continue };
@@ -204,6 +215,8 @@ impl Restorer {
             let is_open = account.is_some_and(|account| self.shard.header.is_open(account, partial.minute.hour()));
             if is_new && is_open {
                 self.shard.add(place, partial, offset);
+                // What had come to be due by then was judged then.
+                self.shard.take_user_minutes(place, None);
             }
         }
     }
@@ -212,7 +225,8 @@ impl Restorer {
     ///
     /// # Errors
     /// None that is known of: what can be wrong was said before.
-    pub fn finish(self) -> Result<Shard, StateError> {
+    pub fn finish(mut self) -> Result<Shard, StateError> {
+        self.shard.forget_judged_minutes();
         Ok(self.shard)
     }
 
@@ -262,6 +276,7 @@ impl Restorer {
         if let Some(leaf) = node.leaf_mut() {
             leaf.as_of = read.as_of;
             leaf.hours = read.hours;
+            leaf.user_minutes = read.user_minutes;
         }
     }
 

@@ -293,3 +293,15 @@ fn additions_are_saved_within_two_minutes() {
     }
     assert!(most <= 30, "{most} keys in one second: the sweep comes in bursts");
 }
+
+/// Before minutes of users waited, an open part ended before them.
+#[test]
+fn an_open_part_without_minutes_of_users_is_read() {
+    let hours: HourList<HourTotals> = [(START.hour(), HourTotals { events: 3, ..HourTotals::default() })].into_iter().collect();
+    let minutes = Some(MinuteRing::new(START));
+    let before = postcard::to_stdvec(&(7_i64, &hours, &minutes)).unwrap();
+    let read = ReadOpen::of(&before).unwrap();
+    assert_eq!((read.as_of, &read.hours, &read.minutes), (7, &hours, &minutes));
+    assert_eq!(read.user_minutes, UserMinutes::default());
+    assert!(ReadOpen::of(&before[..before.len() - 1]).is_err(), "what is cut off is not whole");
+}

@@ -1,0 +1,97 @@
+//! However intake's commits cut the stream into records: who is told of what, and from when on, is the same.
+
+use super::Shard;
+use super::tests::{START, partial, rules};
+use crate::model::alert::{Alert, AlertKind, AlertState};
+use crate::model::effect::Effect;
+use crate::model::money::Nanos;
+use crate::model::partial::{Marker, Partial, ShardRecord, Source, UserCost};
+use crate::model::time::{MINUTE_MS, Minute};
+
+const DAY: i64 = 1440;
+
+/// How a stream of events is cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cut {
+    /// A record for each event, as when little comes.
+    Event,
+    Minute,
+    /// As when intake catches up.
+    Minutes(i64),
+}
+
+/// Events: minute, user, money. Those of one leaf, minute and record are one partial.
+fn opened(cut: Cut, events: &[(i64, &'static str, f64)]) -> Vec<Alert> {
+    let rules = rules();
+    let mut shard = Shard::new(0, 1, &rules);
+    let mut alerts = Vec::new();
+    let together = |a: &(i64, &str, f64), b: &(i64, &str, f64)| match cut {
+        Cut::Event => false,
+        Cut::Minute => a.0 == b.0,
+        Cut::Minutes(minutes) => a.0 / minutes == b.0 / minutes,
+    };
+    for (offset, record) in (0..).zip(events.chunk_by(together)) {
+        let minute_of = |minute: &[(i64, &str, f64)]| -> Partial {
+            let mut sum = partial(Minute(START.0 + minute[0].0), "search", "ranker", "", 0.0);
+            (sum.tokens_input, sum.tokens_output) = (0, 0);
+            sum.users = minute.iter().map(|(_, user, money)| UserCost { user: (*user).into(), cost: Nanos((money * 1e9) as i128) }).collect();
+            sum.cost = sum.users.iter().fold(Nanos::ZERO, |sum, user| sum.saturating_add(user.cost));
+            sum
+        };
+        let partials: Vec<Partial> = record.chunk_by(|a, b| a.0 == b.0).map(minute_of).collect();
+        let newest = Minute(START.0 + record.last().map_or(0, |event| event.0)).start();
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let marker = Marker { source, watermark: Some(newest), idle: false, partitions_of_topic: 1 };
+        let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
+        let effects = shard.apply_whole(&record, offset, newest.plus_ms(MINUTE_MS), &rules);
+        alerts.extend(effects.into_iter().filter_map(|effect| if let Effect::Alert(alert) = effect { Some(*alert) } else { None }));
+    }
+    alerts.retain(|alert| alert.state == AlertState::Open);
+    alerts
+}
+
+const CUTS: [Cut; 4] = [Cut::Event, Cut::Minute, Cut::Minutes(7), Cut::Minutes(60)];
+
+/// Ann and bob take turns, and somebody runs away from minute 10:00 of the sixth day on.
+fn story(runaway: impl Fn(i64) -> f64) -> Vec<(i64, &'static str, f64)> {
+    let begin = 5 * DAY + 600;
+    let mut events = Vec::new();
+    for at in (0..5 * DAY + 780).step_by(2) {
+        events.push((at, if at % 60 < 30 { "ann" } else { "bob" }, 0.8));
+        if at >= begin && runaway(at - begin) > 0.0 {
+            events.push((at, "eve", runaway(at - begin)));
+        }
+    }
+    events
+}
+
+#[test]
+fn a_user_who_stands_out_does_so_in_whichever_records_the_others_come() {
+    let events = story(|_| 2.8);
+    for cut in CUTS {
+        let opened = opened(cut, &events);
+        let first = opened.first().unwrap_or_else(|| panic!("{cut:?}: nothing"));
+        assert_eq!((first.kind, first.causes[0].dimensions.get("user").map(String::as_str)), (AlertKind::Runaway, Some("eve")), "{cut:?}");
+        let minutes = (first.onset.0 - Minute(START.0 + 5 * DAY + 600).start().0) / MINUTE_MS;
+        assert!((0..=10).contains(&minutes), "{cut:?}: from minute {minutes} on");
+    }
+}
+
+#[test]
+fn nobody_stands_out_by_being_alone_in_a_record() {
+    let events = story(|_| 0.35);
+    for cut in CUTS {
+        assert_eq!(opened(cut, &events).first().map(|alert| &alert.summary), None, "{cut:?}");
+    }
+}
+
+/// Six minutes that cost more than hours did, and then it is over: an hour that comes in one record tells the same of it.
+#[test]
+fn a_short_runaway_is_told_however_much_comes_with_it() {
+    let events = story(|minute| if minute < 6 { 14.0 } else { 0.0 });
+    for cut in CUTS {
+        let opened = opened(cut, &events);
+        let told: Vec<_> = opened.iter().map(|alert| (alert.kind, alert.onset.minute().0 - START.0 - 5 * DAY - 600)).collect();
+        assert_eq!(told, [(AlertKind::Runaway, 0)], "{cut:?}");
+    }
+}
