@@ -150,7 +150,10 @@ fn build(teams: usize) -> Feed {
             let now = minute.start().plus_ms(30 * SECOND_MS);
             for team in 0..teams {
                 let partials = (0..12).map(|number| partial(team, number, minute)).collect();
-                feed.record(partials, now, hour.start().plus_ms(-HOUR_MS));
+                // In the last hour it follows as it does live, behind what may still come.
+                let watermark = if is_last { minute.start().plus_ms(-30 * SECOND_MS) } else { hour.start().plus_ms(-HOUR_MS) };
+                feed.record(partials, now, watermark);
+                feed.close();
             }
         }
         feed.record(Vec::new(), hour.end(), hour.start().plus_ms(600_000));

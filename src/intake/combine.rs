@@ -237,7 +237,7 @@ impl Batch {
         new
     }
 
-    /// The sums by shard, sorted by leaf and minute: the same records give the same bytes.
+    /// The sums by shard, sorted by minute and leaf: the same records give the same bytes.
     pub fn drain_into_shards(&mut self, shard_count: u32) -> BTreeMap<u32, Vec<Partial>> {
         let events: u64 = self.sums.iter().map(|sum| sum.events).sum();
         assert_eq!(events, self.summed, "every combined event is in exactly one partial");
@@ -245,8 +245,9 @@ impl Batch {
         let mut order: Vec<(u32, &Sum)> = Vec::with_capacity(self.sums.len());
         let ranks = self.ranks();
         order.extend(self.sums.iter().map(|sum| (ranks.get(&sum.key.leaf).copied().unwrap_or_default(), sum)));
-        // Stable: sums that followed a full one stay behind it.
-        order.sort_by_key(|(rank, sum)| (*rank, sum.key.currency, sum.key.minute));
+        // Minute by minute, since that is how they are judged: what is cut into several records is cut between minutes. Stable: sums that
+        // followed a full one stay behind it.
+        order.sort_by_key(|(rank, sum)| (sum.key.minute, *rank, sum.key.currency));
         let mut by_cost = Vec::new();
         for (_, sum) in order {
             let Some(dimensions) = self.memory.dimensions(sum.key.leaf) else { continue };

@@ -59,10 +59,6 @@ impl Accounts {
     }
 
     /// Those of which anything is left.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut AccountState)> {
-        (0..).zip(&mut self.states)
-    }
-
     pub fn used(&self) -> impl Iterator<Item = &AccountState> {
         self.iter().map(|(_, state)| state).filter(|state| state.len() > 0 || !state.episodes.is_empty())
     }

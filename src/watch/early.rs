@@ -11,7 +11,7 @@ use super::merge::Touched;
 use super::places::Place;
 use super::rules::WatchRules;
 use super::series::Node;
-use super::user_minutes::UserMinute;
+use super::user_minutes::Leader;
 use super::{Moment, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
@@ -33,10 +33,16 @@ pub(crate) fn judge_minute(shard: &mut Shard, minute: Minute, touched: Touched, 
         let Some(state) = shard.accounts.get_mut(number) else { continue };
         let is_full = |id: &&NodeId| state.node(**id).and_then(Node::leaf).is_some_and(|leaf| leaf.user_minutes.is_full());
         full.extend(nodes.iter().filter(is_full).map(|id| Place { account: number, node: *id }));
-        let changed = judge_open_hour(state, &account, minute.hour(), &nodes, moment, effects);
+        let changed = judge_open_hour(state, &account, minute, &nodes, moment, effects);
         shard.episodes_changed(number, changed);
     }
-    judge_users(shard, full, rules, effects);
+    // Leaves of which more minutes wait than may.
+    let watermark = shard.header.watermarks.watermark();
+    let mut due = Vec::new();
+    for place in full {
+        due.extend(shard.take_user_minutes(place, watermark).into_iter().map(|leader| (place, leader)));
+    }
+    judge_users(shard, due, rules, effects);
 }
 
 /// Users who stand out in minutes that the watermark has passed.
@@ -46,26 +52,23 @@ pub(crate) fn judge_passed_minutes(shard: &mut Shard, watermark: Option<Timestam
     judge_users(shard, passed, rules, effects);
 }
 
-/// Of leaves' minutes that nobody waits for any more: who stands out in them.
-fn judge_users(shard: &mut Shard, places: Vec<Place>, rules: &WatchRules, effects: &mut Vec<Effect>) {
-    if places.is_empty() {
+/// Those who stand out in a leaf's minute that is complete.
+fn judge_users(shard: &mut Shard, due: Vec<(Place, Leader)>, rules: &WatchRules, effects: &mut Vec<Effect>) {
+    if due.is_empty() {
         return;
     }
-    let watermark = shard.header.watermarks.watermark();
-    let mut due: Vec<(Account, UserMinute, Scope, u32)> = Vec::new();
-    for place in places {
-        let minutes = shard.take_user_minutes(place, watermark);
-        let Some(state) = shard.accounts.get(place.account) else { continue };
-        let Some(node) = state.node(place.node) else { continue };
-        due.extend(minutes.into_iter().map(|minute| (state.account.clone(), minute, node.scope.clone(), place.account)));
-    }
+    let names = |(place, leader): (Place, Leader)| {
+        let state = shard.accounts.get(place.account)?;
+        Some((state.account.clone(), leader, state.node(place.node)?.scope.clone(), place.account))
+    };
+    let mut due: Vec<(Account, Leader, Scope, u32)> = due.into_iter().filter_map(names).collect();
     due.sort_by(|a, b| (&a.0, a.1.minute, &a.2).cmp(&(&b.0, b.1.minute, &b.2)));
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
-    for (account, minute, scope, number) in due {
+    for (account, leader, scope, number) in due {
         let Some(state) = shard.accounts.get_mut(number) else { continue };
-        let Some(trigger) = habit::runaway_user(state, &account, &scope, &minute, moment) else { continue };
-        let changed = episode::open(state, &account, minute.minute.hour(), trigger, true, moment, effects);
+        let Some(trigger) = habit::runaway_user(state, &account, &scope, &leader, moment) else { continue };
+        let changed = episode::open(state, &account, leader.minute.hour(), trigger, true, moment, effects);
         shard.episodes_changed(number, changed.into_iter().collect());
     }
 }
@@ -74,11 +77,12 @@ fn judge_users(shard: &mut Shard, places: Vec<Place>, rules: &WatchRules, effect
 fn judge_open_hour(
     state: &mut AccountState,
     account: &Account,
-    hour: Hour,
+    minute: Minute,
     touched: &[NodeId],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
+    let hour = minute.hour();
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let series = judge::series_in_team(state, hour, moment.rules);
     let mut spiking: Vec<Scope> = Vec::new();
@@ -89,7 +93,7 @@ fn judge_open_hour(
         if judge::crosses(node, series, hour, local, limits, moment) {
             spiking.push(node.scope.clone());
         }
-        if let Some(runaway) = judge::guard(state, *id, hour, local, limits) {
+        if let Some(runaway) = judge::guard(state, *id, minute, local, limits) {
             running_away.extend(state.node(*id).map(|node| (node.scope.clone(), runaway)));
         }
     }

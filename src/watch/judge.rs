@@ -124,9 +124,11 @@ pub(crate) fn crosses(node: &mut Node, series: f64, hour: Hour, local: LocalHour
     to_units(sum.cost) >= outlook.bound
 }
 
-/// The guard on minutes, which needs no closed hour to speak. Of an hour that others have followed it sees no more than that hour's
-/// minutes: what came after them is theirs.
-pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
+/// The guard on minutes, which needs no closed hour to speak. Held against what is usual are the windows up to the latest minute, and
+/// where the amounts are behind it, those up to theirs. Of an hour that others have followed it sees no more than that hour's minutes:
+/// what came after them is theirs.
+pub(crate) fn guard(state: &AccountState, id: NodeId, minute: Minute, local: LocalHour, limits: &Thresholds) -> Option<runaway::Runaway> {
+    let hour = minute.hour();
     let node = state.node(id)?;
     let minutes = node.minutes.as_ref()?;
     // Most series never come near the floor; what is usual need not be worked out for them.
@@ -144,7 +146,9 @@ pub(crate) fn guard(state: &AccountState, id: NodeId, hour: Hour, local: LocalHo
     let known_team = team.filter(|team| team.stage(hour) != Stage::New);
     let team_worst_hour = known_team.map(|team| team.usual_worst_hour());
     let last = minutes.newest().min(Minute(hour.end().minute().0 - 1));
-    runaway::judge(minutes, last, &runaway::Usual { stage, expected_hour, worst_hour, team_worst_hour }, limits)
+    let usual = runaway::Usual { stage, expected_hour, worst_hour, team_worst_hour };
+    let up_to = |last: Minute| runaway::judge(minutes, last, &usual, limits);
+    up_to(last).or_else(|| if minute < last { up_to(minute) } else { None })
 }
 
 /// Series that share the team's budget of alerts: its leaves, since sums are the same money again, and most of a team's money is in few of

@@ -7,7 +7,7 @@ use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, Scope};
 
 /// Where a leaf is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub account: u32,
     pub node: NodeId,

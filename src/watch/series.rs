@@ -72,6 +72,7 @@ pub struct LeafState {
     pub hours: HourList<HourTotals>,
     /// Totals of the closed hours that late data may still amend.
     pub recent: Recent,
+    /// What its users took in minutes that are not judged yet.
     pub user_minutes: UserMinutes,
     /// What policies said of it the last time. Not a part of the state.
     pub(super) verdicts: LeafVerdicts,

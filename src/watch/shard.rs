@@ -43,8 +43,8 @@ pub struct Shard {
     pub(super) open_alerts: usize,
     pub(super) violations: Violations,
     pub(super) drift: Drift,
-    /// Leaves with users whose minute waits to be judged, by that minute. Leaves that have gone or are done stay until it is passed.
-    pub(super) user_minutes: BTreeMap<Minute, Vec<Place>>,
+    /// Leaves with users whose minutes wait to be judged, each by the first of these.
+    pub(super) waiting: BTreeSet<(Minute, Place)>,
 }
 
 /// What is true of the shard as a whole: one changelog key.
@@ -128,7 +128,7 @@ impl Shard {
             open_alerts: 0,
             violations: Violations::default(),
             drift: Drift::default(),
-            user_minutes: BTreeMap::new(),
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -364,15 +364,13 @@ impl Shard {
     pub(super) fn add(&mut self, place: Place, partial: &Partial, offset: i64) -> [NodeId; 4] {
         let Some(state) = self.accounts.get_mut(place.account) else { return [place.node; 4] };
         let lineage = add_to_open_hour(state, place.node, partial);
-        if let Some(leaf) = state.node_mut(place.node).and_then(Node::leaf_mut) {
-            if leaf.user_minutes.add(partial) {
-                self.user_minutes.entry(partial.minute).or_default().push(place);
-            }
-            if leaf.unsaved_from.is_none() {
-                leaf.unsaved_from = Some(offset);
-                self.unsaved.push(Unsaved { offset, account: place.account, node: place.node });
-            }
+        if let Some(leaf) = state.node_mut(place.node).and_then(Node::leaf_mut)
+            && leaf.unsaved_from.is_none()
+        {
+            leaf.unsaved_from = Some(offset);
+            self.unsaved.push(Unsaved { offset, account: place.account, node: place.node });
         }
+        self.add_user_minutes(place, partial);
         lineage
     }
 
@@ -464,6 +462,7 @@ impl PartialEq for Shard {
             && self.books == other.books
             && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())
+            && self.waiting.iter().map(|(minute, _)| minute).eq(other.waiting.iter().map(|(minute, _)| minute))
             && self.violations == other.violations
             && self.drift == other.drift
     }

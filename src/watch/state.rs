@@ -20,7 +20,8 @@ use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::lineage::ModelName;
 
 const MAGIC: u8 = b'S';
-/// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`.
+/// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`. A list that a value ends
+/// with may be new: its reader takes a value that ends before it, and earlier versions read past it.
 pub const STATE_VERSION: u8 = 4;
 /// Keys must keep their bytes, else what an earlier version wrote would stay beside them.
 const KEY_VERSION: u8 = 1;

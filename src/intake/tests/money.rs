@@ -215,7 +215,7 @@ fn combined(events: &[String]) -> Vec<Partial> {
     let shards = batch.drain_into_shards(3);
     for (shard, partials) in &shards {
         assert!(partials.iter().all(|partial| shard_of(&partial.leaf.team, 3) == *shard));
-        assert!(partials.is_sorted_by_key(|partial| (partial.leaf.clone(), partial.minute)));
+        assert!(partials.is_sorted_by_key(|partial| (partial.minute, partial.leaf.clone())));
     }
     assert!(batch.drain_into_shards(3).is_empty());
     shards.into_values().flatten().collect()

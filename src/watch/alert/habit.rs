@@ -6,7 +6,7 @@ use super::super::detect::runaway::Runaway;
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
 use super::super::series::{Node, to_units};
-use super::super::user_minutes::UserMinute;
+use super::super::user_minutes::Leader;
 use super::episode::Trigger;
 use super::select;
 use crate::model::Text;
@@ -38,18 +38,12 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
     points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
 }
 
-/// An agent in a loop, a leaked key: somebody who is rarely seen takes several times what all others take who work beside, and within the
-/// hour so far what half of the leaf's hour costs. The others are the yardstick: what makes everybody busy makes nobody stand out. So it
-/// is seen within minutes, long before the leaf's own sum has left its normal.
-pub(crate) fn runaway_user(
-    state: &AccountState,
-    account: &Account,
-    scope: &Scope,
-    minute: &UserMinute,
-    moment: Moment<'_>,
-) -> Option<Trigger> {
-    let (node, hour) = (state.get(scope)?, minute.minute.hour());
-    let user = &minute.dominant(node.minutes.as_ref()?.sum(minute.minute, 1))?.user;
+/// An agent in a loop, a leaked key: somebody who is rarely seen stands out beside all others of a minute, and within the hour so far takes
+/// what nearly half of the leaf's hour costs. The others are the yardstick: what makes everybody busy makes nobody stand out. So it is
+/// seen within minutes, long before the leaf's own sum has left its normal.
+pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scope, leader: &Leader, moment: Moment<'_>) -> Option<Trigger> {
+    let (node, hour) = (state.get(scope)?, leader.minute.hour());
+    let user = &leader.user;
     let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;
     let limits = judge::thresholds(moment.rules, account, scope);
     if to_units(money) < PART_OF_EXCESS * to_units(limits.least_excess) {
@@ -64,7 +58,7 @@ pub(crate) fn runaway_user(
         return None;
     }
     let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
-    let runaway = Runaway { window_minutes: 5, onset: minute.minute, actual: money, expected: 0.0, limit, score };
+    let runaway = Runaway { window_minutes: 5, onset: leader.minute, actual: money, expected: 0.0, limit, score };
     Some(Trigger { at_once: true, ..Trigger::runaway(judged, runaway) })
 }
 

@@ -215,18 +215,18 @@ impl Restorer {
             let is_open = account.is_some_and(|account| self.shard.header.is_open(account, partial.minute.hour()));
             if is_new && is_open {
                 self.shard.add(place, partial, offset);
-                // What had come to be due by then was judged then.
+                // Minutes that more have followed than wait were judged when these came: nobody is told again.
                 self.shard.take_user_minutes(place, None);
             }
         }
     }
 
-    /// The shard as it was when `header().position` was committed.
+    /// The shard as it was when `header().position` was committed: without what was judged by then.
     ///
     /// # Errors
     /// None that is known of: what can be wrong was said before.
     pub fn finish(mut self) -> Result<Shard, StateError> {
-        self.shard.forget_judged_minutes();
+        self.shard.settle_user_minutes();
         Ok(self.shard)
     }
 
