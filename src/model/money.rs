@@ -41,6 +41,11 @@ impl Nanos {
         Nanos(self.0.saturating_add(other.0).clamp(-LARGEST, LARGEST))
     }
 
+    /// In half the bits, which hold 9 billion units: where many are kept.
+    pub fn saturating_i64(self) -> i64 {
+        self.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+
     pub fn saturating_sub(self, other: Nanos) -> Nanos {
         Nanos(self.0.saturating_sub(other.0).clamp(-LARGEST, LARGEST))
     }

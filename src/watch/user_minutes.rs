@@ -14,8 +14,8 @@ use crate::model::money::Nanos;
 use crate::model::partial::{Partial, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// A minute is judged when the watermark has passed it, or when so many later ones have come: a source that holds the
-/// watermark is not waited for without end.
+/// A minute is judged when the watermark has passed it, or when so many later ones have come: a source that holds the watermark is not
+/// waited for without end.
 const LATER_MINUTES: usize = 5;
 /// Whoever takes three quarters of a minute is among so many, with nearly all of it.
 const USERS_PER_MINUTE: usize = 16;
@@ -32,7 +32,7 @@ pub struct UserMinutes(Vec<UserMinute>);
 struct UserMinute {
     minute: Minute,
     user: Text,
-    /// Nanos, within what these bits hold: there are many of them.
+    /// Nanos.
     cost: i64,
 }
 
@@ -52,9 +52,9 @@ impl UserMinutes {
         let from = self.0.partition_point(|known| known.minute < partial.minute);
         let mut until = self.0.partition_point(|known| known.minute <= partial.minute);
         self.0.reserve_exact((named().count() + 1).min((USERS_PER_MINUTE + 1).saturating_sub(until - from)));
-        let mut rest = bits(partial.cost);
+        let mut rest = partial.cost.saturating_i64();
         for UserCost { user, cost } in named() {
-            let cost = bits(*cost);
+            let cost = cost.saturating_i64();
             rest = rest.saturating_sub(cost);
             let new = |cost| UserMinute { minute: partial.minute, user: user.clone(), cost };
             let known = &mut self.0[from..until];
@@ -64,7 +64,8 @@ impl UserMinutes {
                 self.0.insert(until, new(cost));
                 until += 1;
             } else if let Some(smallest) = known.iter_mut().filter(|known| !known.user.is_empty()).min_by(|a, b| by_cost(a, b)) {
-                // As much of both goes, so whoever takes most outlasts them, however small the parts are (Misra and Gries, 1982).
+                // As much of both goes, so whoever takes most outlasts them, however small the parts are (Misra and Gries, 1982). Who
+                // inherits, as users of an hour do, could come to more than the minute has.
                 let gone = smallest.cost.min(cost).max(0);
                 rest = rest.saturating_add(gone.saturating_mul(2));
                 if smallest.cost >= cost {
@@ -115,10 +116,6 @@ fn by_cost(a: &UserMinute, b: &UserMinute) -> Ordering {
     a.cost.cmp(&b.cost).then_with(|| b.user.cmp(&a.user))
 }
 
-fn bits(cost: Nanos) -> i64 {
-    cost.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
-}
-
 fn leader(minute: &[UserMinute]) -> Option<Leader> {
     let most = minute.iter().filter(|known| !known.user.is_empty()).max_by(|a, b| by_cost(a, b))?;
     let all: i128 = minute.iter().map(|known| i128::from(known.cost)).sum();
@@ -149,7 +146,10 @@ impl Shard {
     /// Takes the minutes that the watermark has passed. Returns who stands out in them.
     pub(super) fn take_passed_minutes(&mut self, watermark: Timestamp) -> Vec<(Place, Leader)> {
         let mut due = Vec::new();
-        while let Some((_, place)) = self.waiting.first().copied().filter(|(minute, _)| *minute < watermark.minute()) {
+        while let Some(first) = self.waiting.first().copied().filter(|(minute, _)| *minute < watermark.minute()) {
+            // Gone before its leaf is asked, which may have gone, too.
+            self.waiting.remove(&first);
+            let (_, place) = first;
             due.extend(self.take_user_minutes(place, Some(watermark)).into_iter().map(|leader| (place, leader)));
         }
         due

@@ -48,7 +48,7 @@ impl MinuteRing {
     pub fn add(&mut self, minute: Minute, amount: Nanos) {
         self.first = self.first.min(minute);
         self.advance(minute);
-        self.add_known(minute, amount.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64);
+        self.add_known(minute, amount.saturating_i64());
     }
 
     /// To be added up with others.
