@@ -59,17 +59,18 @@ fn judge_users(shard: &mut Shard, due: Vec<(Place, Leader)>, rules: &WatchRules,
     }
     let names = |(place, leader): (Place, Leader)| {
         let state = shard.accounts.get(place.account)?;
-        Some((state.account.clone(), leader, state.node(place.node)?.scope.clone(), place.account))
+        Some((state.account.clone(), leader, state.node(place.node)?.scope.clone(), place))
     };
-    let mut due: Vec<(Account, Leader, Scope, u32)> = due.into_iter().filter_map(names).collect();
+    let mut due: Vec<(Account, Leader, Scope, Place)> = due.into_iter().filter_map(names).collect();
     due.sort_by(|a, b| (&a.0, a.1.minute, &a.2).cmp(&(&b.0, b.1.minute, &b.2)));
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
-    for (account, leader, scope, number) in due {
-        let Some(state) = shard.accounts.get_mut(number) else { continue };
+    for (account, leader, scope, place) in due {
+        shard.note_stood_out(place, leader.minute.hour());
+        let Some(state) = shard.accounts.get_mut(place.account) else { continue };
         let Some(trigger) = habit::runaway_user(state, &account, &scope, &leader, moment) else { continue };
         let changed = episode::open(state, &account, leader.minute.hour(), trigger, true, moment, effects);
-        shard.episodes_changed(number, changed.into_iter().collect());
+        shard.episodes_changed(place.account, changed.into_iter().collect());
     }
 }
 

@@ -87,6 +87,28 @@ fn nobody_stands_out_by_being_alone_in_a_record() {
     }
 }
 
+/// Ann has her turn every hour, so it takes an hour to see that she takes more than ever. That she stands out beside bob, which nobody has
+/// done for a week, is seen at once; where somebody did three days ago it is not.
+#[test]
+fn where_nobody_stood_out_for_a_week_it_is_news_that_somebody_does() {
+    let began = 9 * DAY + 630;
+    let turns = |at: i64| (at, if at % 60 < 30 { "ann" } else { "bob" }, 0.8);
+    for (carl_at, expected) in [(None, 0..=4), (Some(began - 3 * DAY), 7..=11), (Some(began - 8 * DAY), 0..=4)] {
+        let mut events: Vec<_> = (0..began + 60).step_by(2).map(turns).collect();
+        events.extend(carl_at.map(|at| (at, "carl", 3.2)));
+        events.extend((began..began + 30).step_by(2).map(|at| (at, "ann", 3.2)));
+        events.sort_by_key(|event| event.0);
+        for cut in [Cut::Event, Cut::Minute] {
+            let told = opened(cut, &events);
+            let first = told.first().unwrap_or_else(|| panic!("{cut:?}: nothing"));
+            let user = first.causes[0].dimensions.get("user").map(String::as_str);
+            assert_eq!((first.kind, user), (AlertKind::Runaway, Some("ann")), "{cut:?}");
+            let seen = first.detected_at.minute().0 - START.0 - began;
+            assert!(expected.contains(&seen), "{cut:?}, {carl_at:?}: seen at minute {seen}");
+        }
+    }
+}
+
 /// Six minutes of ann's own turn that cost more than hours did, and then it is over: an hour that comes in one record tells the same of it.
 #[test]
 fn a_short_runaway_is_told_however_much_comes_with_it() {

@@ -46,6 +46,7 @@ pub mod series;
 mod shard;
 mod small;
 pub mod state;
+mod stood_out;
 #[cfg(test)]
 mod tests;
 pub mod track;

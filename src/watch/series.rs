@@ -8,6 +8,7 @@ use super::baseline::rest::Resting;
 use super::detect::ring::MinuteRing;
 use super::history::History;
 use super::recent::Recent;
+use super::stood_out::StoodOut;
 use super::user_minutes::UserMinutes;
 use super::violation::LeafVerdicts;
 use crate::model::alert::{HistoryPoint, Stage};
@@ -74,6 +75,8 @@ pub struct LeafState {
     pub recent: Recent,
     /// What its users took in minutes that are not judged yet.
     pub user_minutes: UserMinutes,
+    /// Closed part, too.
+    pub stood_out: StoodOut,
     /// What policies said of it the last time. Not a part of the state.
     pub(super) verdicts: LeafVerdicts,
 }
@@ -301,6 +304,7 @@ impl PartialEq for Node {
                     && own.hours == other.hours
                     && own.recent == other.recent
                     && own.user_minutes == other.user_minutes
+                    && own.stood_out == other.stood_out
             }
             _ => false,
         };
@@ -309,7 +313,7 @@ impl PartialEq for Node {
 }
 
 impl LeafState {
-    pub fn new(parents: [NodeId; 3], born_at: i64) -> LeafState {
+    pub fn new(parents: [NodeId; 3], born_at: i64, born: Hour) -> LeafState {
         LeafState {
             parents,
             born_at,
@@ -318,6 +322,7 @@ impl LeafState {
             hours: HourList::default(),
             recent: Recent::default(),
             user_minutes: UserMinutes::default(),
+            stood_out: StoodOut::unknown_before(born),
             verdicts: LeafVerdicts::default(),
         }
     }

@@ -255,7 +255,7 @@ impl Shard {
         let project = Scope::Project(dimensions.project.clone());
         let model = Scope::Model(dimensions.model.clone());
         let parents = [Scope::Team, project, model].map(|scope| self.sum_for(account, scope, born));
-        let leaf = Grain::Leaf(Box::new(LeafState::new(parents, offset)));
+        let leaf = Grain::Leaf(Box::new(LeafState::new(parents, offset, born)));
         self.insert(account, Node::new(Scope::Leaf(dimensions), born, leaf))
     }
 

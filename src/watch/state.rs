@@ -20,7 +20,7 @@ use crate::model::leaf::{Account, LeafDimensions, Scope};
 use crate::model::lineage::ModelName;
 
 const MAGIC: u8 = b'S';
-/// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`. A list that a value ends
+/// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`. What a value ends
 /// with may be new: its reader takes a value that ends before it, and earlier versions read past it.
 pub const STATE_VERSION: u8 = 4;
 /// Keys must keep their bytes, else what an earlier version wrote would stay beside them.
@@ -268,6 +268,13 @@ pub fn unseal(bytes: &[u8]) -> Result<(u8, &[u8]), StateError> {
 pub fn header(value: &[u8]) -> Result<super::Header, StateError> {
     let (version, payload) = unseal(value)?;
     if version == 1 { super::legacy::header(payload) } else { from_payload(payload) }
+}
+
+/// The first value of a payload, and the next behind it, which earlier versions did not write.
+pub(super) fn with_next<T: DeserializeOwned, Next: DeserializeOwned + Default>(payload: &[u8]) -> Result<(T, Next), StateError> {
+    let (first, rest) = postcard::take_from_bytes(payload).map_err(|_| StateError::Damaged("not of its type"))?;
+    let next = if rest.is_empty() { Next::default() } else { from_payload(rest)? };
+    Ok((first, next))
 }
 
 pub(super) fn from_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {

@@ -19,8 +19,10 @@ const AS_MUCH: f64 = 0.7;
 const HOURS_PER_DAY: i64 = 24;
 /// A nightly job is not on the minute.
 const ABOUT: i64 = 1;
-/// A user who stands out in a minute runs away who took at most this part of the hour's sum in any hour of the last day, ...
+/// A user who stands out in a minute runs away who took at most this many times the hour's sum in any hour of the last day, ...
 const MOST_SO_FAR: f64 = 0.5;
+/// (so many times where nobody has stood out for a week: that somebody does is news by itself)
+const MOST_WHERE_NEWS: f64 = 2.0;
 /// ... and takes by now this part of what the whole leaf usually takes in an hour, ...
 const LEAST_OF_HOUR: f64 = 0.4;
 /// ... and of the money that is worth an alert: within the hour it will be all of it.
@@ -40,7 +42,7 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
 
 /// An agent in a loop, a leaked key: somebody who is rarely seen stands out beside all others of a minute, and within the hour so far takes
 /// what nearly half of the leaf's hour costs. The others are the yardstick: what makes everybody busy makes nobody stand out. So it is
-/// seen within minutes, long before the leaf's own sum has left its normal.
+/// seen within minutes, long before the leaf's own sum has left its normal. Where nobody has stood out for a week, it takes less to be rare.
 pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scope, leader: &Leader, moment: Moment<'_>) -> Option<Trigger> {
     let (node, hour) = (state.get(scope)?, leader.minute.hour());
     let user = &leader.user;
@@ -53,7 +55,8 @@ pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scop
     let judged = judge::judge(state, account, scope, hour, local, moment.rules)?;
     let limit = LEAST_OF_HOUR * judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
-    let is_rare = most_so_far(node, user, hour)? <= MOST_SO_FAR * to_units(money);
+    let most = if node.leaf()?.stood_out.is_news(hour) { MOST_WHERE_NEWS } else { MOST_SO_FAR };
+    let is_rare = most_so_far(node, user, hour)? <= most * to_units(money);
     if !is_known || !is_rare || to_units(money) < limit || is_told(state, scope, hour) {
         return None;
     }

@@ -18,7 +18,8 @@ use super::recent::Recent;
 use super::rules::WatchRules;
 use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Sum};
 use super::shard::{Header, Shard};
-use super::state::{StateError, StateKey, decode_key, from_payload, unseal};
+use super::state::{StateError, StateKey, decode_key, from_payload, unseal, with_next};
+use super::stood_out::StoodOut;
 use super::user_minutes::UserMinutes;
 use super::violation::{KnownModel, Looked, Tracked};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
@@ -47,6 +48,7 @@ pub struct Replay {
 pub(crate) struct ClosedValue<'a> {
     closed: &'a NodeClosed,
     leaf: Option<LeafClosed<'a>>,
+    stood_out: Option<StoodOut>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +57,7 @@ struct LeafClosed<'a> {
     recent: &'a Recent,
 }
 
-/// The same, as it is read.
+/// The same, as it is read, without what it may end with.
 #[derive(Deserialize)]
 struct ReadClosed<Closed = NodeClosed> {
     closed: Closed,
@@ -82,20 +84,21 @@ pub(super) struct ReadOpen {
     pub as_of: i64,
     pub hours: HourList<HourTotals>,
     pub minutes: Option<MinuteRing>,
+    #[serde(skip)]
     pub user_minutes: UserMinutes,
 }
 
 impl ReadOpen {
     fn of(payload: &[u8]) -> Result<ReadOpen, StateError> {
-        // Before minutes of users waited it ended before them: none do.
-        from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0]].concat()))
+        let (open, user_minutes) = with_next(payload)?;
+        Ok(ReadOpen { user_minutes, ..open })
     }
 }
 
 impl Node {
     pub(super) fn closed_value(&self) -> ClosedValue<'_> {
         let leaf = self.leaf().map(|leaf| LeafClosed { born_at: leaf.born_at, recent: &leaf.recent });
-        ClosedValue { closed: &self.closed, leaf }
+        ClosedValue { closed: &self.closed, leaf, stood_out: self.leaf().map(|leaf| leaf.stood_out) }
     }
 
     pub(super) fn open_value(&self) -> Option<OpenValue<'_>> {
@@ -130,22 +133,22 @@ impl Restorer {
         match key {
             StateKey::Header => self.header = Some(if is_old { legacy::header(payload)? } else { from_payload(payload)? }),
             StateKey::Node(account, scope) => {
-                let read = match version {
-                    1 => ReadClosed { closed: legacy::closed(payload)?, leaf: None },
+                let (read, stood_out) = match version {
+                    1 => (ReadClosed { closed: legacy::closed(payload)?, leaf: None }, None),
                     2 => {
                         let old: ReadClosed<legacy::NodeClosed2> = from_payload(payload)?;
-                        ReadClosed { closed: old.closed.into(), leaf: old.leaf }
+                        (ReadClosed { closed: old.closed.into(), leaf: old.leaf }, None)
                     }
                     3 => {
                         let old: ReadClosed<legacy::NodeClosed3> = from_payload(payload)?;
-                        ReadClosed { closed: old.closed.into(), leaf: old.leaf }
+                        (ReadClosed { closed: old.closed.into(), leaf: old.leaf }, None)
                     }
-                    _ => from_payload(payload)?,
+                    _ => with_next(payload)?,
                 };
                 if read.leaf.as_ref().is_some_and(|leaf| !leaf.recent.is_readable()) {
                     return Err(StateError::Damaged("recent hours"));
                 }
-                self.put_closed(account, scope, read);
+                self.put_closed(account, scope, read, stood_out);
             }
             StateKey::LeafClosed(account, dimensions) => self.put_recent(account, dimensions, legacy::recent(payload)?),
             StateKey::LeafOpen(account, dimensions) => {
@@ -243,7 +246,7 @@ impl Restorer {
         let (account, state) = self.shard.accounts.entry(account);
         let id = state.id_of(&scope).unwrap_or_else(|| {
             let grain = match scope {
-                Scope::Leaf(_) => Grain::Leaf(Box::new(LeafState::new([0; 3], 0))),
+                Scope::Leaf(_) => Grain::Leaf(Box::new(LeafState::new([0; 3], 0, UNBORN))),
                 _ => Grain::Sum(Sum::default()),
             };
             let closed = NodeClosed { born: UNBORN, baseline: Resting::stand_in(), history: History::default() };
@@ -252,12 +255,14 @@ impl Restorer {
         (Place { account, node: id }, state.at(id))
     }
 
-    fn put_closed(&mut self, account: Account, scope: Scope, read: ReadClosed) {
+    fn put_closed(&mut self, account: Account, scope: Scope, read: ReadClosed, stood_out: Option<StoodOut>) {
         let (_, node) = self.node_for(account, scope);
         node.closed = read.closed;
+        let known_until = node.closed.history.last().unwrap_or(node.closed.born);
         if let (Some(leaf), Some(read)) = (node.leaf_mut(), read.leaf) {
             leaf.born_at = read.born_at;
             leaf.recent = read.recent;
+            leaf.stood_out = stood_out.unwrap_or_else(|| StoodOut::unknown_before(known_until));
         }
     }
 

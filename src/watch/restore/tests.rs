@@ -13,6 +13,7 @@ use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
 use crate::policy::fields::Subject;
 use crate::policy::stream::tests::{policy, policy_over, stream};
 use crate::policy::{Exemption, Policy};
+use crate::watch::state::{encode, encode_key};
 use crate::watch::tests::{START, partial, rules};
 
 const RECORDS: u64 = 200;
@@ -292,6 +293,24 @@ fn additions_are_saved_within_two_minutes() {
         most = most.max(if second > 600 { open } else { 0 });
     }
     assert!(most <= 30, "{most} keys in one second: the sweep comes in bursts");
+}
+
+/// Before it was kept who stood out, a closed part ended before it: that nobody did is not known of then.
+#[test]
+fn a_leaf_of_before_is_not_known_to_have_been_quiet() {
+    let mut shard = Shard::starting_at(0, 1, 0, &rules());
+    let partials = vec![partial(START, "search", "ranker", "ann", 1.0)];
+    shard.apply_whole(&ShardRecord { partials: partials.clone(), ..ShardRecord::default() }, 0, START.start(), &rules());
+    let leaf = shard.find(&partials[0].leaf).unwrap();
+    let node = shard.accounts.get(leaf.account).unwrap().node(leaf.node).unwrap();
+    let value = node.closed_value();
+    let before = encode(&(value.closed, &value.leaf));
+    let key = encode_key(&StateKey::Node(partials[0].leaf.account(), node.scope.clone()));
+    let mut restorer = Restorer::new(1);
+    restorer.put(&key, Some(&before)).unwrap();
+    let (_, read) = restorer.node_for(partials[0].leaf.account(), node.scope.clone());
+    assert_eq!(read.leaf().unwrap().stood_out, StoodOut::unknown_before(START.hour()));
+    assert_eq!(read.closed, node.closed);
 }
 
 /// Before minutes of users waited, an open part ended before them.
