@@ -198,3 +198,37 @@ fn what_was_said_about_one_alert_changes_what_is_told_next() {
         assert_eq!(backtest["events"]["rejected"], 0);
     }
 }
+
+/// What comes through a pipe is read as the file that holds it, and messages call it stdin.
+#[test]
+fn stdin_is_a_file_as_others_are() {
+    let folder = temp_folder("stdin");
+    let usage = r#"{"topic":"usage-events","value":{"event_id":"1","source":"gateway","meter":"llm.tokens","event_time":"2026-03-05T10:00:00Z","team":"risk","model":"scorer","region":"eu-west-1","quantity":1}}"#;
+    let files = [
+        ("events.jsonl", events()),
+        ("flow.jsonl", format!("{usage}\n")),
+        ("sums.csv", "project,expected,actual\nranker,100,480\nsearch,88,90\n".to_owned()),
+        ("series.csv", "timestamp,value\n2026-03-05T10:00:00Z,1\n2026-03-05T11:00:00Z,2\n2026-03-05T12:00:00Z,3\n".to_owned()),
+    ];
+    let commands: [(&[&str], usize); 5] = [
+        (&["backtest", "--format", "json", "--events"], 0),
+        (&["tune", "--team", "search", "--format", "json", "--events"], 0),
+        (&["data-flow"], 1),
+        (&["explain"], 2),
+        (&["score"], 3),
+    ];
+    let tollgate = |arguments: &[&str], input: &str, stdin: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        run(command.args(arguments).arg(input), stdin, Duration::from_secs(120))
+    };
+    for (arguments, file) in commands {
+        let (name, content) = &files[file];
+        let path = folder.join(name);
+        std::fs::write(&path, content).unwrap();
+        let (of_file, of_stdin) = (tollgate(arguments, path.to_str().unwrap(), ""), tollgate(arguments, "-", content));
+        assert!(of_file.code == Some(0) && !of_file.stdout.is_empty(), "{arguments:?}: {:?} {}", of_file.code, of_file.stderr);
+        assert_eq!((of_stdin.code, &of_stdin.stdout), (of_file.code, &of_file.stdout), "{arguments:?}: {}", of_stdin.stderr);
+        let damaged = tollgate(arguments, "-", "no,such\n");
+        assert!(damaged.code != Some(0) && [damaged.stderr, damaged.stdout].concat().contains("stdin"), "{arguments:?}");
+    }
+}

@@ -29,7 +29,7 @@ use crate::runtime::Setup;
     after_help = "Examples:\n  tollgate data-flow --config tollgate.toml --team risk\n  tollgate data-flow --policies policies lineage.jsonl activity.jsonl\n  tollgate data-flow --policies policies --format svg --team risk events.jsonl.gz > flow.svg"
 )]
 pub struct Arguments {
-    /// Event files, in order; without any: what runs
+    /// Event files, in order, - for stdin; without any: what runs
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 

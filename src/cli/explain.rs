@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     format: ReportFormat,
 
-    /// CSV file with one row per leaf, plain or as .gz or .zst
+    /// CSV file with one row per leaf, plain or as .gz or .zst; - reads stdin
     #[arg(value_name = "INPUT.csv")]
     input: PathBuf,
 }

@@ -4,15 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::lab::read::without_mark;
-
-pub fn is_stdin(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
-/// What messages call it.
-pub fn shown(path: &Path) -> String {
-    if is_stdin(path) { "stdin".to_string() } else { path.display().to_string() }
-}
+pub use crate::lab::read::{is_stdin, shown};
 
 /// # Errors
 /// It cannot be read.

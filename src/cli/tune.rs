@@ -20,7 +20,7 @@ pub struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
 
-    /// Event files, in order
+    /// Event files, in order; - reads stdin
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     events: Vec<PathBuf>,
 

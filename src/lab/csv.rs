@@ -23,7 +23,7 @@ pub fn text(path: &Path) -> Result<String, Problem> {
     match read::open(path).and_then(|mut file| file.read_to_string(&mut text)) {
         Ok(_) => Ok(text),
         Err(error) => {
-            let problem = Problem::new(&Place::whole(&path.display().to_string()), format!("cannot be read: {error}"));
+            let problem = Problem::new(&Place::whole(&read::shown(path)), format!("cannot be read: {error}"));
             Err(problem.hint("name a CSV file in UTF-8 that exists, plain or as .gz or .zst"))
         }
     }

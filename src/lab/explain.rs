@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::csv;
+use super::{csv, read};
 use crate::config::Problem;
 use crate::config::problem::{Place, did_you_mean};
 use crate::model::counted::noun;
@@ -27,9 +27,8 @@ pub struct Explained {
 /// # Errors
 /// The file cannot be read, or is no table of leaves.
 pub fn file(path: &Path) -> Result<Explained, Vec<Problem>> {
-    let shown = path.display().to_string();
     let text = csv::text(path).map_err(|problem| vec![problem])?;
-    table(&shown, &text)
+    table(&read::shown(path), &text)
 }
 
 /// # Errors

@@ -1,5 +1,5 @@
-//! Files as they come: plain or packed (.gz, .zst), with a byte order mark or without; and lines of event files, one after the other, of
-//! any length.
+//! Files as they come: plain or packed (.gz, .zst), with a byte order mark or without, or stdin where the name is -; and lines of event
+//! files, one after the other, of any length.
 
 use std::fmt;
 use std::fs::File;
@@ -39,6 +39,15 @@ pub fn names_a_schema() -> Reject {
     Reject::new(RejectReason::UnknownSchema, "the value of a line is JSON, and this one names a schema")
 }
 
+pub fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// What messages call it.
+pub fn shown(path: &Path) -> String {
+    if is_stdin(path) { "stdin".to_string() } else { path.display().to_string() }
+}
+
 /// Without the byte order mark that some programs write first: it is no part of the text.
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
@@ -49,7 +58,7 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
 /// # Errors
 /// The file cannot be opened, read or unpacked.
 pub fn lines(path: &Path, mut each: impl FnMut(&Place, &[u8])) -> Result<(), Problem> {
-    let mut place = Place::whole(&path.display().to_string());
+    let mut place = Place::whole(&shown(path));
     let whole = place.clone();
     let cannot = |error: std::io::Error| {
         Problem::new(&whole, format!("cannot be read: {error}")).hint("name files of JSON Lines, plain or as .gz or .zst")
@@ -66,11 +75,14 @@ pub fn lines(path: &Path, mut each: impl FnMut(&Place, &[u8])) -> Result<(), Pro
     Ok(())
 }
 
-/// By the end of its name: packed, or as it is.
+/// By the end of its name: packed, or as it is, as stdin always is.
 ///
 /// # Errors
 /// The file cannot be opened.
 pub fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    if is_stdin(path) {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
     let file = BufReader::with_capacity(1 << 16, File::open(path)?);
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     Ok(match extension {

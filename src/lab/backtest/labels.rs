@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::config::Problem;
 use crate::lab::csv;
+use crate::lab::read::shown;
 use crate::model::time::Timestamp;
 
 /// One incident.
@@ -22,9 +23,8 @@ const COLUMNS: [&str; 5] = ["kind", "team", "start", "end", "dimensions"];
 /// # Errors
 /// Every line that is no label.
 pub fn read(path: &Path) -> Result<Vec<Label>, Vec<Problem>> {
-    let file = path.display().to_string();
     let text = csv::text(path).map_err(|problem| vec![problem])?;
-    parse(&file, &text)
+    parse(&shown(path), &text)
 }
 
 fn parse(file: &str, text: &str) -> Result<Vec<Label>, Vec<Problem>> {
