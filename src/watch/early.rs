@@ -106,7 +106,7 @@ fn judge_open_hour(
     if spikes.is_empty() && running_away.is_empty() {
         return changed;
     }
-    let elapsed = elapsed(state, hour);
+    let elapsed = state.get(&Scope::Team).map_or(1.0, |team| elapsed(team, hour));
     // A move is no news that cannot wait for the whole hour.
     let has_moved = |chosen: &Judged| moved::counterpart(state, account, chosen, hour, local, elapsed, moment).is_some();
     let chosen = select::lowest(state, account, hour, local, &spikes, moment).into_iter().filter(|chosen| !has_moved(chosen));
@@ -120,11 +120,8 @@ fn judge_open_hour(
     changed
 }
 
-/// The part of an hour that has passed, by the team's latest usage and the time until the next may come.
-fn elapsed(state: &AccountState, hour: Hour) -> f64 {
-    let newest = state
-        .get(&Scope::Team)
-        .and_then(|team| team.minutes.as_ref())
-        .map_or(hour.end().minute().0, |minutes| minutes.newest().0 + REPORTED_WITHIN);
+/// The part of an hour that has passed, by a series' latest usage and the time until the next may come.
+pub(crate) fn elapsed(node: &Node, hour: Hour) -> f64 {
+    let newest = node.minutes.as_ref().map_or(hour.end().minute().0, |minutes| minutes.newest().0 + REPORTED_WITHIN);
     ((newest - hour.start().minute().0) as f64 / 60.0).clamp(0.0, 1.0)
 }

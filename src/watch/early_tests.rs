@@ -10,6 +10,11 @@ use crate::model::time::{MINUTE_MS, Minute};
 
 const DAY: i64 = 1440;
 
+/// Minute, user, money.
+type Event = (i64, &'static str, f64);
+/// What happens in a minute.
+type Usual<'a> = &'a dyn Fn(i64) -> Event;
+
 /// How a stream of events is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Cut {
@@ -20,8 +25,8 @@ enum Cut {
     Minutes(i64),
 }
 
-/// Events: minute, user, money. Those of one leaf, minute and record are one partial.
-fn opened(cut: Cut, events: &[(i64, &'static str, f64)]) -> Vec<Alert> {
+/// Those of one leaf, minute and record are one partial.
+fn opened(cut: Cut, events: &[Event]) -> Vec<Alert> {
     let rules = rules();
     let mut shard = Shard::new(0, 1, &rules);
     let mut alerts = Vec::new();
@@ -54,10 +59,13 @@ fn opened(cut: Cut, events: &[(i64, &'static str, f64)]) -> Vec<Alert> {
 const CUTS: [Cut; 4] = [Cut::Event, Cut::Minute, Cut::Minutes(7), Cut::Minutes(60)];
 
 /// Ann and bob take turns, and at 10:00 of the sixth day somebody begins to run away.
-fn story(who: &'static str, runaway: impl Fn(i64) -> f64) -> Vec<(i64, &'static str, f64)> {
-    let begin = 5 * DAY + 600;
+fn story(who: &'static str, runaway: impl Fn(i64) -> f64) -> Vec<Event> {
+    story_from(5 * DAY + 600, who, runaway)
+}
+
+fn story_from(begin: i64, who: &'static str, runaway: impl Fn(i64) -> f64) -> Vec<Event> {
     let mut events = Vec::new();
-    for at in (0..5 * DAY + 780).step_by(2) {
+    for at in (0..begin + 180).step_by(2) {
         events.push((at, if at % 60 < 30 { "ann" } else { "bob" }, 0.8));
         if at >= begin && runaway(at - begin) > 0.0 {
             events.push((at, who, runaway(at - begin)));
@@ -87,24 +95,52 @@ fn nobody_stands_out_by_being_alone_in_a_record() {
     }
 }
 
-/// Ann has her turn every hour, so it takes an hour to see that she takes more than ever. That she stands out beside bob, which nobody has
-/// done for a week, is seen at once; where somebody did three days ago it is not.
+/// Carol takes half an hour a day instead of bob, so it takes long to see that she takes more than ever. That she stands out beside him, which
+/// nobody has done for a week, is seen sooner; where somebody did three days ago it is not.
 #[test]
 fn where_nobody_stood_out_for_a_week_it_is_news_that_somebody_does() {
-    let began = 9 * DAY + 630;
-    let turns = |at: i64| (at, if at % 60 < 30 { "ann" } else { "bob" }, 0.8);
-    for (carl_at, expected) in [(None, 0..=4), (Some(began - 3 * DAY), 7..=11), (Some(began - 8 * DAY), 0..=4)] {
+    let began = 10 * DAY + 630;
+    let turns = |at: i64| match at % 60 {
+        ..30 => (at, "ann", 0.8),
+        _ if at % DAY < 60 => (at, "carol", 0.8),
+        _ => (at, "bob", 0.8),
+    };
+    for (carl_at, is_news) in [(None, true), (Some(began - 3 * DAY), false), (Some(began - 9 * DAY), true)] {
         let mut events: Vec<_> = (0..began + 60).step_by(2).map(turns).collect();
         events.extend(carl_at.map(|at| (at, "carl", 3.2)));
-        events.extend((began..began + 30).step_by(2).map(|at| (at, "ann", 3.2)));
+        events.extend((began..began + 30).step_by(2).map(|at| (at, "carol", 3.4)));
         events.sort_by_key(|event| event.0);
         for cut in [Cut::Event, Cut::Minute] {
             let told = opened(cut, &events);
             let first = told.first().unwrap_or_else(|| panic!("{cut:?}: nothing"));
-            let user = first.causes[0].dimensions.get("user").map(String::as_str);
-            assert_eq!((first.kind, user), (AlertKind::Runaway, Some("ann")), "{cut:?}");
             let seen = first.detected_at.minute().0 - START.0 - began;
-            assert!(expected.contains(&seen), "{cut:?}, {carl_at:?}: seen at minute {seen}");
+            let user = first.causes[0].dimensions.get("user").map(String::as_str);
+            let is_soon = first.kind == AlertKind::Runaway && user == Some("carol") && (4..=8).contains(&seen);
+            assert_eq!(is_soon, is_news, "{cut:?}, {carl_at:?}: {} at minute {seen}", first.summary);
+            assert!(seen >= 4, "{cut:?}, {carl_at:?}: at minute {seen}");
+        }
+    }
+}
+
+/// Whoever has the leaf to himself stands out as soon as somebody else makes one call: he takes what he always takes.
+#[test]
+fn nobody_runs_away_by_his_ordinary_turn() {
+    let (days, call) = (10 * DAY, |at: i64| (at, "dev", 0.25));
+    let alone = |at: i64| (at, "svc", 0.8);
+    let turns = |at: i64| (at, if at % 60 < 30 { "ann" } else { "bob" }, 0.8);
+    let blocks = |at: i64| (at, ["ann", "bob", "carol", "dave"][(at % DAY / 360) as usize], if at % 60 == 0 { 24.0 } else { 0.0 });
+    let stories: [(&str, Usual<'_>, i64); 4] = [
+        ("a service, late in the hour", &alone, 644),
+        ("a service, early in the hour", &alone, 602),
+        ("a turn that ends", &turns, 628),
+        ("a batch at the beginning of the hour", &blocks, 600),
+    ];
+    for (what, usual, at) in stories {
+        let mut events: Vec<_> = (0..days + 780).step_by(2).map(usual).filter(|event| event.2 > 0.0).collect();
+        events.push(call(days + at));
+        events.sort_by_key(|event| event.0);
+        for cut in [Cut::Event, Cut::Minute] {
+            assert_eq!(opened(cut, &events).first().map(|alert| &alert.summary), None, "{what}, {cut:?}");
         }
     }
 }
@@ -134,7 +170,8 @@ fn a_short_runaway_is_told_when_it_comes_second() {
 /// A crash between a minute and its judging tells nobody twice, and nobody less.
 #[test]
 fn users_who_wait_outlive_the_process() {
-    let (rules, events, began) = (rules(), story("eve", |_| 2.8), 5 * DAY + 600);
+    let (rules, began) = (rules(), 10 * DAY + 600);
+    let events = story_from(began, "eve", |_| 2.8);
     let record = |event: &(i64, &str, f64)| {
         let minute = Minute(START.0 + event.0);
         let mut sum = partial(minute, "search", "ranker", event.1, event.2);

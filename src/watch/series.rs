@@ -36,7 +36,7 @@ pub struct Node {
     pub changed: bool,
 }
 
-/// Changes only when an hour closes: with the leaf's recent hours one changelog key.
+/// Changes only when an hour closes. One changelog key with the leaf's recent hours and who stood out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeClosed {
     pub born: Hour,
@@ -75,7 +75,7 @@ pub struct LeafState {
     pub recent: Recent,
     /// What its users took in minutes that are not judged yet.
     pub user_minutes: UserMinutes,
-    /// Closed part, too.
+    /// Written with the closed part, and changes within an hour.
     pub stood_out: StoodOut,
     /// What policies said of it the last time. Not a part of the state.
     pub(super) verdicts: LeafVerdicts,
@@ -313,6 +313,7 @@ impl PartialEq for Node {
 }
 
 impl LeafState {
+    /// `born_at`: the offset of the record that creates it; `born`: its first hour.
     pub fn new(parents: [NodeId; 3], born_at: i64, born: Hour) -> LeafState {
         LeafState {
             parents,

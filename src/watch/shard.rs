@@ -277,6 +277,9 @@ impl Shard {
     pub(super) fn begin_earlier(&mut self, account: u32, id: NodeId, hour: Hour) -> bool {
         let node = self.accounts.get_mut(account).and_then(|state| state.node_mut(id));
         let Some(node) = node.filter(|node| hour < node.closed.born) else { return false };
+        if let Grain::Leaf(leaf) = &mut node.grain {
+            leaf.stood_out.begin_earlier(node.closed.born, hour);
+        }
         node.closed = NodeClosed::new(hour);
         if let Some(minutes) = &mut node.minutes {
             minutes.known_since(hour);

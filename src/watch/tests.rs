@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rules::{TeamRule, Thresholds, WatchRules};
 use super::state::StateKey;
+use super::stood_out::StoodOut;
 use super::*;
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::effect::Effect;
@@ -323,6 +324,11 @@ fn goes_on(live: Vec<(Vec<u8>, Vec<u8>)>) {
     bench.shard = restored(&live, 1, &bench.rules).unwrap().unwrap();
     bench.offset = bench.shard.header().position;
     assert_eq!((bench.shard.open_alerts(), bench.shard.replay_from()), (1, bench.offset));
+    // Nobody is known to have been quiet until then.
+    for (_, _, leaf) in bench.shard.accounts.iter().flat_map(|(_, state)| state.leaves()) {
+        let closed = bench.shard.header().closed_through.unwrap();
+        assert!(leaf.stood_out == StoodOut::unknown_before(closed), "{:?}", leaf.stood_out);
+    }
     let mut changelog: BTreeMap<Vec<u8>, Vec<u8>> = live.into_iter().collect();
     let day = 5 * 1440;
     for minute in day + 200..day + 1440 {

@@ -3,9 +3,10 @@
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::detect::runaway::Runaway;
+use super::super::early;
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
-use super::super::series::{Node, to_units};
+use super::super::series::{LeafState, to_units};
 use super::super::user_minutes::Leader;
 use super::episode::Trigger;
 use super::select;
@@ -19,14 +20,17 @@ const AS_MUCH: f64 = 0.7;
 const HOURS_PER_DAY: i64 = 24;
 /// A nightly job is not on the minute.
 const ABOUT: i64 = 1;
-/// A user who stands out in a minute runs away who took at most this many times the hour's sum in any hour of the last day, ...
+/// A user who stands out in a minute runs away who in no hour of the last day took more than so many times what he has taken in this one, ...
 const MOST_SO_FAR: f64 = 0.5;
-/// (so many times where nobody has stood out for a week: that somebody does is news by itself)
-const MOST_WHERE_NEWS: f64 = 2.0;
 /// ... and takes by now this part of what the whole leaf usually takes in an hour, ...
 const LEAST_OF_HOUR: f64 = 0.4;
 /// ... and of the money that is worth an alert: within the hour it will be all of it.
 const PART_OF_EXCESS: f64 = 0.25;
+/// Where nobody has stood out for a week, that somebody does is news by itself, and so many times are enough, ...
+const MOST_WHERE_NEWS: f64 = 2.0;
+/// ... while all others take at least this part of what the leaf usually takes in the time. Else he has his turn, and does not come on top:
+/// who has a leaf to himself stands out as soon as somebody else makes one call.
+const LEAST_OF_OTHERS: f64 = 0.5;
 /// So many hours have to say who usually takes what.
 const LEAST_HOURS: usize = 12;
 
@@ -45,23 +49,29 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
 /// seen within minutes, long before the leaf's own sum has left its normal. Where nobody has stood out for a week, it takes less to be rare.
 pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scope, leader: &Leader, moment: Moment<'_>) -> Option<Trigger> {
     let (node, hour) = (state.get(scope)?, leader.minute.hour());
+    let leaf = node.leaf()?;
+    let totals = leaf.hours.get(hour)?;
     let user = &leader.user;
-    let money = node.leaf()?.hours.get(hour)?.users.iter().find(|known| known.user == *user).map(|known| known.cost)?;
+    let cost = totals.users.iter().find(|known| known.user == *user)?.cost;
+    let money = to_units(cost);
     let limits = judge::thresholds(moment.rules, account, scope);
-    if to_units(money) < PART_OF_EXCESS * to_units(limits.least_excess) {
+    if money < PART_OF_EXCESS * to_units(limits.least_excess) {
         return None;
     }
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let judged = judge::judge(state, account, scope, hour, local, moment.rules)?;
-    let limit = LEAST_OF_HOUR * judged.expectation.expected;
+    let expected = judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
-    let most = if node.leaf()?.stood_out.is_news(hour) { MOST_WHERE_NEWS } else { MOST_SO_FAR };
-    let is_rare = most_so_far(node, user, hour)? <= most * to_units(money);
-    if !is_known || !is_rare || to_units(money) < limit || is_told(state, scope, hour) {
+    let others = to_units(totals.cost) - money;
+    let comes_on_top = others >= LEAST_OF_OTHERS * early::elapsed(node, hour) * expected;
+    let most = if leaf.stood_out.is_news(hour) && comes_on_top { MOST_WHERE_NEWS } else { MOST_SO_FAR };
+    let is_rare = most_so_far(leaf, user, hour)? <= most * money;
+    let limit = LEAST_OF_HOUR * expected;
+    if !is_known || !is_rare || money < limit || is_told(state, scope, hour) {
         return None;
     }
-    let score = (1.0 - 0.05 * limit / to_units(money)).clamp(0.0, 1.0);
-    let runaway = Runaway { window_minutes: 5, onset: leader.minute, actual: money, expected: 0.0, limit, score };
+    let score = (1.0 - 0.05 * limit / money).clamp(0.0, 1.0);
+    let runaway = Runaway { window_minutes: 5, onset: leader.minute, actual: cost, expected: 0.0, limit, score };
     Some(Trigger { at_once: true, ..Trigger::runaway(judged, runaway) })
 }
 
@@ -71,8 +81,8 @@ fn is_told(state: &AccountState, scope: &Scope, hour: Hour) -> bool {
 }
 
 /// The most that a user took in any of the last hours; `None` while too few are known.
-fn most_so_far(node: &Node, user: &Text, hour: Hour) -> Option<f64> {
-    let hours = node.leaf()?.recent.hours();
+fn most_so_far(leaf: &LeafState, user: &Text, hour: Hour) -> Option<f64> {
+    let hours = leaf.recent.hours();
     let past: Vec<_> = hours.iter().rev().filter(|(past, _)| *past < hour).take(USUAL_HOURS).collect();
     let costs = past.iter().flat_map(|(_, totals)| &totals.users).filter(|known| known.user == *user).map(|known| to_units(known.cost));
     (past.len() >= LEAST_HOURS).then(|| costs.fold(0.0, f64::max))

@@ -258,11 +258,10 @@ impl Restorer {
     fn put_closed(&mut self, account: Account, scope: Scope, read: ReadClosed, stood_out: Option<StoodOut>) {
         let (_, node) = self.node_for(account, scope);
         node.closed = read.closed;
-        let known_until = node.closed.history.last().unwrap_or(node.closed.born);
         if let (Some(leaf), Some(read)) = (node.leaf_mut(), read.leaf) {
             leaf.born_at = read.born_at;
             leaf.recent = read.recent;
-            leaf.stood_out = stood_out.unwrap_or_else(|| StoodOut::unknown_before(known_until));
+            leaf.stood_out = stood_out.unwrap_or(leaf.stood_out);
         }
     }
 
@@ -351,8 +350,14 @@ impl Restorer {
                         sum.leaves += 1;
                     }
                 }
-                if let Some(leaf) = state.at(id).leaf_mut() {
+                let node = state.at(id);
+                let unknown_until = node.closed.history.last().unwrap_or(node.closed.born);
+                if let Some(leaf) = node.leaf_mut() {
                     leaf.parents = parents;
+                    // Earlier versions did not keep it.
+                    if leaf.stood_out == StoodOut::unknown_before(UNBORN) {
+                        leaf.stood_out = StoodOut::unknown_before(unknown_until);
+                    }
                     if let Some(closed) = closed_through {
                         leaf.hours.drop_through(closed);
                     }

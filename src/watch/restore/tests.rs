@@ -9,7 +9,7 @@ use crate::model::leaf::Leaf;
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Marker, Partial, ShardEvent, Source, UserCost};
 use crate::model::resource::ResourceSample;
-use crate::model::time::{DAY_MS, MINUTE_MS, Minute, Timestamp};
+use crate::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Minute, Timestamp};
 use crate::policy::fields::Subject;
 use crate::policy::stream::tests::{policy, policy_over, stream};
 use crate::policy::{Exemption, Policy};
@@ -299,18 +299,26 @@ fn additions_are_saved_within_two_minutes() {
 #[test]
 fn a_leaf_of_before_is_not_known_to_have_been_quiet() {
     let mut shard = Shard::starting_at(0, 1, 0, &rules());
-    let partials = vec![partial(START, "search", "ranker", "ann", 1.0)];
-    shard.apply_whole(&ShardRecord { partials: partials.clone(), ..ShardRecord::default() }, 0, START.start(), &rules());
-    let leaf = shard.find(&partials[0].leaf).unwrap();
-    let node = shard.accounts.get(leaf.account).unwrap().node(leaf.node).unwrap();
-    let value = node.closed_value();
-    let before = encode(&(value.closed, &value.leaf));
-    let key = encode_key(&StateKey::Node(partials[0].leaf.account(), node.scope.clone()));
+    let mut changelog = BTreeMap::new();
+    for hour in 0..4_i64 {
+        let now = START.start().plus_ms(hour * HOUR_MS);
+        let source = Source { topic: "usage-events".into(), partition: 0 };
+        let markers = vec![Marker { source, watermark: Some(now), idle: false, partitions_of_topic: 1 }];
+        let record = ShardRecord { partials: vec![partial(now.minute(), "search", "ranker", "ann", 1.0)], markers, events: Vec::new() };
+        shard.apply_whole(&record, hour, now, &rules());
+        shard.take_changes().into_iter().for_each(|change| _ = changelog.insert(change.key, change.value));
+    }
+    let leaf = partial(START, "search", "ranker", "ann", 1.0).leaf;
+    let place = shard.find(&leaf).unwrap();
+    let node = shard.accounts.get(place.account).and_then(|state| state.node(place.node)).unwrap();
+    let (key, value, last) = (StateKey::Node(leaf.account(), node.scope.clone()), node.closed_value(), node.closed.history.last());
+    assert!(last > Some(node.closed.born));
+    changelog.insert(encode_key(&key), Some(encode(&(value.closed, &value.leaf))));
     let mut restorer = Restorer::new(1);
-    restorer.put(&key, Some(&before)).unwrap();
-    let (_, read) = restorer.node_for(partials[0].leaf.account(), node.scope.clone());
-    assert_eq!(read.leaf().unwrap().stood_out, StoodOut::unknown_before(START.hour()));
-    assert_eq!(read.closed, node.closed);
+    changelog.iter().for_each(|(key, value)| restorer.put(key, value.as_deref()).unwrap());
+    restorer.changelog_read(&rules()).unwrap();
+    let restored = restorer.shard.find(&leaf).and_then(|place| restorer.leaf(place)).unwrap();
+    assert_eq!(Some(restored.stood_out), last.map(StoodOut::unknown_before));
 }
 
 /// Before minutes of users waited, an open part ended before them.
