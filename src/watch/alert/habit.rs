@@ -28,8 +28,8 @@ const LEAST_OF_HOUR: f64 = 0.4;
 const PART_OF_EXCESS: f64 = 0.25;
 /// Where nobody has stood out for a week, that somebody does is news by itself, and so many times are enough, ...
 const MOST_WHERE_NEWS: f64 = 2.0;
-/// ... while all others take at least this part of what the leaf usually takes in the time. Else he has his turn, and does not come on top:
-/// who has a leaf to himself stands out as soon as somebody else makes one call.
+/// ... while all others take at least this part of what the leaf usually takes in the time, and it takes `LEAST_OF_HOUR` more. Else he has his
+/// turn, and does not come on top: who has a leaf to himself stands out as soon as somebody else makes one call.
 const LEAST_OF_OTHERS: f64 = 0.5;
 /// So many hours have to say who usually takes what.
 const LEAST_HOURS: usize = 12;
@@ -62,8 +62,8 @@ pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scop
     let judged = judge::judge(state, account, scope, hour, local, moment.rules)?;
     let expected = judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
-    let others = to_units(totals.cost) - money;
-    let comes_on_top = others >= LEAST_OF_OTHERS * early::elapsed(node, hour) * expected;
+    let (all, usual_by_now) = (to_units(totals.cost), early::elapsed(node, hour) * expected);
+    let comes_on_top = all - money >= LEAST_OF_OTHERS * usual_by_now && all >= usual_by_now + LEAST_OF_HOUR * expected;
     let most = if leaf.stood_out.is_news(hour) && comes_on_top { MOST_WHERE_NEWS } else { MOST_SO_FAR };
     let is_rare = most_so_far(leaf, user, hour)? <= most * money;
     let limit = LEAST_OF_HOUR * expected;
