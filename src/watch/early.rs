@@ -15,10 +15,7 @@ use super::user_minutes::Leader;
 use super::{Moment, Shard};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::{Hour, Minute, Timestamp};
-
-/// Sources report at least this often, in minutes.
-const REPORTED_WITHIN: i64 = 10;
+use crate::model::time::{Minute, Timestamp};
 
 /// Of what one minute has brought.
 pub(crate) fn judge_minute(shard: &mut Shard, minute: Minute, touched: Touched, rules: &WatchRules, effects: &mut Vec<Effect>) {
@@ -106,7 +103,7 @@ fn judge_open_hour(
     if spikes.is_empty() && running_away.is_empty() {
         return changed;
     }
-    let elapsed = state.get(&Scope::Team).map_or(1.0, |team| elapsed(team, hour));
+    let elapsed = state.get(&Scope::Team).map_or(1.0, |team| judge::elapsed(team, hour));
     // A move is no news that cannot wait for the whole hour.
     let has_moved = |chosen: &Judged| moved::counterpart(state, account, chosen, hour, local, elapsed, moment).is_some();
     let chosen = select::lowest(state, account, hour, local, &spikes, moment).into_iter().filter(|chosen| !has_moved(chosen));
@@ -118,10 +115,4 @@ fn judge_open_hour(
         changed.extend(episode::open(state, account, hour, trigger, true, moment, effects));
     }
     changed
-}
-
-/// The part of an hour that has passed, by a series' latest usage and the time until the next may come.
-pub(crate) fn elapsed(node: &Node, hour: Hour) -> f64 {
-    let newest = node.minutes.as_ref().map_or(hour.end().minute().0, |minutes| minutes.newest().0 + REPORTED_WITHIN);
-    ((newest - hour.start().minute().0) as f64 / 60.0).clamp(0.0, 1.0)
 }

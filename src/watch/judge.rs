@@ -12,6 +12,8 @@ use crate::model::time::{Hour, Minute};
 
 /// Leaves count with this power of their number.
 const SHARED: f64 = 0.7;
+/// Sources report at least this often, in minutes.
+const REPORTED_WITHIN: i64 = 10;
 
 /// A node's hour and what was thought of it.
 #[derive(Clone, Debug)]
@@ -162,4 +164,10 @@ pub(crate) fn series_in_team(state: &AccountState, hour: Hour, rules: &WatchRule
 pub(crate) fn strictness(state: &AccountState, hour: Hour, rules: &WatchRules) -> f64 {
     let limits = rules.thresholds(&state.account.team, "", "");
     state.get(&Scope::Team).map_or(0.0, |team| state.budget.strictness(hour, limits.alerts_per_team_month, team.closed.born))
+}
+
+/// The part of an hour that has passed, by a series' latest usage and the time until the next may come.
+pub(crate) fn elapsed(node: &Node, hour: Hour) -> f64 {
+    let newest = node.minutes.as_ref().map_or(hour.end().minute().0, |minutes| minutes.newest().0 + REPORTED_WITHIN);
+    ((newest - hour.start().minute().0) as f64 / 60.0).clamp(0.0, 1.0)
 }

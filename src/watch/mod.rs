@@ -3,8 +3,8 @@
 //!
 //! One [`Shard`] per partition of the shard log. Evaluation is per record and minute, never per batch, so the same log and the same rules
 //! give the same output however the records were fetched, committed, or restored in between. Reading order: `shard` (what is kept,
-//! `apply`), then `merge`, `late`, `early`, `user_minutes`, `close`, then `alert/` and `violation/`; `state` and `restore` are how a shard
-//! outlives its process.
+//! `apply`), then `merge`, `late`, `early`, `user_minutes`, `stood_out`, `close`, then `alert/` and `violation/`; `state` and `restore`
+//! are how a shard outlives its process.
 
 pub mod access;
 mod account;

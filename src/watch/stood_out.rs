@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::places::Place;
+use super::series::Node;
+use super::shard::Shard;
 use crate::model::time::Hour;
 
 /// Who stands out within a day of the first who did belongs to the same turn, of which the first hour is kept.
@@ -46,6 +49,16 @@ impl StoodOut {
     pub fn is_news(&self, hour: Hour) -> bool {
         let hour = number(hour);
         (self.began..=self.began.saturating_add(1)).contains(&hour) && self.began.saturating_sub(self.before) >= QUIET_HOURS
+    }
+}
+
+impl Shard {
+    /// Somebody stands out in a leaf. Written with the next transaction: a restore lets go of minutes without judging them.
+    pub(super) fn note_stood_out(&mut self, place: Place, hour: Hour) {
+        let leaf = self.accounts.get_mut(place.account).and_then(|state| state.node_mut(place.node)).and_then(Node::leaf_mut);
+        if leaf.is_some_and(|leaf| leaf.stood_out.note(hour)) {
+            self.changed(place.account, place.node);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::shard::Shard;
 use crate::model::Text;
 use crate::model::money::Nanos;
 use crate::model::partial::{Partial, UserCost};
-use crate::model::time::{Hour, Minute, Timestamp};
+use crate::model::time::{Minute, Timestamp};
 
 /// A minute is judged when the watermark has passed it, or when so many later ones have come: a source that holds the watermark is not
 /// waited for without end.
@@ -153,14 +153,6 @@ impl Shard {
             due.extend(self.take_user_minutes(place, Some(watermark)).into_iter().map(|leader| (place, leader)));
         }
         due
-    }
-
-    /// Somebody stands out in a leaf. Written with the next transaction: a restore lets go of minutes without judging them.
-    pub(super) fn note_stood_out(&mut self, place: Place, hour: Hour) {
-        let leaf = self.accounts.get_mut(place.account).and_then(|state| state.node_mut(place.node)).and_then(Node::leaf_mut);
-        if leaf.is_some_and(|leaf| leaf.stood_out.note(hour)) {
-            self.changed(place.account, place.node);
-        }
     }
 
     /// After a restore: lets go of minutes that were judged after their open part was written, and finds the leaves that wait.

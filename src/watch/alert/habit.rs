@@ -3,7 +3,6 @@
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::detect::runaway::Runaway;
-use super::super::early;
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
 use super::super::series::{LeafState, to_units};
@@ -62,7 +61,7 @@ pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scop
     let judged = judge::judge(state, account, scope, hour, local, moment.rules)?;
     let expected = judged.expectation.expected;
     let is_known = matches!(judged.expectation.stage, Stage::FirstWeeks | Stage::Seasoned);
-    let (all, usual_by_now) = (to_units(totals.cost), early::elapsed(node, hour) * expected);
+    let (all, usual_by_now) = (to_units(totals.cost), judge::elapsed(node, hour) * expected);
     let comes_on_top = all - money >= LEAST_OF_OTHERS * usual_by_now && all >= usual_by_now + LEAST_OF_HOUR * expected;
     let most = if leaf.stood_out.is_news(hour) && comes_on_top { MOST_WHERE_NEWS } else { MOST_SO_FAR };
     let is_rare = most_so_far(leaf, user, hour)? <= most * money;

@@ -261,6 +261,7 @@ impl Restorer {
         if let (Some(leaf), Some(read)) = (node.leaf_mut(), read.leaf) {
             leaf.born_at = read.born_at;
             leaf.recent = read.recent;
+            // Without it `complete` says what is known.
             leaf.stood_out = stood_out.unwrap_or(leaf.stood_out);
         }
     }
