@@ -13,6 +13,7 @@ use crate::config::{self, Loaded};
 use crate::deliver::{self, answers::Answers};
 use crate::health::HealthBoard;
 use crate::http;
+use crate::kafka::topics::{self, TopicState};
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
 use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, lineage, owners, watch, whole};
@@ -53,6 +54,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     let listen = loaded.settings.http.listen;
     let listener =
         runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
+    runtime.block_on(refuse_wrong_topics(&loaded))?;
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     let stopping = stop.clone();
@@ -81,6 +83,30 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     tracing::info!("tollgate stopped");
     ended
+}
+
+/// A topic that would lose or repeat data is refused before anything is written. What is missing, and a cluster that does not answer or does
+/// not let its settings be read, is left to the roles that need it.
+async fn refuse_wrong_topics(loaded: &Loaded) -> Result<()> {
+    let (plans, connection) = (assemble::topic_plans(&loaded.settings), assemble::connection(&loaded.settings));
+    let states = match topics::check(&connection, &plans).await {
+        Ok(states) => states,
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "topics not checked");
+            return Ok(());
+        }
+    };
+    let wrong = states.iter().filter_map(|(name, state)| match state {
+        TopicState::Wrong(found) => Some(format!("\n  {name} has {}", found.join(", "))),
+        _ => None,
+    });
+    let wrong: String = wrong.collect();
+    if !wrong.is_empty() {
+        bail!(
+            "these topics would lose or repeat data:{wrong}\nTollgate never changes existing topics: correct them with Kafka's own tools, or the config, and see `tollgate topics check`"
+        );
+    }
+    Ok(())
 }
 
 fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: &Loaded, only: Option<Only>) -> Vec<Role> {

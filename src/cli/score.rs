@@ -131,7 +131,7 @@ impl Engine<'_> {
 
     /// All or nothing: results get their names when the last one is written.
     fn to_folder(&self, files: &[PathBuf], folder: &Path) -> Result<Usable> {
-        let problems = clashes(files);
+        let problems = clashes(files, folder);
         if !problems.is_empty() {
             return Ok(Err(problems));
         }
@@ -223,15 +223,21 @@ fn result_name(file: &Path) -> Option<&OsStr> {
 }
 
 /// Two inputs of one name would be one result.
-fn clashes(files: &[PathBuf]) -> Vec<Problem> {
-    let mut names = BTreeSet::new();
-    let twice = files.iter().filter(|file| !names.insert(result_name(file)));
-    twice
-        .map(|file| {
-            let place = Place::whole(&file.display().to_string());
-            Problem::new(&place, "another input has the same file name").hint("score them into different folders")
-        })
-        .collect()
+/// Results that would take each other's place, or that of an input.
+fn clashes(files: &[PathBuf], folder: &Path) -> Vec<Problem> {
+    let inputs: BTreeSet<PathBuf> = files.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
+    let (mut names, mut problems) = (BTreeSet::new(), Vec::new());
+    for file in files {
+        let place = Place::whole(&file.display().to_string());
+        if !names.insert(result_name(file)) {
+            problems.push(Problem::new(&place, "another input has the same file name").hint("score them into different folders"));
+        }
+        let result = result_name(file).and_then(|name| fs::canonicalize(folder.join(name)).ok());
+        if result.is_some_and(|result| inputs.contains(&result)) {
+            problems.push(Problem::new(&place, "its result would take the place of an input").hint("give --out another folder"));
+        }
+    }
+    problems
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Problem {
@@ -244,6 +250,24 @@ mod tests {
     use crate::config::load_text;
 
     const SERIES: &str = "timestamp,value\n2026-03-01T00:00:00Z,1\n2026-03-01T01:00:00Z,2\n";
+
+    #[test]
+    fn no_result_takes_the_place_of_an_input() {
+        let loaded = load_text("t.toml", "", Path::new(""), std::iter::empty()).unwrap();
+        let engine = Engine { thresholds: &loaded.watch.defaults, direction: track::Direction::Up };
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed) = (folder.path().join("a.csv"), folder.path().join("a.csv.gz"));
+        std::fs::write(&plain, SERIES).unwrap();
+        std::fs::write(&packed, SERIES).unwrap();
+        for files in [vec![plain.clone()], vec![packed.clone(), plain.clone()]] {
+            let problems = engine.to_folder(&files, folder.path()).unwrap().unwrap_err();
+            assert!(problems[0].to_string().contains("its result would take the place of an input"), "{problems:?}");
+        }
+        assert_eq!(std::fs::read_to_string(&plain).unwrap(), SERIES);
+        // What an earlier run has left is written over.
+        let out = folder.path().join("out");
+        (0..2).for_each(|_| engine.to_folder(std::slice::from_ref(&plain), &out).unwrap().unwrap());
+    }
 
     #[test]
     fn a_packed_file_is_scored_like_the_plain_one() {

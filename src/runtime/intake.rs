@@ -103,6 +103,7 @@ pub struct Loading {
 /// What this thread cannot go on from: no broker, a state that contradicts the committed offsets, transactions that do not go through.
 pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let link = Session::join(&setup.connection, Intake::NAME, thread, &setup.topics.usage_events, setup.is_exactly_once())?;
+    setup.check_shard_count(&link)?;
     let topics = Topics {
         input: link.partition_count(&setup.topics.usage_events)?,
         changelog: link.partition_count(&setup.topics.intake_changelog)?,

@@ -53,6 +53,7 @@ pub struct Loading {
 pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let topics = &setup.topics;
     let link = Session::join(&setup.connection, Bookkeeper::NAME, thread, &topics.ledger_log, setup.is_exactly_once())?;
+    setup.check_shard_count(&link)?;
     let (log, changelog) = (link.partition_count(&topics.ledger_log)?, link.partition_count(&topics.ledger_changelog)?);
     if log != changelog {
         bail!(

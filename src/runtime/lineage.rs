@@ -69,6 +69,7 @@ enum Reading {
 pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let topics = &setup.topics;
     let link = Session::join(&setup.connection, Genealogist::NAME, thread, &topics.lineage_log, setup.is_exactly_once())?;
+    setup.check_shard_count(&link)?;
     let found = (link.partition_count(&topics.lineage_log)?, link.partition_count(&topics.lineage_changelog)?);
     if found != (1, 1) {
         bail!(

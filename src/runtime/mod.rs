@@ -29,11 +29,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use arc_swap::ArcSwap;
 
 use crate::health::HealthBoard;
 use crate::intake::rules::IntakeRules;
 use crate::kafka::client::Connection;
+use crate::kafka::session::Session;
 use crate::kafka::topics::TopicNames;
 use crate::lineage::rules::LineageRules;
 use crate::metrics::Metrics;
@@ -67,6 +69,23 @@ pub struct Setup {
 impl Setup {
     pub fn is_exactly_once(&self) -> bool {
         self.delivery == Delivery::ExactlyOnce
+    }
+
+    /// Asked by every role that writes to shards or reads them, before it does: with another number it would put teams where nobody looks for
+    /// them, or a second time.
+    ///
+    /// # Errors
+    /// [`Unrecoverable`] where the shard log has another number of partitions; the cluster does not answer, or has no such topic.
+    pub fn check_shard_count(&self, link: &Session) -> Result<()> {
+        let topic = &self.topics.shard_log;
+        let found = link.partition_count(topic)?;
+        let count = self.shard_count;
+        if u32::try_from(found).ok() != Some(count) {
+            bail!(Unrecoverable(format!(
+                "topic '{topic}' has {found} partitions, shards.count is {count}: the number is fixed at creation, set it to {found}"
+            )));
+        }
+        Ok(())
     }
 
     /// A name that no other worker of this group has or had: transactions are told apart by it.

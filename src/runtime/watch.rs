@@ -80,13 +80,7 @@ enum Stage {
 pub fn run(setup: &Setup, thread: usize, stop: &Stop) -> Result<()> {
     let topic = &setup.topics.shard_log;
     let link = Session::join(&setup.connection, Watch::NAME, thread, topic, setup.is_exactly_once())?;
-    let found = link.partition_count(topic)?;
-    if u32::try_from(found).ok() != Some(setup.shard_count) {
-        bail!(
-            "topic '{topic}' has {found} partitions, shards.count is {}: the number is fixed at creation, set it to {found}",
-            setup.shard_count
-        );
-    }
+    setup.check_shard_count(&link)?;
     Worker::new(link, Watch::new(setup, thread), setup, thread, setup.incarnation(Watch::NAME, thread)).run(stop)
 }
 

@@ -102,6 +102,7 @@ pub fn run<const TOPIC: usize>(setup: &Setup, thread: usize, stop: &Stop) -> Res
     let role = Whole::<TOPIC>::new(setup)?;
     let name = Whole::<TOPIC>::NAME;
     let link = Session::join(&setup.connection, name, thread, role.topic(), setup.is_exactly_once())?;
+    setup.check_shard_count(&link)?;
     Worker::new(link, role, setup, thread, setup.incarnation(name, thread)).run(stop)
 }
 

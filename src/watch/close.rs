@@ -63,7 +63,9 @@ pub(crate) fn close_slice(shard: &mut Shard, rules: &WatchRules, most_series: us
             break;
         }
         let done = Some(account.clone());
-        let series = shard.accounts.get(number).map_or(0, AccountState::len);
+        // Of an account that was not born yet nothing is judged: one amount of years ago must not make all others pay for each hour since.
+        let born = shard.accounts.get(number).filter(|state| state.born().is_some_and(|born| born <= closing.hour));
+        let series = born.map_or(1, AccountState::len);
         close_account_hour(shard, number, closing.hour, rules, &mut effects);
         shard.header.closing = Some(Closing { done, ..closing });
         left = left.saturating_sub(series);

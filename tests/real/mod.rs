@@ -27,5 +27,6 @@ mod redrive;
 mod rejects;
 mod repeat;
 mod reset;
+mod starting;
 mod violations;
 mod whole;
