@@ -1,6 +1,7 @@
 //! `tollgate run`: all roles in this process, or one of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +18,9 @@ use crate::kafka::topics::{self, TopicState};
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
 use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, lineage, owners, watch, whole};
+
+/// A role tries for a minute to get its last transaction through.
+const MOST_TO_STOP: Duration = Duration::from_secs(90);
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,7 +69,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     let pages = answers.map(deliver::answers::router).unwrap_or_default();
     runtime.spawn(http::serve(listener, health, metrics, clock::now, desk.clone(), pages, async move {
         while !stopping.asked() {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }));
     runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, desk, loaded, reload));
@@ -180,6 +184,10 @@ async fn on_signals(
     }
     tracing::info!("stopping: what is begun is finished first");
     stop.ask();
+    tokio::time::sleep(MOST_TO_STOP).await;
+    // Whatever holds it up, nothing is lost: what is not committed by now is done again.
+    tracing::error!("still not stopped after {} seconds: ended as it is, what is not committed is done again", MOST_TO_STOP.as_secs());
+    std::process::exit(1);
 }
 
 /// Packs that may be out of date, exemptions that end.

@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(result("a.csv").lines().count(), 3);
         assert_eq!(result("a.csv"), result("b.csv"));
         let clash = [PathBuf::from("a/x.csv"), PathBuf::from("b/x.csv.gz")];
-        assert_eq!(clashes(&clash).len(), 1, "both would be x.csv");
+        assert_eq!(clashes(&clash, Path::new("out")).len(), 1, "both would be x.csv");
     }
 
     #[test]

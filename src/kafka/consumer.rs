@@ -63,6 +63,7 @@ impl Drop for Consumer {
         // What the group has decided and nobody has answered would keep the close waiting for ever.
         while let Some(event) = self.inner.context().pop().or_else(|| self.unanswered.take()) {
             let answered = match event {
+                _ if is_fatal(&self.inner) => Ok(()),
                 Rebalance::Assign(partitions) => self.inner.incremental_assign(&list_of(&partitions)),
                 Rebalance::Revoke { partitions, .. } => self.inner.incremental_unassign(&list_of(&partitions)),
                 Rebalance::Failed(_) => Ok(()),
@@ -72,6 +73,12 @@ impl Drop for Consumer {
             }
         }
     }
+}
+
+/// After a fatal error, that another process has taken its name say, the client has let go of everything by itself, and would never answer who
+/// gives it up once more.
+fn is_fatal(consumer: &BaseConsumer<Events>) -> bool {
+    consumer.client().fatal_error().is_some()
 }
 
 impl Events {
@@ -99,6 +106,7 @@ impl ConsumerContext for Events {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if self.closing.load(Ordering::SeqCst) {
             let answered = match code {
+                _ if is_fatal(consumer) => Ok(()),
                 RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => consumer.incremental_assign(partitions),
                 _ => consumer.incremental_unassign(partitions),
             };
@@ -163,9 +171,20 @@ impl Consumer {
                 None => {}
                 // Every partition that is assigned has a queue of its own.
                 Some(Ok(message)) => bail!("a record of {}[{}] came from the group's queue", message.topic(), message.partition()),
-                Some(Err(error)) => judge(&error)?,
+                Some(Err(error)) => self.judge(&error)?,
             }
         }
+    }
+
+    fn judge(&self, error: &KafkaError) -> Result<()> {
+        let fatal = self.inner.client().fatal_error().map(|(code, _)| code);
+        if [fatal, error.rdkafka_error_code()].contains(&Some(RDKafkaErrorCode::FencedInstanceId)) {
+            bail!(
+                "another process runs under the same kafka.instance_id, and has taken the place of this one: give each its own (\"auto\" is the \
+                 name of the host)"
+            );
+        }
+        judge(error)
     }
 
     /// Returns when something has arrived since the last look, at the latest after `most`.

@@ -6,7 +6,7 @@ use tollgate::kafka::client::Connection;
 use tollgate::kafka::consumer::Consumer;
 use tollgate::kafka::link::Rebalance;
 
-use super::parts::wait_for;
+use super::parts::{free_port, wait_for};
 use super::path::Deployment;
 
 const GROUPS: u32 = 40;
@@ -42,4 +42,26 @@ fn who_goes_while_it_is_let_in_keeps_nobody_waiting() {
         waiting.retain_mut(|consumer| !matches!(consumer.event().unwrap(), Some(Rebalance::Assign(_))));
         waiting.is_empty().then_some(())
     });
+}
+
+/// Its client has let go of everything by then. Who gives that up once more is never answered: a process hung so until it was killed.
+#[test]
+fn who_has_lost_its_name_to_another_process_says_so_and_ends_when_asked() {
+    let one = Deployment::without_mail("namesake", "");
+    let mut first = one.start();
+    let other = one.config.with_file_name("other.toml");
+    let http = free_port();
+    let text = std::fs::read_to_string(&one.config).unwrap().replace(&format!("127.0.0.1:{}", one.http), &format!("127.0.0.1:{http}"));
+    std::fs::write(&other, text).unwrap();
+    let other = Deployment { config: other, http, prefix: one.prefix.clone(), broker: one.broker };
+    let mut second = other.start();
+    // They take it from each other for a while.
+    wait_for("them to say what is wrong", SESSION, || {
+        let said = one.log() + &other.log();
+        (said.matches("another process runs under the same kafka.instance_id").count() >= 20).then_some(())
+    });
+    for (process, deployment) in [(&mut second, &other), (&mut first, &one)] {
+        process.signal("TERM");
+        assert!(process.wait(Duration::from_secs(75)).is_some(), "still there:\n{}", deployment.log());
+    }
 }

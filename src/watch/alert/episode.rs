@@ -199,7 +199,8 @@ pub(crate) fn close_hour(
     }
     let firing: Vec<Judged> = judged.iter().filter(|judged| judged.verdict.fires).cloned().collect();
     for chosen in select::lowest(state, account, hour, local, &firing, moment) {
-        let moved = moved::counterpart(state, account, &chosen, hour, local, 1.0, moment).is_some();
+        let moved = moved::is_known(state, account, &chosen.scope, hour, local, moment)
+            || moved::counterpart(state, account, &chosen, hour, local, 1.0, moment).is_some();
         let trigger = Trigger { moved, ..Trigger::spike(chosen) };
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
@@ -240,12 +241,13 @@ fn abnormal(
         return Some(hold::normal_of(episode, node, local));
     }
     // A move that has become more spend is another matter, and told as one.
-    if episode.kind == AlertKind::SpendMoved && moved::counterpart(state, account, judged, hour, local, 1.0, moment).is_none() {
+    if episode.kind == AlertKind::SpendMoved && !moved::is_known(state, account, &judged.scope, hour, local, moment) {
         return None;
     }
     let mut abnormal = all.iter().filter(|judged| is_abnormal(judged, account, moment));
-    let goes_on =
-        is_abnormal(judged, account, moment) || select::carries(episode, judged, &mut abnormal) || episode.guard_hour == Some(hour);
+    let goes_on = is_abnormal(judged, account, moment)
+        || select::carries(episode, judged, &mut abnormal)
+        || (episode.guard_hour == Some(hour) && is_dear(state, episode, judged, hour));
     goes_on.then(|| episode.normal_of(judged))
 }
 
@@ -309,6 +311,14 @@ fn settle_hour(
     } else if taken_back {
         emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
     }
+}
+
+/// What the guard has seen stands if the hour has cost more than usual, with the one before it where the window began.
+fn is_dear(state: &AccountState, episode: &Episode, judged: &Judged, hour: Hour) -> bool {
+    let history = state.get(&episode.scope).map(|node| &node.closed.history);
+    let before = history.filter(|_| episode.onset.hour() < hour).and_then(|history| history.at(Hour(hour.0 - 1)));
+    let before = before.and_then(|point| Some(f64::from(point.actual - point.band?.0)));
+    judged.actual - episode.normal_of(judged) + before.unwrap_or(0.0).max(0.0) > 0.0
 }
 
 /// Fires, or has not come back into its band.
@@ -402,7 +412,8 @@ pub(super) fn emit(
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) {
-    if !matches!(next, AlertState::Resolved | AlertState::Retracted) {
+    // Of an hour that does not belong to it, also its last words, the causes say nothing.
+    if state.episodes.get(id).is_some_and(|episode| episode.hours.contains_key(&hour)) {
         record::explain(state, account, id, hour, moment);
     }
     restate(state, account, id, hour, next, tell, moment, effects);

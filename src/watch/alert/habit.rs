@@ -2,10 +2,11 @@
 
 use super::super::Moment;
 use super::super::account::AccountState;
+use super::super::baseline::LocalHour;
 use super::super::detect::runaway::Runaway;
-use super::super::judge;
+use super::super::judge::{self, Judged};
 use super::super::recent::USUAL_HOURS;
-use super::super::series::{LeafState, to_units};
+use super::super::series::{LeafState, Node, to_units};
 use super::super::user_minutes::Leader;
 use super::episode::Trigger;
 use super::select;
@@ -25,6 +26,8 @@ const MOST_SO_FAR: f64 = 0.5;
 const LEAST_OF_HOUR: f64 = 0.4;
 /// ... and of the money that is worth an alert: within the hour it will be all of it.
 const PART_OF_EXCESS: f64 = 0.25;
+/// ... while the leaf takes by now this part of an hour more than usual: on a Monday morning whoever works most took nothing on Sunday.
+const LEAST_ON_TOP: f64 = 0.25;
 /// Where nobody has stood out for a week, that somebody does is news by itself, and so many times are enough, ...
 const MOST_WHERE_NEWS: f64 = 2.0;
 /// ... while all others take at least this part of what the leaf usually takes in the time, and it takes `LEAST_OF_HOUR` more. Else he has his
@@ -41,6 +44,24 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
     };
     let points = state.get(scope).into_iter().flat_map(|node| node.closed.history.points());
     points.filter(|point| is_then(point.hour)).any(|point| f64::from(point.actual) >= AS_MUCH * money)
+}
+
+/// Whether most of what a node takes is taken by a leaf of which that is usual, at this hour of the week or at all: a job that runs every
+/// Sunday is known to itself long before the sums above it, which do not learn from hours that were told.
+pub(crate) fn is_usual_of_part(state: &AccountState, top: &Judged, hour: Hour, local: LocalHour) -> bool {
+    let is_part = |node: &&Node| node.scope.within(&top.scope) && node.scope != top.scope;
+    let mut parts = state.leaves().map(|(_, node, _)| node).filter(is_part);
+    parts.any(|node| {
+        let actual = to_units(node.hour(hour).cost);
+        // Nearly all leaves end here: only one that has most of the money is woken.
+        if actual < select::EXPLAINS * top.actual {
+            return false;
+        }
+        let baseline = node.closed.baseline.wake();
+        let is_usual =
+            baseline.of_week(local).is_some_and(|usual| usual >= AS_MUCH * actual) || baseline.expect(hour, local).upper >= actual;
+        baseline.stage(hour) == Stage::Seasoned && is_usual
+    })
 }
 
 /// An agent in a loop, a leaked key: somebody who is rarely seen stands out beside all others of a minute, and within the hour so far takes
@@ -66,7 +87,8 @@ pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scop
     let most = if leaf.stood_out.is_news(hour) && comes_on_top { MOST_WHERE_NEWS } else { MOST_SO_FAR };
     let is_rare = most_so_far(leaf, user, hour)? <= most * money;
     let limit = LEAST_OF_HOUR * expected;
-    if !is_known || !is_rare || money < limit || is_told(state, scope, hour) {
+    let is_ordinary = all < usual_by_now + LEAST_ON_TOP * expected;
+    if !is_known || !is_rare || is_ordinary || money < limit || is_told(state, scope, hour) {
         return None;
     }
     let score = (1.0 - 0.05 * limit / money).clamp(0.0, 1.0);

@@ -1,5 +1,7 @@
 //! The life of an alert: which node opens one, how it grows, closes, is amended or taken back, and what its record says.
 
+#[cfg(test)]
+mod course_tests;
 pub(crate) mod drop;
 pub mod episode;
 pub(crate) mod habit;

@@ -5,13 +5,16 @@ use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::LocalHour;
 use super::super::judge::{self, Judged};
+use crate::model::alert::AlertKind;
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::Hour;
+use crate::model::time::{HOUR_MS, Hour, Timestamp};
 
 /// The team's own excess is at most this part of the node's.
 const MOST_LEFT: f64 = 0.3;
 /// The other node has lost at least this part of what the node has won.
 const LEAST_LOST: f64 = 0.6;
+/// A move is remembered for so long after its end: by then a day has taught what each node takes.
+const REMEMBERED_MS: i64 = 48 * HOUR_MS;
 
 /// The node that lost what `won` has won, if it was a move. `elapsed`: the part of the hour that has passed, 0..1.
 pub(crate) fn counterpart(
@@ -23,16 +26,30 @@ pub(crate) fn counterpart(
     elapsed: f64,
     moment: Moment<'_>,
 ) -> Option<Scope> {
-    let excess = won.actual - won.expectation.expected * elapsed;
+    let excess = won.actual - usual(won).0 * elapsed;
     let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules);
     let team = judged(&Scope::Team).filter(|_| won.scope != Scope::Team)?;
-    if excess <= 0.0 || team.verdict.fires || team.actual - team.expectation.expected * elapsed > MOST_LEFT * excess {
+    if excess <= 0.0 || team.verdict.fires || team.actual - usual(&team).1 * elapsed > MOST_LEFT * excess {
         return None;
     }
     let beside = state.nodes().map(|node| &node.scope).filter(|scope| is_beside(scope, &won.scope));
-    let lost = beside.filter_map(judged).map(|other| (other.expectation.expected * elapsed - other.actual, other.scope));
+    let lost = beside.filter_map(judged).map(|other| (usual(&other).1 * elapsed - other.actual, other.scope));
     let most = lost.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))?;
     (most.0 >= LEAST_LOST * excess).then_some(most.1)
+}
+
+/// Whether a node has won by a move lately, and its team as a whole is not abnormal: who lost need not be found again in each hour.
+pub(crate) fn is_known(state: &AccountState, account: &Account, won: &Scope, hour: Hour, local: LocalHour, moment: Moment<'_>) -> bool {
+    let mut moves = state.episodes.values().filter(|episode| episode.kind == AlertKind::SpendMoved && episode.scope == *won);
+    let is_remembered = |closed: Timestamp| hour.start().0 - closed.0 <= REMEMBERED_MS;
+    moves.any(|episode| episode.closed_at.is_none_or(is_remembered))
+        && judge::judge(state, account, &Scope::Team, hour, local, moment.rules).is_some_and(|team| !team.verdict.fires)
+}
+
+/// The least and the most that is usual. Forecasts follow a move within hours, up as well as down: the calendar remembers for days.
+fn usual(judged: &Judged) -> (f64, f64) {
+    let (expected, calendar) = (judged.expectation.expected, judged.expectation.calendar);
+    (expected.min(calendar), expected.max(calendar))
 }
 
 /// Of the same kind, and another one.

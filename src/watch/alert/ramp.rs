@@ -25,6 +25,15 @@ const LEAST_DEVIATIONS: f64 = 2.5;
 const LEAST_DEVIATION: f64 = 0.1;
 /// ... and this part of the hours is above what is usual for the hour of the day: a few large ones are another matter.
 const MOST_HOURS: f64 = 0.75;
+/// Growth by weeks is seen once a day: the last seven days are so many times the seven before, ...
+const LEAST_OF_WEEK: f64 = 1.25;
+/// ... each is above the same day of that week but for one, ...
+const LEAST_DAYS_ABOVE: usize = 6;
+/// ... the mean of these ratios, in logarithms, is so many of its standard errors, ...
+const LEAST_ERRORS: f64 = 4.0;
+/// ... and the last three are beyond the first three by this much: it goes on, and is no step of a week ago.
+const LEAST_SLOPE: f64 = 0.07;
+const WEEK: usize = 7;
 /// Deviations more for each nat by which the team's alerts have to be rarer.
 const PER_NAT: f64 = 0.5;
 /// Alerts a month for which the above holds.
@@ -59,7 +68,10 @@ pub(crate) fn triggers(
         let is_told = state.episodes.values().filter(|episode| is_news(episode)).any(|episode| select::is_about(episode, &judged.scope))
             || triggers.iter().any(|told| told.judged.scope.within(&judged.scope));
         let Some(node) = state.get(&judged.scope).filter(|_| !is_told) else { continue };
-        let Some(growth) = growth(state, node, judged.actual, hour, local, LEAST_DEVIATIONS + PER_NAT * strictness) else { continue };
+        let stricter = PER_NAT * strictness;
+        let growth = growth(state, node, judged.actual, hour, local, LEAST_DEVIATIONS + stricter)
+            .or_else(|| growth_of_weeks(state, node, judged.actual, hour, LEAST_ERRORS + stricter));
+        let Some(growth) = growth else { continue };
         let excess = growth.hours.iter().sum::<f64>() * (1.0 - 1.0 / growth.ratio);
         if judged.actual <= 0.0 || excess < to_units(judge::thresholds(moment.rules, account, &judged.scope).least_excess) {
             continue;
@@ -91,6 +103,29 @@ fn growth(state: &AccountState, node: &Node, actual: f64, hour: Hour, local: Loc
     grows.then_some(Growth { ratio, hours })
 }
 
+/// Growth of a few percent a day, which no day shows beside the days just before it, and neither does one of a team whose weekends differ. A
+/// day of UTC ends with the hour: weekdays are held against themselves.
+fn growth_of_weeks(state: &AccountState, node: &Node, actual: f64, hour: Hour, errors: f64) -> Option<Growth> {
+    if !days::ends_with(hour) {
+        return None;
+    }
+    let (_, hours, mut known) = against_days(state, node, actual, hour)?;
+    known.push(days::counted(&hours, &known));
+    let weeks: Vec<&[f64]> = known.rchunks_exact(WEEK).collect();
+    let (now, before) = (*weeks.first()?, *weeks.get(1)?);
+    let sum = |week: &[f64]| week.iter().sum::<f64>();
+    let largest = weeks.iter().skip(1).map(|week| sum(week)).fold(0.0, f64::max);
+    let logs: Vec<f64> = now.iter().zip(before).map(|(now, before)| libm::log(now / before)).filter(|log| log.is_finite()).collect();
+    if logs.len() < WEEK || sum(now) < LEAST_OF_WEEK * largest || logs.iter().filter(|log| **log > 0.0).count() < LEAST_DAYS_ABOVE {
+        return None;
+    }
+    let mean = logs.iter().sum::<f64>() / WEEK as f64;
+    let variance = logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>() / (WEEK - 1) as f64;
+    let slope = (logs[4] + logs[5] + logs[6] - logs[0] - logs[1] - logs[2]) / 3.0;
+    let grows = mean >= errors * libm::sqrt(variance / WEEK as f64) && slope >= LEAST_SLOPE;
+    grows.then_some(Growth { ratio: libm::exp(logs[6]), hours })
+}
+
 /// How many times the usual day the last 24 hours are, the hours, and the days before them.
 fn against_days(state: &AccountState, node: &Node, actual: f64, hour: Hour) -> Option<(f64, Vec<f64>, Vec<f64>)> {
     let known = state.days.until(&node.scope, Hour(hour.0 + 1 - DAY as i64));
@@ -115,8 +150,8 @@ fn share_above(baseline: &Baseline, hours: &[f64], local: LocalHour) -> f64 {
 
 /// Adds what the day before took too much.
 pub(crate) fn add_earlier_hours(episode: &mut Episode, state: &AccountState, actual: f64, hour: Hour) {
-    let Some((ratio, _, _)) = state.get(&episode.scope).and_then(|node| against_days(state, node, actual, hour)) else { return };
     let Some(node) = state.get(&episode.scope) else { return };
+    let Some(ratio) = times_usual(state, node, actual, hour) else { return };
     for point in node.closed.history.points().filter(|point| point.hour.0 > hour.0 - DAY as i64) {
         let actual = f64::from(point.actual);
         let part = HourExcess { actual: from_units(actual), expected: from_units(actual / ratio.max(1.0)), provisional: false };
@@ -129,8 +164,17 @@ pub(crate) fn goes_on(state: &AccountState, episode: &Episode, judged: &Judged, 
     if channel_of(episode.kind) != Channel::Level || !matches!(episode.scope, Scope::Team | Scope::Project(_)) {
         return None;
     }
-    let (ratio, _, _) = against_days(state, state.get(&episode.scope)?, judged.actual, hour)?;
+    let ratio = times_usual(state, state.get(&episode.scope)?, judged.actual, hour)?;
     (ratio >= STILL).then(|| judged.actual / ratio)
+}
+
+/// How many times the usual day the last 24 hours are, or those a week before: whichever is more.
+fn times_usual(state: &AccountState, node: &Node, actual: f64, hour: Hour) -> Option<f64> {
+    let (ratio, hours, known) = against_days(state, node, actual, hour)?;
+    // A day of UTC, or the two of which the hours are a part.
+    let a_week_ago = known.len().checked_sub(WEEK).and_then(|at| known.get(at..at + if days::ends_with(hour) { 1 } else { 2 }));
+    let of_week = a_week_ago.map_or(0.0, |days| days::counted(&hours, &known) / days.iter().copied().fold(f64::MIN_POSITIVE, f64::max));
+    Some(ratio.max(of_week))
 }
 
 fn median(values: &mut [f64]) -> f64 {

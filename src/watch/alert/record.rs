@@ -6,11 +6,12 @@ use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::NEW_HOURS;
 use super::super::detect::ring::MinuteRing;
+use super::super::detect::verdict::LASTS;
 use super::super::explain::{self, LeafDeviation, UserDeviation};
 use super::super::judge;
 use super::super::recent::USUAL_HOURS;
 use super::super::rules::Thresholds;
-use super::super::series::{HourTotals, LeafState, to_units};
+use super::super::series::{HourTotals, LeafState, Node, from_units, to_units};
 use super::episode::{Episode, channel_of};
 use super::{ratio, words};
 use crate::model::Text;
@@ -22,6 +23,8 @@ use crate::model::time::{HOUR_MS, Hour, MINUTE_MS, Timestamp};
 /// Excess in multiples of the money gate (the guard's floor for a runaway) from which an alert is critical.
 const CRITICAL_SPIKE: f64 = 10.0;
 const CRITICAL_RUNAWAY: f64 = 4.0;
+/// So many hours at its end say whether a rise has come back.
+const STAYS_HOURS: i64 = 3;
 
 pub(crate) fn severity(episode: &Episode, limits: &Thresholds) -> Severity {
     let (gate, factor) = match episode.kind {
@@ -142,7 +145,7 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         score: episode.score,
         stage: episode.stage,
         normal: episode.normal.clone(),
-        summary: words::summary(account, episode, changed.as_deref(), seen.0, &zone),
+        summary: words::summary(account, episode, changed.as_deref(), stays(node, episode, account, hour, moment), seen.0, &zone),
         causes: episode.causes.clone(),
         unexplained: episode.unexplained,
         split,
@@ -153,6 +156,32 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         time_zone: moment.rules.time_zone(&account.team).to_string(),
         rules_revision: moment.rules.revision,
     })
+}
+
+/// What an hour takes at the end of a rise, and what it took before, where that is clearly less: it has not come back, it has been learnt.
+fn stays(node: &Node, episode: &Episode, account: &Account, hour: Hour, moment: Moment<'_>) -> Option<(Nanos, Nanos)> {
+    if episode.is_of_fall() || episode.is_of_ratio() || episode.closed_at.is_none() {
+        return None;
+    }
+    let baseline = node.closed.baseline.wake();
+    // The same hours of the day, before it began or while it did; a Monday is held against Mondays, too.
+    let before = |hour: Hour| {
+        let of_week = baseline.of_week(judge::local_hour_of(moment.rules, &account.team, hour))?;
+        let days_back = [1, 2].map(|days| Hour(hour.0 - 24 * days));
+        let of_day = days_back.into_iter().find_map(|back| match episode.hours.get(&back) {
+            Some(part) => Some(to_units(part.expected)),
+            None if back < episode.onset.hour() => node.closed.history.at(back).map(|point| f64::from(point.actual)),
+            None => None,
+        });
+        Some(from_units(of_day?.max(of_week)))
+    };
+    // The last ones alone: what an hour was like before it came back says nothing.
+    let quiet = (0..i64::from(episode.quiet_hours).min(STAYS_HOURS)).map(|back| Hour(hour.0 - back));
+    let pairs: Vec<(Nanos, Nanos)> = quiet.filter_map(|hour| Some((node.hour(hour).cost, before(hour)?))).collect();
+    let mean = |side: fn(&(Nanos, Nanos)) -> Nanos| pairs.iter().map(|pair| to_units(side(pair))).sum::<f64>() / pairs.len().max(1) as f64;
+    let (now, usual) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let is_high = |(now, before): &(Nanos, Nanos)| to_units(*now) >= LASTS * to_units(*before);
+    (usual > 0.0 && now >= LASTS * usual && pairs.first().is_some_and(is_high)).then(|| (from_units(now), from_units(usual)))
 }
 
 /// Event and ingest time of the latest event that the node had in this hour, else the hour's end.

@@ -32,6 +32,7 @@ pub(crate) fn lowest(
     for candidate in order {
         if habit::is_habit(state, &candidate.scope, hour, candidate.actual)
             || covered(state, hour, candidate, &chosen)
+            || habit::is_usual_of_part(state, candidate, hour, local)
             || told_beside(state, account, hour, local, candidate, &chosen, moment)
         {
             continue;

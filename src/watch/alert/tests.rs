@@ -10,10 +10,10 @@ use crate::watch::series::to_units;
 use crate::watch::tests::{START, partial, rules};
 
 /// Project, model, user, money and tokens of one minute.
-type Use = (&'static str, &'static str, &'static str, f64, u64);
+pub(super) type Use = (&'static str, &'static str, &'static str, f64, u64);
 
 /// A shard that gets a record every ten minutes, for so many hours.
-fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
+pub(super) fn alerts(hours: i64, uses: impl Fn(i64) -> Vec<Use>) -> Vec<Alert> {
     alerts_of_patient(0.0, hours, uses)
 }
 
@@ -58,11 +58,11 @@ fn alerts_of(wait_below_team_hours: f64, hours: i64, partials: impl Fn(i64, f64)
     alerts
 }
 
-fn opened(alerts: &[Alert]) -> Vec<&Alert> {
+pub(super) fn opened(alerts: &[Alert]) -> Vec<&Alert> {
     alerts.iter().filter(|alert| matches!(alert.state, AlertState::Open | AlertState::Reopened)).collect()
 }
 
-const DAY: i64 = 1440;
+pub(super) const DAY: i64 = 1440;
 
 #[test]
 fn a_dearer_price_is_named_and_the_split_adds_up() {

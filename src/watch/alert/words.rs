@@ -8,7 +8,11 @@ use super::super::series::to_units;
 use super::episode::Episode;
 use crate::model::alert::{AlertKind, AlertState};
 use crate::model::leaf::{Account, UNATTRIBUTED};
+use crate::model::money::Nanos;
 use crate::model::time::{HOUR_MS, Hour, Timestamp};
+
+/// A user is said to carry most of an excess from this part of it on.
+const MOST: f64 = 0.5;
 
 /// "usually 41.20 USD on a Tuesday at 14:00 (Europe/Berlin)".
 pub(crate) fn normal(expectation: &Expectation, account: &Account, hour: Hour, rules: &WatchRules) -> String {
@@ -17,11 +21,12 @@ pub(crate) fn normal(expectation: &Expectation, account: &Account, hour: Hour, r
     describe(expectation, account.currency, local, rules.time_zone(&account.team))
 }
 
-/// One line: who spent how much since when, against what.
+/// One line: who spent how much since when, against what. `stays`: what an hour takes at the end and what it took before, if that is more.
 pub(crate) fn summary(
     account: &Account,
     episode: &Episode,
     changed: Option<&str>,
+    stays: Option<(Nanos, Nanos)>,
     event_time: Timestamp,
     zone: &jiff::tz::TimeZone,
 ) -> String {
@@ -46,6 +51,11 @@ pub(crate) fn summary(
             let of = if episode.is_of_ratio() { "per token what it did" } else { "what it did" };
             format!("{what} costs {of}, or what it costs counts as usual by now; since {onset} it had spent {spent} {currency}, {against}")
         }
+        AlertState::Resolved if let Some((now, before)) = stays => format!(
+            "{what} goes on at {} {currency} an hour, where it took {} before: that counts as usual from now on; since {onset} it had spent {spent} {currency}, {against}",
+            now.rounded(2),
+            before.rounded(2)
+        ),
         AlertState::Resolved => format!("{what} is back to normal; since {onset} it had spent {spent} {currency}, {against}"),
         _ if episode.is_of_fall() => fallen(&what, account, episode, &onset),
         AlertState::Retracted => format!("{what} is within its normal after all: the hour that was reported is complete and not abnormal"),
@@ -106,7 +116,10 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
     let top = episode.causes.first();
     let named = |name: &str| top.and_then(|cause| cause.dimensions.get(name));
     match named("user") {
-        Some(user) => steps.push(format!("Ask {user} what runs since {}: this user carries most of the excess.", episode.onset)),
+        Some(user) if top.is_some_and(|cause| cause.share >= MOST) => {
+            steps.push(format!("Ask {user} what runs since {}: this user carries most of the excess.", episode.onset));
+        }
+        Some(user) => steps.push(format!("Look at what changed since {}, and ask {user} first.", episode.onset)),
         None => steps.push(format!("Look at what changed since {}: deployments, batch jobs, retries.", episode.onset)),
     }
     match episode.kind {

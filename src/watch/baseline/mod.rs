@@ -122,6 +122,8 @@ pub struct Expectation {
     pub scale: f64,
     /// The highest of the forecasts that could be right: what distances are measured from.
     pub ceiling: f64,
+    /// What the calendar says, whatever the last buckets were like: the hour of the day, or of the week where that is known to be more.
+    pub calendar: f64,
     pub expert: Expert,
     pub stage: Stage,
     /// Hours learnt from, the alarmed ones included.
@@ -266,6 +268,11 @@ impl Baseline {
         self.size.mean() * self.pace.buckets_per_hour()
     }
 
+    /// Idle in a good part of its buckets.
+    pub fn is_intermittent(&self) -> bool {
+        self.activity.mean() < INTERMITTENT
+    }
+
     /// Alerts that this series has had lately, fading by half in a week.
     pub fn recent_alerts(&self) -> f64 {
         f64::from(self.alerts)
@@ -280,7 +287,9 @@ impl Baseline {
         let upper = ceiling + scale * alone.fit(self.pace.is_fine()).at_surprise(ONE_IN_A_HUNDRED);
         let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
         let lower = (expected - 3.0 * scale).max(lowest);
-        Expectation { expected, lower, upper, scale, ceiling, expert, stage, hours_seen: self.seen, gauges }
+        let seasonal = outlook.forecasts.seasonal(expert);
+        let calendar = outlook.forecasts.known_week().map_or(seasonal, |week| week.max(seasonal));
+        Expectation { expected, lower, upper, scale, ceiling, calendar, expert, stage, hours_seen: self.seen, gauges }
     }
 
     /// What an hour of the day usually takes; `None` until it has been seen once.
@@ -356,7 +365,7 @@ impl Baseline {
         let expert = self.experts.believed(stage, &forecasts);
         let expected = forecasts.of(expert);
         let scale = self.scale(local, expert, &forecasts);
-        let is_intermittent = self.activity.mean() < INTERMITTENT;
+        let is_intermittent = self.is_intermittent();
         let mut outlook = Outlook { stage, forecasts, expert, expected, scale, is_intermittent, gauges: [Gauge::SILENT; 5] };
         if stage == Stage::New {
             return outlook;

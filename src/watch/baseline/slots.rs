@@ -63,6 +63,11 @@ impl WeekSlots {
         (self.visits(slot) > 0).then(|| f64::from(self.centre(slot)))
     }
 
+    /// Seen three times or more.
+    pub fn is_known(&self, slot: usize) -> bool {
+        self.visits(slot) >= 3
+    }
+
     /// As [`Slots::learn`], with rates of a quarter and above.
     pub fn learn(&mut self, slot: usize, value: f64, rate: f64) {
         let visits = self.visits(slot) + 1;

@@ -26,6 +26,8 @@ const VOUCHED: f64 = 9.210_340_371_976_184;
 const FIRST_DAY_CAUTION: f64 = 4.0;
 const FIRST_WEEK_CAUTION: f64 = 2.0;
 const FIRST_WEEK_HOURS: f64 = 168.0;
+/// Windows hold what was before: an hour stands in what lasts if it takes itself so many times what the calendar says of it.
+pub(crate) const LASTS: f64 = 1.25;
 
 /// Channels on which too much shows.
 const UPWARD: [Channel; 4] = [Channel::Bucket, Channel::Hours, Channel::Day, Channel::Level];
@@ -198,13 +200,17 @@ fn gates_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, th
     };
     let multiple = gauge.ratio.0 + caution * thresholds.least_ratio * gauge.ratio.1;
     let costly = gauge.worth.0 + gauge.worth.1 * units(thresholds.least_excess);
-    multiple.max(costly)
+    // An ordinary hour after a spike belongs to nothing, however long the windows remember it.
+    let own = if channel == Channel::Bucket { f64::NEG_INFINITY } else { LASTS * expectation.calendar };
+    multiple.max(costly).max(own)
 }
 
 /// What lasts is measured from what the calendar says, a level from the reference; believed forecasts have followed both by then.
 pub fn normal_for(baseline: &Baseline, expectation: &Expectation, channel: Channel, actual: f64) -> f64 {
     let expected = expectation.expected;
     match channel {
+        // After an outage the last buckets forecast nothing; that is not what is usual of a series that is hardly ever idle.
+        Channel::Bucket | Channel::Below if expected <= 0.0 && !baseline.is_intermittent() => expected.max(expectation.calendar),
         Channel::Bucket | Channel::Below => expected,
         Channel::Hours | Channel::Day => expected.min(expectation.gauges[channel as usize].ratio.1),
         Channel::Level => expected.min(actual / baseline.level_ratio(actual).max(1.0)),

@@ -122,7 +122,7 @@ pub(crate) fn add_late(matters: &mut Matters, partial: &Partial, rules: &WatchRu
     }
     let Partial { tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning, .. } = *partial;
     let tokens = [tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning];
-    let sums = ProviderHour { cost: partial.cost, events: partial.events, tokens, expected: 0.0 };
+    let sums = ProviderHour { cost: partial.cost, events: partial.events, tokens, expected: 0.0, is_used_elsewhere: false };
     add_estimated(matters, &partial.leaf.account(), &partial.leaf.provider, partial.minute.hour(), &sums, missing);
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct ProviderHour {
     pub events: u64,
     pub tokens: [u64; 5],
     pub expected: f64,
+    /// It has none here, but has some in another currency.
+    pub is_used_elsewhere: bool,
 }
 
 /// An account's hour is complete; before it is learnt.
@@ -78,7 +80,13 @@ pub(crate) fn close_account_hour(
     if account.measure != Measure::Estimated {
         return;
     }
-    let providers = by_provider(state, hour, judged);
+    let providers: BTreeMap<Text, ProviderHour> = by_provider(state, hour, judged)
+        .into_iter()
+        .map(|(provider, sums)| {
+            let is_used_elsewhere = sums.events == 0 && is_used_elsewhere(shard, &account, &provider, hour);
+            (provider, ProviderHour { is_used_elsewhere, ..sums })
+        })
+        .collect();
     let matters = &mut shard.matters;
     if untagged::is_nobodys(&account) {
         untagged::close_hour(matters, state, hour, missing, moment, effects);
@@ -93,7 +101,7 @@ pub(crate) fn close_account_hour(
 fn by_provider(state: &AccountState, hour: Hour, judged: &[Judged]) -> BTreeMap<Text, ProviderHour> {
     let mut providers: BTreeMap<Text, ProviderHour> = BTreeMap::new();
     let expected: BTreeMap<&crate::model::leaf::Scope, f64> =
-        judged.iter().map(|judged| (&judged.scope, judged.expectation.expected)).collect();
+        judged.iter().map(|judged| (&judged.scope, judged.expectation.expected.max(judged.expectation.calendar))).collect();
     for (dimensions, node, leaf) in state.leaves().filter(|(dimensions, ..)| !dimensions.provider.is_empty()) {
         let sums = providers.entry(dimensions.provider.clone()).or_default();
         sums.expected += expected.get(&node.scope).copied().unwrap_or_default();
@@ -102,6 +110,13 @@ fn by_provider(state: &AccountState, hour: Hour, judged: &[Judged]) -> BTreeMap<
         }
     }
     providers
+}
+
+fn is_used_elsewhere(shard: &Shard, account: &Account, provider: &Text, hour: Hour) -> bool {
+    let others = shard.accounts.of_team(&account.team);
+    let others = others.filter(|(_, state)| state.account.measure == account.measure && state.account != *account);
+    let mut leaves = others.flat_map(|(_, state)| state.leaves());
+    leaves.any(|(dimensions, _, leaf)| dimensions.provider == *provider && leaf.totals(hour).is_some_and(|totals| totals.events > 0))
 }
 
 impl ProviderHour {

@@ -62,7 +62,7 @@ pub(crate) fn close_hour(
     let is_steady = silence.hours >= LEAST_HOURS && f64::from(silence.used) >= STEADY * f64::from(silence.hours);
     let is_open = silence.matter.as_ref().is_some_and(Matter::is_open);
     let is_told = silence.matter.as_ref().is_some_and(Matter::is_told);
-    if sums.events > 0 {
+    if sums.events > 0 || sums.is_used_elsewhere {
         if is_open {
             let story = story(silence, account, provider, hour, moment, Some("is heard of again"));
             matter::end(&mut silence.matter, &account.team, AlertState::Resolved, hour.start(), story, moment, effects);
@@ -77,7 +77,7 @@ pub(crate) fn close_hour(
     }
     // Its usage has another currency since all is converted.
     let has_moved = moment.rules.rates.is_converted(account.currency, hour.start()) && !is_open;
-    if sums.events == 0 && (is_steady || is_open) && !has_moved {
+    if sums.events == 0 && !sums.is_used_elsewhere && (is_steady || is_open) && !has_moved {
         silence.since = silence.since.or(Some(hour));
         silence.lost = silence.lost.saturating_add(from_units(sums.expected.max(0.0)));
         judge_silence(silence, account, provider, hour, rules, moment, effects);
@@ -161,5 +161,25 @@ fn story(silence: &Silence, account: &Account, provider: &Text, hour: Hour, mome
             "If the team has moved away from it, nothing is to be done: after a week it is normal.".to_string(),
         ],
         history: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Bench, usage};
+    use crate::model::money::Currency;
+
+    #[test]
+    fn a_provider_that_is_paid_in_another_currency_by_now_is_not_silent() {
+        for is_used in [true, false] {
+            let mut bench = Bench::new();
+            bench.hours(0..9 * 24, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+            bench.hours(9 * 24..10 * 24, |at| {
+                let mut used = usage(at, "ranker", 2.0, 1_000_000);
+                used.leaf.currency = Currency::parse("EUR").unwrap();
+                if is_used { vec![used] } else { Vec::new() }
+            });
+            assert_eq!(bench.told().is_empty(), is_used, "{:#?}", bench.words());
+        }
     }
 }

@@ -239,6 +239,9 @@ fn a_steady_provider_that_stops_is_told_and_who_sleeps_at_night_is_not() {
     bench.hours(10 * 24..10 * 24 + 3, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
     let last = *bench.told().last().unwrap();
     assert!(last.state == AlertState::Resolved && last.summary.contains("is heard of again"), "{:#?}", bench.words());
+    // A day of 12 USD an hour: what the day before took, not what a forecast that follows the silence says.
+    let lost = -crate::watch::series::to_units(last.excess);
+    assert!((260.0..310.0).contains(&lost), "{:#?}", bench.words());
 }
 
 #[test]
