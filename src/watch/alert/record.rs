@@ -135,7 +135,7 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         ingest_time: seen.1,
         detected_at: episode.detected_at,
         decided_at: moment.shard_time,
-        closed_at: episode.closed_at,
+        closed_at: ended_at(episode),
         actual: episode.actual(),
         expected: episode.expected(),
         excess: episode.excess(),
@@ -156,6 +156,12 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         time_zone: moment.rules.time_zone(&account.team).to_string(),
         rules_revision: moment.rules.revision,
     })
+}
+
+/// The end of its last abnormal hour, of an episode that is over: that it was over was known some quiet hours later.
+fn ended_at(episode: &Episode) -> Option<Timestamp> {
+    let last = episode.hours.last_key_value().map(|(hour, _)| hour.end());
+    episode.closed_at.map(|closed| last.map_or(closed, |last| last.min(closed)))
 }
 
 /// What an hour takes at the end of a rise, and what it took before, where that is clearly less: it has not come back, it has been learnt.

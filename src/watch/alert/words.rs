@@ -140,8 +140,10 @@ pub(crate) fn next_steps(account: &Account, episode: &Episode) -> Vec<String> {
         AlertKind::SpendMoved => steps.push("Nothing to do, unless budgets go by project: then move the budget, too.".into()),
         // Has steps of its own, which the policy names.
         AlertKind::PolicyViolation => {}
-        AlertKind::SpendSpike | AlertKind::Sustained => steps
-            .push("If it is wanted, say so in the config: a higher least_excess for this team or project, for as long as it lasts.".into()),
+        AlertKind::SpendSpike | AlertKind::Sustained => steps.push(format!(
+            "If it is wanted, say until when: `tollgate alerts expect {} --until 4h`, or the answer in the mail.",
+            episode.id
+        )),
         // A matter has steps of its own.
         _ => {}
     }
