@@ -14,8 +14,8 @@ use crate::lab::backtest::{self, labels, score};
 ///
 /// Files are JSON Lines, plain or as .gz or .zst: {"topic": "usage-events", "value": {...}}, in the order in which the events came.
 /// They go through the whole engine under your config, without a Kafka; nothing is sent to anybody. Lines that cannot be used are
-/// counted as rejected; it ends with 2 if all are. What people have said (feedback) changes what comes after it, as it does live. Events of topics that are not
-/// judged yet (lineage) are counted.
+/// counted as rejected; it ends with 2 if all are. What people have said (feedback) changes what comes after it, as it does live, and so does what
+/// lineage events say of where data comes from.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz --labels incidents.csv --format json\n\nLABELS.csv has the columns kind,team,start,end,dimensions (dimensions as name=value;name=value)."
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
             return Ok(Ended::Unusable);
         }
     };
-    let backtest = match backtest::run(&arguments.events, &loaded.intake, &loaded.watch, clock::now()) {
+    let backtest = match backtest::run(&arguments.events, &loaded.intake, &loaded.lineage, &loaded.watch, clock::now()) {
         Ok(backtest) => backtest,
         Err(problem) => {
             eprintln!("{problem}");

@@ -35,7 +35,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
-    match tune::tune(&arguments.events, &arguments.team, &loaded.intake, &loaded.watch, clock::now()) {
+    match tune::tune(&arguments.events, &arguments.team, &loaded.intake, &loaded.lineage, &loaded.watch, clock::now()) {
         Ok(tuning) => {
             print(&match arguments.format {
                 ReportFormat::Text => tuning.text(),

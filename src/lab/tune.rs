@@ -11,6 +11,7 @@ use super::backtest::{Replay, Told, feed};
 use crate::config::Problem;
 use crate::config::problem::Place;
 use crate::intake::rules::IntakeRules;
+use crate::lineage::rules::LineageRules;
 use crate::model::alert::AlertState;
 use crate::model::money::Nanos;
 use crate::model::partial::ShardRecord;
@@ -49,10 +50,17 @@ pub struct Tuning {
 
 /// # Errors
 /// A file that cannot be read, or a team without usage in them.
-pub fn tune(files: &[PathBuf], team: &str, intake: &IntakeRules, watch: &WatchRules, now: Timestamp) -> Result<Tuning, Problem> {
+pub fn tune(
+    files: &[PathBuf],
+    team: &str,
+    intake: &IntakeRules,
+    lineage: &LineageRules,
+    watch: &WatchRules,
+    now: Timestamp,
+) -> Result<Tuning, Problem> {
     let mut log: Vec<(ShardRecord, Timestamp)> = Vec::new();
     let mut others: BTreeMap<String, u64> = BTreeMap::new();
-    let counts = feed::feed(files, intake, now, &mut |record, time| {
+    let counts = feed::feed(files, intake, lineage, now, &mut |record, time| {
         let mut own = record.clone();
         own.partials.retain(|partial| {
             *others.entry(partial.leaf.team.to_string()).or_default() += 1;

@@ -1,4 +1,4 @@
-//! From lines of event files to records of the shard log, by way of intake.
+//! From lines of event files to records of the shard log, by way of intake and the lineage graph.
 //!
 //! Time is event time: the clock of the shard log is the latest event so far. Where nothing comes, it goes on in steps until usage is
 //! there again, as live: hours close when they are over and not when the pause is. Files have one partition and one shard, which no verdict
@@ -18,15 +18,15 @@ use crate::intake::rules::IntakeRules;
 use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::lab::read::{self, Rejected, names_a_schema};
+use crate::lineage::rules::LineageRules;
+use crate::lineage::{self, Lineage};
 use crate::model::hash::hash128;
 use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
 use crate::model::record::{InputRecord, Reject};
 use crate::model::time::{MINUTE_MS, Minute, Timestamp};
 
-/// The topic that this version judges; events of the others are read and counted.
 const USAGE: &str = "usage-events";
-/// Topics that nothing is done with here yet.
-const OTHERS: [&str; 1] = ["lineage-events"];
+const OPENLINEAGE: &str = "lineage-events";
 /// A pause is longer than this, and passes in steps of it.
 const PAUSE_MS: i64 = 10 * MINUTE_MS;
 const BILL: &str = "billing-events";
@@ -43,8 +43,6 @@ pub struct Counts {
     pub read: u64,
     pub rejected: u64,
     pub duplicates: u64,
-    /// Of topics that nothing is done with yet, by topic.
-    pub ignored: BTreeMap<String, u64>,
     /// By reason, as dead letters name it.
     pub reasons: BTreeMap<String, u64>,
     pub first_rejected: Option<Rejected>,
@@ -90,10 +88,12 @@ impl Identity<'_> {
 pub fn feed(
     files: &[PathBuf],
     rules: &IntakeRules,
+    lineage: &LineageRules,
     now: Timestamp,
     each: &mut dyn FnMut(&ShardRecord, Timestamp),
 ) -> Result<Counts, Problem> {
     let mut feed = Feed::new(rules, now);
+    feed.graph.follow(lineage);
     for file in files {
         read::lines(file, |place, line| {
             feed.take(place, line);
@@ -117,6 +117,7 @@ struct Feed<'a> {
     told: Option<(Timestamp, Option<Timestamp>)>,
     others: Seen,
     bill: Bill,
+    graph: Lineage,
     /// What goes on whole with the next record.
     events: Vec<ShardEvent>,
     /// How many of them had come before the latest line.
@@ -142,6 +143,7 @@ impl<'a> Feed<'a> {
             told: None,
             others: Seen { window: usize::try_from(rules.dedupe_window).unwrap_or(usize::MAX), ..Seen::default() },
             bill: Bill::new(),
+            graph: Lineage::default(),
             events: Vec::new(),
             earlier: 0,
             heard: None,
@@ -166,10 +168,10 @@ impl<'a> Feed<'a> {
             self.take_whole(name, whole, value.get());
         } else if topic == BILL {
             self.take_bill(value.get());
-        } else if OTHERS.contains(&topic) {
-            self.take_other(topic);
+        } else if topic == OPENLINEAGE {
+            self.take_openlineage(value.get());
         } else {
-            let topics = WHOLE.map(|(name, _)| name).into_iter().chain([USAGE, BILL]).chain(OTHERS);
+            let topics = WHOLE.map(|(name, _)| name).into_iter().chain([USAGE, BILL, OPENLINEAGE]);
             let meant =
                 did_you_mean(topic, topics.clone()).unwrap_or_else(|| format!("topics are {}", topics.collect::<Vec<_>>().join(", ")));
             self.reject_as("unknown_topic", format!("'{topic}' is no topic; {meant}"));
@@ -209,6 +211,11 @@ impl<'a> Feed<'a> {
             WholeOutcome::Accepted(event) if self.is_repeated(name, &event) => {}
             WholeOutcome::Accepted(event) => {
                 self.heard = self.heard.max(event.event_time());
+                if let ShardEvent::Activity(activity) = &event
+                    && lineage::concerns(activity)
+                {
+                    self.graph.take_activity(activity);
+                }
                 self.events.extend(event.for_all());
                 self.events.push(event);
             }
@@ -249,8 +256,23 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn take_other(&mut self, topic: &str) {
-        *self.counts.ignored.entry(topic.to_string()).or_default() += 1;
+    fn take_openlineage(&mut self, value: &str) {
+        let record = InputRecord {
+            topic: OPENLINEAGE,
+            partition: 0,
+            offset: self.offset,
+            timestamp: self.now,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        match intake::lineage::read(&record, self.now, self.rules) {
+            Ok(event) => {
+                self.heard = self.heard.max(Some(event.event_time));
+                self.graph.apply(&event);
+            }
+            Err(reject) => self.reject(reject),
+        }
     }
 
     fn reject(&mut self, reject: Reject) {
@@ -289,6 +311,17 @@ impl<'a> Feed<'a> {
         let watermark = if is_end { Some(clock) } else { self.partition.watermark() };
         self.told = Some((clock, watermark));
         each(&ShardRecord { partials, markers: vec![self.marker(watermark, false)], events: std::mem::take(&mut self.events) }, clock);
+        self.tell_found(clock, each);
+    }
+
+    /// What the graph has found out of what was handed on, in a record of its own, as the role that keeps it writes one.
+    fn tell_found(&mut self, clock: Timestamp, each: &mut dyn FnMut(&ShardRecord, Timestamp)) {
+        let facts = self.graph.take_facts().into_iter().map(|fact| ShardEvent::Facts(Box::new(fact)));
+        let mut events: Vec<ShardEvent> = facts.collect();
+        events.extend(self.graph.take_uses().into_iter().map(|used| ShardEvent::DatasetUse(Box::new(used))));
+        if !events.is_empty() {
+            each(&ShardRecord { events, ..ShardRecord::default() }, clock);
+        }
     }
 
     fn marker(&self, watermark: Option<Timestamp>, idle: bool) -> Marker {
@@ -305,6 +338,8 @@ impl<'a> Feed<'a> {
         let events = self.events.drain(..self.earlier).collect();
         self.earlier = 0;
         each(&ShardRecord { partials: before, markers: vec![self.marker(watermark, false)], events }, clock);
+        // The line that ends a pause is one of usage, and tells the graph nothing.
+        self.tell_found(clock, each);
         let mut now = clock.plus_ms(PAUSE_MS);
         while now <= until {
             let idle = ShardRecord { partials: Vec::new(), markers: vec![self.marker(watermark, true)], events: Vec::new() };

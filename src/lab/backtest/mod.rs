@@ -15,6 +15,7 @@ use self::feed::Counts;
 pub use self::report::{json, text};
 use crate::config::Problem;
 use crate::intake::rules::IntakeRules;
+use crate::lineage::rules::LineageRules;
 use crate::model::Text;
 use crate::model::alert::{Alert, AlertState};
 use crate::model::effect::Effect;
@@ -62,9 +63,15 @@ pub struct Broken {
 
 /// # Errors
 /// A file that cannot be read.
-pub fn run(files: &[PathBuf], intake: &IntakeRules, watch: &WatchRules, now: Timestamp) -> Result<Backtest, Problem> {
+pub fn run(
+    files: &[PathBuf],
+    intake: &IntakeRules,
+    lineage: &LineageRules,
+    watch: &WatchRules,
+    now: Timestamp,
+) -> Result<Backtest, Problem> {
     let mut replay = Replay::new(watch);
-    let counts = feed::feed(files, intake, now, &mut |record, time| replay.take(record, time))?;
+    let counts = feed::feed(files, intake, lineage, now, &mut |record, time| replay.take(record, time))?;
     Ok(Backtest { counts, ..replay.end() })
 }
 

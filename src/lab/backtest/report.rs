@@ -93,9 +93,6 @@ pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
     if let Some(first) = &counts.first_rejected {
         text.push_str(&format!("the first: {first}\n"));
     }
-    for (topic, number) in &counts.ignored {
-        text.push_str(&format!("ignored: {number} of {topic}, which this version counts and does not judge\n"));
-    }
     text.push_str(&format!("\n{}\n", counted(backtest.alerts.len(), "alert")));
     for told in &backtest.alerts {
         let alert = &told.alert;

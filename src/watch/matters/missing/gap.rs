@@ -119,7 +119,9 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, eff
     if moment.closed_through.is_some_and(|closed| closed.0 - hour.0 >= LATEST_HOURS) {
         return;
     }
-    let name = (account, partial.leaf.dimensions());
+    // As it is counted: ever new names of a team that has too many series share one gap, as they share one leaf.
+    let is_in_other = shard.find(&partial.leaf).is_none() && shard.other_of(&partial.leaf).is_some();
+    let name = (account, if is_in_other { LeafDimensions::other() } else { partial.leaf.dimensions() });
     if !is_suspect(partial) {
         if let Some(gap) = shard.matters.gaps.get_mut(&name).filter(|gap| hour >= gap.since.hour()) {
             gap.counted_events = gap.counted_events.saturating_add(partial.events);
@@ -396,5 +398,29 @@ pub(crate) fn close_hour(matters: &mut Matters, state: &AccountState, hour: Hour
     }
     for name in over {
         matters.gaps.remove(&name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Bench, unpriced, usage};
+    use super::*;
+
+    #[test]
+    fn ever_new_names_of_a_team_that_has_too_many_series_share_one_gap() {
+        let mut bench = Bench::new();
+        bench.rules.series_per_team = 8;
+        bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+        bench.hours(30..36, |at| {
+            let mut ever_new = unpriced(at, 1_000_000);
+            ever_new.leaf.project = format!("sandbox-{at}").as_str().into();
+            vec![usage(at, "ranker", 2.0, 1_000_000), ever_new]
+        });
+        let told = bench.words();
+        let names: Vec<&LeafDimensions> = bench.shard.matters.gaps.keys().map(|(_, dimensions)| dimensions).collect();
+        assert!(names.len() <= 4 && names.contains(&&LeafDimensions::other()), "{names:?}");
+        let lost: f64 = bench.shard.matters.gaps.values().map(|gap| crate::watch::series::to_units(gap.lost)).sum();
+        // Two dollars every ten minutes, but for the first ones, before it was known what a token of that place costs.
+        assert!((60.0..73.0).contains(&lost) && !told.is_empty(), "{lost} {told:#?}");
     }
 }

@@ -173,7 +173,7 @@ fn free_usage_of_an_hour_that_has_closed_is_told_too() {
 }
 
 /// Usage of a model that nobody has a price for.
-fn unpriced(at: i64, tokens: u64) -> Partial {
+pub(super) fn unpriced(at: i64, tokens: u64) -> Partial {
     let mut used = usage(at, "sandbox", 0.0, tokens);
     used.leaf.model = "brand-new".into();
     Partial { unpriced_events: used.events, ..used }
