@@ -277,7 +277,7 @@ pub fn deliver_rules(settings: &Settings) -> DeliverRules {
     }
 }
 
-fn mail(mail: &settings::MailSettings) -> MailSettings {
+pub fn mail(mail: &settings::MailSettings) -> MailSettings {
     MailSettings {
         host: mail.host.clone(),
         port: mail.port,

@@ -15,6 +15,7 @@ use super::{ConfigFile, Ended, assemble, print};
 use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::{MailSettings, MailTls, SchemaSettings, Settings};
+use crate::deliver::channels::email::Mailer;
 use crate::kafka::topics::{self, TopicState};
 use crate::model::counted::counted;
 use crate::model::money::Currency;
@@ -25,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Check the configuration, and whether Kafka, the schema registry and the mail server answer
 ///
-/// Prints one line per thing: ok, warning or problem, with file, line and what to do. Changes nothing and sends no mail. Ends with 0,
+/// Prints one line per thing: ok, warning or problem, with file, line and what to do. Of the mail server it tries TLS, the login and the sender.
+/// Changes nothing and sends no mail. Ends with 0,
 /// or with 2 if there is a problem.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -171,7 +173,7 @@ fn network(report: &mut Report, settings: &Settings, shown: &mut usize) -> Resul
     *shown = show(report, *shown)?;
     match &settings.mail {
         None => report.add(Verdict::Skipped, "mail", "none: mail.host is not set, alerts are on their topic only"),
-        Some(mail) => match smtp(mail) {
+        Some(mail) => match smtp(mail, &runtime) {
             Ok(greeting) => report.add(Verdict::Ok, "mail", format!("{}:{} answers: {greeting}", mail.host, mail.port)),
             Err(error) => report.add(Verdict::Problem, "mail", format!("{}:{}: {error:#}", mail.host, mail.port)),
         },
@@ -241,20 +243,26 @@ fn connect(server: &str) -> Result<TcpStream> {
     }
 }
 
-/// The server's greeting. With implicit TLS the greeting comes after a handshake, which is left to the mailer: taking the connection
-/// has to do.
-pub fn smtp(mail: &MailSettings) -> Result<String> {
+/// What a mail would meet, up to the sender: greeting, TLS, login. The greeting is shown where it is readable; no mail is sent.
+pub fn smtp(mail: &MailSettings, runtime: &tokio::runtime::Runtime) -> Result<String> {
     let stream = connect(&format!("{}:{}", mail.host, mail.port))?;
-    if mail.tls == MailTls::Implicit {
-        return Ok("takes connections (TLS not tried)".to_string());
+    let greeting = if mail.tls == MailTls::Implicit { "220 over TLS".to_string() } else { greeting(stream)? };
+    if !greeting.starts_with("220") {
+        bail!("is no mail server that is ready: it says '{greeting}'");
     }
+    let mailer = Mailer::new(&assemble::mail(mail)).context("no mail can be sent with these settings")?;
+    runtime.block_on(mailer.try_out())?;
+    let login = if mail.username.is_some() { ", takes the login" } else { "" };
+    Ok(format!("{greeting}{login}"))
+}
+
+fn greeting(stream: TcpStream) -> Result<String> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     let mut greeting = Vec::new();
     // RFC 5321 lines have 512 bytes; whatever this is, it is not read without end.
     let read = BufReader::new(stream).take(1024).read_until(b'\n', &mut greeting);
     read.context("takes the connection, but does not greet; is it a mail server, and does it speak TLS first (tls = \"implicit\")?")?;
-    let greeting: String = String::from_utf8_lossy(&greeting).chars().filter(|c| !c.is_control()).collect();
-    if greeting.starts_with("220") { Ok(greeting) } else { bail!("is no mail server that is ready: it says '{greeting}'") }
+    Ok(String::from_utf8_lossy(&greeting).chars().filter(|c| !c.is_control()).collect())
 }
 
 /// Number of subjects.
@@ -326,10 +334,12 @@ mod tests {
 
     #[test]
     fn a_mail_server_greets() {
-        assert_eq!(smtp(&mail(says("220 mx ready\r\n"))).unwrap(), "220 mx ready");
-        assert!(smtp(&mail(says("554 go away\r\n"))).unwrap_err().to_string().contains("554 go away"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let refused = |port| format!("{:#}", smtp(&mail(port), &runtime).unwrap_err());
+        assert!(refused(says("554 go away\r\n")).contains("554 go away"));
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        assert!(format!("{:#}", smtp(&mail(closed)).unwrap_err()).contains("nobody takes the connection"));
+        assert!(refused(closed).contains("nobody takes the connection"));
+        assert!(refused(says("220 mx ready\r\n")).contains("mail server"), "it greets, and then says nothing");
     }
 
     #[test]

@@ -190,3 +190,29 @@ async fn a_folder_takes_mails_too() {
     let html = std::fs::read_to_string(folder.path().join(&names[1])).unwrap();
     assert!(html.contains("data:image/png;base64,iVBOR") && !html.contains("cid:"));
 }
+
+/// What no mail would get through is found before the first alert that nobody is told of.
+#[test]
+fn check_tries_what_a_mail_would_meet() {
+    let server = Smtp::start(&SmtpOptions { tls: SmtpTls::Starttls, login: Some(("tollgate", "correct horse")) });
+    let deployment = super::path::Deployment::new("mailcheck", &server, "");
+    let right = std::fs::read_to_string(&deployment.config).unwrap();
+    let with = |change: &[(&str, &str)]| {
+        let text = change.iter().fold(right.clone(), |text, (old, new)| text.replace(old, new));
+        std::fs::write(&deployment.config, text).unwrap();
+        deployment.attempt(&["check"])
+    };
+    let (code, said) = with(&[]);
+    assert!(code == Some(0) && said.contains(", takes the login"), "{said}");
+    let password = deployment.config.with_file_name("password");
+    std::fs::write(&password, "wrong horse\n").unwrap();
+    let (code, said) = with(&[]);
+    assert!(code != Some(0) && said.contains("it refused the login (535)"), "{said}");
+    std::fs::write(&password, "correct horse\n").unwrap();
+    let (code, said) = with(&[("username = \"tollgate\"", ""), ("password_file = \"password\"", "")]);
+    assert!(code != Some(0) && said.contains("it answered 530"), "{said}");
+    assert!(server.mails().is_empty());
+    let plain = Smtp::start(&SmtpOptions { tls: SmtpTls::None, login: None });
+    let (code, said) = with(&[(&format!("port = {}", server.port), &format!("port = {}", plain.port))]);
+    assert!(code != Some(0) && said.contains("it does not offer STARTTLS"), "{said}");
+}

@@ -147,6 +147,27 @@ impl Mailer {
         Ok(())
     }
 
+    /// Everything up to a mail: connects, negotiates TLS, logs in, names the sender, and goes again. No mail is sent.
+    ///
+    /// # Errors
+    /// What a mail would meet on the way to the server.
+    pub async fn try_out(&self) -> Result<(), SendError> {
+        let mut stage = "connecting";
+        match timeout(self.limit, self.name_sender(&mut stage)).await {
+            Ok(tried) => self.say_goodbye(Kept { connection: tried?, since: Stopwatch::start(), mails: 0 }).await,
+            Err(_) => return Err(SendError::TimedOut { server: self.server(), stage, limit: self.limit }),
+        }
+        Ok(())
+    }
+
+    async fn name_sender(&self, stage: &mut &'static str) -> Result<AsyncSmtpConnection, SendError> {
+        let mut connection = self.connect(stage).await?;
+        *stage = "naming the sender";
+        let command = lettre::transport::smtp::commands::Mail::new(Some(self.sender.from.email.clone()), Vec::new());
+        connection.command(command).await.map_err(|error| self.failure(&error, Stage::Mail))?;
+        Ok(connection)
+    }
+
     /// Says goodbye on connections that nobody has used for a while.
     pub async fn tidy(&self) {
         let is_old = |kept: &Kept| kept.since.elapsed() > KEPT_FOR;
@@ -179,6 +200,10 @@ impl Mailer {
         let mut connection = connecting.await.map_err(|error| self.failure(&error, Stage::Connect))?;
         if let Some(parameters) = self.parameters.clone().filter(|_| self.tls == Tls::StartTls) {
             *stage = "negotiating TLS";
+            if !connection.can_starttls() {
+                let why = "it does not offer STARTTLS: tls = \"implicit\" is for a port that speaks TLS first, \"none\" for a server on this host";
+                return Err(SendError::Settings { server: self.server(), why: why.to_string() });
+            }
             connection.starttls(parameters, &self.hello).await.map_err(|error| self.failure(&error, Stage::Connect))?;
         }
         if let Some(login) = &self.login {

@@ -83,7 +83,8 @@ fn a_move_that_becomes_more_spend_is_told() {
 
 #[test]
 fn a_step_that_stays_is_said_to_go_on() {
-    let all = alerts(20 * 24, |at| one(if at < 15 * DAY { 2.0 } else { 4.0 }));
+    let all = alerts(26 * 24, |at| one(if at < 15 * DAY + 11 * HOUR { 2.0 } else { 4.0 }));
+    assert_eq!(opened(&all).len(), 1, "{:?}", told(&all));
     let last = all.last().unwrap();
     assert_eq!(last.state, AlertState::Resolved, "{}", last.summary);
     assert!(!last.summary.contains("back to normal") && last.summary.contains("counts as usual from now on"), "{}", last.summary);

@@ -31,8 +31,10 @@ const LEAST_OF_WEEK: f64 = 1.25;
 const LEAST_DAYS_ABOVE: usize = 6;
 /// ... the mean of these ratios, in logarithms, is so many of its standard errors, ...
 const LEAST_ERRORS: f64 = 4.0;
-/// ... and the last three are beyond the first three by this much: it goes on, and is no step of a week ago.
+/// ... the last three are beyond the first three by this much: it goes on, and is no step of a week ago, ...
 const LEAST_SLOPE: f64 = 0.07;
+/// ... and no two days in a row make up more than this part of it: that is a step of this week, which was told.
+const MOST_AT_ONCE: f64 = 0.6;
 const WEEK: usize = 7;
 /// Deviations more for each nat by which the team's alerts have to be rarer.
 const PER_NAT: f64 = 0.5;
@@ -40,6 +42,9 @@ const PER_NAT: f64 = 0.5;
 const USUAL_BUDGET: f64 = 2.0;
 /// What was told of a series is no news for so long after its end: it lies within the last 24 hours.
 const PAUSE_MS: i64 = 24 * HOUR_MS;
+/// For so long the level that it had is no news, either: by then it is among the days that are known.
+const LEVEL_PAUSE_MS: i64 = 72 * HOUR_MS;
+const LEVEL_HOURS: usize = 12;
 
 /// A day of growth.
 struct Growth {
@@ -64,7 +69,10 @@ pub(crate) fn triggers(
     let limits = judge::thresholds(moment.rules, account, &Scope::Team);
     let strictness = judge::strictness(state, hour, moment.rules) - libm::log(limits.alerts_per_team_month / USUAL_BUDGET);
     for judged in nodes {
-        let is_news = |episode: &Episode| !episode.is_held() && episode.closed_at.is_none_or(|closed| hour.start().0 - closed.0 < PAUSE_MS);
+        let is_news = |episode: &Episode| {
+            let since_end = episode.closed_at.map_or(0, |closed| hour.start().0 - closed.0);
+            !episode.is_held() && (since_end < PAUSE_MS || (since_end < LEVEL_PAUSE_MS && is_at_level(state, episode, judged)))
+        };
         let is_told = state.episodes.values().filter(|episode| is_news(episode)).any(|episode| select::is_about(episode, &judged.scope))
             || triggers.iter().any(|told| told.judged.scope.within(&judged.scope));
         let Some(node) = state.get(&judged.scope).filter(|_| !is_told) else { continue };
@@ -103,6 +111,17 @@ fn growth(state: &AccountState, node: &Node, actual: f64, hour: Hour, local: Loc
     grows.then_some(Growth { ratio, hours })
 }
 
+/// Whether a node's last 24 hours take about what an hour of an episode took that lasted long enough to have a level.
+fn is_at_level(state: &AccountState, episode: &Episode, judged: &Judged) -> bool {
+    if episode.hours.len() < LEVEL_HOURS {
+        return false;
+    }
+    let told = to_units(episode.actual()) / episode.hours.len() as f64;
+    let hours = state.get(&judged.scope).map(days::last_hours).unwrap_or_default();
+    let day = &hours[hours.len().saturating_sub(DAY)..];
+    day.iter().sum::<f64>() / day.len().max(1) as f64 <= LEAST_OF_LARGEST * told
+}
+
 /// Growth of a few percent a day, which no day shows beside the days just before it, and neither does one of a team whose weekends differ. A
 /// day of UTC ends with the hour: weekdays are held against themselves.
 fn growth_of_weeks(state: &AccountState, node: &Node, actual: f64, hour: Hour, errors: f64) -> Option<Growth> {
@@ -122,7 +141,9 @@ fn growth_of_weeks(state: &AccountState, node: &Node, actual: f64, hour: Hour, e
     let mean = logs.iter().sum::<f64>() / WEEK as f64;
     let variance = logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>() / (WEEK - 1) as f64;
     let slope = (logs[4] + logs[5] + logs[6] - logs[0] - logs[1] - logs[2]) / 3.0;
-    let grows = mean >= errors * libm::sqrt(variance / WEEK as f64) && slope >= LEAST_SLOPE;
+    let rise = logs[6] - logs[0];
+    let at_once = logs.windows(3).map(|days| days[2] - days[0]).fold(0.0, f64::max);
+    let grows = at_once <= MOST_AT_ONCE * rise && mean >= errors * libm::sqrt(variance / WEEK as f64) && slope >= LEAST_SLOPE;
     grows.then_some(Growth { ratio: libm::exp(logs[6]), hours })
 }
 

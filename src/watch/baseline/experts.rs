@@ -19,6 +19,8 @@ const DAY_RATE: f64 = 0.25;
 const WEEK_RATE: f64 = 0.25;
 /// Hours of history before hours of the week are kept: most short-lived series never need them.
 const WEEK_FROM_HOURS: f64 = 24.0;
+/// The hour of the week is known after so many hours, and three visits: buckets shorter than an hour come to a slot more than once a week.
+const KNOWN_HOURS: f64 = 3.0 * 168.0;
 /// The hour of the week may be so many times the hour of the day, which weekends and a holiday pull down.
 const NEAR: f64 = 5.0;
 /// Half-lives in hours: of losses, and of the level that the last hours are at.
@@ -100,19 +102,18 @@ impl Forecasts {
 
     /// The lowest and the highest of the believed forecast and those that could do as well. A spike is strange to all of them: an hour
     /// that is usual for its time of day, or like the hours just before, is none. Where weekends are known to differ, the hour of the
-    /// day has no say. A holiday lets the hour of the week look wrong for some days: it keeps its say, unless it is far from the hour of
-    /// the day, as after a fall to a new level.
+    /// day has no say.
     pub fn bounds(&self, stage: Stage, expert: Expert) -> (f64, f64) {
-        let week = self.known_week();
         let rivals = match (stage, expert) {
-            (Stage::New | Stage::FirstDay, _) | (_, Expert::HourOfWeek) => [self.recent, None, None],
-            (Stage::FirstWeeks | Stage::Seasoned, _) => [self.recent, self.day, week],
+            (Stage::New | Stage::FirstDay, _) | (_, Expert::HourOfWeek) => [self.recent, None],
+            (Stage::FirstWeeks | Stage::Seasoned, _) => [self.recent, self.day],
         };
         let expected = self.of(expert);
         rivals.into_iter().flatten().fold((expected, expected), |(low, high), rival| (low.min(rival), high.max(rival)))
     }
 
-    /// What the hour of the week takes, if it has been seen often and is no relic of another level.
+    /// What the hour of the week takes, if it has been seen often and is no relic of another level. A holiday lets it look wrong for some days,
+    /// in which it is not believed.
     pub fn known_week(&self) -> Option<f64> {
         let is_near = |week: &f64| self.day.is_some_and(|day| week.abs() <= NEAR * day.abs());
         self.week.filter(|week| self.is_week_known && is_near(week))
@@ -152,7 +153,7 @@ impl Experts {
         self.day.get(slot)
     }
 
-    pub fn forecasts(&self, local: LocalHour, seen: u32) -> Forecasts {
+    pub fn forecasts(&self, local: LocalHour, seen: u32, pace: Pace) -> Forecasts {
         let day = self.day.get(local.day_slot());
         let (took, said) = self.level;
         let level = if said.weight > LEVEL_BUCKETS && said.mean().abs() > 1e-12 { Some(took.mean() / said.mean()) } else { None };
@@ -160,7 +161,7 @@ impl Experts {
             recent: self.recent_median(seen),
             day,
             week: self.week.as_ref().and_then(|week| week.get(local.week_slot())),
-            is_week_known: self.week.as_ref().is_some_and(|week| week.is_known(local.week_slot())),
+            is_week_known: pace.hours(seen) >= KNOWN_HOURS && self.week.as_ref().is_some_and(|week| week.is_known(local.week_slot())),
             levelled: day.zip(level).map(|(day, level)| day * level.clamp(LEVEL_RANGE.0, LEVEL_RANGE.1)),
         }
     }

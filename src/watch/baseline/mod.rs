@@ -122,7 +122,9 @@ pub struct Expectation {
     pub scale: f64,
     /// The highest of the forecasts that could be right: what distances are measured from.
     pub ceiling: f64,
-    /// What the calendar says, whatever the last buckets were like: the hour of the day, or of the week where that is known to be more.
+    /// What the hour of the week takes, where that is well known.
+    pub week: Option<f64>,
+    /// What the calendar says, whatever the last buckets were like: the hour of the day, or `week` where that is more.
     pub calendar: f64,
     pub expert: Expert,
     pub stage: Stage,
@@ -288,8 +290,9 @@ impl Baseline {
         let lowest = if expected >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
         let lower = (expected - 3.0 * scale).max(lowest);
         let seasonal = outlook.forecasts.seasonal(expert);
-        let calendar = outlook.forecasts.known_week().map_or(seasonal, |week| week.max(seasonal));
-        Expectation { expected, lower, upper, scale, ceiling, calendar, expert, stage, hours_seen: self.seen, gauges }
+        let week = outlook.forecasts.known_week();
+        let calendar = week.map_or(seasonal, |week| week.max(seasonal));
+        Expectation { expected, lower, upper, scale, ceiling, week, calendar, expert, stage, hours_seen: self.seen, gauges }
     }
 
     /// What an hour of the day usually takes; `None` until it has been seen once.
@@ -299,7 +302,7 @@ impl Baseline {
 
     /// What this hour of the week usually takes; `None` until it has been seen once, after the first day.
     pub fn of_week(&self, local: LocalHour) -> Option<f64> {
-        self.experts.forecasts(local, self.seen).week
+        self.experts.forecasts(local, self.seen, self.pace).week
     }
 
     /// -ln of the probability that a normal bucket lies at least `z` units off on a channel.
@@ -361,7 +364,7 @@ impl Baseline {
 
     fn outlook(&self, hour: Hour, local: LocalHour) -> Outlook {
         let stage = self.stage(hour);
-        let forecasts = self.experts.forecasts(local, self.seen);
+        let forecasts = self.experts.forecasts(local, self.seen, self.pace);
         let expert = self.experts.believed(stage, &forecasts);
         let expected = forecasts.of(expert);
         let scale = self.scale(local, expert, &forecasts);

@@ -40,6 +40,7 @@ mod tests {
             upper: 1.0,
             scale: 1.0,
             ceiling: expected,
+            week: None,
             calendar: 0.0,
             expert,
             stage: Stage::Seasoned,

@@ -200,9 +200,10 @@ fn gates_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, th
     };
     let multiple = gauge.ratio.0 + caution * thresholds.least_ratio * gauge.ratio.1;
     let costly = gauge.worth.0 + gauge.worth.1 * units(thresholds.least_excess);
-    // An ordinary hour after a spike belongs to nothing, however long the windows remember it.
-    let own = if channel == Channel::Bucket { f64::NEG_INFINITY } else { LASTS * expectation.calendar };
-    multiple.max(costly).max(own)
+    // An ordinary hour after a spike belongs to nothing, however long the windows remember it, and what an hour of the week always takes is no
+    // news after a holiday.
+    let ordinary = if channel == Channel::Bucket { expectation.week } else { Some(expectation.calendar) };
+    multiple.max(costly).max(ordinary.map_or(f64::NEG_INFINITY, |ordinary| LASTS * ordinary))
 }
 
 /// What lasts is measured from what the calendar says, a level from the reference; believed forecasts have followed both by then.
