@@ -15,6 +15,7 @@ use crate::deliver::inhibit::{Because, Standing, inhibited};
 use crate::deliver::receipt::is_closed;
 use crate::deliver::render::Context;
 use crate::deliver::rules::{DeliverRules, Named, Receiver, Step, explain, group, muted, route};
+use crate::deliver::violation::as_alert;
 use crate::model::alert::Alert;
 use crate::model::counted::counted;
 use crate::model::time::{MINUTE_MS, SECOND_MS, Timestamp};
@@ -190,7 +191,8 @@ fn read(path: &Path) -> Result<Alert, String> {
         let alerts = counted(list.len(), "alert");
         return Err(format!("a list of {alerts}, and --explain is of one; `tollgate alerts show ID --format json` prints one of them"));
     }
-    wire::alert_from_json(&bytes).map_err(|error| format!("no alert: {error}"))
+    let of_violation = || wire::violation_from_json(&bytes).ok().map(|violation| as_alert(&violation));
+    wire::alert_from_json(&bytes).or_else(|error| of_violation().ok_or_else(|| format!("no alert, and no violation: {error}")))
 }
 
 fn read_many(path: &Path) -> Result<Vec<Alert>, String> {
@@ -213,7 +215,9 @@ mod tests {
         let how = "`tollgate alerts show ID --format json` prints one of them";
         assert_eq!(read(format!("[{spike},{spike}]")), Err(format!("a list of 2 alerts, and --explain is of one; {how}")));
         assert_eq!(read(format!("[{spike}]")), Err(format!("a list of 1 alert, and --explain is of one; {how}")));
-        assert!(read("{}".to_string()).unwrap_err().starts_with("no alert: "));
+        assert!(read("{}".to_string()).unwrap_err().starts_with("no alert, and no violation: "));
         assert!(read(spike.to_string()).is_ok());
+        let violation = read(include_str!("../../schemas/examples/violation/valid/accepted_for_a_week.json").to_string()).unwrap();
+        assert!(violation.dimensions.contains_key("policy"), "what routes ask of a violation");
     }
 }

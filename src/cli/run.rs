@@ -61,6 +61,12 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     runtime.block_on(refuse_wrong_topics(&loaded))?;
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
+    if only.is_none_or(|only| only == Only::Deliver) && delivery.channels.is_empty() {
+        tracing::warn!(
+            topic = setup.topics.alerts,
+            "nobody is told of alerts: neither mail.host nor a webhook is set, they are on their topic only"
+        );
+    }
     let stopping = stop.clone();
     let desk = Arc::new(http::Desk::new(&loaded, Some(super::data_flow::lineages(&setup))));
     let answers = super::answers::signer(&loaded.settings)?;

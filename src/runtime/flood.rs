@@ -1,8 +1,13 @@
 //! Poison floods: when most of what comes in cannot be read, the producer or the schema is broken, and going on would only move the topic.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::clock::Stopwatch;
 use crate::model::record::{InputRecord, Reject, RejectReason};
+
+/// The log names one of the rejected records so often: it says where to look, the metrics how many there are.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Counts over samples of a fixed number of records, one after the other.
 #[derive(Clone, Debug)]
@@ -14,11 +19,14 @@ pub struct Guard {
     rejected: BTreeMap<RejectReason, (u32, String)>,
     /// Of the sample before this one.
     before: f64,
+    /// When the log last named one, and how many have come since.
+    said: Option<Stopwatch>,
+    unsaid: u32,
 }
 
 impl Guard {
     pub fn new(ratio: f64, sample: u32) -> Guard {
-        Guard { ratio, sample: sample.max(1), seen: 0, rejected: BTreeMap::new(), before: 0.0 }
+        Guard { ratio, sample: sample.max(1), seen: 0, rejected: BTreeMap::new(), before: 0.0, said: None, unsaid: 0 }
     }
 
     /// Share of the last records, as many as a sample has: of those that this one does not have yet the sample before speaks, and before
@@ -37,6 +45,20 @@ impl Guard {
         self.seen += 1;
         if let Some(Reject { reason, message }) = reject {
             let InputRecord { topic, partition, offset, .. } = record;
+            self.unsaid = self.unsaid.saturating_add(1);
+            if self.said.as_ref().is_none_or(|said| said.elapsed() >= SAID_EVERY) {
+                let (rejected, reason) = (self.unsaid, reason.as_str());
+                tracing::warn!(
+                    topic,
+                    partition,
+                    offset,
+                    reason,
+                    message,
+                    rejected,
+                    "records cannot be read and go to dead-letter; one of them"
+                );
+                (self.said, self.unsaid) = (Some(Stopwatch::start()), 0);
+            }
             let first = || (0, format!("{topic}[{partition}] at offset {offset}: {reason}, {message}"));
             self.rejected.entry(*reason).or_insert_with(first).0 += 1;
         }

@@ -1,11 +1,11 @@
 //! How an alert goes on and ends, in teams that somebody would know: what a spike leaves behind, moves, steps, growth, weeks with weekends.
 
-use super::tests::{DAY, Use, alerts, opened};
+use super::tests::{DAY, Use, alerts, alerts_of, opened};
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::time::{HOUR_MS, Minute};
 use crate::watch::baseline::LocalHour;
 use crate::watch::series::to_units;
-use crate::watch::tests::{START, rules};
+use crate::watch::tests::{START, partial, rules};
 
 const HOUR: i64 = 60;
 
@@ -129,4 +129,26 @@ fn what_runs_every_sunday_becomes_usual() {
         opened(&all).iter().filter(|alert| alert.onset >= Minute(START.0 + 29 * DAY).start()).map(|alert| alert.summary.clone()).collect();
     assert_eq!(later, [] as [String; 0], "{:?}", told(&all));
     assert!(!opened(&all).is_empty(), "the first time");
+}
+
+#[test]
+fn a_rise_that_is_refunded_is_taken_back() {
+    let begin = 5 * DAY + 12 * HOUR;
+    let of = |refunded: f64| {
+        alerts_of(0.0, 6 * 24, |at, noise| {
+            let money = if (begin..begin + HOUR).contains(&at) { 20.0 } else { 2.0 };
+            let mut partials = vec![partial(Minute(START.0 + at), "search", "ranker", "ann", money * noise)];
+            if at == begin + 3 * HOUR {
+                partials.push(partial(Minute(START.0 + begin + 10), "search", "ranker", "", -refunded));
+            }
+            partials
+        })
+    };
+    let states = |all: &[Alert]| all.iter().map(|alert| alert.state).collect::<Vec<_>>();
+    let refunded = of(108.0);
+    assert_eq!(states(&refunded).first(), Some(&AlertState::Open));
+    assert_eq!(states(&refunded).last(), Some(&AlertState::Retracted), "{:?}", refunded.last().map(|alert| &alert.summary));
+    let in_part = of(40.0);
+    assert_eq!(states(&in_part).last(), Some(&AlertState::Resolved));
+    assert!((70.0..90.0).contains(&to_units(in_part.last().unwrap().actual)), "{:?}", in_part.last().map(|alert| &alert.summary));
 }

@@ -300,17 +300,22 @@ fn settle_hour(
     episode.quiet_hours = episode.quiet_hours.saturating_add(1);
     if episode.hours.is_empty() {
         episode.closed_at = Some(hour.end());
-        let taken_back = episode.clone();
-        if class(taken_back.kind) == 0 && taken_back.state != AlertState::Reopened {
-            spend(state, account, &taken_back, hour, -1.0, moment);
-        }
-        emit(state, account, id, hour, AlertState::Retracted, true, moment, effects);
+        take_back(state, account, id, hour, moment, effects);
     } else if episode.quiet_hours >= limits.quiet_hours_to_close || episode.kind == AlertKind::SpendMoved {
         episode.closed_at = Some(hour.end());
         emit(state, account, id, hour, AlertState::Resolved, true, moment, effects);
     } else if taken_back {
         emit(state, account, id, hour, AlertState::Amended, false, moment, effects);
     }
+}
+
+/// It was none, and costs the team's budget nothing.
+fn take_back(state: &mut AccountState, account: &Account, id: &str, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+    let Some(taken_back) = state.episodes.get(id).cloned() else { return };
+    if class(taken_back.kind) == 0 && taken_back.state != AlertState::Reopened {
+        spend(state, account, &taken_back, hour, -1.0, moment);
+    }
+    emit(state, account, id, hour, AlertState::Retracted, true, moment, effects);
 }
 
 /// What the guard has seen stands if the hour has cost more than usual, with the one before it where the window began.
@@ -343,7 +348,17 @@ pub(crate) fn amend(
         if let Some(part) = state.episodes.get_mut(id).and_then(|episode| episode.hours.get_mut(&hour)) {
             part.actual = part.actual.saturating_add(partial.cost);
         }
-        tell_amended(state, account, id, hour, moment, effects);
+        let Some(episode) = state.episodes.get_mut(id) else { continue };
+        let limits = judge::thresholds(moment.rules, account, &episode.scope);
+        let is_refunded = partial.cost < Nanos::ZERO && class(episode.kind) == 0 && episode.excess() < limits.least_excess;
+        if is_refunded && !episode.is_held() && !episode.provisional() && episode.state != AlertState::Retracted {
+            // So little would not have been told.
+            episode.hours.clear();
+            episode.closed_at = episode.closed_at.or(Some(hour.end()));
+            take_back(state, account, id, hour, moment, effects);
+        } else {
+            tell_amended(state, account, id, hour, moment, effects);
+        }
     }
     ids
 }

@@ -39,7 +39,7 @@ fn alerts_of_patient(wait_below_team_hours: f64, hours: i64, uses: impl Fn(i64) 
     })
 }
 
-fn alerts_of(wait_below_team_hours: f64, hours: i64, partials: impl Fn(i64, f64) -> Vec<Partial>) -> Vec<Alert> {
+pub(super) fn alerts_of(wait_below_team_hours: f64, hours: i64, partials: impl Fn(i64, f64) -> Vec<Partial>) -> Vec<Alert> {
     let mut rules = rules();
     rules.defaults.wait_below_team_hours = wait_below_team_hours;
     let mut shard = Shard::new(0, 1, &rules);
