@@ -246,10 +246,10 @@ fn connect(server: &str) -> Result<TcpStream> {
 /// What a mail would meet, up to the sender: greeting, TLS, login. The greeting is shown where it is readable; no mail is sent.
 pub fn smtp(mail: &MailSettings, runtime: &tokio::runtime::Runtime) -> Result<String> {
     let stream = connect(&format!("{}:{}", mail.host, mail.port))?;
-    let greeting = if mail.tls == MailTls::Implicit { "220 over TLS".to_string() } else { greeting(stream)? };
-    if !greeting.starts_with("220") {
-        bail!("is no mail server that is ready: it says '{greeting}'");
-    }
+    let greeting = match mail.tls {
+        MailTls::Implicit => "TLS".to_string(),
+        MailTls::None | MailTls::StartTls => greeting(stream)?,
+    };
     let mailer = Mailer::new(&assemble::mail(mail)).context("no mail can be sent with these settings")?;
     runtime.block_on(mailer.try_out())?;
     let login = if mail.username.is_some() { ", takes the login" } else { "" };
@@ -262,7 +262,8 @@ fn greeting(stream: TcpStream) -> Result<String> {
     // RFC 5321 lines have 512 bytes; whatever this is, it is not read without end.
     let read = BufReader::new(stream).take(1024).read_until(b'\n', &mut greeting);
     read.context("takes the connection, but does not greet; is it a mail server, and does it speak TLS first (tls = \"implicit\")?")?;
-    Ok(String::from_utf8_lossy(&greeting).chars().filter(|c| !c.is_control()).collect())
+    let greeting: String = String::from_utf8_lossy(&greeting).chars().filter(|c| !c.is_control()).collect();
+    if greeting.starts_with("220") { Ok(greeting) } else { bail!("is no mail server that is ready: it says '{greeting}'") }
 }
 
 /// Number of subjects.
@@ -339,7 +340,8 @@ mod tests {
         assert!(refused(says("554 go away\r\n")).contains("554 go away"));
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         assert!(refused(closed).contains("nobody takes the connection"));
-        assert!(refused(says("220 mx ready\r\n")).contains("mail server"), "it greets, and then says nothing");
+        let breaks_off = refused(says("220 mx ready\r\n"));
+        assert!(breaks_off.contains("mail server 127.0.0.1:"), "it greets, and then says nothing: {breaks_off}");
     }
 
     #[test]

@@ -58,7 +58,6 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     let listen = loaded.settings.http.listen;
     let listener =
         runtime.block_on(tokio::net::TcpListener::bind(listen)).with_context(|| format!("cannot listen on {listen}; set http.listen"))?;
-    runtime.block_on(refuse_wrong_topics(&loaded))?;
     let roles = roles(&setup, &delivery, &loaded, only);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), http = %listen, brokers = setup.connection.bootstrap_servers, roles = roles.len(), "tollgate runs");
     if only.is_none_or(|only| only == Only::Deliver) && delivery.channels.is_empty() {
@@ -78,7 +77,9 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }));
+    let checked = loaded.clone();
     runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, desk, loaded, reload));
+    refuse_wrong_topics(&checked, &runtime)?;
     let ended = std::thread::scope(|scope| {
         let has_shards = only.is_none_or(|only| only == Only::Watch);
         if let Some(copies) = setup.copies.as_ref().filter(|_| has_shards) {
@@ -95,11 +96,14 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     ended
 }
 
-/// A topic that would lose or repeat data is refused before anything is written. What is missing, and a cluster that does not answer or does
-/// not let its settings be read, is left to the roles that need it.
-async fn refuse_wrong_topics(loaded: &Loaded) -> Result<()> {
-    let (plans, connection) = (assemble::topic_plans(&loaded.settings), assemble::connection(&loaded.settings));
-    let states = match topics::check(&connection, &plans).await {
+/// The shard log and watch's changelog as they must not be are refused before anything is written. What else is wrong or missing, and a cluster
+/// that does not answer or does not let its settings be read, is left to the roles that need it.
+fn refuse_wrong_topics(loaded: &Loaded, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let connection = assemble::connection(&loaded.settings);
+    let names = assemble::topic_names(&loaded.settings);
+    let (state, plans) = ([names.shard_log, names.watch_changelog], assemble::topic_plans(&loaded.settings));
+    let plans: Vec<_> = plans.into_iter().filter(|plan| state.contains(&plan.name)).collect();
+    let states = match runtime.block_on(topics::check(&connection, &plans)) {
         Ok(states) => states,
         Err(error) => {
             tracing::warn!(error = format!("{error:#}"), "topics not checked");

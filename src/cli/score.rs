@@ -222,7 +222,6 @@ fn result_name(file: &Path) -> Option<&OsStr> {
     if is_packed { file.file_stem() } else { file.file_name() }
 }
 
-/// Two inputs of one name would be one result.
 /// Results that would take each other's place, or that of an input.
 fn clashes(files: &[PathBuf], folder: &Path) -> Vec<Problem> {
     let inputs: BTreeSet<PathBuf> = files.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();

@@ -161,6 +161,10 @@ impl Consumer {
     /// What the consumer cannot go on from: authorisation, a fatal client error.
     pub fn event(&mut self) -> Result<Option<Rebalance>> {
         loop {
+            // What the group has decided of one that has lost its place need not be answered, and would not be heard.
+            if is_fatal(&self.inner) {
+                self.judge(&KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::Fatal))?;
+            }
             if let Some(event) = self.inner.context().pop() {
                 self.unanswered = Some(event.clone());
                 return Ok(Some(event));
@@ -201,7 +205,7 @@ impl Consumer {
         let (mut batch, errors) = queue.batch(partition, most);
         let place = || format!("{}[{}]", partition.topic, partition.partition);
         if let Some(code) = errors.into_iter().next() {
-            judge(&KafkaError::MessageConsumption(code)).with_context(place)?;
+            self.judge(&KafkaError::MessageConsumption(code)).with_context(place)?;
             // An error among records moves the client's position past a record (librdkafka #4844): only a new start is safe.
             bail!("{}: error among records: {code}", place());
         }
@@ -264,7 +268,10 @@ impl Consumer {
     /// librdkafka refuses the list.
     pub fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
         self.unanswered = None;
-        let answered = self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions");
+        let answered = match is_fatal(&self.inner) {
+            true => Ok(()),
+            false => self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions"),
+        };
         self.queues.retain(|known, _| !partitions.contains(known));
         self.starts.retain(|known, _| !partitions.contains(known));
         answered

@@ -185,6 +185,8 @@ pub struct Currency([u8; 3]);
 
 impl Currency {
     pub const USD: Currency = Currency(*b"USD");
+    /// No currency: where a walk through all of them begins.
+    pub const BEFORE_ALL: Currency = Currency(*b"AAA");
 
     /// `None` unless the text is an active ISO 4217 code (any case).
     pub fn parse(text: &str) -> Option<Currency> {

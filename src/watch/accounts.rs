@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::account::AccountState;
-use crate::model::leaf::Account;
+use crate::model::leaf::{Account, Measure};
+use crate::model::money::Currency;
 
 /// Accounts by number and by name. They are few, and stay.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +44,9 @@ impl Accounts {
 
     /// The accounts of a team, in the order of their names.
     pub fn of_team(&self, team: &str) -> impl Iterator<Item = (u32, &AccountState)> {
-        self.iter().filter(move |(_, state)| *state.account.team == *team)
+        let first = Account { team: team.into(), measure: Measure::Estimated, currency: Currency::BEFORE_ALL };
+        let own = self.by_name.range(first..).take_while(move |(account, _)| *account.team == *team);
+        own.filter_map(|(_, number)| Some((*number, self.get(*number)?)))
     }
 
     /// The account behind one in order; the first one behind none.

@@ -105,10 +105,7 @@ fn judge_open_hour(
     }
     let elapsed = state.get(&Scope::Team).map_or(1.0, |team| judge::elapsed(team, hour));
     // A move is no news that cannot wait for the whole hour.
-    let has_moved = |chosen: &Judged| {
-        moved::is_known(state, account, &chosen.scope, hour, local, moment)
-            || moved::counterpart(state, account, chosen, hour, local, elapsed, moment).is_some()
-    };
+    let has_moved = |chosen: &Judged| moved::is_move(state, account, chosen, hour, local, elapsed, moment);
     let chosen = select::lowest(state, account, hour, local, &spikes, moment).into_iter().filter(|chosen| !has_moved(chosen));
     let mut triggers: Vec<Trigger> = chosen.map(Trigger::spike).collect();
     if triggers.is_empty() {

@@ -148,7 +148,7 @@ fn judge_closed_hour(
         let chosen = late.lowest(state, account, &top, moment.rules).unwrap_or(top);
         // Only what takes from one and gives to another is a move: what another lacks may be on its way.
         let is_move = changes.iter().any(|change| change.after < change.before);
-        let moved = is_move && moved::counterpart(state, account, &chosen, late.hour, late.local, 1.0, moment).is_some();
+        let moved = is_move && moved::is_move(state, account, &chosen, late.hour, late.local, 1.0, moment);
         if moved && state.episodes.values().any(|known| known.kind == AlertKind::SpendMoved && known.is_of(&chosen.scope, late.hour)) {
             continue;
         }

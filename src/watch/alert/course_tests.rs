@@ -81,6 +81,21 @@ fn a_move_that_becomes_more_spend_is_told() {
     assert!(news.first().is_some_and(|alert| alert.onset >= Minute(START.0 + 5 * DAY + 11 * HOUR).start()), "{:?}", told(&all));
 }
 
+/// Little has moved in a team that is large enough not to feel what comes after it.
+#[test]
+fn a_move_hides_no_leap_of_who_has_won() {
+    let begin = 15 * DAY;
+    let all = alerts(18 * 24, |at| {
+        let (a, b) = if at < begin { (3.0, 0.3) } else { (0.3, 3.0) };
+        let b = if (begin + DAY..begin + DAY + 3 * HOUR).contains(&at) { 12.0 } else { b };
+        uses([("a", "ann", a), ("b", "bob", b), ("large", "eve", 60.0)])
+    });
+    let is_about_b = |alert: &&Alert| alert.dimensions.get("project").map(String::as_str) == Some("b");
+    let of_b: Vec<&Alert> = opened(&all).into_iter().filter(is_about_b).collect();
+    assert!(of_b.first().is_some_and(|first| first.kind == AlertKind::SpendMoved && !first.notify), "{:?}", told(&all));
+    assert!(of_b.iter().any(|alert| alert.notify && alert.onset >= Minute(START.0 + begin + DAY - HOUR).start()), "{:?}", told(&all));
+}
+
 #[test]
 fn a_step_that_stays_is_said_to_go_on() {
     let all = alerts(26 * 24, |at| one(if at < 15 * DAY + 11 * HOUR { 2.0 } else { 4.0 }));

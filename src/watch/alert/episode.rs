@@ -199,8 +199,7 @@ pub(crate) fn close_hour(
     }
     let firing: Vec<Judged> = judged.iter().filter(|judged| judged.verdict.fires).cloned().collect();
     for chosen in select::lowest(state, account, hour, local, &firing, moment) {
-        let moved = moved::is_known(state, account, &chosen.scope, hour, local, moment)
-            || moved::counterpart(state, account, &chosen, hour, local, 1.0, moment).is_some();
+        let moved = moved::is_move(state, account, &chosen, hour, local, 1.0, moment);
         let trigger = Trigger { moved, ..Trigger::spike(chosen) };
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
@@ -241,7 +240,7 @@ fn abnormal(
         return Some(hold::normal_of(episode, node, local));
     }
     // A move that has become more spend is another matter, and told as one.
-    if episode.kind == AlertKind::SpendMoved && !moved::is_known(state, account, &judged.scope, hour, local, moment) {
+    if episode.kind == AlertKind::SpendMoved && !moved::is_move(state, account, judged, hour, local, 1.0, moment) {
         return None;
     }
     let mut abnormal = all.iter().filter(|judged| is_abnormal(judged, account, moment));

@@ -2,10 +2,11 @@
 
 use super::super::Moment;
 use super::super::account::AccountState;
-use super::super::baseline::LocalHour;
+use super::super::baseline::{Channel, LocalHour};
 use super::super::detect::runaway::Runaway;
 use super::super::judge::{self, Judged};
 use super::super::recent::USUAL_HOURS;
+use super::super::rules::Thresholds;
 use super::super::series::{LeafState, Node, to_units};
 use super::super::user_minutes::Leader;
 use super::episode::Trigger;
@@ -48,7 +49,11 @@ pub(crate) fn is_habit(state: &AccountState, scope: &Scope, hour: Hour, money: f
 
 /// Whether most of what a node takes is taken by a leaf of which that is usual, at this hour of the week or at all: a job that runs every
 /// Sunday is known to itself long before the sums above it, which do not learn from hours that were told.
-pub(crate) fn is_usual_of_part(state: &AccountState, top: &Judged, hour: Hour, local: LocalHour) -> bool {
+pub(crate) fn is_usual_of_part(state: &AccountState, top: &Judged, hour: Hour, local: LocalHour, limits: &Thresholds) -> bool {
+    // What lasts is not seen in one hour of a part.
+    if top.verdict.channel != Channel::Bucket {
+        return false;
+    }
     let is_part = |node: &&Node| node.scope.within(&top.scope) && node.scope != top.scope;
     let mut parts = state.leaves().map(|(_, node, _)| node).filter(is_part);
     parts.any(|node| {
@@ -58,9 +63,10 @@ pub(crate) fn is_usual_of_part(state: &AccountState, top: &Judged, hour: Hour, l
             return false;
         }
         let baseline = node.closed.baseline.wake();
-        let is_usual =
-            baseline.of_week(local).is_some_and(|usual| usual >= AS_MUCH * actual) || baseline.expect(hour, local).upper >= actual;
-        baseline.stage(hour) == Stage::Seasoned && is_usual
+        let expectation = baseline.expect(hour, local);
+        let is_usual = baseline.of_week(local).is_some_and(|usual| usual >= AS_MUCH * actual) || expectation.upper >= actual;
+        let excess_beside = (top.actual - actual) - (top.expectation.expected - expectation.expected).max(0.0);
+        expectation.stage == Stage::Seasoned && is_usual && excess_beside < to_units(limits.least_excess)
     })
 }
 
@@ -96,9 +102,9 @@ pub(crate) fn runaway_user(state: &AccountState, account: &Account, scope: &Scop
     Some(Trigger { at_once: true, ..Trigger::runaway(judged, runaway) })
 }
 
-/// Whether an open alert is about a node, other than that it has grown for days.
+/// Whether an open alert is about a node, other than that it has grown for days or that money has moved.
 fn is_told(state: &AccountState, scope: &Scope, hour: Hour) -> bool {
-    state.open_rises().any(|episode| !select::is_slow(episode, hour) && select::is_about(episode, scope))
+    state.open_rises().any(|episode| select::hides_runaway(episode, hour) && select::is_about(episode, scope))
 }
 
 /// The most that a user took in any of the last hours; `None` while too few are known.

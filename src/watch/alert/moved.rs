@@ -4,10 +4,13 @@
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::LocalHour;
+use super::super::detect::verdict;
 use super::super::judge::{self, Judged};
+use super::super::series::to_units;
+use super::episode::Episode;
 use crate::model::alert::AlertKind;
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::{HOUR_MS, Hour, Timestamp};
+use crate::model::time::{HOUR_MS, Hour};
 
 /// The team's own excess is at most this part of the node's.
 const MOST_LEFT: f64 = 0.3;
@@ -17,7 +20,7 @@ const LEAST_LOST: f64 = 0.6;
 const REMEMBERED_MS: i64 = 48 * HOUR_MS;
 
 /// The node that lost what `won` has won, if it was a move. `elapsed`: the part of the hour that has passed, 0..1.
-pub(crate) fn counterpart(
+fn counterpart(
     state: &AccountState,
     account: &Account,
     won: &Judged,
@@ -38,12 +41,29 @@ pub(crate) fn counterpart(
     (most.0 >= LEAST_LOST * excess).then_some(most.1)
 }
 
-/// Whether a node has won by a move lately, and its team as a whole is not abnormal: who lost need not be found again in each hour.
-pub(crate) fn is_known(state: &AccountState, account: &Account, won: &Scope, hour: Hour, local: LocalHour, moment: Moment<'_>) -> bool {
-    let mut moves = state.episodes.values().filter(|episode| episode.kind == AlertKind::SpendMoved && episode.scope == *won);
-    let is_remembered = |closed: Timestamp| hour.start().0 - closed.0 <= REMEMBERED_MS;
-    moves.any(|episode| episode.closed_at.is_none_or(is_remembered))
-        && judge::judge(state, account, &Scope::Team, hour, local, moment.rules).is_some_and(|team| !team.verdict.fires)
+/// Whether it was a move: by now, or lately, while the node takes no more than it has won by then and the team as a whole is not abnormal. Who
+/// lost need not be found again in each hour.
+pub(crate) fn is_move(
+    state: &AccountState,
+    account: &Account,
+    won: &Judged,
+    hour: Hour,
+    local: LocalHour,
+    elapsed: f64,
+    moment: Moment<'_>,
+) -> bool {
+    let is_remembered = |episode: &Episode| {
+        episode.kind == AlertKind::SpendMoved
+            && episode.scope == won.scope
+            && episode.closed_at.is_none_or(|closed| hour.start().0 - closed.0 <= REMEMBERED_MS)
+    };
+    let moves = state.episodes.values().filter(|episode| is_remembered(episode));
+    // The hour itself says nothing of what was won before it.
+    let hours = moves.flat_map(|episode| episode.hours.iter()).filter(|(known, _)| **known != hour);
+    let largest = hours.map(|(_, part)| to_units(part.actual)).fold(0.0, f64::max);
+    let is_no_more = won.actual <= verdict::LASTS * largest
+        && judge::judge(state, account, &Scope::Team, hour, local, moment.rules).is_some_and(|team| !team.verdict.fires);
+    is_no_more || counterpart(state, account, won, hour, local, elapsed, moment).is_some()
 }
 
 /// The least and the most that is usual. Forecasts follow a move within hours, up as well as down: the calendar remembers for days.

@@ -88,7 +88,7 @@ pub(crate) fn open(
         drop::add_earlier_hours(&mut episode, node, trigger.judged.actual, hour);
     }
     if episode.kind == AlertKind::LevelShift && trigger.since.is_some() {
-        ramp::add_earlier_hours(&mut episode, state, trigger.judged.actual, hour);
+        ramp::add_earlier_hours(&mut episode, state, trigger.judged.actual, expected_units, hour);
     }
     episode.guard_hour = trigger.runaway.as_ref().map(|_| hour).or(episode.guard_hour);
     episode.notify = told_to_people(state, account, hour, &trigger, moment);

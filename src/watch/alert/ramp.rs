@@ -9,6 +9,7 @@ use super::super::judge::{self, Judged};
 use super::super::series::{Node, from_units, to_units};
 use super::episode::{Episode, HourExcess, Trigger, channel_of};
 use super::select;
+use crate::model::alert::AlertKind;
 use crate::model::leaf::{Account, Scope};
 use crate::model::time::{HOUR_MS, Hour};
 
@@ -27,11 +28,12 @@ const LEAST_DEVIATION: f64 = 0.1;
 const MOST_HOURS: f64 = 0.75;
 /// Growth by weeks is seen once a day: the last seven days are so many times the seven before, ...
 const LEAST_OF_WEEK: f64 = 1.25;
-/// ... each is above the same day of that week but for one, ...
-const LEAST_DAYS_ABOVE: usize = 6;
-/// ... the mean of these ratios, in logarithms, is so many of its standard errors, ...
+/// ... each is above the same day of that week but for one, of at least so many that say anything, ...
+const MOST_DAYS_BELOW: usize = 1;
+const LEAST_PAIRS: usize = 5;
+/// ... the mean of these ratios, in logarithms, is so many of its standard errors beside a straight line, ...
 const LEAST_ERRORS: f64 = 4.0;
-/// ... the last three are beyond the first three by this much: it goes on, and is no step of a week ago, ...
+/// ... the later half is beyond the first half by this much: it goes on, and is no step of a week ago, ...
 const LEAST_SLOPE: f64 = 0.07;
 /// ... and no two days in a row make up more than this part of it: that is a step of this week, which was told.
 const MOST_AT_ONCE: f64 = 0.6;
@@ -81,7 +83,10 @@ pub(crate) fn triggers(
             .or_else(|| growth_of_weeks(state, node, judged.actual, hour, LEAST_ERRORS + stricter));
         let Some(growth) = growth else { continue };
         let excess = growth.hours.iter().sum::<f64>() * (1.0 - 1.0 / growth.ratio);
-        if judged.actual <= 0.0 || excess < to_units(judge::thresholds(moment.rules, account, &judged.scope).least_excess) {
+        // By days it is asked in every hour: at night it can wait.
+        if (judged.actual <= 0.0 && !days::ends_with(hour))
+            || excess < to_units(judge::thresholds(moment.rules, account, &judged.scope).least_excess)
+        {
             continue;
         }
         let mut judged = judged.clone();
@@ -111,15 +116,18 @@ fn growth(state: &AccountState, node: &Node, actual: f64, hour: Hour, local: Loc
     grows.then_some(Growth { ratio, hours })
 }
 
-/// Whether a node's last 24 hours take about what an hour of an episode took that lasted long enough to have a level.
+/// Whether the node of a rise that lasted long enough to have a level is still at it, and has most of what the judged one takes.
 fn is_at_level(state: &AccountState, episode: &Episode, judged: &Judged) -> bool {
-    if episode.hours.len() < LEVEL_HOURS {
+    if episode.hours.len() < LEVEL_HOURS || episode.is_of_fall() || episode.is_of_ratio() || episode.kind == AlertKind::SpendMoved {
         return false;
     }
-    let told = to_units(episode.actual()) / episode.hours.len() as f64;
-    let hours = state.get(&judged.scope).map(days::last_hours).unwrap_or_default();
-    let day = &hours[hours.len().saturating_sub(DAY)..];
-    day.iter().sum::<f64>() / day.len().max(1) as f64 <= LEAST_OF_LARGEST * told
+    let mean = |scope: &Scope| {
+        let hours = state.get(scope).map(days::last_hours).unwrap_or_default();
+        let day = &hours[hours.len().saturating_sub(DAY)..];
+        day.iter().sum::<f64>() / day.len().max(1) as f64
+    };
+    let (told, now) = (to_units(episode.actual()) / episode.hours.len() as f64, mean(&episode.scope));
+    now <= LEAST_OF_LARGEST * told && now >= select::EXPLAINS * mean(&judged.scope)
 }
 
 /// Growth of a few percent a day, which no day shows beside the days just before it, and neither does one of a team whose weekends differ. A
@@ -134,17 +142,27 @@ fn growth_of_weeks(state: &AccountState, node: &Node, actual: f64, hour: Hour, e
     let (now, before) = (*weeks.first()?, *weeks.get(1)?);
     let sum = |week: &[f64]| week.iter().sum::<f64>();
     let largest = weeks.iter().skip(1).map(|week| sum(week)).fold(0.0, f64::max);
+    // A day without money in one of the two weeks, a holiday say, or a weekend in both, says nothing.
     let logs: Vec<f64> = now.iter().zip(before).map(|(now, before)| libm::log(now / before)).filter(|log| log.is_finite()).collect();
-    if logs.len() < WEEK || sum(now) < LEAST_OF_WEEK * largest || logs.iter().filter(|log| **log > 0.0).count() < LEAST_DAYS_ABOVE {
+    let days = logs.len();
+    if days < LEAST_PAIRS || sum(now) < LEAST_OF_WEEK * largest || logs.iter().filter(|log| **log <= 0.0).count() > MOST_DAYS_BELOW {
         return None;
     }
-    let mean = logs.iter().sum::<f64>() / WEEK as f64;
-    let variance = logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>() / (WEEK - 1) as f64;
-    let slope = (logs[4] + logs[5] + logs[6] - logs[0] - logs[1] - logs[2]) / 3.0;
-    let rise = logs[6] - logs[0];
+    let mean = |logs: &[f64]| logs.iter().sum::<f64>() / logs.len().max(1) as f64;
+    let growth = mean(&logs);
+    // Of what is left beside a straight line: that it grows is no noise.
+    let off = |at: usize| at as f64 - (days - 1) as f64 / 2.0;
+    let steepness =
+        logs.iter().enumerate().map(|(at, log)| off(at) * log).sum::<f64>() / (0..days).map(|at| off(at) * off(at)).sum::<f64>();
+    let rest = logs.iter().enumerate().map(|(at, log)| log - growth - steepness * off(at));
+    let variance = rest.map(|rest| rest * rest).sum::<f64>() / (days - 2) as f64;
+    let slope = mean(&logs[days - days / 2..]) - mean(&logs[..days / 2]);
+    let rise = logs[days - 1] - logs[0];
     let at_once = logs.windows(3).map(|days| days[2] - days[0]).fold(0.0, f64::max);
-    let grows = at_once <= MOST_AT_ONCE * rise && mean >= errors * libm::sqrt(variance / WEEK as f64) && slope >= LEAST_SLOPE;
-    grows.then_some(Growth { ratio: libm::exp(logs[6]), hours })
+    // Where days say nothing, two in a row lie further apart.
+    let most_at_once = MOST_AT_ONCE * WEEK as f64 / days as f64;
+    let grows = growth >= errors * libm::sqrt(variance / days as f64) && slope >= LEAST_SLOPE && at_once <= most_at_once * rise;
+    grows.then_some(Growth { ratio: libm::exp(logs[days - 1]), hours })
 }
 
 /// How many times the usual day the last 24 hours are, the hours, and the days before them.
@@ -170,9 +188,11 @@ fn share_above(baseline: &Baseline, hours: &[f64], local: LocalHour) -> f64 {
 }
 
 /// Adds what the day before took too much.
-pub(crate) fn add_earlier_hours(episode: &mut Episode, state: &AccountState, actual: f64, hour: Hour) {
+pub(crate) fn add_earlier_hours(episode: &mut Episode, state: &AccountState, actual: f64, usual: f64, hour: Hour) {
     let Some(node) = state.get(&episode.scope) else { return };
-    let Some(ratio) = times_usual(state, node, actual, hour) else { return };
+    // As the hour that is judged is measured, where it says so.
+    let own = Some(actual / usual).filter(|ratio| ratio.is_finite() && *ratio > 0.0);
+    let Some(ratio) = own.or_else(|| times_usual(state, node, actual, hour)) else { return };
     for point in node.closed.history.points().filter(|point| point.hour.0 > hour.0 - DAY as i64) {
         let actual = f64::from(point.actual);
         let part = HourExcess { actual: from_units(actual), expected: from_units(actual / ratio.max(1.0)), provisional: false };
@@ -194,7 +214,8 @@ fn times_usual(state: &AccountState, node: &Node, actual: f64, hour: Hour) -> Op
     let (ratio, hours, known) = against_days(state, node, actual, hour)?;
     // A day of UTC, or the two of which the hours are a part.
     let a_week_ago = known.len().checked_sub(WEEK).and_then(|at| known.get(at..at + if days::ends_with(hour) { 1 } else { 2 }));
-    let of_week = a_week_ago.map_or(0.0, |days| days::counted(&hours, &known) / days.iter().copied().fold(f64::MIN_POSITIVE, f64::max));
+    let usual = a_week_ago.map_or(0.0, |days| days.iter().copied().fold(0.0, f64::max));
+    let of_week = if usual > 0.0 { days::counted(&hours, &known) / usual } else { 0.0 };
     Some(ratio.max(of_week))
 }
 

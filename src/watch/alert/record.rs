@@ -145,7 +145,7 @@ pub(crate) fn alert(state: &AccountState, account: &Account, episode: &Episode, 
         score: episode.score,
         stage: episode.stage,
         normal: episode.normal.clone(),
-        summary: words::summary(account, episode, changed.as_deref(), stays(node, episode, account, hour, moment), seen.0, &zone),
+        summary: words::summary(account, episode, changed.as_deref(), stays(node, episode, account, moment), seen.0, &zone),
         causes: episode.causes.clone(),
         unexplained: episode.unexplained,
         split,
@@ -165,10 +165,12 @@ fn ended_at(episode: &Episode) -> Option<Timestamp> {
 }
 
 /// What an hour takes at the end of a rise, and what it took before, where that is clearly less: it has not come back, it has been learnt.
-fn stays(node: &Node, episode: &Episode, account: &Account, hour: Hour, moment: Moment<'_>) -> Option<(Nanos, Nanos)> {
-    if episode.is_of_fall() || episode.is_of_ratio() || episode.closed_at.is_none() {
+fn stays(node: &Node, episode: &Episode, account: &Account, moment: Moment<'_>) -> Option<(Nanos, Nanos)> {
+    if episode.is_of_fall() || episode.is_of_ratio() || episode.kind == AlertKind::SpendMoved {
         return None;
     }
+    // Of its own last hour, also when somebody answers later.
+    let hour = Hour(episode.closed_at?.hour().0 - 1);
     let baseline = node.closed.baseline.wake();
     // The same hours of the day, before it began or while it did; a Monday is held against Mondays, too.
     let before = |hour: Hour| {

@@ -32,7 +32,7 @@ pub(crate) fn lowest(
     for candidate in order {
         if habit::is_habit(state, &candidate.scope, hour, candidate.actual)
             || covered(state, hour, candidate, &chosen)
-            || habit::is_usual_of_part(state, candidate, hour, local)
+            || habit::is_usual_of_part(state, candidate, hour, local, judge::thresholds(moment.rules, account, &candidate.scope))
             || told_beside(state, account, hour, local, candidate, &chosen, moment)
         {
             continue;
@@ -63,7 +63,8 @@ pub(crate) fn lowest_runaway(
     moment: Moment<'_>,
 ) -> Vec<Trigger> {
     firing.sort_by(|a, b| a.0.depth().cmp(&b.0.depth()).then(b.1.actual.cmp(&a.1.actual)).then(a.0.cmp(&b.0)));
-    let mut taken: Vec<Scope> = state.open_rises().filter(|episode| !is_slow(episode, hour)).map(|episode| episode.scope.clone()).collect();
+    let mut taken: Vec<Scope> =
+        state.open_rises().filter(|episode| hides_runaway(episode, hour)).map(|episode| episode.scope.clone()).collect();
     let mut triggers = Vec::new();
     for (top, runaway) in firing {
         if habit::is_habit(state, &top, hour, to_units(runaway.actual)) {
@@ -103,6 +104,11 @@ pub(crate) fn is_about(episode: &Episode, scope: &Scope) -> bool {
 /// Growth over days: by now it is about more than the hours in which it was noticed.
 pub(crate) fn is_slow(episode: &Episode, hour: Hour) -> bool {
     episode.kind == AlertKind::LevelShift && hour.0 - episode.onset.hour().0 >= SLOW_HOURS
+}
+
+/// What has grown for days, and money that has only moved, is no word about minutes.
+pub(crate) fn hides_runaway(episode: &Episode, hour: Hour) -> bool {
+    !is_slow(episode, hour) && episode.kind != AlertKind::SpendMoved
 }
 
 /// What has grown for days may still leap: that is another matter.

@@ -22,7 +22,7 @@ const WEEK_FROM_HOURS: f64 = 24.0;
 /// The hour of the week is known after so many hours, and three visits: buckets shorter than an hour come to a slot more than once a week.
 const KNOWN_HOURS: f64 = 3.0 * 168.0;
 /// The hour of the week may be so many times the hour of the day, which weekends and a holiday pull down.
-const NEAR: f64 = 5.0;
+const NEAR: f64 = 2.5;
 /// Half-lives in hours: of losses, and of the level that the last hours are at.
 const LOSS_HALF_LIFE: f64 = 72.0;
 const LEVEL_HALF_LIFE: f64 = 4.0;

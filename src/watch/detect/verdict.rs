@@ -28,6 +28,8 @@ const FIRST_WEEK_CAUTION: f64 = 2.0;
 const FIRST_WEEK_HOURS: f64 = 168.0;
 /// Windows hold what was before: an hour stands in what lasts if it takes itself so many times what the calendar says of it.
 pub(crate) const LASTS: f64 = 1.25;
+/// The calendar follows slow growth at a distance of a few days: an hour that stands in a new level is at least so far beyond it.
+const RISES: f64 = 1.15;
 
 /// Channels on which too much shows.
 const UPWARD: [Channel; 4] = [Channel::Bucket, Channel::Hours, Channel::Day, Channel::Level];
@@ -202,8 +204,12 @@ fn gates_on(baseline: &Baseline, expectation: &Expectation, channel: Channel, th
     let costly = gauge.worth.0 + gauge.worth.1 * units(thresholds.least_excess);
     // An ordinary hour after a spike belongs to nothing, however long the windows remember it, and what an hour of the week always takes is no
     // news after a holiday.
-    let ordinary = if channel == Channel::Bucket { expectation.week } else { Some(expectation.calendar) };
-    multiple.max(costly).max(ordinary.map_or(f64::NEG_INFINITY, |ordinary| LASTS * ordinary))
+    let ordinary = match channel {
+        Channel::Bucket => expectation.week.map_or(f64::NEG_INFINITY, |week| LASTS * week),
+        Channel::Level => RISES * expectation.calendar,
+        _ => LASTS * expectation.calendar,
+    };
+    multiple.max(costly).max(ordinary)
 }
 
 /// What lasts is measured from what the calendar says, a level from the reference; believed forecasts have followed both by then.
