@@ -359,11 +359,13 @@ fn topics_of_the_table_are_those_that_are_created() {
 #[test]
 fn the_compose_file_sets_options_that_exist() {
     let lines = COMPOSE.lines().map(str::trim).filter(|line| line.starts_with("TOLLGATE_"));
-    let variables: Vec<(&str, &str)> =
-        lines.map(|line| line.split_once(": ").unwrap()).map(|(name, value)| (name, value.trim_matches('"'))).collect();
+    // The image has the folder `config` there.
+    let here = |value: &str| value.trim_matches('"').replace("/etc/tollgate", concat!(env!("CARGO_MANIFEST_DIR"), "/config"));
+    let variables: Vec<(&str, String)> =
+        lines.map(|line| line.split_once(": ").unwrap()).map(|(name, value)| (name, here(value))).collect();
     assert!(variables.len() >= 6, "{variables:#?}");
     let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    check.env_clear().envs(variables.iter().copied());
+    check.env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
     check.args(["check", "--offline", "--config"]).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tollgate.toml"));
     let ended = check.output().unwrap();
     let report = String::from_utf8_lossy(&ended.stdout);

@@ -195,7 +195,12 @@ async fn on_signals(
     tracing::info!("stopping: what is begun is finished first");
     stop.ask();
     tokio::time::sleep(MOST_TO_STOP).await;
-    // Whatever holds it up, nothing is lost: what is not committed by now is done again.
+    end_as_it_is();
+}
+
+/// Whatever holds it up, nothing is lost: what is not committed by now is done again.
+#[expect(clippy::disallowed_methods, reason = "a thread that never returns drops nothing, and would keep the process for ever")]
+fn end_as_it_is() {
     tracing::error!("still not stopped after {} seconds: ended as it is, what is not committed is done again", MOST_TO_STOP.as_secs());
     std::process::exit(1);
 }
