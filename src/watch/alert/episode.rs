@@ -243,8 +243,12 @@ fn abnormal(
     if episode.kind == AlertKind::SpendMoved && !moved::is_move(state, account, judged, hour, local, 1.0, moment) {
         return None;
     }
-    let mut abnormal = all.iter().filter(|judged| is_abnormal(judged, account, moment));
-    let goes_on = is_abnormal(judged, account, moment)
+    // A new level is seen from less far than a spike goes on.
+    let is_beyond =
+        |judged: &Judged| judged.verdict.channel != Channel::Level || judged.actual >= verdict::LASTS * judged.expectation.calendar;
+    let counts = |judged: &Judged| is_abnormal(judged, account, moment) && (episode.kind == AlertKind::LevelShift || is_beyond(judged));
+    let mut abnormal = all.iter().filter(|judged| counts(judged));
+    let goes_on = counts(judged)
         || select::carries(episode, judged, &mut abnormal)
         || (episode.guard_hour == Some(hour) && is_dear(state, episode, judged, hour));
     goes_on.then(|| episode.normal_of(judged))

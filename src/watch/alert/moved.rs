@@ -4,7 +4,6 @@
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::LocalHour;
-use super::super::detect::verdict;
 use super::super::judge::{self, Judged};
 use super::super::series::to_units;
 use super::episode::Episode;
@@ -16,6 +15,8 @@ use crate::model::time::{HOUR_MS, Hour};
 const MOST_LEFT: f64 = 0.3;
 /// The other node has lost at least this part of what the node has won.
 const LEAST_LOST: f64 = 0.6;
+/// A node that takes more than so many times what it has won takes more than has moved.
+const MOST_MORE: f64 = 1.5;
 /// A move is remembered for so long after its end: by then a day has taught what each node takes.
 const REMEMBERED_MS: i64 = 48 * HOUR_MS;
 
@@ -61,7 +62,7 @@ pub(crate) fn is_move(
     // The hour itself says nothing of what was won before it.
     let hours = moves.flat_map(|episode| episode.hours.iter()).filter(|(known, _)| **known != hour);
     let largest = hours.map(|(_, part)| to_units(part.actual)).fold(0.0, f64::max);
-    let is_no_more = won.actual <= verdict::LASTS * largest
+    let is_no_more = won.actual <= MOST_MORE * largest
         && judge::judge(state, account, &Scope::Team, hour, local, moment.rules).is_some_and(|team| !team.verdict.fires);
     is_no_more || counterpart(state, account, won, hour, local, elapsed, moment).is_some()
 }
