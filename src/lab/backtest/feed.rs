@@ -178,16 +178,13 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// A line's value, as a record of its topic.
+    fn record<'r>(&self, topic: &'r str, value: &'r [u8]) -> InputRecord<'r> {
+        InputRecord { topic, partition: 0, offset: self.offset, timestamp: self.now, key: None, value: Some(value), headers: &[] }
+    }
+
     fn take_usage(&mut self, value: &[u8]) {
-        let record = InputRecord {
-            topic: USAGE,
-            partition: 0,
-            offset: self.offset,
-            timestamp: self.now,
-            key: None,
-            value: Some(value),
-            headers: &[],
-        };
+        let record = self.record(USAGE, value);
         self.offset += 1;
         match intake::process(&record, self.now, self.rules, &self.schemas, &mut self.partition, &mut self.batch) {
             Outcome::Combined => {}
@@ -198,15 +195,7 @@ impl<'a> Feed<'a> {
     }
 
     fn take_whole(&mut self, name: &str, topic: Topic, value: &str) {
-        let record = InputRecord {
-            topic: name,
-            partition: 0,
-            offset: self.offset,
-            timestamp: self.now,
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
+        let record = self.record(name, value.as_bytes());
         match whole::process(topic, &record, self.now, self.rules, &WriterSchemas::new(topic.table())) {
             WholeOutcome::Accepted(event) if self.is_repeated(name, &event) => {}
             WholeOutcome::Accepted(event) => {
@@ -241,15 +230,7 @@ impl<'a> Feed<'a> {
         if identity.as_ref().is_some_and(|identity| self.is_known(BILL, &identity.source, &identity.event_id)) {
             return;
         }
-        let record = InputRecord {
-            topic: BILL,
-            partition: 0,
-            offset: self.offset,
-            timestamp: self.now,
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
+        let record = self.record(BILL, value.as_bytes());
         match self.bill.take(&record, self.now, self.rules) {
             Ok(()) => self.heard = self.heard.max(identity.and_then(|identity| identity.time())),
             Err(reject) => self.reject(reject),
@@ -257,15 +238,7 @@ impl<'a> Feed<'a> {
     }
 
     fn take_openlineage(&mut self, value: &str) {
-        let record = InputRecord {
-            topic: OPENLINEAGE,
-            partition: 0,
-            offset: self.offset,
-            timestamp: self.now,
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
+        let record = self.record(OPENLINEAGE, value.as_bytes());
         match intake::lineage::read(&record, self.now, self.rules) {
             Ok(event) => {
                 self.heard = self.heard.max(Some(event.event_time));
