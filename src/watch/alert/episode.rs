@@ -348,12 +348,13 @@ pub(crate) fn amend(
     let concerned = |episode: &&Episode| leaf.within(&episode.scope) && episode.hours.contains_key(&hour);
     let ids: Vec<String> = state.episodes.values().filter(concerned).map(|episode| episode.id.clone()).collect();
     for id in &ids {
-        if let Some(part) = state.episodes.get_mut(id).and_then(|episode| episode.hours.get_mut(&hour)) {
+        let Some(episode) = state.episodes.get_mut(id) else { continue };
+        let least = judge::thresholds(moment.rules, account, &episode.scope).least_excess;
+        let was_worth_telling = episode.excess() >= least;
+        if let Some(part) = episode.hours.get_mut(&hour) {
             part.actual = part.actual.saturating_add(partial.cost);
         }
-        let Some(episode) = state.episodes.get_mut(id) else { continue };
-        let limits = judge::thresholds(moment.rules, account, &episode.scope);
-        let is_refunded = partial.cost < Nanos::ZERO && class(episode.kind) == 0 && episode.excess() < limits.least_excess;
+        let is_refunded = partial.cost < Nanos::ZERO && class(episode.kind) == 0 && was_worth_telling && episode.excess() < least;
         if is_refunded && !episode.is_held() && !episode.provisional() && episode.state != AlertState::Retracted {
             // So little would not have been told.
             episode.hours.clear();

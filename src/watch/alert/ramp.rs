@@ -144,25 +144,25 @@ fn growth_of_weeks(state: &AccountState, node: &Node, actual: f64, hour: Hour, e
     let largest = weeks.iter().skip(1).map(|week| sum(week)).fold(0.0, f64::max);
     // A day without money in one of the two weeks, a holiday say, or a weekend in both, says nothing.
     let logs: Vec<f64> = now.iter().zip(before).map(|(now, before)| libm::log(now / before)).filter(|log| log.is_finite()).collect();
-    let days = logs.len();
-    if days < LEAST_PAIRS || sum(now) < LEAST_OF_WEEK * largest || logs.iter().filter(|log| **log <= 0.0).count() > MOST_DAYS_BELOW {
+    let count = logs.len();
+    if count < LEAST_PAIRS || sum(now) < LEAST_OF_WEEK * largest || logs.iter().filter(|log| **log <= 0.0).count() > MOST_DAYS_BELOW {
         return None;
     }
     let mean = |logs: &[f64]| logs.iter().sum::<f64>() / logs.len().max(1) as f64;
     let growth = mean(&logs);
     // Of what is left beside a straight line: that it grows is no noise.
-    let off = |at: usize| at as f64 - (days - 1) as f64 / 2.0;
+    let off = |at: usize| at as f64 - (count - 1) as f64 / 2.0;
     let steepness =
-        logs.iter().enumerate().map(|(at, log)| off(at) * log).sum::<f64>() / (0..days).map(|at| off(at) * off(at)).sum::<f64>();
+        logs.iter().enumerate().map(|(at, log)| off(at) * log).sum::<f64>() / (0..count).map(|at| off(at) * off(at)).sum::<f64>();
     let rest = logs.iter().enumerate().map(|(at, log)| log - growth - steepness * off(at));
-    let variance = rest.map(|rest| rest * rest).sum::<f64>() / (days - 2) as f64;
-    let slope = mean(&logs[days - days / 2..]) - mean(&logs[..days / 2]);
-    let rise = logs[days - 1] - logs[0];
-    let at_once = logs.windows(3).map(|days| days[2] - days[0]).fold(0.0, f64::max);
+    let variance = rest.map(|rest| rest * rest).sum::<f64>() / (count - 2) as f64;
+    let slope = mean(&logs[count - count / 2..]) - mean(&logs[..count / 2]);
+    let rise = logs[count - 1] - logs[0];
+    let at_once = logs.windows(3).map(|three| three[2] - three[0]).fold(0.0, f64::max);
     // Where days say nothing, two in a row lie further apart.
-    let most_at_once = MOST_AT_ONCE * WEEK as f64 / days as f64;
-    let grows = growth >= errors * libm::sqrt(variance / days as f64) && slope >= LEAST_SLOPE && at_once <= most_at_once * rise;
-    grows.then_some(Growth { ratio: libm::exp(logs[days - 1]), hours })
+    let most_at_once = MOST_AT_ONCE * WEEK as f64 / count as f64;
+    let grows = growth >= errors * libm::sqrt(variance / count as f64) && slope >= LEAST_SLOPE && at_once <= most_at_once * rise;
+    grows.then_some(Growth { ratio: libm::exp(logs[count - 1]), hours })
 }
 
 /// How many times the usual day the last 24 hours are, the hours, and the days before them.
