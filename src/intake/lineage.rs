@@ -20,6 +20,8 @@ use crate::model::time::Timestamp;
 
 /// Of one event; a run that touches more says so in several events.
 const MOST_DATASETS: usize = 10_000;
+/// Of the names in `inputs`, and of those in `outputs`, all together.
+const MOST_BYTES: usize = if cfg!(test) { 64 * 1024 } else { 1024 * 1024 };
 const MOST_ORIGINS: usize = 300;
 /// Other names of one dataset.
 const MOST_SYMLINKS: usize = 100;
@@ -237,7 +239,13 @@ fn datasets(what: &str, named: Option<Vec<Named<'_>>>) -> Result<Vec<StatedDatas
         let message = format!("'{what}' has {} datasets, at most {MOST_DATASETS} are taken", named.len());
         return Err(Reject::new(RejectReason::FieldTooLong, message));
     }
-    named.into_iter().map(|named| dataset(what, named)).collect()
+    let datasets = named.into_iter().map(|named| dataset(what, named)).collect::<Result<Vec<_>, _>>()?;
+    let bytes: usize = datasets.iter().map(|dataset| dataset.namespace.len() + dataset.name.len()).sum();
+    if bytes > MOST_BYTES {
+        let message = format!("the names of '{what}' have {bytes} bytes together, at most {MOST_BYTES} are taken");
+        return Err(Reject::new(RejectReason::FieldTooLong, message));
+    }
+    Ok(datasets)
 }
 
 fn dataset(what: &str, named: Named<'_>) -> Result<StatedDataset, Reject> {

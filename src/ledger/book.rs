@@ -12,6 +12,14 @@ use crate::model::time::{Hour, Timestamp};
 /// it back until it is stated again.
 const NAMED_BY: usize = 4;
 
+/// Deliveries of one source's month. They stand in one record of the changelog, which is written with every change: 16,000 are one every three
+/// minutes, and with ids of [`crate::intake::LONGEST_TEXT`] bytes fewer. Lines of the ones beyond hold by their revision and export alone, as
+/// those of no delivery do.
+const MOST_DELIVERIES: usize = if cfg!(test) { 8 } else { 16_000 };
+const MOST_BYTES: usize = if cfg!(test) { 1_024 } else { 4 * 1024 * 1024 };
+/// Of a delivery in the changelog, besides its id.
+const DELIVERY_BYTES: usize = 32;
+
 /// A charge, with its leaf as a place in the ledger's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -95,16 +103,22 @@ impl Book {
         self.lines.insert(line, kept).is_none()
     }
 
-    /// Number of a delivery, from 1 on.
-    pub fn delivery(&mut self, id: &Text) -> u16 {
+    /// Number of a delivery, from 1 on; `None`: there is no room for another one.
+    pub fn delivery(&mut self, id: &Text) -> Option<u16> {
         let deliveries = &mut self.header.deliveries;
         let known = deliveries.iter().rposition(|delivery| delivery.id == *id);
-        let place = known.unwrap_or_else(|| {
-            deliveries.push(Delivery { id: id.clone(), named: 0, end: None });
-            deliveries.len() - 1
-        });
-        // 65,535 deliveries of one month are one every 40 seconds; the ones beyond share a number and are never complete.
-        u16::try_from(place + 1).unwrap_or(u16::MAX)
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let bytes: usize = deliveries.iter().map(|delivery| delivery.id.len() + DELIVERY_BYTES).sum();
+                if deliveries.len() >= MOST_DELIVERIES || bytes + id.len() + DELIVERY_BYTES > MOST_BYTES {
+                    return None;
+                }
+                deliveries.push(Delivery { id: id.clone(), named: 0, end: None });
+                deliveries.len() - 1
+            }
+        };
+        u16::try_from(place + 1).ok()
     }
 
     fn delivery_mut(&mut self, number: u16) -> Option<&mut Delivery> {

@@ -37,6 +37,15 @@ pub struct Ledger {
     changed: BTreeSet<Key>,
     position: i64,
     lines: usize,
+    /// Not handed out yet.
+    overfull: BTreeSet<Overfull>,
+}
+
+/// A month of a source that has had more deliveries than it has room for: the ones beyond take nothing back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Overfull {
+    pub source: Text,
+    pub period: Text,
 }
 
 /// Each leaf once: a bill has few, and many lines of each.
@@ -110,7 +119,10 @@ impl Ledger {
         let order = |kept: &Kept| (kept.amounts, kept.hour, leaves.get(kept.leaf));
         let book = self.books.entry(id).or_default();
         book.name(&record.source, &record.period);
-        let delivery = stated.delivery.as_ref().map(|delivery| book.delivery(delivery));
+        let delivery = stated.delivery.as_ref().and_then(|delivery| book.delivery(delivery));
+        if delivery.is_none() && stated.delivery.is_some() {
+            self.overfull.insert(Overfull { source: record.source.clone(), period: record.period.clone() });
+        }
         let outcome = book.state(stated, kept, delivery, |a, b| order(a) > order(b));
         let settles = outcome.first_named_by.is_some_and(|delivery| book.count_line(delivery));
         self.lines += usize::from(outcome.is_new);
@@ -125,7 +137,10 @@ impl Ledger {
     fn complete(&mut self, id: u128, record: &LedgerRecord, completion: &Completion) {
         let book = self.books.entry(id).or_default();
         book.name(&record.source, &record.period);
-        let number = book.delivery(&completion.delivery);
+        let Some(number) = book.delivery(&completion.delivery) else {
+            self.overfull.insert(Overfull { source: record.source.clone(), period: record.period.clone() });
+            return;
+        };
         let settles = book.mark_complete(number, completion);
         self.changed.insert(Key::Book(id));
         if settles {
@@ -164,6 +179,11 @@ impl Ledger {
         let some = deltas.into_iter().filter(|(_, (amounts, lines))| *amounts != Amounts::default() || *lines != 0);
         some.filter_map(|((leaf, hour), (amounts, lines))| Some(BilledDelta { leaf: self.leaves.get(leaf)?.clone(), hour, amounts, lines }))
             .collect()
+    }
+
+    /// Months that deliveries found no room in since the last call.
+    pub fn take_overfull(&mut self) -> BTreeSet<Overfull> {
+        std::mem::take(&mut self.overfull)
     }
 
     /// Keys of the changelog that have changed since the last call.

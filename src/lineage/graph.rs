@@ -25,6 +25,15 @@ pub enum What {
     Model(ModelName),
 }
 
+impl What {
+    pub fn bytes(&self) -> usize {
+        match self {
+            What::Dataset(name) | What::Flow(name) => name.len(),
+            What::Model(name) => name.model.len() + name.version.as_ref().map_or(0, |version| version.len()),
+        }
+    }
+}
+
 /// What is known of the data at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {

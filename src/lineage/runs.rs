@@ -10,9 +10,11 @@ use crate::model::lineage::{ModelName, RunState};
 
 /// Runs that are remembered; events of an older one are taken for those of a new one.
 const MOST_RUNS: usize = 100_000;
-/// Datasets of one run. A job that streams for ever names ever new ones under one run id: what it names beyond is taken for another run of
-/// the same id, so that neither memory nor the run's one key grow without end.
+/// Datasets of one run, and bytes of their names. A job that streams for ever names ever new ones under one run id: what it names beyond is
+/// taken for another run of the same id, so that neither memory nor the run's one key grow without end. An output may stand three times in
+/// that key, which has to fit into a record of the changelog ([`crate::kafka::client::INTERNAL_RECORD`]).
 const MOST_DATASETS: usize = if cfg!(test) { 20 } else { 20_000 };
+const MOST_BYTES: usize = if cfg!(test) { 4_096 } else { 2 * 1024 * 1024 };
 
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
@@ -60,6 +62,14 @@ impl Touched {
         self.inputs.len() + self.outputs.len()
     }
 
+    fn bytes(&self, graph: &Graph) -> usize {
+        self.inputs.iter().chain(&self.outputs).filter_map(|id| graph.node(*id)).map(|node| node.what.bytes()).sum()
+    }
+
+    fn has_room_for(&self, more: &Touched, graph: &Graph) -> bool {
+        self.datasets() + more.datasets() <= MOST_DATASETS && self.bytes(graph) + more.bytes(graph) <= MOST_BYTES
+    }
+
     pub fn name_models(&self, graph: &mut Graph) {
         for (dataset, name) in &self.models {
             let model = graph.model(name);
@@ -94,11 +104,11 @@ impl Runs {
             self.next += 1;
             Run { number: self.next, job: job.clone(), touched: Touched::default(), counts: false, flow: None }
         });
-        if run.touched.datasets() > 0 && run.touched.datasets() + touched.datasets() > MOST_DATASETS {
+        if run.touched.datasets() > 0 && !run.touched.has_room_for(&touched, graph) {
             // What it reads stays known, where that is not what is ever new: it is not named again with each event.
-            let inputs = std::mem::take(&mut run.touched.inputs);
-            let inputs = if inputs.len() <= MOST_DATASETS / 2 { inputs } else { BTreeSet::new() };
-            (run.touched, run.flow) = (Touched { inputs, ..Touched::default() }, None);
+            let kept = Touched { inputs: std::mem::take(&mut run.touched.inputs), ..Touched::default() };
+            let is_short = kept.datasets() <= MOST_DATASETS / 2 && kept.bytes(graph) <= MOST_BYTES / 2;
+            (run.touched, run.flow) = (if is_short { kept } else { Touched::default() }, None);
         }
         run.touched.inputs.extend(touched.inputs);
         run.touched.outputs.extend(touched.outputs);

@@ -432,6 +432,20 @@ fn a_run_that_never_ends_is_bounded() {
     assert_eq!(restored.image(), lineage.image());
 }
 
+/// Names may be a hundred times longer than those above.
+#[test]
+fn a_run_of_long_names_is_bounded_by_their_bytes() {
+    let (mut lineage, mut kept) = (Lineage::default(), BTreeMap::new());
+    let mut largest = 0;
+    for day in 0..40 {
+        let outputs: Vec<_> = (0..2).map(|part| stated(&format!("{day}-{part}-{}", "x".repeat(700)), &[])).collect();
+        lineage.apply(&run("stream", RunState::Running, "sink", &[], &outputs));
+        changelog(&mut lineage, &mut kept, day + 1);
+        largest = largest.max(kept.values().map(Vec::len).max().unwrap_or_default());
+    }
+    assert!(largest < 5_000, "{largest} bytes");
+}
+
 #[test]
 fn rules_that_changed_while_it_was_down_are_told_after_the_restart() {
     let (mut lineage, mut kept) = (Lineage::default(), BTreeMap::new());

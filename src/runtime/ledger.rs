@@ -11,7 +11,7 @@ use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
 use crate::kafka::session::Session;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Overfull};
 use crate::model::billing::BilledDelta;
 use crate::model::effect::Effect;
 use crate::model::hash::shard_of;
@@ -200,6 +200,13 @@ impl Role for Bookkeeper<'_> {
         let mut staged = Staged::default();
         for (number, kept) in parts.iter_mut().filter(|(_, kept)| kept.is_touched) {
             let mut records = self.shard_records(kept.ledger.take_deltas())?;
+            for Overfull { source, period } in kept.ledger.take_overfull() {
+                tracing::error!(
+                    %source, %period,
+                    "the bill of this month has come in more deliveries than are remembered: what the latest ones left out is not taken back. \
+                     Give deliveries that belong together one id, or have the month delivered under another source"
+                );
+            }
             for change in kept.ledger.take_changes()? {
                 records.push(encode::change(change, &self.setup.topics.ledger_changelog, *number));
             }

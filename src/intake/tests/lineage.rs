@@ -80,6 +80,8 @@ fn what_is_no_lineage_event_is_refused_with_a_reason() {
     let facet = |facet: Json| with("/inputs", json!([{"namespace": "n", "name": "a", "facets": facet}]));
     let renamed = |previous: Json| json!({"lifecycleStateChange": {"lifecycleStateChange": "RENAME", "previousIdentifier": previous}});
     let many = |count: usize| -> Vec<Json> { (0..count).map(|n| json!({"namespace": "n", "name": format!("{n}")})).collect() };
+    let long = |count: usize| -> Vec<Json> { (0..count).map(|n| json!({"namespace": "n", "name": format!("{n:0900}")})).collect() };
+    assert!(outcome(with("/inputs", json!(long(70))).as_bytes(), &[]).is_ok());
     assert!(outcome(facet(json!({"symlinks": {"identifiers": many(100)}})).as_bytes(), &[]).is_ok());
     let cases = [
         (String::new(), Reason::EmptyValue, "zero bytes"),
@@ -107,6 +109,7 @@ fn what_is_no_lineage_event_is_refused_with_a_reason() {
             "symlinks.identifiers[].namespace",
         ),
         (facet(json!({"symlinks": {"identifiers": many(10_000)}})), Reason::FieldTooLong, "10000 identifiers, at most 100"),
+        (with("/inputs", json!(long(80))), Reason::FieldTooLong, "the names of 'inputs' have 72080 bytes together"),
         (json!({"eventTime": "2026-03-01T10:00:00Z", "producer": "p"}).to_string(), Reason::MissingField, "neither"),
     ];
     for (value, reason, words) in cases {
