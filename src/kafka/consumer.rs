@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CString;
+use std::iter;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +15,7 @@ use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -30,6 +33,11 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Who has asked to be let in waits for so long before it goes again: a member without a name that goes earlier cannot say so, as it does not
 /// know yet what the group calls it, and the group waits for it until its session is over.
 pub(super) const GOODBYE: Duration = Duration::from_secs(5);
+/// The client library waits without bound for its own thread to take in what we answer the group, and that thread has been seen not to, after
+/// another process had taken the member's name. It takes microseconds otherwise.
+const MOST_TO_ANSWER: Duration = Duration::from_secs(20);
+/// Saying goodbye takes a request to the coordinator at most. Who cannot, is thrown out when its session is over.
+const MOST_TO_CLOSE: Duration = Duration::from_secs(20);
 
 pub struct Consumer {
     /// Before `inner`: queues go before their client does.
@@ -42,7 +50,8 @@ pub struct Consumer {
     bell: Bell,
     /// A static member: it does not say goodbye, and whoever comes back under its name takes its place.
     has_name: bool,
-    inner: BaseConsumer<Events>,
+    /// Shared with the threads of [`within`]; taken out and closed in `drop`.
+    inner: ManuallyDrop<Arc<BaseConsumer<Events>>>,
 }
 
 #[derive(Default)]
@@ -61,18 +70,43 @@ impl Drop for Consumer {
         self.wait_to_be_let_in();
         self.inner.context().closing.store(true, Ordering::SeqCst);
         // What the group has decided and nobody has answered would keep the close waiting for ever.
-        while let Some(event) = self.inner.context().pop().or_else(|| self.unanswered.take()) {
-            let answered = match event {
-                _ if is_fatal(&self.inner) => Ok(()),
-                Rebalance::Assign(partitions) => self.inner.incremental_assign(&list_of(&partitions)),
-                Rebalance::Revoke { partitions, .. } => self.inner.incremental_unassign(&list_of(&partitions)),
-                Rebalance::Failed(_) => Ok(()),
-            };
-            if let Err(error) = answered {
-                tracing::debug!(%error, "answering the group while closing");
+        let unanswered: Vec<Rebalance> = iter::from_fn(|| self.inner.context().pop()).chain(self.unanswered.take()).collect();
+        // SAFETY: taken once, and not used again: the other fields do not know it.
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        let closed = within(MOST_TO_CLOSE, move || {
+            for event in unanswered {
+                answer(&inner, &event);
             }
+            drop(inner);
+        });
+        if closed.is_none() {
+            tracing::warn!("the Kafka client did not close within {} s, and is left behind", MOST_TO_CLOSE.as_secs());
         }
     }
+}
+
+/// Answers the group for one that is closing: what it takes away is given up, what it gives is taken, and given up with the rest.
+fn answer(consumer: &BaseConsumer<Events>, event: &Rebalance) {
+    let answered = match event {
+        _ if is_fatal(consumer) => Ok(()),
+        Rebalance::Assign(partitions) => consumer.incremental_assign(&list_of(partitions)),
+        Rebalance::Revoke { partitions, .. } => consumer.incremental_unassign(&list_of(partitions)),
+        Rebalance::Failed(_) => Ok(()),
+    };
+    if let Err(error) = answered {
+        tracing::debug!(%error, "answering the group while closing");
+    }
+}
+
+/// What a call of the client library that has no bound of its own comes to; `None` where it takes longer than `most`: the thread that waits for
+/// it is left behind.
+fn within<T: Send + 'static>(most: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        // Nobody may be listening any more.
+        let _ = done.send(call());
+    });
+    result.recv_timeout(most).ok()
 }
 
 /// After a fatal error, that another process has taken its name say, the client has let go of everything by itself, and would never answer who
@@ -105,26 +139,22 @@ impl ConsumerContext for Events {
     /// Only notes the event: restoring state takes time, and start offsets are ours to choose. The owner of the consumer answers.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if self.closing.load(Ordering::SeqCst) {
-            let answered = match code {
-                _ if is_fatal(consumer) => Ok(()),
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => consumer.incremental_assign(partitions),
-                _ => consumer.incremental_unassign(partitions),
-            };
-            if let Err(error) = answered {
-                tracing::debug!(%error, "answering the group while closing");
-            }
-            return;
+            return answer(consumer, &event_of(consumer, code, partitions));
         }
-        self.push(match code {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.was_let_in.store(true, Ordering::SeqCst);
-                Rebalance::Assign(names(partitions))
-            }
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
-                Rebalance::Revoke { partitions: names(partitions), lost: consumer.assignment_lost() }
-            }
-            other => Rebalance::Failed(RDKafkaErrorCode::from(other).to_string()),
-        });
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.was_let_in.store(true, Ordering::SeqCst);
+        }
+        self.push(event_of(consumer, code, partitions));
+    }
+}
+
+fn event_of(consumer: &BaseConsumer<Events>, code: RDKafkaRespErr, partitions: &TopicPartitionList) -> Rebalance {
+    match code {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(names(partitions)),
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+            Rebalance::Revoke { partitions: names(partitions), lost: consumer.assignment_lost() }
+        }
+        other => Rebalance::Failed(RDKafkaErrorCode::from(other).to_string()),
     }
 }
 
@@ -141,7 +171,15 @@ impl Consumer {
         let bell = Bell::default();
         let group = Queue::of_group(inner.client().native_ptr(), &bell)?;
         let has_name = config.get("group.instance.id").is_some();
-        Ok(Consumer { queues: BTreeMap::new(), starts: BTreeMap::new(), group: Some(group), unanswered: None, bell, has_name, inner })
+        Ok(Consumer {
+            queues: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            group: Some(group),
+            unanswered: None,
+            bell,
+            has_name,
+            inner: ManuallyDrop::new(Arc::new(inner)),
+        })
     }
 
     fn wait_to_be_let_in(&self) {
@@ -162,9 +200,7 @@ impl Consumer {
     pub fn event(&mut self) -> Result<Option<Rebalance>> {
         loop {
             // What the group has decided of one that has lost its place need not be answered, and would not be heard.
-            if is_fatal(&self.inner) {
-                self.judge(&KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::Fatal))?;
-            }
+            self.has_its_place()?;
             if let Some(event) = self.inner.context().pop() {
                 self.unanswered = Some(event.clone());
                 return Ok(Some(event));
@@ -177,6 +213,13 @@ impl Consumer {
                 Some(Ok(message)) => bail!("a record of {}[{}] came from the group's queue", message.topic(), message.partition()),
                 Some(Err(error)) => self.judge(&error)?,
             }
+        }
+    }
+
+    fn has_its_place(&self) -> Result<()> {
+        match is_fatal(&self.inner) {
+            true => self.judge(&KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::Fatal)),
+            false => Ok(()),
         }
     }
 
@@ -261,20 +304,33 @@ impl Consumer {
             list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))?;
         }
         self.unanswered = None;
-        self.inner.incremental_assign(&list).context("cannot take over assigned partitions")
+        self.change("take over assigned partitions", move |consumer| consumer.incremental_assign(&list))
     }
 
     /// # Errors
     /// librdkafka refuses the list.
     pub fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
         self.unanswered = None;
+        let list = list_of(partitions);
         let answered = match is_fatal(&self.inner) {
             true => Ok(()),
-            false => self.inner.incremental_unassign(&list_of(partitions)).context("cannot give up revoked partitions"),
+            false => self.change("give up revoked partitions", move |consumer| consumer.incremental_unassign(&list)),
         };
         self.queues.retain(|known, _| !partitions.contains(known));
         self.starts.retain(|known, _| !partitions.contains(known));
         answered
+    }
+
+    fn change(&self, what: &str, call: impl FnOnce(&BaseConsumer<Events>) -> KafkaResult<()> + Send + 'static) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        match within(MOST_TO_ANSWER, move || call(&inner)) {
+            Some(answered) => answered.with_context(|| format!("cannot {what}")),
+            None => {
+                // What the client has lost its place for says more than that it does not answer.
+                self.has_its_place()?;
+                bail!("cannot {what}: the Kafka client did not answer within {} s", MOST_TO_ANSWER.as_secs())
+            }
+        }
     }
 
     /// The group's offset of each partition, `None` inside where it has none; `None` outside where they cannot be had now.
