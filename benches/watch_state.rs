@@ -65,6 +65,7 @@ fn rules() -> WatchRules {
         reporting_currency: Currency::USD,
         rates: Default::default(),
         series_per_team: 20_000,
+        teams_per_shard: 1_000_000,
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),

@@ -106,11 +106,13 @@ fn source(mut section: Section) -> SourceRule {
 pub fn watch(root: &mut Section, section: &mut Section, common: &Common) -> WatchRules {
     let lateness_ms = section.duration("lateness", "0s", "24h");
     let series_per_team = usize::try_from(section.integer("series_per_team", 100..=1_000_000)).unwrap_or_default();
+    let teams_per_shard = usize::try_from(section.integer("teams_per_shard", 100..=1_000_000)).unwrap_or_default();
     let defaults = thresholds(section.section("thresholds"), &NOTHING);
     WatchRules {
         revision: common.revision,
         lateness_ms,
         series_per_team,
+        teams_per_shard,
         reporting_currency: common.reporting_currency,
         rates: common.rates.clone(),
         overrides: overrides(root.tables("override"), &defaults),

@@ -55,6 +55,7 @@ fn watch_rules() -> WatchRules {
         reporting_currency: Currency::USD,
         rates: Default::default(),
         series_per_team: 20_000,
+        teams_per_shard: 1_000_000,
         defaults,
         overrides: Vec::new(),
         teams: Vec::new(),

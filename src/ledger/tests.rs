@@ -227,9 +227,11 @@ fn a_month_of_more_deliveries_than_there_is_room_for_says_so_and_keeps_its_heade
     let mut ledger = Ledger::default();
     let mut largest = 0;
     for number in 0..40 {
-        let items = vec![line(1, number, number, Some(&format!("d{number}")), charge(1, 5, 100)), complete(&format!("d{number}"), number, 1)];
+        let items =
+            vec![line(1, number, number, Some(&format!("d{number}")), charge(1, 5, 100)), complete(&format!("d{number}"), number, 1)];
         ledger.apply(&record(items), number);
-        largest = ledger.take_changes().unwrap().iter().filter_map(|change| Some(change.value.as_ref()?.len())).chain([largest]).max().unwrap();
+        largest =
+            ledger.take_changes().unwrap().iter().filter_map(|change| Some(change.value.as_ref()?.len())).chain([largest]).max().unwrap();
         assert_eq!(ledger.take_overfull().is_empty(), number < 8, "{number}");
     }
     assert!(largest < 1_024, "{largest}");

@@ -54,6 +54,7 @@ pub(crate) fn restate(shard: &mut Shard, partial: &Partial, kept_hours: i64, eff
         return None;
     }
     let leaf = (partial.leaf.account(), partial.leaf.dimensions());
+    shard.teams.insert(partial.leaf.team.clone());
     let known = shard.matters.billed.entry(leaf.clone()).or_default().entry(hour).or_default();
     known.cost = known.cost.saturating_add(partial.cost);
     known.quantity = known.quantity.saturating_add(partial.quantity);

@@ -44,7 +44,7 @@ impl Shard {
         self.violations.take_verdicts()
     }
 
-    /// Amounts that were counted in `(other)` because their team has too many series.
+    /// Amounts that were counted in `(other)` because their team has too many series, or because there are too many teams.
     pub fn capped_leaves(&self) -> u64 {
         self.header.capped
     }

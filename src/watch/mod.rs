@@ -47,6 +47,7 @@ mod shard;
 mod small;
 pub mod state;
 mod stood_out;
+mod teams;
 #[cfg(test)]
 mod tests;
 pub mod track;

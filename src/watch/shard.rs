@@ -15,6 +15,7 @@ use super::places::{Place, Places, hash_of, is_named};
 use super::rules::WatchRules;
 use super::series::{Grain, LeafState, Node, NodeClosed, Sum};
 use super::state::StateKey;
+use super::teams::{self, Teams};
 use super::unsaved::{Marks, Unsaved, UnsavedQueue};
 use super::violation::{self, Violations};
 use super::watermark::Watermarks;
@@ -30,6 +31,7 @@ use crate::model::time::{Hour, Minute, Timestamp};
 pub struct Shard {
     pub(super) header: Header,
     pub(super) accounts: Accounts,
+    pub(super) teams: Teams,
     /// Shared with the moment at which something is judged.
     pub(super) books: Arc<Books>,
     pub(super) unmatched_feedback: u64,
@@ -65,7 +67,8 @@ pub struct Header {
     pub first_hour: Option<Hour>,
     /// Amounts that came for an hour that had closed.
     pub late_partials: u64,
-    /// Amounts that were counted in their team's `(other)`, because the team has too many series.
+    /// Amounts that were counted in their team's `(other)`, because the team has too many series, or in the team `(other)`, because there are
+    /// too many teams.
     pub capped: u64,
     pub marks: Marks,
 }
@@ -117,6 +120,7 @@ impl Shard {
         Shard {
             header,
             accounts: Accounts::default(),
+            teams: Teams::default(),
             books: Arc::default(),
             unmatched_feedback: 0,
             places: Places::default(),
@@ -146,8 +150,10 @@ impl Shard {
         self.header.position = offset.saturating_add(1);
 
         self.follow(rules, &mut effects);
-        let converted = originals::convert_bill(self, &record.partials, rules, &mut effects);
-        let partials = converted.as_deref().unwrap_or(&record.partials);
+        let placed = teams::within_room(self, &record.partials, rules);
+        let partials = placed.as_deref().unwrap_or(&record.partials);
+        let converted = originals::convert_bill(self, partials, rules, &mut effects);
+        let partials = converted.as_deref().unwrap_or(partials);
         let open = merge::take_others(self, partials, offset, rules, &mut effects);
         for minute in open.chunk_by(|one, next| one.minute == next.minute) {
             let touched = merge::merge(self, minute, offset, rules);
@@ -294,6 +300,9 @@ impl Shard {
             Scope::Leaf(dimensions) => Some(hash_of(&dimensions.leaf_of(&state.account))),
             _ => None,
         };
+        if state.len() == 0 {
+            self.teams.insert(state.account.team.clone());
+        }
         let place = Place { account, node: state.insert(node) };
         if let Some(hash) = hash {
             // Of two with the same hash the first is found by it, the other by name.
@@ -330,6 +339,7 @@ impl Shard {
 
     /// Counts and finds what a restore has put together.
     pub(super) fn index(&mut self) {
+        teams::count(self);
         self.series = self.accounts.iter().map(|(_, state)| state.len()).sum();
         self.places.clear();
         for (account, state) in self.accounts.iter() {

@@ -20,6 +20,7 @@ pub(crate) fn rules() -> WatchRules {
         reporting_currency: Currency::USD,
         rates: Default::default(),
         series_per_team: 20_000,
+        teams_per_shard: 1_000_000,
         defaults: Thresholds {
             alerts_per_team_month: 2.0,
             least_ratio: 1.5,
@@ -381,6 +382,31 @@ fn a_state_of_another_version_shard_count_or_newer_rules_is_refused() {
     *damaged[0].1.last_mut().unwrap() ^= 1;
     assert_eq!(restored(&damaged, 1, &bench.rules), Err(state::StateError::Damaged("checksum")));
     assert_eq!(restored(&[], 1, &bench.rules), Ok(None));
+}
+
+/// Ids of requests where the team belongs: all money is counted, teams that are there or in the config keep their own, and once the names are
+/// forgotten there is room again.
+#[test]
+fn so_many_teams_have_series_and_what_others_use_is_counted_together() {
+    let mut bench = Bench::new();
+    bench.rules.teams_per_shard = 3;
+    for minute in 0..50 {
+        bench.minute(minute, &[("search", "ranker", "ann", 1.0), (&format!("request-{minute}"), "p", "", 1.0)]);
+    }
+    bench.minute(50, &[("watched", "p", "", 1.0)]);
+    let teams: Vec<String> = bench.shard.accounts.used().map(|state| state.account.team.to_string()).collect();
+    assert_eq!(teams, ["(other 0)", "request-0", "request-1", "search", "watched"]);
+    assert_eq!(bench.shard.capped_leaves(), 48);
+    bench.minute(200, &[]);
+    let of = |team: &str| {
+        bench.rollups.iter().filter(|rollup| *rollup.leaf.team == *team).map(|rollup| rollup.cost.0 / 1_000_000_000).sum::<i128>()
+    };
+    assert_eq!((of("search"), of("(other 0)"), of("request-1")), (50, 48, 1));
+    for day in 1..60 {
+        bench.minute(day * 1440, &[("search", "ranker", "ann", 1.0)]);
+    }
+    bench.minute(60 * 1440, &[("new", "p", "", 1.0)]);
+    assert!(bench.shard.accounts.used().any(|state| &*state.account.team == "new"));
 }
 
 /// Each count is one that intake takes; together they are more than a reader does.

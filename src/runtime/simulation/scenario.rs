@@ -44,6 +44,7 @@ fn watch_rules(revision: u64) -> WatchRules {
         reporting_currency: Currency::USD,
         rates: Default::default(),
         series_per_team: 1_000,
+        teams_per_shard: 1_000_000,
         defaults: Thresholds {
             alerts_per_team_month: 4.0,
             least_ratio: if revision == 1 { 1.5 } else { 2.5 },

@@ -33,6 +33,7 @@ use super::originals::{self, ConvertedHour};
 use super::rules::WatchRules;
 use super::shard::Shard;
 use super::state::{StateError, encode, from_payload};
+use super::teams;
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions};
@@ -252,6 +253,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     missing::rate::close_hour(shard, rules, effects);
     originals::close_hour(shard, hour, effects);
     billed::forget(shard, hour);
+    teams::forget(shard, hour);
     forget_providers(shard, hour);
 }
 
