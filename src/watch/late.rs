@@ -55,7 +55,7 @@ pub(crate) fn take(
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     shard.header.late_partials = shard.header.late_partials.saturating_add(1);
-    bill::add_late(&mut shard.matters, partial, rules);
+    bill::add_late(&mut shard.matters, partial, closed, rules);
     if closed.0 - hour.0 >= AMENDABLE_HOURS {
         let mut totals = HourTotals::default();
         totals.add(partial);

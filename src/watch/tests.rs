@@ -273,6 +273,23 @@ fn the_same_money_is_told_once() {
     assert_eq!(ids(&bench.alerts).len(), 1, "{told:#?}");
 }
 
+/// Of two projects on one model the second to be abnormal is told by itself, not as the model that has both.
+#[test]
+fn two_projects_that_leap_in_one_hour_are_two_alerts() {
+    let mut bench = Bench::new();
+    let day = 10 * 1440;
+    for minute in 0..day + 16 * 60 {
+        let noise = 1.0 + f64::from(u32::try_from((minute / 60 * 7919) % 13).unwrap()) / 100.0;
+        let money =
+            |usual: f64, from: i64, times: f64| if (from..from + 180).contains(&minute) { usual * times * noise } else { usual * noise };
+        let (ranker, indexer) = (money(0.8, day + 90, 5.0), money(0.4, day + 94, 10.0));
+        bench.minute(minute, &[("search", "ranker", "ann", ranker), ("search", "indexer", "bob", indexer)]);
+    }
+    let opened = bench.alerts.iter().filter(|alert| alert.state == AlertState::Open);
+    let told: Vec<&str> = opened.map(|alert| alert.dimensions.get("project").map_or("", String::as_str)).collect();
+    assert_eq!(told, ["indexer", "ranker"], "{:#?}", bench.alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_runaway_needs_no_history_but_a_spike_does_and_observed_teams_are_not_mailed() {
     let mut bench = Bench::new();

@@ -30,16 +30,24 @@ pub(crate) fn lowest(
     order.sort_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(b.excess().total_cmp(&a.excess())).then(a.scope.cmp(&b.scope)));
     let mut chosen: Vec<Judged> = Vec::new();
     for candidate in order {
-        if habit::is_habit(state, &candidate.scope, hour, candidate.actual)
-            || covered(state, hour, candidate, &chosen)
+        if habit::is_habit(state, &candidate.scope, hour, candidate.actual) || is_inside(state, hour, candidate, &chosen) {
+            continue;
+        }
+        let told_below = told_below(state, account, hour, local, candidate, &chosen, moment);
+        if (told_below > 0.0 && told_below >= EXPLAINS * candidate.excess())
             || habit::is_usual_of_part(state, candidate, hour, local, judge::thresholds(moment.rules, account, &candidate.scope))
             || told_beside(state, account, hour, local, candidate, &chosen, moment)
         {
             continue;
         }
-        let node = descend(state, account, hour, local, candidate, moment);
         let open = state.open_rises().filter(|episode| !is_slow_beside(episode, hour, candidate)).map(|episode| &episode.scope);
-        if !open.chain(chosen.iter().map(|other| &other.scope)).any(|other| node.scope.within(other)) {
+        let told: Vec<&Scope> = open.chain(chosen.iter().map(|other| &other.scope)).collect();
+        // The excess of windows of several hours is none that an hour's can be taken off.
+        let rest = (told_below > 0.0 && candidate.verdict.channel == Channel::Bucket).then(|| candidate.excess() - told_below);
+        let node = rest
+            .and_then(|rest| descend_apart(state, account, hour, local, candidate, rest, &told, moment))
+            .unwrap_or_else(|| descend(state, account, hour, local, candidate, moment));
+        if !told.iter().any(|other| node.scope.within(other)) {
             chosen.push(node);
         }
     }
@@ -116,26 +124,32 @@ fn is_slow_beside(episode: &Episode, hour: Hour, candidate: &Judged) -> bool {
     is_slow(episode, hour) && matches!(candidate.verdict.channel, Channel::Bucket | Channel::Hours)
 }
 
-/// Inside an episode's node, or mostly explained by episodes below it.
-fn covered(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judged]) -> bool {
-    let mut below = 0.0;
-    for episode in state.unfinished().filter(|episode| !episode.is_of_fall() && !is_slow_beside(episode, hour, candidate)) {
-        if candidate.scope.within(&episode.scope) {
-            return true;
-        }
-        if episode.scope.within(&candidate.scope) {
-            below += episode.hours.get(&hour).map_or(0.0, |part| part.excess_units());
-        }
-    }
-    for other in chosen {
-        if candidate.scope.within(&other.scope) {
-            return true;
-        }
-        if other.scope.within(&candidate.scope) {
-            below += other.excess();
-        }
-    }
-    below > 0.0 && below >= EXPLAINS * candidate.excess()
+/// Inside the node of an episode, or of what is chosen already.
+fn is_inside(state: &AccountState, hour: Hour, candidate: &Judged, chosen: &[Judged]) -> bool {
+    let unfinished = state.unfinished().filter(|episode| !episode.is_of_fall() && !is_slow_beside(episode, hour, candidate));
+    unfinished.map(|episode| &episode.scope).chain(chosen.iter().map(|other| &other.scope)).any(|other| candidate.scope.within(other))
+}
+
+/// What of a candidate's excess episodes below it tell, and what is chosen below it. An open one has its part of an hour in which it is not
+/// abnormal by itself yet, as has the candidate.
+fn told_below(
+    state: &AccountState,
+    account: &Account,
+    hour: Hour,
+    local: LocalHour,
+    candidate: &Judged,
+    chosen: &[Judged],
+    moment: Moment<'_>,
+) -> f64 {
+    let is_below = |scope: &Scope| *scope != candidate.scope && scope.within(&candidate.scope);
+    let judged = |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules).map(|judged| judged.excess().max(0.0));
+    let unfinished = state.unfinished().filter(|episode| !episode.is_of_fall() && !is_slow_beside(episode, hour, candidate));
+    let of_episode = |episode: &Episode| match episode.hours.get(&hour) {
+        Some(part) => part.excess_units(),
+        None => judged(&episode.scope).unwrap_or(0.0),
+    };
+    let told: f64 = unfinished.filter(|episode| is_below(&episode.scope)).map(of_episode).sum();
+    told + chosen.iter().filter(|other| is_below(&other.scope)).map(Judged::excess).sum::<f64>()
 }
 
 /// Excess of the very hour that episodes below a node hold, open or over; `None` where one holds the hour of the node itself. What has grown for
@@ -177,6 +191,32 @@ fn told_beside(
     let excess: f64 =
         shared.filter_map(|leaf| judge::judge(state, account, leaf, hour, local, moment.rules)).map(|leaf| leaf.excess()).sum();
     excess > 0.0 && excess >= EXPLAINS * candidate.excess()
+}
+
+/// The deepest node within `top` that explains what is left of it and shares little with what is told already: of two projects that leap one
+/// after the other the second is told by itself, and not the model or the team that both are in.
+#[expect(clippy::too_many_arguments, reason = "all that is known of an hour")]
+fn descend_apart(
+    state: &AccountState,
+    account: &Account,
+    hour: Hour,
+    local: LocalHour,
+    top: &Judged,
+    rest: f64,
+    told: &[&Scope],
+    moment: Moment<'_>,
+) -> Option<Judged> {
+    let judged =
+        |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules).map(|judged| judged.seen_on(top.verdict.channel));
+    let is_told = |leaf: &Scope| told.iter().any(|other| leaf.within(other));
+    let shares_little = |node: &Judged| {
+        let leaves = state.nodes().map(|node| &node.scope).filter(|scope| matches!(scope, Scope::Leaf(_)) && scope.within(&node.scope));
+        let shared: f64 = leaves.filter(|leaf| is_told(leaf)).filter_map(judged).map(|leaf| leaf.excess()).sum();
+        shared <= (1.0 - EXPLAINS) * node.excess()
+    };
+    let below = state.nodes().map(|node| &node.scope).filter(|scope| **scope != top.scope && scope.within(&top.scope) && !is_told(scope));
+    let explaining = below.filter_map(judged).filter(|node| node.excess() > 0.0 && node.excess() >= EXPLAINS * rest && shares_little(node));
+    explaining.max_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(a.excess().total_cmp(&b.excess())).then(b.scope.cmp(&a.scope)))
 }
 
 /// The deepest node within `top` that explains it; of several, the one with the largest excess.

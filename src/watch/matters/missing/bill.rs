@@ -115,9 +115,10 @@ pub(crate) fn add_estimated(
 }
 
 /// Usage that came late, for a day that may be judged already.
-pub(crate) fn add_late(matters: &mut Matters, partial: &Partial, rules: &WatchRules) {
+pub(crate) fn add_late(matters: &mut Matters, partial: &Partial, closed: Hour, rules: &WatchRules) {
     let Some(missing) = &rules.matters.missing else { return };
-    if partial.leaf.measure != Measure::Estimated || partial.leaf.provider.is_empty() {
+    let is_kept = day_of(partial.minute.hour()) >= day_of(closed.next()) - KEPT_DAYS;
+    if partial.leaf.measure != Measure::Estimated || partial.leaf.provider.is_empty() || !is_kept {
         return;
     }
     let Partial { tokens_input, tokens_output, tokens_cached_input, tokens_cache_write, tokens_reasoning, .. } = *partial;

@@ -72,6 +72,10 @@ fn what_was_told_of_a_day_ends_when_the_day_is_forgotten() {
         bench.record(hour * 60, hourly(hour).into_iter().chain(late).collect());
     });
     assert_eq!(bench.told().len(), 2, "{:#?}", bench.words());
+    // Usage for it that comes after all neither.
+    let days = bench.shard.matters.days.len();
+    bench.record(118 * 1440, vec![usage(12 * 1440, "ranker", 6.0, 6_000_000)]);
+    assert_eq!(bench.shard.matters.days.len(), days);
 }
 
 /// Twenty days of bills, of which some have 40 USD without a team, and the same provider's with one.
