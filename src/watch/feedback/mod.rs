@@ -125,9 +125,12 @@ impl Book {
         self.standing.iter().filter(move |standing| standing.holds(hour))
     }
 
-    /// The word by which a series' excess is expected in an hour.
+    /// The word by which a series' excess is expected in an hour. What is announced from the moment at which it is said is about what goes on
+    /// by then: an hour that is settled some minutes later does not undo it.
     fn expects(&self, scope: &Scope, hour: Hour) -> Option<&Standing> {
-        self.holding(hour).find(|standing| matches!(standing.verdict, Verdict::Expected | Verdict::Planned) && standing.is_about(scope))
+        let is_said = |standing: &&Standing| matches!(standing.verdict, Verdict::Expected | Verdict::Planned) && standing.is_about(scope);
+        let goes_on = |standing: &Standing| standing.from <= standing.said.said_at && hour.start() < standing.until;
+        self.standing.iter().filter(is_said).find(|standing| standing.holds(hour) || goes_on(standing))
     }
 
     /// The word by which somebody looks after an alert, unless it has become worse since.

@@ -168,6 +168,20 @@ fn what_is_expected_is_silent_until_then_and_told_if_it_goes_on() {
 }
 
 /// However old the alert is by then.
+/// Said of the spend, not of the alert, two minutes after the hour and before that is settled.
+#[test]
+fn what_is_announced_while_an_hour_is_being_settled_stands() {
+    let mut life = Life::new();
+    life.usual_with(SPIKE + 122, SPIKE, 4);
+    assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
+    let word = life.word(Verdict::Expected, Some(SPIKE + 600));
+    life.say(&word);
+    assert_eq!(life.last().state, AlertState::Expected);
+    let said = life.alerts.len();
+    life.usual_with(SPIKE + 239, SPIKE, 4);
+    assert!(life.alerts[said..].iter().all(|alert| alert.state == AlertState::Expected), "{:?}", life.states());
+}
+
 #[test]
 fn a_word_without_an_end_holds_for_its_days_from_when_it_is_said() {
     for (verdict, days) in [(Verdict::Expected, 7), (Verdict::NotAnAnomaly, 28)] {
