@@ -33,6 +33,8 @@ pub struct Page {
     pub figures: Vec<Fact>,
     pub chart: Option<ChartLink>,
     pub facts: Vec<Fact>,
+    /// What stands above the causes.
+    pub where_from: String,
     pub causes: Vec<CauseRow>,
     pub unexplained: Option<String>,
     pub steps: Vec<String>,
@@ -78,6 +80,7 @@ pub fn page(alert: &Alert, context: &Context, chart: Option<ChartLink>) -> Page 
         figures: figures(alert, language),
         chart,
         facts: facts(alert, &zone, language),
+        where_from: where_from(alert, language),
         causes: causes(alert, language),
         unexplained: unexplained(alert, language),
         steps: steps(alert, language),
@@ -196,6 +199,17 @@ fn of_violation(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact>
     }));
     facts.retain(|fact| !fact.value.is_empty());
     facts
+}
+
+/// Causes are those of the latest abnormal hour, and add up to its money: beside the money of all hours that has to be said.
+fn where_from(alert: &Alert, language: Language) -> String {
+    let is_longer = subject::last_seen(alert) > alert.onset.hour().end();
+    let of_hour = if is_longer && !alert.kind.is_matter() && alert.kind != AlertKind::PolicyViolation {
+        language.pick(", in the latest abnormal hour", ", in der letzten ungewöhnlichen Stunde")
+    } else {
+        ""
+    };
+    format!("{}{of_hour}", language::words(language).where_from)
 }
 
 fn causes(alert: &Alert, language: Language) -> Vec<CauseRow> {
