@@ -15,6 +15,8 @@ use super::{Context, matter, subject, when, words};
 
 const MOST_CAUSES: usize = 5;
 const MOST_STEPS: usize = 6;
+/// An hour with at least this part of an episode's excess is taken for all of it.
+const MOST_OF_ALL: f64 = 0.9;
 pub const LONGEST_ID: usize = 300;
 
 #[derive(Clone, Debug, Serialize)]
@@ -201,14 +203,13 @@ fn of_violation(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact>
     facts
 }
 
-/// Causes are those of the latest abnormal hour, and add up to its money: beside the money of all hours that has to be said.
+/// Causes are those of the latest abnormal hour, and shares of its excess: beside the excess of several hours that has to be said.
 fn where_from(alert: &Alert, language: Language) -> String {
-    let is_longer = subject::last_seen(alert) > alert.onset.hour().end();
-    let of_hour = if is_longer && !alert.kind.is_matter() && alert.kind != AlertKind::PolicyViolation {
-        language.pick(", in the latest abnormal hour", ", in der letzten ungewöhnlichen Stunde")
-    } else {
-        ""
-    };
+    let explained: i128 = alert.causes.iter().map(|cause| cause.actual.saturating_sub(cause.expected).0).sum();
+    let of_hour = explained as f64 / alert.causes.iter().map(|cause| cause.share).sum::<f64>().max(f64::MIN_POSITIVE);
+    let is_episode = !alert.kind.is_matter() && alert.kind != AlertKind::PolicyViolation && !alert.causes.is_empty();
+    let is_part = is_episode && of_hour < MOST_OF_ALL * alert.excess.0 as f64;
+    let of_hour = if is_part { language.pick(", in the latest abnormal hour", ", in der letzten ungewöhnlichen Stunde") } else { "" };
     format!("{}{of_hour}", language::words(language).where_from)
 }
 
