@@ -17,6 +17,9 @@ const MOST_DAYS: usize = 28;
 const MOST_OF_MEAN: f64 = 3.0;
 /// So many days say what a mean hour is.
 const LEAST_FOR_MEAN: usize = 3;
+/// The mean hour of who does not spend around the clock is that of the hours in which he does, of at least so many a day: else each ordinary hour of an
+/// office would count as a spike, and its days less and less.
+const LEAST_HOURS: usize = 8;
 
 /// Of one account, by team and project: one changelog key, written once a day.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +45,8 @@ impl Days {
 
 /// Sum of hours, of each as much as counts beside these days.
 pub(crate) fn counted(hours: &[f64], days: &[f64]) -> f64 {
-    let mean = days.iter().sum::<f64>() / (days.len() * DAY).max(1) as f64;
+    let spent = |amounts: &[f64], least: usize| amounts.iter().filter(|amount| **amount > 0.0).count().max(least) as f64;
+    let mean = days.iter().sum::<f64>() / (spent(days, 1) * spent(hours, LEAST_HOURS));
     let most = if days.len() >= LEAST_FOR_MEAN { MOST_OF_MEAN * mean } else { f64::INFINITY };
     hours.iter().map(|hour| hour.min(most)).sum()
 }

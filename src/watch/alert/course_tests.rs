@@ -113,6 +113,11 @@ fn growth_of_a_few_percent_a_day_is_told_where_weekends_differ_and_where_they_do
     assert!(is_told(&flat), "{:?}", told(&flat));
     let of_office = alerts(30 * 24, |at| one(office(at, 4.0 * growth(at, 0.08))));
     assert!(is_told(&of_office), "{:?}", told(&of_office));
+    // Who takes nothing at all at night and on weekends.
+    for (a_day, wanted) in [(0.0, false), (0.06, true), (0.08, true)] {
+        let asleep = alerts(36 * 24, |at| if office(at, 1.0) > 0.5 { one(4.0 * growth(at, a_day)) } else { Vec::new() });
+        assert_eq!(is_told(&asleep), wanted, "{a_day}: {:?}", told(&asleep));
+    }
 }
 
 #[test]
