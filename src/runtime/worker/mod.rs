@@ -3,6 +3,7 @@
 //! [`Worker`] knows groups, restoring and committing; a [`Role`] knows what records mean. Both see Kafka through [`Link`] only, so that
 //! the simulation runs them on a model of a broker.
 
+mod answer;
 mod behind;
 mod role;
 mod transact;
@@ -85,6 +86,8 @@ pub struct Worker<'a, L: Link, R: Role> {
     restoring_since: Option<Duration>,
     /// Assigned by the group, not answered yet.
     unanswered: Option<Vec<Partition>>,
+    /// When it is to be said that this takes long.
+    say_at: Option<Duration>,
     pending: Option<Pending>,
     pace: Pace,
     /// Tells transactions of this worker from all others.
@@ -115,6 +118,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             restoring: None,
             restoring_since: None,
             unanswered: None,
+            say_at: None,
             pending: None,
             pace,
             incarnation,
@@ -277,32 +281,6 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             }
             Rebalance::Failed(reason) => bail!("the group's rebalance failed: {reason}"),
         }
-    }
-
-    /// Where we begin depends on the group's offsets, which may not be decided yet: asked again until they are.
-    fn answer(&mut self) -> Result<()> {
-        let Some(partitions) = self.unanswered.clone() else { return Ok(()) };
-        let Some(committed) = self.link.committed(&partitions)? else { return Ok(()) };
-        let mut starts = Vec::new();
-        let mut openings = Vec::new();
-        for (partition, committed) in partitions.into_iter().zip(committed) {
-            let Some((low, high)) = self.link.bounds(&partition)? else { return Ok(()) };
-            starts.push((partition.clone(), self.role.start(committed.as_ref(), low, high)));
-            openings.push(Opening { partition: partition.partition, committed, low, high });
-        }
-        self.link.assign(&starts)?;
-        self.unanswered = None;
-        for opening in openings {
-            let (seen, taken) = (opening.committed.clone(), i64::MIN);
-            let slot = Slot { seen, opening, backlog: None, behind: Behind::new(self.link.uptime()), taken, end: None, beyond: None };
-            self.slots.entry(slot.opening.partition).or_insert(slot);
-        }
-        let numbers = starts.iter().map(|(partition, _)| partition.partition).collect();
-        let actions = self.assignment.on(Event::Assigned(numbers));
-        self.act(actions)?;
-        self.rebalanced(Rebalanced::Assigned);
-        self.report_state();
-        Ok(())
     }
 
     fn rebalanced(&self, what: Rebalanced) {
