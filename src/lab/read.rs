@@ -39,6 +39,25 @@ pub fn names_a_schema() -> Reject {
     Reject::new(RejectReason::UnknownSchema, "the value of a line is JSON, and this one names a schema")
 }
 
+/// Reason and message of a line that could not be taken apart; `expected` says what a line is.
+pub fn unreadable_line(line: &[u8], error: &serde_json::Error, expected: &str) -> (&'static str, String) {
+    let bad = std::str::from_utf8(line).err();
+    // A character that is begun and not ended is cut, as the line is.
+    if let Some(bad) = bad.filter(|bad| bad.error_len().is_some()) {
+        let message = format!("byte {} of the line is no UTF-8; repair the encoding of whoever wrote the file", bad.valid_up_to() + 1);
+        return (RejectReason::InvalidUtf8.as_str(), message);
+    }
+    if error.is_eof() || bad.is_some() {
+        let message =
+            format!("the line is cut off after {} bytes; is the file still being written, or was only a part of it copied?", line.len());
+        return (RejectReason::InvalidJson.as_str(), message);
+    }
+    if error.is_data() {
+        return ("no_event_line", expected.to_string());
+    }
+    (RejectReason::InvalidJson.as_str(), format!("is no JSON at column {}; {expected}", error.column()))
+}
+
 pub fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }

@@ -46,6 +46,8 @@ pub struct Counts {
     /// By reason, as dead letters name it.
     pub reasons: BTreeMap<String, u64>,
     pub first_rejected: Option<Rejected>,
+    /// The first of each reason.
+    pub examples: BTreeMap<String, Rejected>,
 }
 
 impl Counts {
@@ -159,8 +161,12 @@ impl<'a> Feed<'a> {
         self.counts.read += 1;
         self.place.clone_from(place);
         self.earlier = self.events.len();
-        let Ok(Line { topic, value }) = serde_json::from_slice::<Line<'_>>(line) else {
-            return self.reject_as("no_event_line", EXPECTED.to_string());
+        let Line { topic, value } = match serde_json::from_slice::<Line<'_>>(line) {
+            Ok(line) => line,
+            Err(error) => {
+                let (reason, message) = read::unreadable_line(line, &error, EXPECTED);
+                return self.reject_as(reason, message);
+            }
         };
         if topic == USAGE {
             self.take_usage(value.get().as_bytes());
@@ -255,8 +261,11 @@ impl<'a> Feed<'a> {
     fn reject_as(&mut self, reason: &str, message: String) {
         self.counts.rejected += 1;
         *self.counts.reasons.entry(reason.to_string()).or_default() += 1;
-        let place = &self.place;
-        self.counts.first_rejected.get_or_insert_with(|| Rejected { place: place.clone(), reason: reason.to_string(), message });
+        if !self.counts.examples.contains_key(reason) {
+            let rejected = Rejected { place: self.place.clone(), reason: reason.to_string(), message };
+            self.counts.first_rejected.get_or_insert_with(|| rejected.clone());
+            self.counts.examples.insert(reason.to_string(), rejected);
+        }
     }
 
     /// The latest event time.

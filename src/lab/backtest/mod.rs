@@ -153,4 +153,6 @@ impl<'a> Replay<'a> {
 }
 
 #[cfg(test)]
+mod lines_tests;
+#[cfg(test)]
 mod tests;

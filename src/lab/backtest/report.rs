@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::score::Score;
 use super::{Backtest, Broken, Told};
+use crate::lab::read::Rejected;
 use crate::model::alert::{AlertState, Cause};
 use crate::model::counted::counted;
 use crate::model::partial::Said;
@@ -21,6 +22,7 @@ pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
     });
     if let Some(first) = &backtest.counts.first_rejected {
         report["events"]["first_rejected"] = first.json();
+        report["events"]["first_of_each_reason"] = backtest.counts.examples.values().map(Rejected::json).collect();
     }
     if let Some(score) = score {
         report["score"] = score.json();
@@ -90,7 +92,9 @@ pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
     for (reason, number) in &counts.reasons {
         text.push_str(&format!("rejected: {number} {reason}\n"));
     }
-    if let Some(first) = &counts.first_rejected {
+    let mut examples: Vec<_> = counts.examples.values().collect();
+    examples.sort_by_key(|first| Some(*first) != counts.first_rejected.as_ref());
+    for first in examples {
         text.push_str(&format!("the first: {first}\n"));
     }
     text.push_str(&format!("\n{}\n", counted(backtest.alerts.len(), "alert")));

@@ -8,11 +8,11 @@ use crate::config;
 use crate::model::alert::AlertState;
 
 /// 2026-03-02T00:00:00Z, a Monday.
-const START: i64 = 1_772_409_600_000;
-const HOUR: i64 = 3_600_000;
+pub(super) const START: i64 = 1_772_409_600_000;
+pub(super) const HOUR: i64 = 3_600_000;
 
 /// Events every ten minutes of two projects; `factor` by project and hour.
-fn events(hours: i64, factor: impl Fn(&str, i64) -> f64) -> Vec<String> {
+pub(super) fn events(hours: i64, factor: impl Fn(&str, i64) -> f64) -> Vec<String> {
     let mut lines = Vec::new();
     for slot in 0..hours * 6 {
         for project in ["ranker", "crawler"] {
@@ -63,7 +63,7 @@ fn every_line_is_counted_once() {
     assert_eq!((result.counts.rejected, result.counts.duplicates, result.late), (malformed.len() as u64, 2, 0));
     assert_eq!(result.counts.reasons.values().sum::<u64>(), result.counts.rejected);
     let first = result.counts.first_rejected.clone().unwrap();
-    assert_eq!((u64::from(first.place.line), first.reason.as_str()), (usage + 4, "no_event_line"));
+    assert_eq!((u64::from(first.place.line), first.reason.as_str()), (usage + 4, "invalid_json"));
     assert!(!result.counts.is_unusable());
 }
 
