@@ -18,7 +18,7 @@ use crate::lab::backtest::{self, labels, score};
 /// lineage events say of where data comes from.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz --labels incidents.csv --format json\n\nLABELS.csv has the columns kind,team,start,end,dimensions (dimensions as name=value;name=value)."
+    after_help = "Examples:\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz\n  tollgate backtest --config tollgate.toml --events march.jsonl.gz --labels incidents.csv --format json\n\nLABELS.csv has the columns kind,team,start,end,dimensions (dimensions as name=value;name=value). A kind\nis any word; the report has a row for each."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -40,7 +40,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Ended> {
     let Some(loaded) = arguments.config.load_or_say() else { return Ok(Ended::Unusable) };
     let labels = match arguments.labels.as_deref().map(labels::read).transpose() {
-        Ok(labels) => labels,
+        Ok(read) => read.map(|(labels, warnings)| {
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            labels
+        }),
         Err(problems) => {
             problems.iter().for_each(|problem| eprintln!("{problem}"));
             return Ok(Ended::Unusable);

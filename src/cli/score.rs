@@ -20,9 +20,10 @@ use crate::watch::track;
 /// Try the detector on a CSV file: what was normal, how strange each row is, where an alert opens
 ///
 /// A file has a header and the columns `timestamp` (2026-03-01T10:00:00Z or 2026-03-01 10:00:00, UTC) and `value` (empty = missing),
-/// in the order of time, one series in a file, plain or as .gz or .zst. Rows may be 1 minute to 1 day apart; gaps are legal. Out come the
-/// columns timestamp,value,expected,lower,upper,score,alert, a row for each row. `expected` is what was believed of the row before it
-/// came, and lies between `lower` and `upper`; an alert of several rows together is measured from what they were before it began.
+/// in the order of time, one series in a file, plain or as .gz or .zst. Other columns are passed over; every row has as many as the header.
+/// Rows may be 1 minute to 1 day apart; gaps are legal. Out come the columns timestamp,value,expected,lower,upper,score,alert, a row for
+/// each row. `expected` is what was believed of the row before it came, and lies between `lower` and `upper`; an alert of several rows
+/// together is measured from what they were before it began. Of files with lines that cannot be used those are named, and nothing comes out.
 ///
 /// It is the engine of `tollgate run`: each row is judged by the rows before it alone. `score` is 0 to 1, higher is stranger, and means
 /// the same for every series. `alert` says what Tollgate would do at the sensitivity of the config, for a team that has this one series:
@@ -97,18 +98,18 @@ struct Engine<'a> {
 type Usable = Result<(), Vec<Problem>>;
 
 impl Engine<'_> {
-    fn score(&self, file: &Path, output: impl Write) -> Result<Result<(), Problem>> {
+    fn score(&self, file: &Path, output: impl Write) -> Result<Usable> {
         let name = file.display().to_string();
         match read::open(file) {
             Ok(input) => self.score_text(input, &name, output),
-            Err(error) => Ok(Err(unreadable(&name, &error))),
+            Err(error) => Ok(Err(vec![unreadable(&name, &error)])),
         }
     }
 
-    fn score_text(&self, input: impl BufRead, name: &str, output: impl Write) -> Result<Result<(), Problem>> {
+    fn score_text(&self, input: impl BufRead, name: &str, output: impl Write) -> Result<Usable> {
         match score(input, name, output, self.thresholds, self.direction) {
             Ok(()) => Ok(Ok(())),
-            Err(Failure::Input(problem)) => Ok(Err(problem)),
+            Err(Failure::Input(problems)) => Ok(Err(problems)),
             // A reader that has seen enough (`| head`) is no failure.
             Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ok(())),
             Err(Failure::Output(error)) => Err(error).context("cannot write the result"),
@@ -145,7 +146,7 @@ impl Engine<'_> {
             let partial = folder.join(partial);
             let output = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
             unfinished.0.push((partial, folder.join(name)));
-            problems.extend(self.score(file, BufWriter::with_capacity(1 << 16, output))?.err());
+            problems.extend(self.score(file, BufWriter::with_capacity(1 << 16, output))?.err().unwrap_or_default());
         }
         if !problems.is_empty() {
             return Ok(Err(problems));
@@ -159,12 +160,11 @@ impl Engine<'_> {
 }
 
 /// Goes through the input twice, so that nothing is printed of one that cannot be used to its end.
-fn twice(score: impl Fn(&mut dyn Write) -> Result<Result<(), Problem>>) -> Result<Usable> {
-    if let Err(problem) = score(&mut io::sink())? {
-        return Ok(Err(vec![problem]));
+fn twice(score: impl Fn(&mut dyn Write) -> Result<Usable>) -> Result<Usable> {
+    if let Err(problems) = score(&mut io::sink())? {
+        return Ok(Err(problems));
     }
-    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    Ok(score(&mut output)?.map_err(|problem| vec![problem]))
+    score(&mut BufWriter::with_capacity(1 << 16, io::stdout().lock()))
 }
 
 impl Drop for Unfinished {

@@ -6,6 +6,7 @@ use super::csv;
 use super::spacing::{Placed, Spacing};
 use crate::config::Problem;
 use crate::config::problem::Place;
+use crate::model::counted::counted;
 use crate::model::time::Timestamp;
 use crate::watch::baseline::LocalHour;
 use crate::watch::rules::Thresholds;
@@ -17,8 +18,8 @@ pub const HEADER: &str = "timestamp,value,expected,lower,upper,score,alert";
 /// Why a file was not scored.
 #[derive(Debug)]
 pub enum Failure {
-    /// The input cannot be used.
-    Input(Problem),
+    /// The input cannot be used; at least one.
+    Input(Vec<Problem>),
     /// The output cannot be written.
     Output(io::Error),
 }
@@ -30,7 +31,6 @@ struct Scorer<'a> {
     spacing: Spacing,
     /// The first row waits here until it is known how long its bucket is.
     first: Option<Row>,
-    last: Option<Timestamp>,
     track: Option<Track>,
 }
 
@@ -40,16 +40,29 @@ struct Row {
     value: Option<f64>,
 }
 
-/// Which columns of a file are read.
+/// Which columns of a file are read, and how many there are.
 struct Columns {
     timestamp: usize,
     value: usize,
+    count: usize,
 }
 
-/// Scores one series; the output has a row for each row of the input. `name` is what problems call the file.
+/// What is wrong with a file: the first lines of it, and how many more there are.
+struct Complaints<'a> {
+    file: &'a str,
+    line: u32,
+    shown: Vec<Problem>,
+    beyond: usize,
+}
+
+/// A broken export is broken in each line of it.
+const MOST_SHOWN: usize = 20;
+
+/// Scores one series; the output has a row for each row of the input. `name` is what problems call the file. What was written of an input
+/// that cannot be used is worth nothing.
 ///
 /// # Errors
-/// The first line that cannot be used, or an output that cannot be written.
+/// The lines that cannot be used, or an output that cannot be written.
 pub fn score(
     mut input: impl BufRead,
     name: &str,
@@ -57,60 +70,124 @@ pub fn score(
     thresholds: &Thresholds,
     direction: Direction,
 ) -> Result<(), Failure> {
-    let mut scorer = Scorer { thresholds, direction, spacing: Spacing::default(), first: None, last: None, track: None };
-    let (mut line, mut number) = (String::new(), 1);
-    let problem = |number: u32, what: String, hint: &str| {
-        let place = Place { line: number, ..Place::whole(name) };
-        Failure::Input(Problem::new(&place, what).hint(hint))
-    };
-    let mut next = |line: &mut String, number: u32| {
-        line.clear();
-        let read = input.read_line(line);
-        read.map_err(|error| problem(number, format!("cannot be read: {error}"), "the file must be readable UTF-8 text"))
-    };
-    next(&mut line, number)?;
-    let header = line.trim_start_matches('\u{feff}').trim_end();
-    let columns = columns(header).ok_or_else(|| match csv::other_separator(header).map(csv::separated_by) {
-        Some((what, hint)) => problem(1, what, hint),
-        None => problem(1, "the header lacks 'timestamp' or 'value'".into(), "write 'timestamp,value' into the first line"),
-    })?;
-    writeln!(output, "{HEADER}").map_err(Failure::Output)?;
-    loop {
-        number += 1;
-        if next(&mut line, number)? == 0 {
-            break;
-        }
-        let text = line.trim_end();
-        if text.is_empty() {
-            continue;
-        }
-        let cells = cells(text);
-        let cell = |column: usize| cells.get(column).copied().unwrap_or("");
-        let (stamp, amount) = (cell(columns.timestamp), cell(columns.value));
-        let at = time(stamp)
-            .ok_or_else(|| problem(number, format!("'{stamp}' is no time"), "write 2026-03-01T10:00:00Z or 2026-03-01 10:00:00, in UTC"))?;
-        let value = amount_of(amount)
-            .ok_or_else(|| problem(number, format!("'{amount}' is no number"), "write 12.5, or nothing where the value is missing"))?;
-        let row = Row { at, value };
-        if scorer.last.is_some_and(|last| at <= last) {
-            return Err(problem(
-                number,
-                format!("{stamp} is not later than the row before"),
-                "one file is one series, in the order of time",
-            ));
-        }
-        let seen = scorer.take(row);
-        print(&mut output, stamp, amount, seen).map_err(Failure::Output)?;
+    let mut scorer = Scorer { thresholds, direction, spacing: Spacing::default(), first: None, track: None };
+    let mut wrong = Complaints { file: name, line: 1, shown: Vec::new(), beyond: 0 };
+    let mut line = Vec::new();
+    if let Err(error) = input.read_until(b'\n', &mut line) {
+        wrong.add_unreadable(&error);
     }
-    if scorer.spacing.is_strange() {
-        return Err(problem(2, "rows are nowhere between 1 minute and 1 day apart".into(), "sum the values by minute, hour or day"));
+    let header = wrong.text(&line).filter(|_| wrong.shown.is_empty()).map(|header| header.trim_start_matches('\u{feff}'));
+    let Some(columns) = header.and_then(|header| wrong.columns(header)) else { return Err(Failure::Input(wrong.end())) };
+    writeln!(output, "{HEADER}").map_err(Failure::Output)?;
+    let mut last = None;
+    loop {
+        line.clear();
+        wrong.line = wrong.line.saturating_add(1);
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                wrong.add_unreadable(&error);
+                break;
+            }
+        }
+        let Some(text) = wrong.text(&line).filter(|text| !text.is_empty()) else { continue };
+        let cells = cells(text);
+        let row = wrong.row(&cells, &columns, &mut last);
+        if let Some(row) = row.filter(|_| wrong.shown.is_empty()) {
+            let seen = scorer.take(row);
+            print(&mut output, cells[columns.timestamp], cells[columns.value], seen).map_err(Failure::Output)?;
+        }
+    }
+    if wrong.shown.is_empty() && scorer.spacing.is_strange() {
+        wrong.line = 2;
+        wrong.add("rows are nowhere between 1 minute and 1 day apart", "sum the values by minute, hour or day");
+    }
+    if !wrong.shown.is_empty() {
+        return Err(Failure::Input(wrong.end()));
     }
     output.flush().map_err(Failure::Output)
 }
 
+impl Complaints<'_> {
+    fn add(&mut self, what: impl Into<String>, hint: &str) {
+        if self.shown.len() == MOST_SHOWN {
+            self.beyond += 1;
+        } else {
+            self.shown.push(csv::at(self.file, self.line, what).hint(hint));
+        }
+    }
+
+    fn add_unreadable(&mut self, error: &io::Error) {
+        self.add(format!("cannot be read: {error}"), "name a CSV file in UTF-8, plain or as .gz or .zst");
+    }
+
+    fn end(mut self) -> Vec<Problem> {
+        if self.beyond > 0 {
+            let what = format!("{} in all, the first {MOST_SHOWN} are shown", counted(MOST_SHOWN + self.beyond, "problem"));
+            self.shown.push(Problem::new(&Place::whole(self.file), what));
+        }
+        self.shown
+    }
+
+    fn text<'l>(&mut self, line: &'l [u8]) -> Option<&'l str> {
+        match std::str::from_utf8(line) {
+            Ok(text) => Some(text.trim_end()),
+            Err(error) => {
+                self.add(format!("byte {} of the line is no UTF-8", error.valid_up_to() + 1), "save the file as UTF-8");
+                None
+            }
+        }
+    }
+
+    fn columns(&mut self, header: &str) -> Option<Columns> {
+        let names = cells(header);
+        let find = |wanted: &str| {
+            let mut found = (0..names.len()).filter(|at| names[*at].trim().eq_ignore_ascii_case(wanted));
+            (found.next(), found.next().is_some())
+        };
+        let ((timestamp, is_twice), (value, is_value_twice)) = (find("timestamp"), find("value"));
+        if is_twice || is_value_twice {
+            self.add("the header names 'timestamp' or 'value' twice", "rename or remove one");
+            return None;
+        }
+        let (Some(timestamp), Some(value)) = (timestamp, value) else {
+            match csv::other_separator(header).map(csv::separated_by) {
+                Some((what, hint)) => self.add(what, hint),
+                None => self.add("the header lacks 'timestamp' or 'value'", "write 'timestamp,value' into the first line"),
+            }
+            return None;
+        };
+        Some(Columns { timestamp, value, count: names.len() })
+    }
+
+    /// `last`: the time of the row before, and then of this one.
+    fn row(&mut self, cells: &[&str], columns: &Columns, last: &mut Option<Timestamp>) -> Option<Row> {
+        if cells.len() != columns.count {
+            let what = format!("has {}, the header {}", counted(cells.len(), "field"), columns.count);
+            self.add(what, "a missing value is an empty field; quote fields that hold commas");
+            return None;
+        }
+        let (stamp, amount) = (cells[columns.timestamp], cells[columns.value]);
+        let at = time(stamp);
+        match (at, *last) {
+            (None, _) => self.add(format!("'{stamp}' is no time"), "write 2026-03-01T10:00:00Z or 2026-03-01 10:00:00, in UTC"),
+            (Some(at), Some(before)) if at <= before => {
+                self.add(format!("{stamp} is not later than the row before"), "one file is one series, in the order of time");
+            }
+            _ => {}
+        }
+        *last = at.or(*last);
+        let value = amount_of(amount);
+        if value.is_none() {
+            self.add(format!("'{amount}' is no number"), "write 12.5, or nothing where the value is missing");
+        }
+        Some(Row { at: at?, value: value? })
+    }
+}
+
 impl Scorer<'_> {
     fn take(&mut self, row: Row) -> Option<Seen> {
-        self.last = Some(row.at);
         match self.spacing.place(row.at) {
             Placed::Unknown => {
                 self.first = Some(row);
@@ -157,12 +234,6 @@ fn short(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }
 
-fn columns(header: &str) -> Option<Columns> {
-    let names = cells(header);
-    let find = |wanted: &str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(wanted));
-    Some(Columns { timestamp: find("timestamp")?, value: find("value")? })
-}
-
 /// Cells of a line, without the quotes around them.
 fn cells(line: &str) -> Vec<&str> {
     let mut found = Vec::with_capacity(4);
@@ -188,10 +259,10 @@ fn time(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// `Some(None)`: missing.
+/// `Some(None)`: missing. What is no number to a float (`nan`, `inf`) is none here.
 #[expect(clippy::option_option, reason = "no number, no value, a value")]
 fn amount_of(text: &str) -> Option<Option<f64>> {
-    if text.is_empty() || text.eq_ignore_ascii_case("nan") {
+    if text.is_empty() {
         return Some(None);
     }
     text.parse().ok().filter(|value: &f64| value.is_finite()).map(Some)

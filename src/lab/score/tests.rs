@@ -11,7 +11,7 @@ fn scored(text: &str) -> Result<Vec<String>, String> {
     let mut output = Vec::new();
     match score(text.as_bytes(), "x.csv", &mut output, &defaults(), Direction::Both) {
         Ok(()) => Ok(String::from_utf8(output).unwrap().lines().map(str::to_string).collect()),
-        Err(Failure::Input(problem)) => Err(problem.to_string()),
+        Err(Failure::Input(problems)) => Err(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")),
         Err(Failure::Output(error)) => panic!("{error}"),
     }
 }
@@ -84,4 +84,42 @@ fn what_cannot_be_used_is_named() {
     for (text, complaint) in cases {
         assert_eq!(scored(text), Err(complaint.to_string()));
     }
+}
+
+#[test]
+fn all_lines_that_cannot_be_used_are_named_up_to_a_bound() {
+    let text = "timestamp,value\n2026-03-01T00:00:00Z\n2026-03-01T01:00:00Z,1,2,3\n2026-03-01T02:00:00Z,NaN\n2026-03-01T03:00:00Z,inf\n\
+                soon,much\n2026-03-01T04:00:00Z,1\n2026-03-01T01:00:00Z,\n2026-03-01T02:00:00Z,2\n";
+    let said = scored(text).unwrap_err();
+    let lines: Vec<&str> = said.lines().collect();
+    let wanted = [
+        "x.csv:2: has 1 field, the header 2; a missing value is an empty field",
+        "x.csv:3: has 4 fields, the header 2; ",
+        "x.csv:4: 'NaN' is no number; write 12.5, or nothing where the value is missing",
+        "x.csv:5: 'inf' is no number; ",
+        "x.csv:6: 'soon' is no time; ",
+        "x.csv:6: 'much' is no number; ",
+        "x.csv:8: 2026-03-01T01:00:00Z is not later than the row before; ",
+    ];
+    assert_eq!(lines.len(), wanted.len(), "{said}");
+    lines.iter().zip(wanted).for_each(|(line, wanted)| assert!(line.starts_with(wanted), "{line}"));
+    let all_wrong = format!("timestamp,value\n{}", "yesterday,1\n".repeat(1_000));
+    let said = scored(&all_wrong).unwrap_err();
+    assert_eq!((said.lines().count(), said.lines().last()), (21, Some("x.csv: 1000 problems in all, the first 20 are shown")));
+    assert_eq!(
+        scored("timestamp,value,value\n").unwrap_err(),
+        "x.csv:1: the header names 'timestamp' or 'value' twice; rename or remove one"
+    );
+}
+
+#[test]
+fn a_line_in_another_encoding_hides_no_other_problem() {
+    let text = [b"timestamp,value\n\xe9,1\n".as_slice(), b"soon,1\n"].concat();
+    let mut output = Vec::new();
+    let Err(Failure::Input(problems)) = score(&text[..], "x.csv", &mut output, &defaults(), Direction::Up) else { panic!("was taken") };
+    let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    assert!(
+        said.len() == 2 && said[0].starts_with("x.csv:2: byte 1 of the line is no UTF-8; ") && said[1].starts_with("x.csv:3: "),
+        "{said:?}"
+    );
 }
