@@ -18,6 +18,7 @@ pub mod lineage;
 pub mod owners;
 mod pace;
 pub mod schemas;
+mod seldom;
 #[cfg(test)]
 mod simulation;
 pub mod supervise;

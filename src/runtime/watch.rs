@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::commit::{Share, Staged};
 use super::copy::Ahead;
+use super::seldom::Seldom;
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
@@ -17,7 +18,7 @@ use crate::model::effect::Effect;
 use crate::model::time::Timestamp;
 use crate::model::wire::decode_shard_record;
 use crate::watch::rules::WatchRules;
-use crate::watch::{Restorer, Shard};
+use crate::watch::{Restorer, Shard, Unmatched};
 
 /// A transaction is committed once this many records wait for it, whatever the time.
 const LARGEST_BATCH: usize = 20_000;
@@ -42,6 +43,8 @@ pub struct Watch<'a> {
     waiting: usize,
     /// Shards that close hours, slice by slice.
     closing: BTreeSet<i32>,
+    /// Words of people that nothing was found for.
+    unmatched: Seldom,
 }
 
 /// A shard and what its records have led to since the last transaction.
@@ -95,6 +98,7 @@ impl<'a> Watch<'a> {
             reported: Duration::ZERO,
             waiting: 0,
             closing: BTreeSet::new(),
+            unmatched: Seldom::default(),
         }
     }
 
@@ -115,6 +119,7 @@ impl<'a> Watch<'a> {
         for ((policy, said), events) in watched.shard.take_verdicts() {
             self.setup.metrics.verdict(&policy, said.as_str(), events);
         }
+        self.name_unmatched(&watched.shard.take_unmatched_feedback(), record, moment);
         self.keep(watched, effects, moment)?;
         watched.is_touched = true;
         self.since.get_or_insert(moment.uptime);
@@ -122,6 +127,25 @@ impl<'a> Watch<'a> {
             self.closing.insert(record.partition);
         }
         Ok(())
+    }
+
+    /// Whoever said it believes that it holds.
+    fn name_unmatched(&mut self, found: &[Unmatched], record: &Record<'_>, moment: Moment) {
+        let Some(first) = found.first() else { return };
+        let Some(words) = self.unmatched.say(found.len(), moment.uptime) else { return };
+        let (said, partition, offset) = (&first.feedback, record.partition, record.offset);
+        tracing::warn!(
+            partition,
+            offset,
+            words,
+            team = &*said.team,
+            alert_id = said.alert_id.as_deref(),
+            verdict = said.verdict.name(),
+            source = &*said.source,
+            event_id = &*said.event_id,
+            why = first.message(),
+            "there is nothing that feedback is about; one of the words"
+        );
     }
 
     /// The next slice of a close that was begun in an earlier transaction.

@@ -53,9 +53,4 @@ impl Shard {
     pub fn sources_set_aside(&self) -> usize {
         self.header.watermarks.sources_set_aside()
     }
-
-    /// Words since the start about alerts that nobody here knows: over for long.
-    pub fn unmatched_feedback(&self) -> u64 {
-        self.unmatched_feedback
-    }
 }

@@ -57,6 +57,7 @@ mod violation;
 pub mod watermark;
 
 pub(crate) use self::billed::KEPT_HOURS as BILLED_HOURS;
+pub use self::feedback::{Unmatched, Why};
 pub use self::restore::{Replay, Restorer};
 pub use self::shard::{Closing, Header, Shard};
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::account::NodeId;
 use super::accounts::Accounts;
 use super::drift::{self, Drift};
-use super::feedback::Books;
+use super::feedback::{Books, Waiting};
 use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
 use super::places::{Place, Places, hash_of, is_named};
@@ -34,7 +34,7 @@ pub struct Shard {
     pub(super) teams: Teams,
     /// Shared with the moment at which something is judged.
     pub(super) books: Arc<Books>,
-    pub(super) unmatched_feedback: u64,
+    pub(super) unmatched_feedback: Waiting,
     places: Places,
     /// What the next transaction has to write.
     pub(super) pending: Pending,
@@ -122,7 +122,7 @@ impl Shard {
             accounts: Accounts::default(),
             teams: Teams::default(),
             books: Arc::default(),
-            unmatched_feedback: 0,
+            unmatched_feedback: Waiting::default(),
             places: Places::default(),
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),

@@ -20,6 +20,7 @@ use crate::intake::{self, Batch, Outcome, PartitionState, SchemaTable};
 use crate::lab::read::{self, Rejected, names_a_schema};
 use crate::lineage::rules::LineageRules;
 use crate::lineage::{self, Lineage};
+use crate::model::Text;
 use crate::model::hash::hash128;
 use crate::model::partial::{Marker, Partial, ShardEvent, ShardRecord, Source};
 use crate::model::record::{InputRecord, Reject};
@@ -48,6 +49,8 @@ pub struct Counts {
     pub first_rejected: Option<Rejected>,
     /// The first of each reason.
     pub examples: BTreeMap<String, Rejected>,
+    /// Where what people have said stands, by source and id.
+    pub words: BTreeMap<(Text, Text), Place>,
 }
 
 impl Counts {
@@ -210,6 +213,9 @@ impl<'a> Feed<'a> {
                     && lineage::concerns(activity)
                 {
                     self.graph.take_activity(activity);
+                }
+                if let ShardEvent::Feedback(said) = &event {
+                    self.counts.words.insert((said.source.clone(), said.event_id.clone()), self.place.clone());
                 }
                 self.events.extend(event.for_all());
                 self.events.push(event);

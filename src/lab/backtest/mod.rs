@@ -23,8 +23,8 @@ use crate::model::money::Nanos;
 use crate::model::partial::{Said, ShardRecord};
 use crate::model::time::Timestamp;
 use crate::model::violation::Violation;
-use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
+use crate::watch::{Shard, Unmatched, Why};
 
 /// One alert with its life.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Backtest {
     pub verdicts: BTreeMap<(Text, Said), u64>,
     /// First and last event time.
     pub span: Option<(Timestamp, Timestamp)>,
+    /// What people have said about nothing that there was, up to the end.
+    pub unmatched: Vec<Unmatched>,
 }
 
 /// One violation with its life.
@@ -87,13 +89,15 @@ pub struct Replay<'a> {
     broken: Vec<String>,
     violations: BTreeMap<String, Broken>,
     verdicts: BTreeMap<(Text, Said), u64>,
+    unmatched: Vec<Unmatched>,
 }
 
 impl<'a> Replay<'a> {
     pub fn new(rules: &'a WatchRules) -> Replay<'a> {
         let shard = Shard::new(0, 1, rules);
         let (alerts, violations, verdicts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Replay { rules, shard, offset: 0, late: 0, span: None, order: Vec::new(), alerts, broken: Vec::new(), violations, verdicts }
+        let (order, broken, unmatched) = (Vec::new(), Vec::new(), Vec::new());
+        Replay { rules, shard, offset: 0, late: 0, span: None, order, alerts, broken, violations, verdicts, unmatched }
     }
 
     /// `time`: when it was appended.
@@ -112,6 +116,7 @@ impl<'a> Replay<'a> {
         for (key, events) in self.shard.take_verdicts() {
             *self.verdicts.entry(key).or_default() += events;
         }
+        self.unmatched.extend(self.shard.take_unmatched_feedback());
         self.offset += 1;
     }
 
@@ -148,7 +153,10 @@ impl<'a> Replay<'a> {
     pub fn end(mut self) -> Backtest {
         let alerts = self.order.iter().filter_map(|id| self.alerts.remove(id)).collect();
         let violations = self.broken.iter().filter_map(|id| self.violations.remove(id)).collect();
-        Backtest { counts: Counts::default(), late: self.late, alerts, violations, verdicts: self.verdicts, span: self.span }
+        let Replay { shard, mut unmatched, late, span, verdicts, .. } = self;
+        // Announced before there was such spend.
+        unmatched.retain(|Unmatched { feedback, why }| *why != Why::NoSeries || !shard.has_series(&feedback.team, &feedback.dimensions));
+        Backtest { counts: Counts::default(), late, alerts, violations, verdicts, span, unmatched }
     }
 }
 

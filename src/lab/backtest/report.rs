@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use super::score::Score;
 use super::{Backtest, Broken, Told};
+use crate::config::problem::Place;
 use crate::lab::read::Rejected;
 use crate::model::alert::{AlertState, Cause};
 use crate::model::counted::counted;
 use crate::model::partial::Said;
+use crate::watch::Unmatched;
 
 pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
     let mut report = json!({
@@ -24,10 +26,30 @@ pub fn json(backtest: &Backtest, score: Option<&Score>) -> Value {
         report["events"]["first_rejected"] = first.json();
         report["events"]["first_of_each_reason"] = backtest.counts.examples.values().map(Rejected::json).collect();
     }
+    if !backtest.unmatched.is_empty() {
+        report["unmatched_feedback"] = backtest.unmatched.iter().map(|unmatched| word(backtest, unmatched)).collect();
+    }
     if let Some(score) = score {
         report["score"] = score.json();
     }
     report
+}
+
+fn word(backtest: &Backtest, unmatched: &Unmatched) -> Value {
+    let (said, place) = (&unmatched.feedback, place(backtest, unmatched));
+    json!({
+        "file": place.map(|place| &*place.file),
+        "line": place.map(|place| place.line),
+        "event_id": said.event_id,
+        "verdict": said.verdict.name(),
+        "team": said.team,
+        "message": unmatched.message(),
+    })
+}
+
+fn place<'a>(backtest: &'a Backtest, unmatched: &Unmatched) -> Option<&'a Place> {
+    let said = &unmatched.feedback;
+    backtest.counts.words.get(&(said.source.clone(), said.event_id.clone()))
 }
 
 fn violation(broken: &Broken) -> Value {
@@ -116,6 +138,7 @@ pub fn text(backtest: &Backtest, score: Option<&Score>) -> String {
         text.push_str(&format!("  {}\n", life.join(" > ")));
     }
     violations_text(backtest, &mut text);
+    unmatched_text(backtest, &mut text);
     if let Some(score) = score {
         text.push_str(&score.text());
     }
@@ -151,5 +174,16 @@ fn violations_text(backtest: &Backtest, text: &mut String) {
     let others = backtest.verdicts.iter().filter(|((_, said), _)| *said != Said::Violates);
     for ((policy, said), events) in others {
         text.push_str(&format!("{policy}: {} for {}\n", said.as_str(), counted(*events, "event")));
+    }
+}
+
+fn unmatched_text(backtest: &Backtest, text: &mut String) {
+    if backtest.unmatched.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{} of feedback for which there is nothing\n", counted(backtest.unmatched.len(), "word")));
+    for unmatched in &backtest.unmatched {
+        let place = place(backtest, unmatched).map_or_else(|| unmatched.feedback.event_id.to_string(), ToString::to_string);
+        text.push_str(&format!("{place}: '{}': {}\n", unmatched.feedback.verdict.name(), unmatched.message()));
     }
 }

@@ -6,12 +6,15 @@
 mod take;
 #[cfg(test)]
 mod tests;
+mod unmatched;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::take::{end_of_hour, take};
+pub(in crate::watch) use self::unmatched::Waiting;
+pub use self::unmatched::{Unmatched, Why};
 use super::alert::episode::Episode;
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};

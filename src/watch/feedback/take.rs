@@ -9,7 +9,7 @@ use super::super::matters::answers;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
 use super::super::violation;
-use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_TEAMS, OF_FALL, ROOM, Standing, span};
+use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_TEAMS, OF_FALL, ROOM, Standing, Why, span};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
@@ -46,12 +46,20 @@ fn is_taken(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, effects:
     let has_room = shard.books.len() < MOST_TEAMS || shard.books.contains_key(&feedback.team);
     let book = Arc::make_mut(&mut shard.books).entry(feedback.team.clone()).or_default();
     let withdraws = feedback.verdict == Verdict::Reopen && book.withdraw(feedback.alert_id.as_deref(), &word.dimensions);
-    if announces && has_room {
+    let is_announced = announces && has_room;
+    if is_announced {
         word.announce(book);
-    } else if about.is_empty() && !withdraws {
-        shard.unmatched_feedback = shard.unmatched_feedback.saturating_add(1);
     }
-    let is_matched = (announces && has_room) || withdraws || !about.is_empty();
+    let why = match (&feedback.alert_id, is_announced) {
+        (_, true) => Some(Why::NoSeries).filter(|_| !shard.has_series(&feedback.team, &feedback.dimensions)),
+        _ if withdraws || !about.is_empty() => None,
+        (Some(_), false) => Some(Why::UnknownAlert),
+        (None, false) => Some(if announces { Why::NoRoom } else { Why::NothingOpen }),
+    };
+    if let Some(why) = why {
+        shard.unmatched_feedback.note(feedback, why);
+    }
+    let is_matched = is_announced || withdraws || !about.is_empty();
     for (number, id) in &about {
         let known = shard.accounts.get(*number).and_then(|state| state.episodes.get(id));
         if let (Some(episode), Some(book)) = (known, Arc::make_mut(&mut shard.books).get_mut(&feedback.team)) {

@@ -387,6 +387,14 @@ fn words_about_nothing_known_are_counted_and_words_are_bounded() {
         life.hear(&said);
     }
     assert_eq!((life.alerts.len(), life.shard.unmatched_feedback(), life.shard.books.len()), (0, 2, 0));
+    let why = |life: &mut Life| life.shard.take_unmatched_feedback().iter().map(|unmatched| unmatched.why).collect::<Vec<_>>();
+    assert_eq!(why(&mut life), [Why::UnknownAlert, Why::NothingOpen]);
+    for (dimensions, missing) in [(vec![], false), (vec![("project", "ranker")], false), (vec![("project", "Ranker")], true)] {
+        let dimensions = dimensions.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        life.hear(&Feedback { dimensions, ..life.word(Verdict::Planned, Some(SPIKE)) });
+        assert_eq!(why(&mut life), vec![Why::NoSeries; usize::from(missing)]);
+    }
+    assert_eq!((life.standing(), life.shard.unmatched_feedback()), (3, 2), "what comes later may be expected all the same");
     for day in 0..2 * i64::try_from(MOST_STANDING).unwrap() {
         let said = life.word(Verdict::Planned, Some(DAY * (day + 2)));
         life.hear(&said);
