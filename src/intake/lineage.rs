@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::cells::{event_time, required};
 use super::decode::table::Cell;
-use super::decode::{json, short};
+use super::decode::{cloudevents, json, short};
 use super::latest;
 use super::rules::IntakeRules;
 use super::validate::clean;
@@ -171,6 +171,8 @@ pub fn read(record: &InputRecord<'_>, now: Timestamp, rules: &IntakeRules) -> Re
     let text = json::text(value)?;
     // An event may come in an envelope of CloudEvents, whatever its headers say.
     let envelope: Option<Envelope<'_>> = serde_json::from_str(text).ok();
+    cloudevents::check_version(cloudevents::header(record, cloudevents::VERSION)?)?;
+    cloudevents::check_version(envelope.as_ref().and_then(|envelope| envelope.specversion.as_deref()))?;
     let data = envelope.filter(|envelope| envelope.specversion.is_some()).and_then(|envelope| envelope.data);
     event(data.map_or(text, RawValue::get), latest(record, Some(now), rules))
 }

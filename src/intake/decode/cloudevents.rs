@@ -14,6 +14,9 @@ use crate::model::record::{InputRecord, Reject, RejectReason};
 /// Attribute, and the field that it stands for.
 const DEFAULTS: [(&str, Field); 3] = [("ce_id", Field::EventId), ("ce_source", Field::Source), ("ce_time", Field::EventTime)];
 
+/// By which a record says that it is an event, and of which version.
+pub const VERSION: &str = "ce_specversion";
+
 /// A header's text; producers differ in how they capitalise its name.
 pub fn header<'a>(record: &InputRecord<'a>, name: &str) -> Result<Option<&'a str>, Reject> {
     let Some((_, bytes)) = record.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else { return Ok(None) };
@@ -21,7 +24,21 @@ pub fn header<'a>(record: &InputRecord<'a>, name: &str) -> Result<Option<&'a str
     Ok(Some(text))
 }
 
+/// 1.x is read as 1.0 says, and so is what names no version: headers that somebody wrote by hand. In 0.x attributes had other names and
+/// meanings, and of 2.0 nobody knows.
+pub fn check_version(specversion: Option<&str>) -> Result<(), Reject> {
+    let is_known = |version: &str| version.split('.').next() == Some("1");
+    match specversion.map(str::trim) {
+        Some(version) if !is_known(version) => {
+            let message = format!("specversion '{}' is not supported: write CloudEvents 1.0", short(version));
+            Err(Reject::new(RejectReason::InvalidCloudEvent, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub fn fill_from_headers<'a>(event: &mut RawEvent<'a>, record: &InputRecord<'a>) -> Result<(), Reject> {
+    check_version(header(record, VERSION)?)?;
     for (name, field) in DEFAULTS {
         if let Some(text) = header(record, name)? {
             event.set_if_absent(field, Cow::Borrowed(text));
@@ -39,7 +56,12 @@ pub fn structured<'a>(
     let mut envelope = Envelope::default();
     let mut reader = serde_json::Deserializer::from_str(json::text(value)?);
     reader.deserialize_map(&mut envelope).and_then(|()| reader.end()).map_err(|error| json::invalid(&error))?;
-    let Envelope { id, source, time, content_type, data, data_base64 } = envelope;
+    let Envelope { specversion, id, source, time, content_type, data, data_base64 } = envelope;
+    match specversion {
+        Value::Null => {}
+        Value::Text(version) => check_version(Some(&version))?,
+        _ => return Err(invalid("'specversion' is no text")),
+    }
     let mut event = match (data.filter(|data| data.get() != "null"), data_base64) {
         (Some(data), Value::Null) if data.get().starts_with('{') => json::decode_text(data.get(), blank)?,
         (Some(_), Value::Null) => return Err(invalid("'data' is no object")),
@@ -75,6 +97,7 @@ fn invalid(message: &str) -> Stop {
 
 #[derive(Default)]
 struct Envelope<'a> {
+    specversion: Value<'a>,
     id: Value<'a>,
     source: Value<'a>,
     time: Value<'a>,
@@ -94,6 +117,7 @@ impl<'a> Visitor<'a> for &mut Envelope<'a> {
         while let Some(key) = map.next_key_seed(Text)? {
             let Value::Text(name) = key else { continue };
             match name.as_ref() {
+                "specversion" => self.specversion = map.next_value_seed(Text)?,
                 "id" => self.id = map.next_value_seed(Text)?,
                 "source" => self.source = map.next_value_seed(Text)?,
                 "time" => self.time = map.next_value_seed(Text)?,

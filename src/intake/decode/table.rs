@@ -167,6 +167,7 @@ pub fn decode<'a>(record: &InputRecord<'a>, largest: usize, schemas: &'a WriterS
         let message = format!("{} bytes, at most {largest} are taken", value.len());
         return Err(Reject::new(RejectReason::TooLarge, message).into());
     }
+    cloudevents::check_version(cloudevents::header(record, cloudevents::VERSION)?)?;
     let mut cells = match form(cloudevents::header(record, "content-type")?, value)? {
         Form::Avro => decode_avro(value, schemas)?,
         Form::Json => decode_json(json::text(value)?, schemas.table)?,
@@ -183,6 +184,8 @@ fn structured<'a>(text: &'a str, table: &'static Table) -> Result<Cells<'a>, Rej
     #[derive(Deserialize)]
     struct Envelope<'a> {
         #[serde(borrow)]
+        specversion: Option<Cow<'a, str>>,
+        #[serde(borrow)]
         id: Option<Cow<'a, str>>,
         #[serde(borrow)]
         source: Option<Cow<'a, str>>,
@@ -196,6 +199,7 @@ fn structured<'a>(text: &'a str, table: &'static Table) -> Result<Cells<'a>, Rej
         serde_json::error::Category::Data => invalid(&error.to_string()),
         _ => json::invalid(&error),
     })?;
+    cloudevents::check_version(envelope.specversion.as_deref())?;
     let data = envelope.data.ok_or_else(|| invalid("no 'data'; 'data_base64' is not read on this topic"))?;
     if !data.get().starts_with('{') {
         return Err(invalid("'data' is no object"));

@@ -149,6 +149,26 @@ fn cloud_events_of_a_client_library_are_read() {
 }
 
 #[test]
+fn cloud_events_of_another_version_are_refused() {
+    let event = br#"{"event_id":"e","source":"s","event_time":"2026-03-01T09:00:00Z"}"#;
+    let said = |version: &str| format!("specversion '{version}' is not supported: write CloudEvents 1.0");
+    for version in ["0.3", "0.2", "2.0", "10.0", "", "one"] {
+        let reject = refused(event, &[("ce_id", b"h"), ("CE_SpecVersion", version.as_bytes())]);
+        assert_eq!((reject.reason, reject.message), (Reason::InvalidCloudEvent, said(version)));
+        let wrapped = format!(r#"{{"specversion":"{version}","id":"a","source":"b","time":"2026-03-01T09:00:00Z","data":{{}}}}"#);
+        let reject = refused(wrapped.as_bytes(), &[("content-type", b"application/cloudevents+json")]);
+        assert_eq!((reject.reason, reject.message), (Reason::InvalidCloudEvent, said(version)));
+    }
+    // Who names none means the one that there is.
+    for headers in [[("ce_id", b"h".as_slice()), ("ce_specversion", b"1.0")], [("ce_id", b"h"), ("ce_specversion", b"1")]] {
+        accepted(event, &headers, |event| assert_eq!(event.event_id.as_ref(), "e"));
+    }
+    accepted(event, &[("ce_id", b"h")], |event| assert_eq!(event.event_id.as_ref(), "e"));
+    let wrapped = br#"{"id":"a","source":"b","time":"2026-03-01T09:00:00Z","data":{}}"#;
+    accepted(wrapped, &[("content-type", b"application/cloudevents+json")], |event| assert_eq!(event.event_id.as_ref(), "a"));
+}
+
+#[test]
 fn cloud_event_attributes_stand_in_for_what_the_data_leaves_out() {
     let headers: [(&str, &[u8]); 4] =
         [("ce_id", b"h"), ("ce_source", b"hs"), ("ce_time", b"2026-03-01T09:00:00Z"), ("Content-Type", b"application/json; charset=utf-8")];
@@ -170,6 +190,7 @@ fn cloud_event_attributes_stand_in_for_what_the_data_leaves_out() {
         (r#""data_base64":"""#, "empty"),
         (r#""data_base64":{}"#, "no text"),
         (r#""data":{},"id":5"#, "'id' is no text"),
+        (r#""data":{},"specversion":1.0"#, "'specversion' is no text"),
     ];
     for (data, words) in bad {
         let reject = refused(envelope(data).as_bytes(), &structured);

@@ -126,6 +126,9 @@ fn an_envelope_of_cloudevents_is_taken_off() {
     let wrapped = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": event});
     let structured: &[u8] = b"application/cloudevents+json";
     assert_eq!(outcome(wrapped.to_string().as_bytes(), &[("content-type", structured)]).unwrap(), plain);
+    let older = wrapped.to_string().replace("1.0", "0.3");
+    let older = [outcome(older.as_bytes(), &[]), outcome(event.to_string().as_bytes(), &[("ce_specversion", b"0.3")])];
+    assert_eq!(older.map(|outcome| outcome.unwrap_err().reason), [Reason::InvalidCloudEvent; 2]);
 }
 
 proptest::proptest! {

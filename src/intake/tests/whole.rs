@@ -96,6 +96,14 @@ fn the_contracts_examples_say_the_same_in_json_avro_and_cloud_events() {
             assert_eq!(outcome(topic, wrapped.as_bytes(), &structured, &rules()), by_json, "{folder}/{example} in an envelope");
             let binary: [(&str, &[u8]); 2] = [("ce_id", id.as_str().unwrap().as_bytes()), ("ce_source", b"other")];
             assert_eq!(outcome(topic, bare.to_string().as_bytes(), &binary, &rules()), by_json, "{folder}/{example} beside headers");
+            let older = [
+                outcome(topic, wrapped.replace("1.0", "0.3").as_bytes(), &structured, &rules()),
+                outcome(topic, event.to_string().as_bytes(), &[("ce_specversion", b"0.3")], &rules()),
+            ];
+            for refused in older {
+                let is_named = |reject: &Reject| reject.message.starts_with("specversion '0.3'");
+                assert!(matches!(&refused, WholeOutcome::Rejected(reject) if is_named(reject)), "{folder}/{example}: {refused:?}");
+            }
         }
         for (example, event) in examples(folder, "invalid") {
             let outcome = outcome(topic, event.to_string().as_bytes(), &[], &rules());
