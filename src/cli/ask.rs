@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, Format, data_flow, input, moment, policy, print};
 use crate::clock;
-use crate::http::compliance::{self, Answer};
+use crate::config::Problem;
+use crate::config::problem::Place;
+use crate::http::compliance::{self, Answer, Plan, Unusable};
 use crate::policy::Decision;
 
 /// Ask the policies about a plan before it is carried out
@@ -55,10 +57,10 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
         eprintln!("there are no policies to ask: give --policies FOLDER, or set policies.dir in the config");
         return Ok(Ended::Unusable);
     };
-    let plan = match read(&arguments.plan).and_then(|json| compliance::plan(&json)) {
+    let plan = match plan(&arguments.plan) {
         Ok(plan) => plan,
         Err(problem) => {
-            eprintln!("{}: {problem}", arguments.plan.display());
+            eprintln!("{problem}");
             return Ok(Ended::Unusable);
         }
     };
@@ -83,12 +85,57 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     })
 }
 
-fn read(path: &Path) -> Result<Value, String> {
-    let text = input::text(path)?;
-    if path.extension().is_some_and(|extension| extension == "toml") {
-        return toml::from_str(&text).map_err(|error| format!("no TOML: {}", error.message()));
+fn plan(path: &Path) -> Result<Plan, Problem> {
+    let whole = Place::whole(&input::shown(path));
+    let text = input::text(path).map_err(|what| Problem::new(&whole, what))?;
+    let at = |line: usize| Place { line: u32::try_from(line).unwrap_or(u32::MAX), ..whole.clone() };
+    let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let json: Value = if is_toml {
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(0, |span| line_of(span.start));
+            Problem::new(&at(line), format!("no TOML: {}", error.message()))
+        })?
+    } else {
+        serde_json::from_str(&text).map_err(|error| {
+            let said = error.to_string();
+            let what = said.split(" at line ").next().unwrap_or_default();
+            Problem::new(&at(error.line()), format!("no JSON at column {}: {what}", error.column()))
+        })?
+    };
+    compliance::plan(&json).map_err(|Unusable { part, what }| {
+        let offset = part.and_then(|part| if is_toml { toml_key(&text, &part) } else { json_key(&text, &part) });
+        Problem::new(&at(offset.map_or(0, line_of)), what)
+    })
+}
+
+/// Where a part of a plan stands.
+fn toml_key(text: &str, name: &str) -> Option<usize> {
+    let table = toml::de::DeTable::parse(text).ok()?;
+    let key = table.get_ref().keys().find(|key| key.get_ref() == name)?;
+    Some(key.span().start)
+}
+
+/// Of valid JSON.
+fn json_key(text: &str, name: &str) -> Option<usize> {
+    let (mut depth, mut from) = (0_usize, 0);
+    while let Some(found) = text.get(from..)?.find(['{', '}', '[', ']', '"']) {
+        let place = from + found;
+        from = place + 1;
+        match text.as_bytes().get(place)? {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {
+                let mut read = serde_json::Deserializer::from_str(text.get(place..)?).into_iter::<String>();
+                let string = read.next()?.ok()?;
+                from = place + read.byte_offset();
+                if depth == 1 && string == name && text.get(from..)?.trim_start().starts_with(':') {
+                    return Some(place);
+                }
+            }
+        }
     }
-    serde_json::from_str(&text).map_err(|error| format!("no JSON: {error}"))
+    None
 }
 
 fn text(answer: &Answer) -> String {
@@ -120,4 +167,42 @@ fn text(answer: &Answer) -> String {
     }
     lines.extend(answer.cost.map(|(amount, currency)| format!("  about {amount} {currency} a month", currency = currency.as_str())));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_plan_has_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let problem = plan(&path).err().expect("a problem").to_string();
+            problem.replace(&format!("{}/", folder.path().display()), "")
+        };
+        let cases = [
+            (
+                "p.toml",
+                "team = \"search\"\n\nprovidr = \"openai\"\n",
+                "p.toml:3: 'providr' is nothing that a plan of this kind has; did you mean 'provider'?",
+            ),
+            ("p.toml", "team = \"search\"\nmodel = \n", "p.toml:2: no TOML: "),
+            ("p.toml", "team = \"search\"\nmodel = 5\n", "p.toml:2: 'model' is 5, it should be "),
+            ("p.json", "{\n \"tags\": {\"modl\": \"modl\"},\n \"modl\": \"x\"}", "p.json:3: 'modl' is nothing"),
+            (
+                "p.json",
+                "{\"team\": \"a:b\",\n\"input_tokens_per_month\": -1}",
+                "p.json:2: 'input_tokens_per_month' is -1, it should be a whole number",
+            ),
+            ("p.json", "{\"kind\":\n\"party\"}", "p.json:1: 'kind' is not one of "),
+            ("p.json", "{\n\"team\" \"x\"}", "p.json:2: no JSON at column 8: expected `:`"),
+            ("p.json", "[]", "p.json: a plan is an object: "),
+        ];
+        for (name, text, wanted) in cases {
+            let said = said(name, text);
+            assert!(said.starts_with(wanted), "{said}");
+        }
+    }
 }

@@ -33,35 +33,54 @@ pub struct Answer {
     pub cost: Option<(Nanos, Currency)>,
 }
 
+/// What is wrong with a plan, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Which part of it, if one is.
+    pub part: Option<String>,
+    pub what: String,
+}
+
+impl Unusable {
+    fn of(part: &str, what: String) -> Unusable {
+        Unusable { part: Some(part.to_string()), what }
+    }
+}
+
 /// # Errors
-/// What is wrong with the plan, and what would be right.
-pub fn plan(json: &Value) -> Result<Plan, String> {
+/// The first part that is wrong.
+pub fn plan(json: &Value) -> Result<Plan, Unusable> {
     let Value::Object(parts) = json else {
-        return Err("a plan is an object: {\"team\": \"search\", \"provider\": \"openai\", \"model\": \"gpt-4o\"}".to_string());
+        let what = "a plan is an object: {\"team\": \"search\", \"provider\": \"openai\", \"model\": \"gpt-4o\"}".to_string();
+        return Err(Unusable { part: None, what });
     };
     let kind = parts.get("kind").map_or(Some("usage"), Value::as_str);
     let (subject, action) = match kind {
         Some("usage") => (Subject::Usage, None),
         Some("deployment") => (Subject::Activity, Some("deployment")),
         Some("resource") => (Subject::Resource, None),
-        _ => return Err(format!("'kind' is not one of {}", BESIDE[0].1)),
+        _ => return Err(Unusable::of("kind", format!("'kind' is not one of {}", BESIDE[0].1))),
     };
     let mut sample = Sample::new(subject);
     if let Some(action) = action {
-        sample.set("action", Given::Text(action.to_string())).map_err(|_| "a deployment has no action".to_string())?;
+        let set = sample.set("action", Given::Text(action.to_string()));
+        set.map_err(|_| Unusable::of("kind", "a deployment has no action".to_string()))?;
     }
     for (name, value) in parts.iter().filter(|(name, value)| !BESIDE.iter().any(|(beside, _)| beside == name) && !value.is_null()) {
         let Some(field) = subject.field(name).and_then(|id| subject.fields().get(id)) else {
             let known = subject.fields().iter().map(|field| field.name).chain(BESIDE.map(|(name, _)| name));
             let hint = did_you_mean(name, known).map(|hint| format!("; {hint}")).unwrap_or_default();
-            return Err(format!("'{name}' is nothing that a plan of this kind has{hint}"));
+            return Err(Unusable::of(name, format!("'{name}' is nothing that a plan of this kind has{hint}")));
         };
-        let wrong = || format!("'{name}' is {value}, it should be {}", field.kind.shown());
+        let wrong = || Unusable::of(name, format!("'{name}' is {value}, it should be {}", field.kind.shown()));
         sample.set(name, Given::of_json(field.kind, value).ok_or_else(wrong)?).map_err(|_| wrong())?;
     }
     let number = |name: &str| match parts.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_u64().map(Some).ok_or_else(|| format!("'{name}' is {value}, it should be a whole number")),
+        Some(value) => {
+            let wrong = || Unusable::of(name, format!("'{name}' is {value}, it should be a whole number"));
+            value.as_u64().map(Some).ok_or_else(wrong)
+        }
     };
     Ok(Plan { sample, tokens: [number("input_tokens_per_month")?, number("output_tokens_per_month")?] })
 }
@@ -272,7 +291,7 @@ mod tests {
             (json!({"input_tokens_per_month": "many"}), "it should be a whole number"),
         ] {
             let Err(problem) = plan(&json) else { panic!("{json}") };
-            assert!(problem.contains(what), "{problem}");
+            assert!(problem.what.contains(what), "{problem:?}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl Desk {
         };
         let plan = match compliance::plan(&json) {
             Ok(plan) => plan,
-            Err(what) => return problem(400, &what),
+            Err(unusable) => return problem(400, &unusable.what),
         };
         let known = self.lineages.as_ref().zip(plan.model()).map(|(lineages, (model, version))| (lineages.known)(model, version, now));
         match known.transpose() {

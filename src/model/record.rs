@@ -46,7 +46,7 @@ pub enum RejectReason {
     /// NaN or infinite.
     NotANumber,
     NegativeQuantity,
-    /// A quantity or an amount beyond 10^18.
+    /// A quantity or an amount beyond 10^18, an amount of the bill beyond 10^12.
     OutOfRange,
     InvalidEventTime,
     /// Later than the record's timestamp (or now) plus the allowed skew.

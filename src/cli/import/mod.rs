@@ -222,7 +222,8 @@ fn told(survey: &Survey, report: Option<&Path>) -> String {
     }
     if survey.broken > 0 {
         let rows = counted(survey.broken, "row");
-        out.push_str(&format!("{rows} cannot be read and will NOT be published: their columns are not those of this file\n"));
+        let first = survey.first_broken.as_ref().map(|first| format!(", the first at {first}")).unwrap_or_default();
+        out.push_str(&format!("{rows} cannot be read and will NOT be published{first}\n"));
     }
     if survey.unusable > 0 {
         out.push_str(&format!(
@@ -266,6 +267,27 @@ mod tests {
     fn an_empty_file_is_bad_input() {
         assert_eq!(looked_at(""), Ended::Unusable);
         assert_eq!(looked_at("BilledCost,ChargePeriodStart\n"), Ended::Well);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_say_why_and_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bill.csv");
+        let said = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            let survey = Survey::of(std::slice::from_ref(&path), content.len() as u64, &[], &BytesRead::default(), None).unwrap();
+            told(&survey, None)
+        };
+        let latin = said(b"BilledCost,ChargePeriodStart,ServiceName\n1,t,a\n2,t,caf\xe9\n3,t,b,c\n");
+        let wanted = format!(
+            "2 rows cannot be read and will NOT be published, the first at {}:3: field 3 (ServiceName) is no UTF-8",
+            path.display()
+        );
+        assert!(latin.contains(&wanted), "{latin}");
+        let short = said(b"BilledCost,ChargePeriodStart\n1\n");
+        assert!(
+            short.contains("1 row cannot be read and will NOT be published, the first at ") && short.contains(":2: 1 fields instead of 2")
+        );
     }
 
     #[test]

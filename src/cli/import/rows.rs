@@ -155,7 +155,12 @@ impl Rows {
                     let why = format!("{} fields instead of {}", texts.len(), head.width());
                     each(&head, line, Found::Broken(why))?;
                 }
-                Err(_) => each(&head, line, Found::Broken("no UTF-8".to_owned()))?,
+                Err(_) => {
+                    let number = record.iter().take_while(|field| std::str::from_utf8(field).is_ok()).count();
+                    let name = head.name(number).map(|name| format!(" ({name})")).unwrap_or_default();
+                    let why = format!("field {}{name} is no UTF-8, save the export as such", number + 1);
+                    each(&head, line, Found::Broken(why))?;
+                }
             }
         }
     }

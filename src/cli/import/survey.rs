@@ -68,6 +68,8 @@ pub struct Survey {
     pub rows: u64,
     /// Rows that cannot be told apart from text that is none; they are not published.
     pub broken: u64,
+    /// Where the first of these stands, and why.
+    pub first_broken: Option<String>,
     /// Rows that are published and that the ledger will refuse.
     pub unusable: u64,
     /// Of these, rows of no month.
@@ -125,6 +127,7 @@ impl Survey {
                 match found {
                     Found::Broken(why) => {
                         survey.broken += 1;
+                        survey.first_broken.get_or_insert_with(|| format!("{file}:{line}: {why}"));
                         tell(&mut survey, line, "row.readable".to_owned(), &why)
                     }
                     Found::Row(fields) => {

@@ -83,6 +83,11 @@ impl Head {
         Ok(Head { version, identity, billed, effective, currency, period_start, charge_start, cells })
     }
 
+    /// What a column is called.
+    pub fn name(&self, column: usize) -> Option<&str> {
+        self.cells.get(column).map(|cell| cell.name.as_str())
+    }
+
     pub fn width(&self) -> usize {
         self.cells.len()
     }
