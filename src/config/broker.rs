@@ -102,6 +102,12 @@ fn check(section: &Section, settings: &KafkaSettings) {
             section.complain(key, Complaint::new(format!("is '{value}'"), "use at most 100 letters, digits, '.', '_' and '-'"));
         }
     }
+    if settings.replication_factor == 0 {
+        section.complain(
+            "replication_factor",
+            Complaint::new("is 0", "write 3, 1 for one broker, or -1 for what the brokers have as default"),
+        );
+    }
     super::timing::check(section, settings);
     if settings.delivery == Delivery::AtLeastOnce {
         let hint = "set \"exactly_once\"; a real broker refuses to run otherwise";

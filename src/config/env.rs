@@ -1,6 +1,6 @@
 //! The environment as a layer over the file: TOLLGATE_`SECTION`__`KEY`.
 
-use super::problem::{Place, Problem};
+use super::problem::{Place, Problem, nearest};
 use super::read::Notes;
 use super::tree::{Item, Table, Value};
 
@@ -20,7 +20,7 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
 /// tree, which reading it finds.
 ///
 /// Names with single underscores only are left alone: Kubernetes sets TOLLGATE_PORT and the like for a service of that name, and
-/// command-line options have TOLLGATE_CONFIG. One that looks like a mistyped option is worth a warning.
+/// command-line options have TOLLGATE_CONFIG. One that looks like a mistyped option, or begins with a section, is worth a warning.
 pub fn overlay(table: &mut Table, variables: impl Iterator<Item = (String, String)>, notes: &Notes) {
     let mut ours: Vec<(String, String)> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
     ours.sort();
@@ -29,9 +29,8 @@ pub fn overlay(table: &mut Table, variables: impl Iterator<Item = (String, Strin
         if path.contains(LEVELS) {
             let keys: Vec<String> = path.split(LEVELS).map(str::to_string).collect();
             set(table, &dotted(keys), &name, &value, notes);
-        } else if let Some(meant) = meant(table, &path) {
-            let problem = Problem::new(&Place::whole(&name), "has one underscore between section and key and is ignored");
-            notes.warning(problem.hint(format!("write {meant}")));
+        } else if let Some((what, hint)) = doubt(table, path.trim_start_matches('_')) {
+            notes.warning(Problem::new(&Place::whole(&name), what).hint(hint));
         }
     }
 }
@@ -94,13 +93,42 @@ pub fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// The right name of the option that this one would be with two underscores after its section.
-fn meant(table: &Table, path: &str) -> Option<String> {
-    table.iter().find_map(|(section, item)| {
-        let Value::Table(inner) = &item.value else { return None };
-        let key = path.strip_prefix(section.as_str())?.strip_prefix('_')?;
-        inner.contains_key(key).then(|| format!("{PREFIX}{}{LEVELS}{}", section.to_uppercase(), key.to_uppercase()))
-    })
+/// What is wrong with a name of single underscores that may have been meant for us, and what would be right.
+fn doubt(table: &Table, path: &str) -> Option<(&'static str, String)> {
+    let ignored = "has one underscore between section and key and is ignored";
+    let write = |option: &str| format!("write {PREFIX}{}", option.to_uppercase());
+    let mut options = Vec::new();
+    named(table, "", &mut options);
+    if let Some(meant) = options.iter().find(|option| option.replace(LEVELS, "_") == path) {
+        return Some((ignored, write(meant)));
+    }
+    // TOLLGATE_VERSION is what people call a release.
+    if table.get(path).is_some_and(|item| !matches!(item.value, Value::Table(_))) && path != "version" {
+        return Some(("stands in no section and is ignored", "write it into the file".to_string()));
+    }
+    let is_of_kubernetes =
+        path.ends_with("_service_host") || path.contains("_service_port") || path.ends_with("_port") || path.contains("_port_");
+    let section = table.iter().find(|(name, item)| {
+        matches!(item.value, Value::Table(_)) && path.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('_'))
+    });
+    match (nearest(path, options.iter().map(String::as_str)), section) {
+        _ if is_of_kubernetes => None,
+        (Some(meant), _) => Some(("is no option and is ignored", format!("did you mean {PREFIX}{}?", meant.to_uppercase()))),
+        (None, Some((name, _))) => Some((ignored, format!("options of [{name}] are {PREFIX}{}{LEVELS} and the key", name.to_uppercase()))),
+        (None, None) => None,
+    }
+}
+
+/// Options within sections, as variables name them in lower case.
+fn named(table: &Table, above: &str, options: &mut Vec<String>) {
+    for (key, item) in table {
+        let name = if above.is_empty() { key.clone() } else { format!("{above}{LEVELS}{key}") };
+        match &item.value {
+            Value::Table(inner) => named(inner, &name, options),
+            _ if above.is_empty() => {}
+            _ => options.push(name),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +150,50 @@ mod tests {
         assert_eq!(set("3").map(|loaded| loaded.settings.deliver.update_growth).ok(), Some(3.0));
         assert!(set("NaN").is_err_and(|problem| problem.contains("write a number from 1 to 1000")));
         assert!(with("", &[("TOLLGATE_SHARDS__COUNT", "1.5")]).is_err_and(|problem| problem.contains("should be a whole number")));
+    }
+
+    #[test]
+    fn names_that_were_meant_for_us_are_not_ignored_in_silence() {
+        let warned = |name: &str| with("", &[(name, "x")]).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let cases = [
+            (
+                "TOLLGATE_KAFKA_BOOTSTRAP_SERVERS",
+                "has one underscore between section and key and is ignored; write TOLLGATE_KAFKA__BOOTSTRAP_SERVERS",
+            ),
+            (
+                "TOLLGATE_WATCH_THRESHOLDS_LEAST_EXCESS",
+                "has one underscore between section and key and is ignored; write TOLLGATE_WATCH__THRESHOLDS__LEAST_EXCESS",
+            ),
+            ("TOLLGATE_KAFKA_BOOTSTRAP_SERVER", "is no option and is ignored; did you mean TOLLGATE_KAFKA__BOOTSTRAP_SERVERS?"),
+            ("TOLLGATE_KAKFA_BOOTSTRAP_SERVERS", "is no option and is ignored; did you mean TOLLGATE_KAFKA__BOOTSTRAP_SERVERS?"),
+            (
+                "TOLLGATE_MAIL_WHATEVER_IT_IS",
+                "has one underscore between section and key and is ignored; options of [mail] are TOLLGATE_MAIL__ and the key",
+            ),
+            ("TOLLGATE__RULES_REVISION", "stands in no section and is ignored; write it into the file"),
+        ];
+        for (name, wanted) in cases {
+            assert_eq!(warned(name), format!("{name}: {wanted}"));
+        }
+        let others = [
+            "CONFIG",
+            "VERSION",
+            "PORT",
+            "SERVICE_HOST",
+            "HTTP_SERVICE_HOST",
+            "HTTP_PORT_8080_TCP_ADDR",
+            "KAFKA_PORT",
+            "HOME",
+            "IMAGE",
+            "TEST_BROKERS",
+            "BLESS",
+            "CHAOS_DIR",
+            "CHAOS_RATE",
+            "CHAOS_SEED",
+            "CHAOS_BINARY",
+            "POLICY_EVENTS",
+        ];
+        others.iter().for_each(|name| assert_eq!(warned(&format!("TOLLGATE_{name}")), ""));
     }
 
     #[test]

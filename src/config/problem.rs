@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-pub use crate::model::near::did_you_mean;
+pub use crate::model::near::{did_you_mean, nearest};
 
 /// Where a value was written. `line` 0: the file as a whole, or an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

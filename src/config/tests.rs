@@ -171,6 +171,10 @@ fn wrong_values() {
         ],
     );
     bad(
+        "[kafka]\nreplication_factor = 0",
+        &["x.toml:3: 'replication_factor' in [kafka] is 0; write 3, 1 for one broker, or -1 for what the brokers have as default"],
+    );
+    bad(
         "[[team]]\nname = 'a'\ntime_zone = 'Europe/Berln'",
         &["x.toml:4: 'time_zone' in [[team]] is 'Europe/Berln', which is no time zone; did you mean 'Europe/Berlin'?"],
     );
@@ -333,7 +337,6 @@ fn the_environment_wins() {
             ("TOLLGATE_WATCH__THRESHOLDS__LEAST_EXCESS", "50"),
             ("TOLLGATE_KAFKA__CONSUMER__FETCH_MIN_BYTES", "1"),
             ("TOLLGATE_PRICES__BUILT_IN", "openai, gpu"),
-            ("TOLLGATE_RULES_REVISION", "ignored"),
             ("TOLLGATE_SERVICE_HOST", "10.0.0.1"),
             ("TOLLGATE_MAIL_PORT", "tcp://10.0.0.1:25"),
             ("HOSTNAME", "tollgate-0"),

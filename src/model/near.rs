@@ -2,16 +2,20 @@
 
 /// "did you mean 'x'?" if one of the known words is near enough.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, known).map(|meant| format!("did you mean '{meant}'?"))
+}
+
+/// The known word that is near enough.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let known: Vec<&str> = known.into_iter().collect();
     // Cut short: "deploy" for "deployment".
     let mut longer = known.iter().filter(|candidate| lower.len() > 2 && candidate.to_lowercase().starts_with(&lower));
     if let (Some(only), None) = (longer.next(), longer.next()) {
-        return Some(format!("did you mean '{only}'?"));
+        return Some(only);
     }
-    let nearest = known.into_iter().map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate)).min()?;
-    let near_enough = nearest.0 <= (word.chars().count() / 3).max(1);
-    near_enough.then(|| format!("did you mean '{}'?", nearest.1))
+    let (distance, nearest) = known.into_iter().map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate)).min()?;
+    (distance <= (word.chars().count() / 3).max(1)).then_some(nearest)
 }
 
 /// Edit distance: insertions, deletions, replacements; a swap of neighbours counts one.
