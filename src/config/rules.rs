@@ -12,7 +12,7 @@ use crate::intake::rules::{AttributedTeam, AttributionRule, IntakeRules, PriceBo
 use crate::model::Text;
 use crate::model::money::{Currency, Nanos};
 use crate::model::rates::Rates;
-use crate::model::time::HOUR_MS;
+use crate::model::time::{HOUR_MS, zone, zone_names};
 use crate::policy::stream::Stream;
 use crate::watch::rules::{Override, TeamRule, Thresholds, WatchRules};
 
@@ -215,11 +215,10 @@ fn teams(sections: Vec<Section>) -> Vec<TeamRule> {
 
 pub(super) fn time_zone(item: &Item) -> Result<Text, Complaint> {
     let Value::Text(written) = &item.value else { return Err(wrong_kind(item, "a time zone", "\"Europe/Berlin\"")) };
-    let zones = jiff::tz::db();
-    if let Some(name) = zones.get(written).ok().and_then(|zone| zone.iana_name().map(Text::from)) {
+    if let Some(name) = zone(written).and_then(|zone| zone.iana_name().map(Text::from)) {
         return Ok(name);
     }
-    let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
+    let names = zone_names();
     let hint = did_you_mean(written, names.iter().map(String::as_str));
     let hint = hint.unwrap_or_else(|| "write an IANA name: \"Europe/Berlin\", \"America/New_York\", \"UTC\"".to_string());
     Err(Complaint::new(format!("is '{written}', which is no time zone"), hint))

@@ -116,7 +116,7 @@ mod tests {
     fn schedule(zone: &str, days: &[Weekday], from: &str, until: &str) -> Schedule {
         let holidays = ["2026-12-25".parse().unwrap()].into();
         Schedule {
-            zone: TimeZone::get(zone).unwrap(),
+            zone: crate::model::time::zone(zone).unwrap(),
             days: days.into(),
             from: from.parse().unwrap(),
             until: until.parse().unwrap(),
@@ -182,7 +182,7 @@ mod tests {
     fn people_take_over_from_each_other() {
         let swap = Swap { from: at("2026-12-01T00:00:00Z"), until: at("2026-12-02T00:00:00Z"), who: "eve@x".into() };
         let rotation = Rotation {
-            zone: TimeZone::get("Europe/Berlin").unwrap(),
+            zone: crate::model::time::zone("Europe/Berlin").unwrap(),
             people: ["ada@x", "bob@x", "cat@x"].map(String::from).into(),
             starts: "2026-11-02T09:00".parse().unwrap(),
             turn_days: 7,

@@ -117,6 +117,19 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// The time zone of an IANA name, by the tables that are compiled in: every process has the same, whatever the system knows. Under the
+/// name as the tables write it.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+pub fn zone(name: &str) -> Option<jiff::tz::TimeZone> {
+    jiff::tz::TimeZoneDatabase::bundled().get(name).ok()
+}
+
+/// Of all zones that there are.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+pub fn zone_names() -> Vec<String> {
+    jiff::tz::TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

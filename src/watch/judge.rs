@@ -8,7 +8,7 @@ use super::rules::{Thresholds, WatchRules};
 use super::series::{Grain, Node, Outlook, to_units};
 use crate::model::alert::Stage;
 use crate::model::leaf::{Account, Scope};
-use crate::model::time::{Hour, Minute};
+use crate::model::time::{Hour, Minute, zone};
 
 /// Leaves count with this power of their number.
 const SHARED: f64 = 0.7;
@@ -47,9 +47,9 @@ impl Judged {
     }
 }
 
-/// Time zone of a team, by the tables that are compiled in: the same everywhere.
+/// Time zone of a team.
 pub(crate) fn zone_of(rules: &WatchRules, team: &str) -> jiff::tz::TimeZone {
-    jiff::tz::TimeZoneDatabase::bundled().get(rules.time_zone(team)).unwrap_or(jiff::tz::TimeZone::UTC)
+    zone(rules.time_zone(team)).unwrap_or(jiff::tz::TimeZone::UTC)
 }
 
 /// Hour of the day and day of the week of `hour` in a zone.

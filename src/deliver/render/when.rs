@@ -5,11 +5,11 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 use super::language::Language;
-use crate::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
+use crate::model::time::{self, DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
 
 /// The zone of that IANA name; UTC if there is none.
 pub fn zone(name: &str) -> TimeZone {
-    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    time::zone(name).unwrap_or(TimeZone::UTC)
 }
 
 /// `Tue 24 Nov 2026, 14:02 CET (13:02 UTC)`, `Di 24. Nov. 2026, 14:02 MEZ (13:02 UTC)`.

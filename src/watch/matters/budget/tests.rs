@@ -436,7 +436,7 @@ fn hours_that_close_late_do_not_take_back_what_newer_usage_led_to() {
 
 #[test]
 fn months_are_those_of_the_team() {
-    let berlin = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
+    let berlin = crate::model::time::zone("Europe/Berlin").unwrap();
     let at = |text: &str| Timestamp::parse(text).unwrap();
     let last = day_of(at("2026-03-31T21:30:00Z"), &berlin);
     let first = day_of(at("2026-03-31T22:30:00Z"), &berlin);
