@@ -16,6 +16,8 @@ use crate::model::time::Timestamp;
 use crate::model::wire::{Envelope, OutputForm, cloud_event_headers_alert};
 
 const LONGEST_ANSWER: usize = 300;
+/// Of an answer that says what is wrong, so much is read at most: it may be a page, or have no end.
+const MOST_READ: usize = 4 * 1024;
 
 /// How to reach a webhook.
 #[derive(Clone, Debug)]
@@ -135,7 +137,7 @@ impl Hook {
         if status.is_success() {
             return Ok(());
         }
-        let answer = response.text().await.unwrap_or_default();
+        let answer = beginning(response).await;
         let (server, why) = (self.shown.clone(), format!("it answered {status}: {}", clean(&answer, LONGEST_ANSWER)));
         Err(match status.as_u16() {
             408 | 425 | 429 | 500..=599 => SendError::Temporary { server, why, is_about_the_letter: false },
@@ -170,6 +172,16 @@ impl Hook {
         }
         Ok(headers)
     }
+}
+
+/// What breaks off is worth as much as came.
+async fn beginning(mut response: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    while let Some(room) = MOST_READ.checked_sub(bytes.len()).filter(|room| *room > 0) {
+        let Ok(Some(chunk)) = response.chunk().await else { break };
+        bytes.extend(chunk.iter().take(room));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `t=<seconds>,v1=<hex of HMAC-SHA256 over "<seconds>.<body>">`: the time is signed too, so that an old message cannot be sent again.

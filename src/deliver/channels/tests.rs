@@ -175,3 +175,41 @@ fn each_attempt_has_the_same_id_and_each_repetition_another() {
     assert_ne!(id(None), id(receipt.told(&receiver)));
     assert_eq!(Receiver::parse(&receiver.to_string()), Some(receiver));
 }
+
+/// Of an answer without an end the beginning says what is wrong; the letter waits for no more of it.
+#[tokio::test]
+async fn an_answer_without_an_end_is_read_as_far_as_it_says_something() {
+    use std::io::{Read as _, Write as _};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    let talk = std::thread::spawn(move || {
+        let (mut client, _) = server.accept().unwrap();
+        client.read(&mut [0; 4096]).unwrap();
+        client.write_all(b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\n\r\n").unwrap();
+        let mut sent = 0_usize;
+        while client.write_all(&[b'x'; 1024]).is_ok() {
+            sent += 1024;
+        }
+        sent
+    });
+    let hook = hook::Hook::new(hook::HookSettings {
+        name: "ops".to_string(),
+        form: Form::Slack,
+        url: url.into(),
+        secret: None,
+        timeout: std::time::Duration::from_secs(3),
+        source: "tollgate".to_string(),
+        base_url: None,
+        repeat_interval_ms: 0,
+        per_minute: 0,
+        application: "tollgate".to_string(),
+        watchdog: std::time::Duration::ZERO,
+    });
+    let (spike, receiver) = (sample::spike(), Receiver::Hook("ops".into()));
+    let letter = Letter { alert: &spike, receiver: &receiver, earlier: None, date: spike.decided_at };
+    let Err(email::SendError::Temporary { why, .. }) = hook.unwrap().send(&letter, &[]).await else { panic!("was taken") };
+    assert!(why.starts_with("it answered 503 Service Unavailable: xxxxxx"), "{why}");
+    // The connection is closed by a task of this thread.
+    let sent = tokio::task::spawn_blocking(|| talk.join().unwrap()).await.unwrap();
+    assert!(sent < 64 << 20, "it was read on");
+}
