@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser as _;
+use serde_json::json;
 use tollgate::cli::Arguments;
 use tollgate::config::{self, Loaded};
 use tollgate::intake::decode::table::WriterSchemas;
@@ -247,6 +248,32 @@ fn every_reason_of_a_dead_letter_has_its_row() {
     let written = first_names(&rows("### Dead letters"));
     let known: BTreeSet<String> = RejectReason::ALL.iter().map(|reason| reason.as_str().to_string()).collect();
     assert_eq!(written, known);
+    // Of usage and of the bill amounts end elsewhere.
+    let range = rows("### Dead letters").into_iter().find(|row| row[0] == "`out_of_range`").unwrap()[1];
+    let rules = load("", Vec::new()).intake;
+    let row = json!({"BilledCost": "1e13", "BillingCurrency": "USD", "ChargePeriodStart": "2026-03-01T00:00:00Z"});
+    let events = [json!({"cost": "1e30"}), json!({"delivery": "d", "period": "2026-03", "line_id": "l", "row": row})].map(|own| {
+        let mut event = json!({"event_id": "e", "source": "s", "event_time": "2026-03-01T10:00:00Z"});
+        event.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        event.to_string()
+    });
+    let [usage, bill] = events.each_ref().map(|event| InputRecord {
+        topic: "t",
+        partition: 0,
+        offset: 0,
+        timestamp: THEN,
+        key: None,
+        value: Some(event.as_bytes()),
+        headers: &[],
+    });
+    let mut partition = PartitionState::new(Source { topic: "t".into(), partition: 0 }, 100);
+    let outcome = intake::process(&usage, THEN, &rules, &SchemaTable::default(), &mut partition, &mut Batch::default());
+    let Outcome::Rejected(usage) = outcome else { panic!("{outcome:?}") };
+    let outcome = intake::billing::process(&bill, THEN, &rules, &WriterSchemas::new(&intake::decode::billing::BILLING));
+    let intake::billing::BillingOutcome::Rejected(bill) = outcome else { panic!("{outcome:?}") };
+    for (reject, limit) in [(usage, "10^18"), (bill, "10^12")] {
+        assert!(reject.message.contains(limit) && range.contains(limit), "{reject:?}: {range}");
+    }
 }
 
 /// The page with something to show for every metric.

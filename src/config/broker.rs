@@ -272,3 +272,23 @@ pub fn credentials(section: &Section, notes: &Notes) {
         notes.problem(super::problem::Problem::new(&place, format!("'{there}' is set, but not '{missing}'")).hint("give both or none"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::load_text;
+
+    #[test]
+    fn a_topic_has_a_copy_at_least() {
+        let load = |factor: i32| {
+            let text = format!("version = 1\n[kafka]\nreplication_factor = {factor}\n");
+            load_text("x.toml", &text, Path::new(""), std::iter::empty()).map_err(|problems| problems[0].to_string())
+        };
+        let refused = load(0).unwrap_err();
+        assert!(refused.starts_with("x.toml:3: 'replication_factor' in [kafka] is 0; write 3, "), "{refused}");
+        for factor in [-1, 1, 3] {
+            assert_eq!(load(factor).unwrap().settings.kafka.replication_factor, factor);
+        }
+    }
+}

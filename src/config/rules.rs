@@ -223,3 +223,29 @@ pub(super) fn time_zone(item: &Item) -> Result<Text, Complaint> {
     let hint = hint.unwrap_or_else(|| "write an IANA name: \"Europe/Berlin\", \"America/New_York\", \"UTC\"".to_string());
     Err(Complaint::new(format!("is '{written}', which is no time zone"), hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::load_text;
+
+    /// What a system has beside the zones of IANA, or has and we do not, would be UTC to all who judge by it.
+    #[test]
+    fn zones_are_those_that_are_compiled_in() {
+        let load = |name: &str| {
+            let text = format!("version = 1\n[[team]]\nname = 'a'\ntime_zone = '{name}'\n");
+            load_text("x.toml", &text, Path::new(""), std::iter::empty()).map_err(|problems| problems[0].to_string())
+        };
+        for name in ["localtime", "posixrules", "posix/Europe/Berlin", "right/UTC"] {
+            let refused = load(name).unwrap_err();
+            assert!(refused.starts_with(&format!("x.toml:4: 'time_zone' in [[team]] is '{name}', which is no time zone; ")), "{refused}");
+        }
+        assert!(zone_names().len() > 400);
+        for name in zone_names() {
+            let taken = load(&name).unwrap().watch.teams[0].time_zone.to_string();
+            assert_eq!((taken.as_str(), zone(&name).as_ref().and_then(jiff::tz::TimeZone::iana_name)), (&*name, Some(&*name)));
+        }
+    }
+}

@@ -171,10 +171,6 @@ fn wrong_values() {
         ],
     );
     bad(
-        "[kafka]\nreplication_factor = 0",
-        &["x.toml:3: 'replication_factor' in [kafka] is 0; write 3, 1 for one broker, or -1 for what the brokers have as default"],
-    );
-    bad(
         "[[team]]\nname = 'a'\ntime_zone = 'Europe/Berln'",
         &["x.toml:4: 'time_zone' in [[team]] is 'Europe/Berln', which is no time zone; did you mean 'Europe/Berlin'?"],
     );
