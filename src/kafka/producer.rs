@@ -143,7 +143,11 @@ impl Producer {
                     self.inner.poll(Duration::from_millis(1));
                     unsent
                 }
-                Err((error, _)) => return Err(ProduceError::Abort { step: "produce", reason: format!("{}: {error}", record.topic) }),
+                Err((error, _)) => {
+                    let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
+                    let place = record.partition.map_or_else(|| record.topic.clone(), |partition| format!("{}[{partition}]", record.topic));
+                    return Err(ProduceError::Abort { step: "produce", reason: format!("{place}: a record of {bytes} bytes: {error}") });
+                }
             };
         }
     }
