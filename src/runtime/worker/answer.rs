@@ -17,8 +17,8 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 type Beginnings = std::result::Result<(Vec<(Partition, i64)>, Vec<Opening>), String>;
 
 impl<L: Link, R: Role> Worker<'_, L, R> {
-    /// Where we begin depends on the group's offsets, which may not be decided yet: asked again until they are. One partition without a leader
-    /// holds up the others: what it had committed would be taken for lost otherwise.
+    /// Where we begin depends on the group's offsets, which may not be decided yet: asked again until they are. An assignment is
+    /// answered as a whole: one partition without a leader holds up the others of it.
     pub(super) fn answer(&mut self) -> Result<()> {
         let Some(partitions) = self.unanswered.clone() else {
             self.say_at = None;
