@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use apache_avro::Schema;
 use secrecy::ExposeSecret as _;
 
+use super::ready::{self, Obstacles};
 use super::report::{Report, Verdict};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble, print};
@@ -16,10 +17,13 @@ use crate::clock;
 use crate::config::Loaded;
 use crate::config::settings::{MailSettings, MailTls, SchemaSettings, Settings};
 use crate::deliver::channels::email::Mailer;
+use crate::kafka::access::{self, Operation, Right};
+use crate::kafka::probe::Probe;
 use crate::kafka::topics::{self, TopicState};
 use crate::model::counted::counted;
 use crate::model::money::Currency;
 use crate::model::wire;
+use crate::runtime::rights;
 
 /// Patience with one server; a healthy one answers in milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Check the configuration, and whether Kafka, the schema registry and the mail server answer
 ///
 /// Prints one line per thing: ok, warning or problem, with file, line and what to do. Of the mail server it tries TLS, the login and the
-/// sender. Changes nothing and sends no mail. Ends with 0, or with 2 if there is a problem.
+/// sender; of Kafka whether the user is let in, and may do what Tollgate has to. Changes nothing and sends no mail. Ends with 0, or with 2 if there is a problem.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tollgate check --config tollgate.toml\n  tollgate check --config tollgate.toml --offline      in a build, before anything is deployed"
@@ -196,30 +200,48 @@ fn kafka(report: &mut Report, settings: &Settings, runtime: &tokio::runtime::Run
     if !reachable {
         return;
     }
-    let connection = assemble::connection(settings);
-    let plans = assemble::topic_plans(settings);
-    match runtime.block_on(topics::check(&connection, &plans)) {
-        Err(error) => report.add(Verdict::Problem, "kafka", format!("{error:#}")),
-        Ok(states) => {
-            report.add(Verdict::Ok, "kafka", format!("{} answers", settings.kafka.bootstrap_servers));
-            topic_lines(report, &states);
-        }
+    if let Err(error) = cluster(report, settings, runtime) {
+        report.add(Verdict::Problem, "kafka", format!("{error:#}"));
     }
 }
 
-fn topic_lines(report: &mut Report, states: &[(String, TopicState)]) {
+/// Whether it lets us in, whether all is there, and whether we may do all that we have to.
+fn cluster(report: &mut Report, settings: &Settings, runtime: &tokio::runtime::Runtime) -> Result<()> {
+    let probe = Probe::connect(&assemble::connection(settings))?;
+    let principal = probe.principal();
+    let user = principal.as_ref().map_or_else(String::new, |principal| format!(" {principal}"));
+    report.add(Verdict::Ok, "kafka", format!("{} answers{user}", settings.kafka.bootstrap_servers));
+    let states = runtime.block_on(topics::check(&probe, &assemble::topic_plans(settings)))?;
+    let obstacles = ready::look(&probe, settings, &rights::roles(), true)?;
+    topic_lines(report, &states, &obstacles, principal.as_deref());
+    if obstacles.refused.is_empty() {
+        report.add(Verdict::Ok, "access", "topics, groups and transactions may be used");
+    } else {
+        report.add(Verdict::Problem, "access", access::not_authorised(&obstacles.refused, principal.as_deref()));
+    }
+    obstacles.warnings(principal.as_deref()).into_iter().for_each(|warning| report.add(Verdict::Warning, "access", warning));
+    Ok(())
+}
+
+fn topic_lines(report: &mut Report, states: &[(String, TopicState)], obstacles: &Obstacles, principal: Option<&str>) {
     let missing: Vec<&str> = states.iter().filter(|(_, state)| *state == TopicState::Missing).map(|(name, _)| name.as_str()).collect();
     if !missing.is_empty() {
         report.add(Verdict::Problem, "topics", format!("missing: {}; run `tollgate topics create`", missing.join(", ")));
     }
-    let mut good = 0;
+    let (mut good, mut unseen) = (0, Vec::new());
     for (name, state) in states {
         match state {
             TopicState::Created | TopicState::Present => good += 1,
             TopicState::Missing => {}
             TopicState::Differs(found) => report.add(Verdict::Warning, "topics", format!("{name}: works, but has {}", found.join(", "))),
             TopicState::Wrong(found) => report.add(Verdict::Problem, "topics", format!("{name}: cannot be used with {}", found.join(", "))),
+            TopicState::Forbidden(Operation::Describe) if obstacles.names(name) => {}
+            TopicState::Forbidden(operation) => unseen.push(Right::on_topic(*operation, name)),
         }
+    }
+    if !unseen.is_empty() {
+        let what = format!("settings not compared: {}", access::not_authorised(&unseen, principal));
+        report.add(Verdict::Warning, "topics", what);
     }
     if good > 0 {
         report.add(Verdict::Ok, "topics", format!("{good} of {} are as they should be", states.len()));

@@ -1,6 +1,7 @@
 //! CLI: what a person types. One file per command; each does its work by calling other rooms and returns how the process ends.
 
 mod access;
+mod acls;
 mod alerts;
 mod answers;
 mod ask;
@@ -19,6 +20,7 @@ mod input;
 mod moment;
 mod policy;
 mod price;
+mod ready;
 mod redrive;
 mod report;
 mod reset;
@@ -116,7 +118,7 @@ struct RunArguments {
     only: Option<run::Only>,
 }
 
-/// Create the topics, or check those that exist
+/// Create the topics, check those that exist, or print who has to be allowed what
 #[derive(Debug, clap::Args)]
 struct TopicsArguments {
     #[command(subcommand)]
@@ -136,6 +138,14 @@ enum TopicsAction {
     /// Ends with 2 if a topic is missing or must not be used as it is.
     #[command(after_help = "Example:\n  tollgate topics check --config tollgate.toml")]
     Check(ConfigFile),
+    /// Print what Kafka has to allow, as commands for kafka-acls.sh; asks nobody
+    ///
+    /// For a cluster with an authorizer. Exactly what is needed, and no right on the cluster: own topics, groups and transactional ids by
+    /// their prefix, which begins with the application id, and yours by name.
+    #[command(
+        after_help = "Examples:\n  tollgate topics acls User:tollgate --config tollgate.toml                 # run, check\n  tollgate topics acls User:setup --for create --config tollgate.toml      # topics create\n  tollgate topics acls User:ann --for operate --config tollgate.toml       # reset, redrive, import ..\n  tollgate topics acls User:tollgate --command-config admin.properties | sh"
+    )]
+    Acls(acls::Arguments),
 }
 
 /// Which configuration to use; the same for every command that needs one.
@@ -223,12 +233,13 @@ fn run(arguments: &RunArguments, logging: &Logging) -> Result<Ended> {
 }
 
 fn topics(action: &TopicsAction, logging: &Logging) -> Result<Ended> {
-    let (TopicsAction::Create(file) | TopicsAction::Check(file)) = action;
+    let (TopicsAction::Create(file) | TopicsAction::Check(file) | TopicsAction::Acls(acls::Arguments { config: file, .. })) = action;
     let Some(loaded) = file.load_or_say() else { return Ok(Ended::Unusable) };
     telemetry::start(logging, &loaded.settings.log)?;
     let usable = match action {
         TopicsAction::Create(_) => topics::create(&loaded.settings)?,
         TopicsAction::Check(_) => topics::check(&loaded.settings)?,
+        TopicsAction::Acls(arguments) => acls::show(arguments, &loaded.settings).map(|()| true)?,
     };
     Ok(if usable { Ended::Well } else { Ended::Unusable })
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::assemble;
-use crate::clock;
+use super::{assemble, ready};
+use crate::clock::{self, Stopwatch};
 use crate::config::problem::Problem;
 use crate::config::settings::Delivery;
 use crate::config::{self, Loaded};
 use crate::deliver::{self, answers::Answers};
 use crate::health::HealthBoard;
 use crate::http;
+use crate::kafka::access::{self, AuthenticationRefused, Operation, Right};
+use crate::kafka::probe::Probe;
 use crate::kafka::topics::{self, TopicState};
 use crate::metrics::Metrics;
 use crate::runtime::supervise::{self, Role};
@@ -21,6 +23,9 @@ use crate::runtime::{Setup, Stop, billing, caretaker, intake, ledger, lineage, o
 
 /// A role tries for a minute to get its last transaction through.
 const MOST_TO_STOP: Duration = Duration::from_secs(90);
+
+/// For topics that were made a moment ago.
+const MOST_TO_APPEAR: Duration = Duration::from_secs(5);
 
 /// Which roles run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -79,7 +84,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     }));
     let checked = loaded.clone();
     runtime.spawn(on_signals(stop.clone(), setup.clone(), delivery, desk, loaded, reload));
-    refuse_wrong_topics(&checked, &runtime)?;
+    refuse_what_cannot_work(&checked, &names_of(&roles), &runtime)?;
     let ended = std::thread::scope(|scope| {
         let has_shards = only.is_none_or(|only| only == Only::Watch);
         if let Some(copies) = setup.copies.as_ref().filter(|_| has_shards) {
@@ -96,29 +101,69 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     ended
 }
 
-/// The shard log and watch's changelog as they must not be are refused before anything is written. What else is wrong or missing, and a cluster
-/// that does not answer or does not let its settings be read, is left to the roles that need it.
-fn refuse_wrong_topics(loaded: &Loaded, runtime: &tokio::runtime::Runtime) -> Result<()> {
+/// What no role could do its work with is refused before anything is written: topics that are missing or would lose state, a user that is not
+/// let in or may not do enough. Settings that may not be read, and a cluster that does not answer, are left to the roles.
+fn refuse_what_cannot_work(loaded: &Loaded, roles: &[&'static str], runtime: &tokio::runtime::Runtime) -> Result<()> {
     let connection = assemble::connection(&loaded.settings);
+    let looked = Probe::connect(&connection).and_then(|probe| {
+        refuse_wrong_topics(&probe, loaded, runtime)?;
+        refuse_obstacles(&probe, loaded, roles)
+    });
+    match looked {
+        Err(error) if error.is::<Refused>() || error.is::<AuthenticationRefused>() => Err(error),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "topics not checked");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// What `run` has seen, in contrast to what kept it from looking.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+fn refuse_obstacles(probe: &Probe, loaded: &Loaded, roles: &[&'static str]) -> Result<()> {
+    let principal = probe.principal();
+    // Who does not say who he is, as a rule may do everything, and need not wait.
+    let asks_who = loaded.settings.kafka.security.protocol != "plaintext";
+    let started = Stopwatch::start();
+    let found = loop {
+        let found = ready::look(probe, &loaded.settings, roles, asks_who)?;
+        // A broker may learn a moment later what another one has just made.
+        if found.missing.is_empty() || started.elapsed() > MOST_TO_APPEAR {
+            break found;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let sentences = found.sentences(principal.as_deref());
+    if !sentences.is_empty() {
+        bail!(Refused(sentences.join("\n")));
+    }
+    found.warnings(principal.as_deref()).into_iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(())
+}
+
+fn refuse_wrong_topics(probe: &Probe, loaded: &Loaded, runtime: &tokio::runtime::Runtime) -> Result<()> {
     let names = assemble::topic_names(&loaded.settings);
     let (state, plans) = ([names.shard_log, names.watch_changelog], assemble::topic_plans(&loaded.settings));
     let plans: Vec<_> = plans.into_iter().filter(|plan| state.contains(&plan.name)).collect();
-    let states = match runtime.block_on(topics::check(&connection, &plans)) {
-        Ok(states) => states,
-        Err(error) => {
-            tracing::warn!(error = format!("{error:#}"), "topics not checked");
-            return Ok(());
-        }
-    };
+    let states = runtime.block_on(topics::check(probe, &plans))?;
     let wrong = states.iter().filter_map(|(name, state)| match state {
         TopicState::Wrong(found) => Some(format!("\n  {name} has {}", found.join(", "))),
         _ => None,
     });
     let wrong: String = wrong.collect();
     if !wrong.is_empty() {
-        bail!(
-            "these topics would lose or repeat data:{wrong}\nTollgate never changes existing topics: correct them with Kafka's own tools, or the config, and see `tollgate topics check`"
-        );
+        let mend =
+            "Tollgate never changes existing topics: correct them with Kafka's own tools, or the config, and see `tollgate topics check`";
+        bail!(Refused(format!("these topics would lose or repeat data:{wrong}\n{mend}")));
+    }
+    let unseen = states.into_iter().filter(|(_, state)| *state == TopicState::Forbidden(Operation::DescribeConfigs));
+    let unseen: Vec<Right> = unseen.map(|(name, _)| Right::on_topic(Operation::DescribeConfigs, &name)).collect();
+    if !unseen.is_empty() {
+        tracing::warn!("settings of topics not checked: {}", access::not_authorised(&unseen, probe.principal().as_deref()));
     }
     Ok(())
 }
@@ -166,10 +211,13 @@ fn roles(setup: &Arc<Setup>, delivery: &Arc<deliver::worker::Delivery>, loaded: 
         let setup = setup.clone();
         roles.push(Role { name: caretaker::NAME, thread: 0, run: Box::new(move |stop| caretaker::run(&setup, stop)) });
     }
-    let names: std::collections::BTreeSet<&'static str> = roles.iter().map(|role| role.name).collect();
-    let (setup, names) = (setup.clone(), Vec::from_iter(names));
+    let (setup, names) = (setup.clone(), names_of(&roles));
     roles.push(Role { name: owners::NAME, thread: 0, run: Box::new(move |stop| owners::run(&setup, &names, stop)) });
     roles
+}
+
+fn names_of(roles: &[Role]) -> Vec<&'static str> {
+    Vec::from_iter(std::collections::BTreeSet::from_iter(roles.iter().map(|role| role.name)))
 }
 
 async fn on_signals(

@@ -20,11 +20,20 @@ const REPEAT: Duration = Duration::from_secs(30);
 
 /// Logs what librdkafka reports from its own threads, without flooding.
 #[derive(Default)]
-pub(super) struct ErrorLog(Mutex<Option<(Stopwatch, u64)>>);
+pub(super) struct ErrorLog {
+    last: Mutex<Option<(Stopwatch, u64)>>,
+    heard: Heard,
+}
 
 impl ErrorLog {
+    /// Why the brokers do not let us in, if they have said so.
+    pub fn refused(&self) -> Option<String> {
+        self.heard.refused()
+    }
+
     pub fn report(&self, client: &str, error: &KafkaError, reason: &str) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.heard.hear(error, reason);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match last.as_mut() {
             Some((since, unreported)) if since.elapsed() < REPEAT => *unreported += 1,
             before => {
@@ -33,6 +42,36 @@ impl ErrorLog {
                 *last = Some((Stopwatch::start(), 0));
             }
         }
+    }
+}
+
+/// What the library has said of its connections: why the brokers do not let us in, and what it said last.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<Words>);
+
+#[derive(Default)]
+struct Words {
+    refused: Option<String>,
+    last: Option<String>,
+}
+
+impl Heard {
+    pub fn hear(&self, error: &KafkaError, reason: &str) {
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication) => words.refused = Some(reason.to_string()),
+            // It says that there is no connection, which is known, and not why.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {}
+            _ => words.last = Some(reason.to_string()),
+        }
+    }
+
+    pub fn refused(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
+    }
+
+    pub fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
     }
 }
 
@@ -103,6 +142,11 @@ impl Connection {
     pub fn longest_rebalance(&self) -> Duration {
         let between_polls = self.consumer_config("any").get(MAX_POLL_INTERVAL).and_then(|text| text.parse().ok());
         Duration::from_millis(between_polls.unwrap_or(MAX_POLL_INTERVAL_MS).max(self.session_timeout_ms).into())
+    }
+
+    /// A property of every client.
+    pub(super) fn common(&self, key: &str) -> Option<&str> {
+        self.common.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
     fn base(&self, suffix: &str) -> ClientConfig {

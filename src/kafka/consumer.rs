@@ -20,6 +20,7 @@ use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::access::{self, Operation, Resource, Right};
 use super::batch::Batch;
 use super::client::ErrorLog;
 use super::fetch::{Bell, Queue};
@@ -50,6 +51,8 @@ pub struct Consumer {
     bell: Bell,
     /// A static member: it does not say goodbye, and whoever comes back under its name takes its place.
     has_name: bool,
+    /// The topic that it reads, and the group that it is in.
+    reads: [Right; 2],
     /// Shared with the threads of [`within`]; taken out and closed in `drop`.
     inner: ManuallyDrop<Arc<BaseConsumer<Events>>>,
 }
@@ -171,6 +174,9 @@ impl Consumer {
         let bell = Bell::default();
         let group = Queue::of_group(inner.client().native_ptr(), &bell)?;
         let has_name = config.get("group.instance.id").is_some();
+        let read = |resource| Right { operation: Operation::Read, resource };
+        let reads =
+            [read(Resource::Topic(topics.join(", "))), read(Resource::Group(config.get("group.id").unwrap_or_default().to_string()))];
         Ok(Consumer {
             queues: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -178,6 +184,7 @@ impl Consumer {
             unanswered: None,
             bell,
             has_name,
+            reads,
             inner: ManuallyDrop::new(Arc::new(inner)),
         })
     }
@@ -230,6 +237,11 @@ impl Consumer {
                 "another process runs under the same kafka.instance_id, and has taken the place of this one: give each its own (\"auto\" is the \
                  name of the host)"
             );
+        }
+        let [topic, group] = &self.reads;
+        let of_group = error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed);
+        if let Some(refused) = access::refusal(error, || if of_group { group.clone() } else { topic.clone() }) {
+            bail!("{refused}");
         }
         judge(error)
     }
@@ -344,7 +356,10 @@ impl Consumer {
         let answer = match self.inner.committed_offsets(list_of(partitions), OFFSETS_TIMEOUT) {
             Ok(answer) => answer,
             Err(error) if is_passing(&error) => return Ok(None),
-            Err(error) => return Err(error).context("cannot read committed offsets"),
+            Err(error) => {
+                let refused = access::refusal(&error, || self.reads[1].clone());
+                return Err(refused.map_or_else(|| error.into(), anyhow::Error::msg)).context("cannot read committed offsets");
+            }
         };
         let mut offsets = Vec::new();
         for partition in partitions {

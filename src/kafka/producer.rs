@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::access::{self, Operation, Resource, Right};
 use super::client::ErrorLog;
 use super::consumer::Consumer;
 use super::link::Partition;
@@ -42,6 +43,9 @@ pub enum ProduceError {
     #[error("{step}: {reason} (the producer has to be rebuilt)")]
     Rebuild { step: &'static str, reason: String },
 }
+
+/// For what the library has already said of its connections.
+const HEAR: Duration = Duration::from_millis(10);
 
 /// A call of the client library gets this long: longer than any healthy broker needs, shorter than the shortest transaction timeout that
 /// config allows. Waiting longer would gain nothing: whoever replaces this producer finds out what became of its transaction.
@@ -85,7 +89,8 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert_with(|| format!("{}[{}]: {error}", message.topic(), message.partition()));
+            let refused = access::refusal(error, || Right::on_topic(Operation::Write, message.topic()));
+            failed.get_or_insert_with(|| refused.unwrap_or_else(|| format!("{}[{}]: {error}", message.topic(), message.partition())));
         }
     }
 }
@@ -98,10 +103,11 @@ impl Producer {
     pub fn start(config: &ClientConfig, timeout: Duration) -> Result<Producer, ProduceError> {
         let rebuild = |step| move |error: KafkaError| ProduceError::Rebuild { step, reason: error.to_string() };
         let inner: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(rebuild("create producer"))?;
-        let transactional = config.get("transactional.id").is_some();
-        if transactional {
-            inner.init_transactions(timeout).map_err(rebuild("init transactions"))?;
+        let transactional = config.get("transactional.id");
+        if let Some(id) = transactional {
+            inner.init_transactions(timeout).map_err(|error| not_begun(&inner, id, &error))?;
         }
+        let transactional = transactional.is_some();
         // Requests before the first transaction leave nothing behind that could hit it.
         inner.poll(Duration::ZERO);
         inner.context().tainted.store(false, Ordering::SeqCst);
@@ -200,6 +206,14 @@ impl Producer {
         self.inner.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         result
     }
+}
+
+/// Why there are no transactions under this id. Who is not let in only waits in vain, and the library says why beside it.
+fn not_begun(producer: &BaseProducer<Deliveries>, id: &str, error: &KafkaError) -> ProduceError {
+    let right = || Right { operation: Operation::Write, resource: Resource::TransactionalId(id.to_string()) };
+    producer.poll(HEAR);
+    let reason = access::refusal(error, right).or_else(|| producer.context().errors.refused()).unwrap_or_else(|| error.to_string());
+    ProduceError::Rebuild { step: "init transactions", reason }
 }
 
 /// Waits until every queued record is acknowledged or has failed, for so long at most. `rd_kafka_flush` with a millisecond keeps the flushing flag up, so

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod lineage;
 pub mod owners;
 mod pace;
+pub mod rights;
 pub mod schemas;
 mod seldom;
 #[cfg(test)]

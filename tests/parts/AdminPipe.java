@@ -4,6 +4,8 @@
 //                      the order of their replicas changes, then the preferred leader is elected
 //   transactions       transactional ids by state
 //   producers PREFIX   open transactions on the partitions of the topics whose names begin so
+//   allow PRINCIPAL OPERATION RESOURCE PATTERN NAME    gives a right: "allow User:ann READ TOPIC PREFIXED a-"
+//   forbid PRINCIPAL OPERATION RESOURCE PATTERN NAME   takes it back
 //
 //   --bootstrap HOST:PORT,..
 //
@@ -30,6 +32,13 @@ import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 
 public class AdminPipe {
   static final ObjectMapper JSON = new ObjectMapper();
@@ -51,6 +60,9 @@ public class AdminPipe {
             case "move" -> answer.put("moved", move(admin, Integer.parseInt(words[1]), Long.parseLong(words[2])));
             case "transactions" -> transactions(admin, answer);
             case "producers" -> producers(admin, words[1], answer);
+            case "allow" -> admin.createAcls(List.of(acl(words))).all().get(LIMIT_SECONDS, TimeUnit.SECONDS);
+            case "forbid" -> answer.put("taken",
+                admin.deleteAcls(List.of(acl(words).toFilter())).all().get(LIMIT_SECONDS, TimeUnit.SECONDS).size());
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
           }
         } catch (Exception e) {
@@ -60,6 +72,12 @@ public class AdminPipe {
         System.out.flush();
       }
     }
+  }
+
+  static AclBinding acl(String[] words) {
+    var resource = new ResourcePattern(ResourceType.valueOf(words[3]), words[5], PatternType.valueOf(words[4]));
+    return new AclBinding(resource,
+        new AccessControlEntry(words[1], "*", AclOperation.valueOf(words[2]), AclPermissionType.ALLOW));
   }
 
   static Map<TopicPartition, TopicPartitionInfo> partitions(Admin admin) throws Exception {

@@ -27,6 +27,7 @@ mod redrive;
 mod rejects;
 mod repeat;
 mod reset;
+mod security;
 mod starting;
 mod violations;
 mod whole;

@@ -24,7 +24,12 @@ pub struct Deployment {
 impl Deployment {
     /// Two input partitions, four shards; mail to `oncall@example.com` through the given server.
     pub fn new(name: &str, smtp: &Smtp, more: &str) -> Deployment {
-        let mail = format!(
+        Deployment::without_mail(name, &Deployment::mail(smtp, more))
+    }
+
+    /// What its config says of the mail server.
+    pub fn mail(smtp: &Smtp, more: &str) -> String {
+        format!(
             r#"
 [mail]
 host = "localhost"
@@ -39,16 +44,21 @@ fallback = ["oncall@example.com"]
 {more}"#,
             port = smtp.port,
             ca = test_ca().ca.display(),
-        );
-        Deployment::without_mail(name, &mail)
+        )
     }
 
     /// As `new`, for tests that end at a topic.
     pub fn without_mail(name: &str, more: &str) -> Deployment {
+        let deployment = Deployment::bare(name, kafka(), more);
+        deployment.command(&["topics", "create"]);
+        deployment
+    }
+
+    /// Without topics, on a broker of the test's choice.
+    pub fn bare(name: &str, broker: &'static Kafka, more: &str) -> Deployment {
         let prefix = format!("{}-", unique(name));
         let folder = temp_folder(name);
         let http = free_port();
-        let broker = kafka();
         std::fs::write(folder.join("password"), "correct horse\n").unwrap();
         let config = folder.join("tollgate.toml");
         let text = format!(
@@ -73,9 +83,7 @@ listen = "127.0.0.1:{http}"
             bootstrap = broker.bootstrap(),
         );
         std::fs::write(&config, text).unwrap();
-        let deployment = Deployment { prefix, config, http, broker };
-        deployment.command(&["topics", "create"]);
-        deployment
+        Deployment { prefix, config, http, broker }
     }
 
     pub fn topic(&self, name: &str) -> String {

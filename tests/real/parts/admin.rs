@@ -1,4 +1,4 @@
-//! Kafka's admin client as one long-lived Java process (tests/parts/AdminPipe.java): leader moves and what became of transactions.
+//! Kafka's admin client as one long-lived Java process (tests/parts/AdminPipe.java): leader moves, what became of transactions, rights.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -55,6 +55,17 @@ impl Admin {
         let answer = self.ask(&format!("producers {prefix}"))?;
         let open = serde_json::from_value(answer["open"].clone()).expect("a list");
         Ok((open, answer["partitions"].as_u64().expect("a number")))
+    }
+
+    /// Gives a right, or takes it back: `User:ann READ TOPIC PREFIXED a-`.
+    #[track_caller]
+    pub fn allow(&self, right: &str) {
+        self.ask(&format!("allow {right}")).unwrap();
+    }
+
+    #[track_caller]
+    pub fn forbid(&self, right: &str) {
+        assert_eq!(self.ask(&format!("forbid {right}")).unwrap()["taken"], 1, "{right}");
     }
 
     fn ask(&self, command: &str) -> Result<Value, String> {

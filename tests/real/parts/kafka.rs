@@ -27,6 +27,8 @@ pub struct Kafka {
 
 struct Node {
     folder: PathBuf,
+    /// Where clients have to say who they are.
+    guarded: Option<u16>,
     process: Mutex<Option<Guarded>>,
 }
 
@@ -43,13 +45,27 @@ pub fn kafka() -> &'static Kafka {
     })
 }
 
+/// Who may log in to the guarded listener, all with the password "right".
+pub const USERS: [&str; 5] = ["ann", "bob", "cem", "dan", "eve"];
+
+/// A broker with an authorizer that all tests of this process share: nobody may do anything unless he is allowed to, except who comes by the
+/// plain listener, `bootstrap()`. `guarded()` is the other one, with SASL PLAIN and SCRAM.
+pub fn guarded_kafka() -> &'static Kafka {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA.get_or_init(|| Kafka::start_as(true))
+}
+
 impl Kafka {
     /// A fresh broker for one test: it may be stopped, killed and started again.
     pub fn start_own() -> Kafka {
+        Kafka::start_as(false)
+    }
+
+    fn start_as(guarded: bool) -> Kafka {
         // The ports were free a moment ago; if somebody was faster, others are.
         let mut trouble = String::new();
         for _ in 0..3 {
-            match Kafka::try_start() {
+            match Kafka::try_start(guarded) {
                 Ok(kafka) => return kafka,
                 Err(error) => trouble = error,
             }
@@ -57,15 +73,23 @@ impl Kafka {
         panic!("Kafka did not start: {trouble}");
     }
 
-    fn try_start() -> Result<Kafka, String> {
+    fn try_start(guarded: bool) -> Result<Kafka, String> {
         let folder = temp_folder("kafka");
         let (port, controller) = (free_port(), free_port());
-        let properties = server_properties(&folder, port, controller);
+        let mut properties = server_properties(&folder, port, controller);
+        let guarded = guarded.then(free_port);
+        if let Some(guarded) = guarded {
+            guard(&mut properties, guarded);
+        }
         std::fs::write(folder.join("server.properties"), properties).unwrap();
         let mut format = java();
         format.arg("kafka.tools.StorageTool").args(["format", "-t", CLUSTER_ID, "-c"]);
-        run(format.arg(folder.join("server.properties")), "", Duration::from_secs(60)).expect_success();
-        let node = Node { folder, process: Mutex::new(None) };
+        format.arg(folder.join("server.properties"));
+        if guarded.is_some() {
+            format.args(USERS.iter().flat_map(|user| ["--add-scram".to_string(), format!("SCRAM-SHA-512=[name={user},password=right]")]));
+        }
+        run(&mut format, "", Duration::from_secs(60)).expect_success();
+        let node = Node { folder, guarded, process: Mutex::new(None) };
         let kafka = Kafka { bootstrap: format!("127.0.0.1:{port}"), node: Some(node) };
         kafka.spawn();
         kafka.wait_until_ready(Duration::from_secs(90)).map(|()| kafka)
@@ -73,6 +97,11 @@ impl Kafka {
 
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// Where clients have to say who they are.
+    pub fn guarded(&self) -> String {
+        format!("127.0.0.1:{}", self.node().guarded.expect("guarded_kafka()"))
     }
 
     /// The configuration every client starts from.
@@ -214,4 +243,25 @@ log.cleaner.backoff.ms=500
 log.cleaner.min.cleanable.ratio=0.01
 "
     )
+}
+
+/// A second listener, that asks who comes, and rights for everybody but who comes by the first.
+fn guard(properties: &mut String, port: u16) {
+    for key in ["listeners=", "advertised.listeners="] {
+        let end = format!("\n{key}PLAINTEXT");
+        *properties = properties.replacen(&end, &format!("\n{key}SASL_PLAINTEXT://127.0.0.1:{port},PLAINTEXT"), 1);
+    }
+    let users: String = USERS.iter().map(|user| format!(" user_{user}=\"right\"")).collect();
+    let (plain, scram) =
+        ("org.apache.kafka.common.security.plain.PlainLoginModule", "org.apache.kafka.common.security.scram.ScramLoginModule");
+    properties.push_str(&format!(
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_plaintext.plain.sasl.jaas.config={plain} required{users};
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config={scram} required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=false
+"
+    ));
 }

@@ -24,7 +24,7 @@ pub use caretaker::{Guarded, temp_folder};
 pub use cluster::{Cluster, NODES};
 pub use door::Door;
 pub use java::{Consumed, consume, consume_text, consume_with, java, produce, produce_with, run_tool};
-pub use kafka::{Kafka, kafka};
+pub use kafka::{Kafka, guarded_kafka, kafka};
 pub use process::{Ended, run};
 pub use proxy::{Proxy, ProxyCounts, Way};
 pub use registry::{Registry, registry};
