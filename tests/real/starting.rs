@@ -1,5 +1,7 @@
 //! What `run` refuses to start on, before anything is written.
 
+use std::time::Duration;
+
 use super::parts::{consume, kafka};
 use super::path::{Deployment, now_ms, usage};
 
@@ -33,4 +35,39 @@ fn a_topic_that_would_lose_state_is_refused() {
     .expect_success();
     let (code, said) = deployment.attempt(&["run"]);
     assert!(code == Some(1) && said.contains(&format!("{changelog} has cleanup.policy = delete instead of compact")), "{code:?} {said}");
+}
+
+#[test]
+fn missing_topics_are_named_once_with_the_command_that_makes_them() {
+    let deployment = Deployment::without_mail("missing", "");
+    let missing = [deployment.topic("alerts"), deployment.topic(&format!("{}app-ledger-changelog", deployment.prefix))];
+    for topic in &missing {
+        let arguments = ["--bootstrap-server", kafka().bootstrap(), "--delete", "--topic", topic];
+        super::parts::run_tool("org.apache.kafka.tools.TopicCommand", &arguments, "").expect_success();
+    }
+    let (code, said) = deployment.attempt(&["run"]);
+    let named = format!("error: topics are missing: {}, {}; `tollgate topics create` creates them", missing[0], missing[1]);
+    assert!(code == Some(1) && said.lines().last() == Some(&*named), "{code:?} {said}");
+    assert!(said.lines().count() <= 4, "{said}");
+    // A role that needs neither does its work.
+    let running = deployment.start_with(&["--only", "lineage"]);
+    drop(running);
+}
+
+/// A start with state has some dozens of partitions here, and some hundred elsewhere.
+#[test]
+fn what_is_restored_is_told_in_one_line_for_each_role() {
+    let deployment = Deployment::without_mail("lines", "");
+    deployment.produce_usage(&[usage("e", now_ms(), "search", "u", "1.00")]);
+    let mut first = deployment.start();
+    first.signal("TERM");
+    assert!(first.wait(Duration::from_secs(60)).is_some_and(|status| status.success()));
+    let before = deployment.log().len();
+    let _running = deployment.start();
+    let log = deployment.log();
+    let lines: Vec<&str> = log[before..].lines().filter(|line| line.contains("restored")).collect();
+    let of_watch: Vec<&&str> = lines.iter().filter(|line| line.contains("role=\"watch\"")).collect();
+    assert!(of_watch.len() == 1 && of_watch[0].contains("partitions=4"), "{lines:#?}");
+    // Of eleven roles, some of which may be handed their partitions in two steps.
+    assert!(lines.len() <= 13, "{lines:#?}");
 }

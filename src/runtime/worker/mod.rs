@@ -84,6 +84,8 @@ pub struct Worker<'a, L: Link, R: Role> {
     parts: BTreeMap<i32, R::Part>,
     restoring: Option<Restoring<R::Loading>>,
     restoring_since: Option<Duration>,
+    /// Partitions that were restored since it was last told, and how long that took.
+    restored: (usize, Duration),
     /// Assigned by the group, not answered yet.
     unanswered: Option<Vec<Partition>>,
     /// When it is to be said that this takes long.
@@ -117,6 +119,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             parts: BTreeMap::new(),
             restoring: None,
             restoring_since: None,
+            restored: (0, Duration::ZERO),
             unanswered: None,
             say_at: None,
             pending: None,
@@ -406,7 +409,13 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         if let Some(since) = self.restoring_since.take() {
             let took = self.link.uptime().saturating_sub(since);
             self.setup.metrics.restored(R::NAME, took);
-            tracing::info!(role = R::NAME, partition, seconds = took.as_secs_f64(), "restored");
+            tracing::debug!(role = R::NAME, partition, seconds = took.as_secs_f64(), "partition restored");
+            self.restored = (self.restored.0 + 1, self.restored.1 + took);
+        }
+        // One line for all that came together: a start has some hundred partitions.
+        if self.assignment.is_running() {
+            let (partitions, took) = std::mem::take(&mut self.restored);
+            tracing::info!(role = R::NAME, thread = self.thread, partitions, seconds = took.as_secs_f64(), "restored");
         }
         self.report_state();
     }
