@@ -1,4 +1,4 @@
-//! The metrics page is OpenMetrics, and the dashboard asks for metrics that are on it.
+//! The metrics page is OpenMetrics, and dashboard and alert rules ask for metrics that are on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::readme::full_page;
 
 const DASHBOARD: &str = include_str!("../dashboards/tollgate.json");
+const ALERTS: &str = include_str!("../dashboards/alerts.yml");
 
 /// What one family of the page says of itself.
 #[derive(Debug, Default)]
@@ -116,6 +117,73 @@ fn metrics_of(query: &str) -> Vec<&str> {
     query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("tollgate_")).collect()
 }
 
+/// The metrics of a query, histograms by their own name.
+fn asks_for_what_is_there<'q>(query: &'q str, labels: &BTreeMap<String, BTreeSet<String>>) -> Vec<&'q str> {
+    let names = metrics_of(query);
+    for name in &names {
+        let known = labels.get(*name).unwrap_or_else(|| panic!("'{name}' is not on the page: {query}"));
+        // `sum by (role, phase) (...)` of labels that the metric has, or that Prometheus adds.
+        let grouped = query.split("by (").skip(1).filter_map(|rest| rest.split(')').next()).flat_map(|list| list.split(", "));
+        // `{outcome!="sent",what=~"a|b"}` behind its name.
+        let opened = format!("{name}{{");
+        let selectors = query.split(&opened).skip(1).filter_map(|rest| rest.split('}').next());
+        let selected = selectors.flat_map(|list| list.split(',')).filter_map(|pair| pair.split(['=', '!']).next());
+        for label in grouped.chain(selected) {
+            assert!(known.contains(label) || ["instance", "job"].contains(&label), "'{name}' has no label '{label}': {query}");
+        }
+    }
+    assert_eq!(query.matches('(').count(), query.matches(')').count(), "{query}");
+    assert_eq!(query.matches('{').count(), query.matches('}').count(), "{query}");
+    names.into_iter().map(|name| name.trim_end_matches("_bucket")).collect()
+}
+
+/// One rule of the file, its keys at whatever depth: none comes twice.
+fn rules() -> Vec<BTreeMap<&'static str, &'static str>> {
+    let lines = |rule: &'static str| {
+        let mut keys = BTreeMap::new();
+        for line in rule.lines().filter(|line| !line.trim().is_empty()) {
+            let (key, value) = line.trim().split_once(':').unwrap_or_else(|| panic!("no key: {line}"));
+            let value = value.trim();
+            let plain = value.trim_matches('\'');
+            assert!(value == plain || format!("'{plain}'") == value, "{line}");
+            // What a plain text of YAML must not hold.
+            let is_plain = !value.contains(": ") && !value.contains(" #") && !value.starts_with(['{', '"', '`', '&', '*', '%', '[', '@']);
+            assert!(value != plain || is_plain, "wants quotes: {line}");
+            assert!(keys.insert(key, plain).is_none(), "'{key}' twice: {rule}");
+        }
+        keys
+    };
+    let (head, rest) = ALERTS.split_once("    rules:\n").unwrap();
+    assert!(head.ends_with("groups:\n  - name: tollgate\n"), "{head}");
+    rest.split("      - alert").skip(1).map(|rule| lines(Box::leak(format!("alert{rule}").into_boxed_str()))).collect()
+}
+
+/// (`promtool check rules` takes the file, too; it is not there where the tests run.)
+#[test]
+fn alert_rules_ask_for_what_is_there() {
+    let labels = check_openmetrics(&full_page()).unwrap();
+    let (mut names, mut used) = (BTreeSet::new(), BTreeSet::new());
+    for rule in rules() {
+        let keys: Vec<&str> = rule.keys().copied().filter(|key| *key != "for").collect();
+        assert_eq!(keys, ["alert", "annotations", "description", "expr", "labels", "severity", "summary"], "{rule:#?}");
+        assert!(names.insert(rule["alert"].to_string()), "twice: {}", rule["alert"]);
+        assert!(["critical", "warning", "info"].contains(&rule["severity"]), "{rule:#?}");
+        let metrics = asks_for_what_is_there(rule["expr"], &labels);
+        assert!(!metrics.is_empty(), "{rule:#?}");
+        used.extend(metrics.into_iter().map(str::to_string));
+        // What is said of a label, the expression has kept.
+        for text in [rule["summary"], rule["description"]] {
+            for label in text.split("$labels.").skip(1).filter_map(|rest| rest.split([' ', '}']).next()) {
+                let kept = rule["expr"].split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+                assert!(kept.flat_map(|list| list.split(", ")).any(|kept| kept == label), "'{label}' is not kept: {rule:#?}");
+            }
+        }
+    }
+    for metric in ["consumergroup_lag_seconds", "watch_sources_set_aside", "mails_total", "producer_rebuilds_total", "watch_copies"] {
+        assert!(used.contains(&format!("tollgate_{metric}")), "{metric}: {used:?}");
+    }
+}
+
 #[test]
 fn the_dashboard_asks_for_what_is_there() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
@@ -124,19 +192,7 @@ fn the_dashboard_asks_for_what_is_there() {
     for key in ["expr", "definition"] {
         texts(&dashboard, key, &mut queries);
     }
-    for query in &queries {
-        for name in metrics_of(query) {
-            let known = labels.get(name).unwrap_or_else(|| panic!("'{name}' is not on the page: {query}"));
-            used.insert(name.trim_end_matches("_bucket"));
-            // `sum by (role, phase) (...)` of labels that the metric has, or that Prometheus adds.
-            let grouped = query.split("by (").skip(1).filter_map(|rest| rest.split(')').next()).flat_map(|list| list.split(", "));
-            for label in grouped {
-                assert!(known.contains(label) || label == "instance", "'{name}' has no label '{label}': {query}");
-            }
-        }
-        assert_eq!(query.matches('(').count(), query.matches(')').count(), "{query}");
-        assert_eq!(query.matches('{').count(), query.matches('}').count(), "{query}");
-    }
+    queries.iter().for_each(|query| used.extend(asks_for_what_is_there(query, &labels)));
     // Nothing is left out: what is not shown is not missed when it breaks.
     let all: BTreeSet<&str> =
         labels.keys().map(|name| name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count")).collect();

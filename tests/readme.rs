@@ -295,7 +295,7 @@ pub fn full_page() -> String {
     metrics.role_failed("watch");
     metrics.partitions_waiting(0, 1);
     metrics.mail_sent(THEN, THEN);
-    metrics.state(0, &StateSize { series: 1, open_alerts: 1, open_violations: 1, resources: 1, undetermined: 1 });
+    metrics.state(0, &StateSize { series: 1, open_alerts: 1, open_violations: 1, resources: 1, undetermined: 1, set_aside: 1 });
     metrics.slowest_watermark(Some(THEN), THEN);
     metrics.resident_memory(1);
     metrics.dead_letter_ratio(0, 0.1);

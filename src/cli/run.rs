@@ -54,6 +54,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, Vec<Problem>> + S
     }
     say_notices(&loaded);
     let metrics = Arc::new(Metrics::new());
+    begin_policies(&metrics, &loaded);
     let health = Arc::new(HealthBoard::default());
     let setup = Arc::new(assemble::setup(&loaded, metrics.clone(), health.clone())?);
     let delivery = Arc::new(assemble::delivery(&loaded.settings)?);
@@ -253,6 +254,11 @@ fn end_as_it_is() {
     std::process::exit(1);
 }
 
+fn begin_policies(metrics: &Metrics, loaded: &Loaded) {
+    let policies = loaded.policies.iter().flat_map(|folder| &folder.policies.policies);
+    metrics.begin_policies(policies.map(|policy| policy.id.as_ref()));
+}
+
 /// Packs that may be out of date, exemptions that end.
 fn say_notices(loaded: &Loaded) {
     for notice in loaded.policies.iter().flat_map(|folder| folder.notices(clock::now())) {
@@ -290,6 +296,7 @@ fn take_over(
         tracing::warn!(setting, "takes effect at the next start");
     }
     say_notices(&new);
+    begin_policies(&setup.metrics, &new);
     let intake = config::restart::carried_over(&setup.intake_rules.load(), new.intake.clone());
     setup.intake_rules.store(Arc::new(intake));
     setup.watch_rules.store(Arc::new(new.watch.clone()));

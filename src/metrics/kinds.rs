@@ -22,6 +22,20 @@ pub enum TransactionEnd {
     UncertainNotCommitted,
 }
 
+impl TransactionEnd {
+    pub const ALL: [TransactionEnd; 4] =
+        [TransactionEnd::Committed, TransactionEnd::Aborted, TransactionEnd::UncertainCommitted, TransactionEnd::UncertainNotCommitted];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TransactionEnd::Committed => "committed",
+            TransactionEnd::Aborted => "aborted",
+            TransactionEnd::UncertainCommitted => "uncertain_committed",
+            TransactionEnd::UncertainNotCommitted => "uncertain_not_committed",
+        }
+    }
+}
+
 /// What a loop spent its time on since it last said so. The sum is the time that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
@@ -51,4 +65,6 @@ pub struct StateSize {
     /// Whose use is watched, and of how many it cannot be told.
     pub resources: usize,
     pub undetermined: usize,
+    /// Partitions of input that the watermark goes on without, of the shard that has most of them.
+    pub set_aside: usize,
 }

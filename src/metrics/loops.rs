@@ -21,10 +21,10 @@ pub(super) struct LoopMetrics {
     restore_read: Family<Labels, Gauge>,
     restore_total: Family<Labels, Gauge>,
     assigned: Family<Labels, Gauge>,
-    rebalances: Family<Labels, Counter>,
+    pub(super) rebalances: Family<Labels, Counter>,
     without_owner: Family<Labels, Gauge>,
-    rebuilds: Family<Labels, Counter>,
-    transactions: Family<Labels, Counter>,
+    pub(super) rebuilds: Family<Labels, Counter>,
+    pub(super) transactions: Family<Labels, Counter>,
     spent: Seconds,
     trimmed: Family<Labels, Counter>,
 }
@@ -111,13 +111,7 @@ impl Metrics {
     }
 
     pub fn transaction(&self, role: &str, end: TransactionEnd) {
-        let outcome = match end {
-            TransactionEnd::Committed => "committed",
-            TransactionEnd::Aborted => "aborted",
-            TransactionEnd::UncertainCommitted => "uncertain_committed",
-            TransactionEnd::UncertainNotCommitted => "uncertain_not_committed",
-        };
-        self.loops.transactions.get_or_create(&vec![("role", role.to_string()), ("outcome", outcome.to_string())]).inc();
+        self.loops.transactions.get_or_create(&vec![("role", role.to_string()), ("outcome", end.as_str().to_string())]).inc();
     }
 
     pub fn spent(&self, role: &str, thread: usize, spent: &Spent) {

@@ -2,6 +2,7 @@
 
 mod kinds;
 mod loops;
+mod zero;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub struct Metrics {
     open_violations: Family<Labels, Gauge>,
     resources: Family<Labels, Gauge>,
     undetermined: Family<Labels, Gauge>,
+    set_aside: Family<Labels, Gauge>,
     capped_resources: Counter,
     capped_governance: Counter,
     watermark_lag: Gauge,
@@ -120,6 +122,11 @@ impl Metrics {
             open_violations: gauges(r, "watch_open_violations", "Violations of policies that are open, by thread"),
             resources: gauges(r, "watch_resources", "Resources whose use is watched, by thread"),
             undetermined: gauges(r, "watch_undetermined_resources", "Of those, of how many nobody can tell whether they are used"),
+            set_aside: gauges(
+                r,
+                "watch_sources_set_aside",
+                "Partitions of input that held event time for six hours, so that it goes on without them",
+            ),
             capped_resources: counter(r, "watch_capped_resources", "Samples not looked at: the team has too many resources"),
             capped_governance: counter(r, "watch_capped_governance", "Grants, models and evaluations not kept: the shard has too many"),
             watermark_lag: gauge(
@@ -252,6 +259,7 @@ impl Metrics {
         self.open_violations.get_or_create(&labels).set(whole(size.open_violations));
         self.resources.get_or_create(&labels).set(whole(size.resources));
         self.undetermined.get_or_create(&labels).set(whole(size.undetermined));
+        self.set_aside.get_or_create(&labels).set(whole(size.set_aside));
     }
 
     /// Partials that found no room for a series of their own.

@@ -32,6 +32,7 @@ pub struct Role {
 /// # Errors
 /// The first role that failed for good.
 pub fn supervise(setup: &Setup, roles: Vec<Role>, stop: &Stop) -> Result<()> {
+    setup.metrics.begin(&roles.iter().map(|role| role.name).collect::<Vec<_>>());
     thread::scope(|scope| {
         let mut handles = Vec::new();
         for role in roles {

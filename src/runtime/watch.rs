@@ -227,6 +227,7 @@ impl<'a> Watch<'a> {
             open_violations: of(Shard::open_violations),
             resources: known,
             undetermined,
+            set_aside: shards.values().map(|watched| watched.shard.sources_set_aside()).max().unwrap_or(0),
         };
         metrics.state(self.thread, &size);
         let watermarks = || shards.iter().map(|(number, watched)| (*number, watched.shard.header().watermarks.watermark()));
