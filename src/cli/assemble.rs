@@ -208,7 +208,7 @@ pub fn renderer(settings: &Settings) -> Result<Renderer> {
     Ok(Renderer::with(&templates).context("mail.templates")?.speaking(languages.unwrap_or_default()))
 }
 
-fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
+pub fn hook(settings: &Settings, webhook: &settings::WebhookSettings) -> HookSettings {
     HookSettings {
         name: webhook.name.clone(),
         form: form(webhook),

@@ -17,6 +17,7 @@ mod duty;
 mod explain;
 mod import;
 mod input;
+mod mail;
 mod moment;
 mod policy;
 mod price;
@@ -90,6 +91,7 @@ enum Command {
     Alerts(alerts::Arguments),
     Violations(violations::Arguments),
     Route(route::Arguments),
+    Mail(mail::Arguments),
     Policy(policy::Arguments),
     Ask(ask::Arguments),
     DataFlow(data_flow::Arguments),
@@ -189,6 +191,7 @@ pub fn main() -> Result<ExitCode> {
         Command::Alerts(arguments) => alerts::run(arguments, &logging)?,
         Command::Violations(arguments) => violations::run(arguments, &logging)?,
         Command::Route(arguments) => route::run(arguments)?,
+        Command::Mail(arguments) => mail::run(arguments)?,
         Command::Policy(arguments) => policy::run(arguments)?,
         Command::Ask(arguments) => ask::run(arguments, &logging)?,
         Command::DataFlow(arguments) => data_flow::run(arguments, &logging)?,

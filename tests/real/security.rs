@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::parts::{Admin, Kafka, Smtp, SmtpOptions, guarded_kafka, run_tool, wait_for};
+use super::parts::{Admin, Kafka, Smtp, SmtpOptions, consume, guarded_kafka, run_tool, wait_for};
 use super::path::{Deployment, now_ms, usage};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -103,12 +103,17 @@ fn the_printed_rights_are_enough_and_none_is_too_many() {
     assert!(told.contains("topics, groups and transactions may be used") && !told.contains("problem"), "{told}");
     let mut process = deployment.start();
     deployment.produce_usage(&[usage("dear", now_ms() - 1000, "search", "eve", "5000")]);
-    wait_for("the alert", LIMIT, || deployment.newest("alerts").into_values().find(|alert| alert["team"] == "search"));
+    let alert = wait_for("the alert", LIMIT, || deployment.newest("alerts").into_values().find(|alert| alert["team"] == "search"));
     assert_eq!(smtp.wait_for_mails(1, LIMIT)[0].to, ["oncall@example.com"]);
     process.signal("TERM");
     assert!(process.wait(LIMIT).is_some_and(|status| status.success()), "{}", deployment.log());
     let log = deployment.log().to_lowercase();
     assert!(!log.contains("authoris") && !log.contains("authoriz") && !log.contains("starts again"), "{log}");
+
+    // Who may only watch may not answer.
+    let ack = ["alerts", "ack", alert["id"].as_str().unwrap()];
+    let (_, told) = deployment.attempt(&ack);
+    assert!(told.contains(&format!("not authorised: Write on topic '{}'", deployment.topic("feedback"))), "{told}");
 
     let admin = Admin::connect(deployment.broker.bootstrap());
     let rights = single(&printed);
@@ -129,6 +134,9 @@ fn the_printed_rights_are_enough_and_none_is_too_many() {
         });
         admin.allow(right);
     }
+    give(&deployment, "operate", "cem");
+    deployment.command(&ack);
+    assert_eq!(consume(deployment.broker.bootstrap(), &deployment.topic("feedback")).len(), 1);
 }
 
 /// From outside of a group only a part can be told; the role itself says the rest, and the process ends with it.

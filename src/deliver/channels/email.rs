@@ -129,11 +129,11 @@ impl Mailer {
         })
     }
 
-    /// Returns once the server has taken the mail. The time limit spans everything from the look-up of the host's name to the
+    /// Returns once the server has taken the mail, with what it answered. The time limit spans everything from the look-up of the host's name to the
     /// server's answer; what then hangs is dropped with its connection.
-    pub async fn send(&self, message: &Message) -> Result<(), SendError> {
+    pub async fn send(&self, message: &Message) -> Result<String, SendError> {
         let mut stage = "connecting";
-        let mut kept = match timeout(self.limit, self.submit(message, &mut stage)).await {
+        let (mut kept, answer) = match timeout(self.limit, self.submit(message, &mut stage)).await {
             Ok(submitted) => submitted?,
             Err(_) => return Err(SendError::TimedOut { server: self.server(), stage, limit: self.limit }),
         };
@@ -144,7 +144,7 @@ impl Mailer {
         } else {
             self.say_goodbye(kept).await;
         }
-        Ok(())
+        Ok(answer)
     }
 
     /// Everything up to a mail: connects, negotiates TLS, logs in, names the sender, and goes again. No mail is sent.
@@ -177,7 +177,7 @@ impl Mailer {
         }
     }
 
-    async fn submit(&self, message: &Message, stage: &mut &'static str) -> Result<Kept, SendError> {
+    async fn submit(&self, message: &Message, stage: &mut &'static str) -> Result<(Kept, String), SendError> {
         let idle = self.idle().pop();
         let alive = match idle {
             Some(kept) => self.if_alive(kept).await,
@@ -189,8 +189,9 @@ impl Mailer {
         };
         *stage = "handing over the mail";
         let sending = kept.connection.send(message.envelope(), &message.formatted()).await;
-        sending.map_err(|error| self.failure(&error, Stage::Mail))?;
-        Ok(kept)
+        let answer = sending.map_err(|error| self.failure(&error, Stage::Mail))?;
+        let said = answer.message().collect::<Vec<_>>().join(" ");
+        Ok((kept, clean(&format!("{} {said}", number(answer.code())), LONGEST_ANSWER)))
     }
 
     async fn connect(&self, stage: &mut &'static str) -> Result<AsyncSmtpConnection, SendError> {

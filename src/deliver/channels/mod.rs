@@ -170,7 +170,7 @@ impl Channel {
     pub async fn send(&self, letter: &Letter<'_>, rendered: &Rendered) -> Result<String, SendError> {
         let message = compose(self.sender(), letter, rendered)?;
         match self {
-            Channel::Smtp(mailer) => mailer.send(&message).await?,
+            Channel::Smtp(mailer) => drop(mailer.send(&message).await?),
             Channel::Folder(folder) => folder.write(letter, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
         Ok(compose::message_id(letter, &self.sender().from))
@@ -181,7 +181,7 @@ impl Channel {
     pub async fn send_digest(&self, letters: &[Letter<'_>], rendered: &Rendered) -> Result<String, SendError> {
         let message = compose_digest(self.sender(), letters, rendered)?;
         match self {
-            Channel::Smtp(mailer) => mailer.send(&message).await?,
+            Channel::Smtp(mailer) => drop(mailer.send(&message).await?),
             Channel::Folder(folder) => folder.write_digest(letters, rendered, &message).map_err(|error| folder.failure(&error))?,
         }
         Ok(compose::digest_message_id(letters, &self.sender().from))

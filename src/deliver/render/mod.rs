@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::model::alert::Alert;
 use crate::model::hash::hash128;
+use crate::model::time::{DAY_MS, Timestamp};
 
 use super::answer::Link;
 use super::channels::Letter;
@@ -54,6 +55,29 @@ pub const TEMPLATES: [(&str, &str); 5] = [
 const SUBJECT: &str = "subject.txt";
 /// What templates are tried with before anybody waits for a mail.
 const SAMPLE: &str = include_str!("../templates/sample.json");
+/// Of the alert that tries the way out.
+const TEST_TEAM: &str = "tollgate-test";
+
+/// An alert that never happened, as of now and called a test: what is sent to see whether anything arrives.
+///
+/// # Errors
+/// The alert that is built in cannot be read.
+pub fn sample_at(now: Timestamp) -> Result<Alert, RenderError> {
+    let mut alert: Alert = serde_json::from_str(SAMPLE)?;
+    // Whole weeks: it tells of a weekday, and of an hour of the day.
+    let later = (now.0 - alert.decided_at.0).div_euclid(7 * DAY_MS) * 7 * DAY_MS;
+    let times = [&mut alert.onset, &mut alert.event_time, &mut alert.ingest_time, &mut alert.detected_at, &mut alert.decided_at];
+    for time in times.into_iter().chain(alert.history.iter_mut().map(|point| &mut point.time)) {
+        *time = time.plus_ms(later);
+    }
+    // Of an id of its own each time, so that nothing takes it for the one before.
+    alert.id = format!("{TEST_TEAM}/{:032x}", now.0);
+    alert.incident_id.clone_from(&alert.id);
+    alert.team = TEST_TEAM.to_string();
+    alert.summary = format!("This is a test, nothing has happened. {}", alert.summary);
+    alert.next_steps = vec!["Nothing is to be done: somebody sent this with `tollgate mail test`.".to_string()];
+    Ok(alert)
+}
 
 /// What a mail says depends on the alert and on this.
 #[derive(Clone, Copy, Debug, Default)]
