@@ -31,7 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Check the configuration, and whether Kafka, the schema registry and the mail server answer
 ///
 /// Prints one line per thing: ok, warning or problem, with file, line and what to do. Of the mail server it tries TLS, the login and the
-/// sender; of Kafka whether the user is let in, and may do what Tollgate has to. Changes nothing and sends no mail. Ends with 0, or with 2 if there is a problem.
+/// sender; of Kafka whether the user is let in, and may do what Tollgate has to (a transactional id is tried, one that no role has). Changes
+/// nothing and sends no mail. Ends with 0, or with 2 if there is a problem.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tollgate check --config tollgate.toml\n  tollgate check --config tollgate.toml --offline      in a build, before anything is deployed"

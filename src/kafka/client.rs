@@ -253,6 +253,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn why_we_are_not_let_in_is_kept_among_what_follows_from_it() {
+        let log = ErrorLog::default();
+        for (code, reason) in [
+            (RDKafkaErrorCode::BrokerTransportFailure, "connect: refused"),
+            (RDKafkaErrorCode::Authentication, "invalid password"),
+            (RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down"),
+        ] {
+            log.report("test", &KafkaError::Global(code), reason);
+        }
+        assert_eq!((log.refused().as_deref(), log.heard.last().as_deref()), (Some("invalid password"), Some("connect: refused")));
+    }
+
+    #[test]
     fn a_group_waits_two_minutes_for_a_member_unless_told_otherwise() {
         let told = |value: &str| vec![(MAX_POLL_INTERVAL.to_string(), value.to_string())];
         let base = Connection { session_timeout_ms: 45_000, ..Connection::default() };
