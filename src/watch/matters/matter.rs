@@ -107,10 +107,29 @@ pub(crate) fn tell(
     let next = match slot {
         None => Some(AlertState::Open),
         Some(matter) if !matter.is_open() => Some(AlertState::Reopened),
-        Some(matter) if matter.kind != story.kind || story.severity > matter.severity => Some(AlertState::Escalated),
+        Some(matter) if is_worse(matter.kind, story.kind) || story.severity > matter.severity => Some(AlertState::Escalated),
+        Some(matter) if matter.kind != story.kind => Some(AlertState::Updated),
         Some(matter) => matter.has_news(&story, growth, moment).then_some(AlertState::Updated),
     };
     write(slot, team, id, (next, false), story, moment, effects)
+}
+
+/// How bad one kind of waste is beside another; `None`: it is none.
+fn waste_of(kind: AlertKind) -> Option<u8> {
+    match kind {
+        AlertKind::IdleResource => Some(0),
+        AlertKind::ForgottenResource => Some(1),
+        AlertKind::OrphanedResource => Some(2),
+        _ => None,
+    }
+}
+
+/// Whether a matter of one kind has become a worse one. An owner who is back, and what turns out to be used now and then, makes it better.
+fn is_worse(before: AlertKind, now: AlertKind) -> bool {
+    match (waste_of(before), waste_of(now)) {
+        (Some(before), Some(now)) => now > before,
+        _ => now != before,
+    }
 }
 
 /// Tells what is news in any case: opens the matter, or escalates it.
@@ -155,9 +174,10 @@ fn write(
         (matter.severity, matter.notify) = (story.severity, !observed);
     }
     let was_open = matter.is_open();
+    let is_better = matter.kind != story.kind && !is_worse(matter.kind, story.kind);
     matter.closed_at = None;
     matter.kind = story.kind;
-    matter.severity = matter.severity.max(story.severity);
+    matter.severity = if is_better { story.severity } else { matter.severity.max(story.severity) };
     let told = matter.answered(next, was_open, is_news, &story, moment.shard_time);
     match told {
         Some(state) => emit(matter, team, state, story, moment, effects),
@@ -205,6 +225,7 @@ pub(super) fn end_of(
 /// Tells that what was said of an open matter has changed. Whether it was open.
 pub(crate) fn amend(slot: &mut Option<Matter>, team: &str, story: Story, moment: Moment<'_>, effects: &mut Vec<Effect>) -> bool {
     let Some(matter) = slot.as_mut().filter(|matter| matter.is_open()) else { return false };
+    matter.severity = story.severity;
     match matter.answered(Some(AlertState::Amended), true, false, &story, moment.shard_time) {
         Some(state) => emit(matter, team, state, story, moment, effects),
         None => matter.story = Some(Box::new(story)),

@@ -66,8 +66,10 @@ impl Standing {
             AlertKind::Budget | AlertKind::ProviderSilent => false,
             _ => self.rate != Nanos::ZERO,
         };
-        // Forgotten is idle for longer.
-        let is_other = self.kind != story.kind && story.kind != AlertKind::ForgottenResource;
+        // Forgotten is idle for longer, and what was orphaned and is so no more is less of the same.
+        let is_waste = |kind| matches!(kind, AlertKind::IdleResource | AlertKind::ForgottenResource | AlertKind::OrphanedResource);
+        let is_less = is_waste(self.kind) && is_waste(story.kind) && story.kind != AlertKind::OrphanedResource;
+        let is_other = self.kind != story.kind && !is_less;
         is_news || is_other || (has_rate && to_units(story.burn_rate).abs() > room * to_units(self.rate).abs())
     }
 }

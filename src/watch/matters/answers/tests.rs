@@ -201,6 +201,27 @@ fn every_state_and_every_event() {
     }
 }
 
+/// What was orphaned and critical is idle again: that is better, whatever was said of it.
+#[test]
+fn an_owner_who_is_back_breaks_no_word_and_makes_it_less_severe() {
+    for (word, told) in [("", "updated"), ("ack", "acknowledged"), ("expected", "expected"), ("not_an_anomaly", "-")] {
+        let mut life = Life::new();
+        life.tell(100, 10, Severity::Critical, AlertKind::OrphanedResource);
+        if !word.is_empty() {
+            life.happens(word);
+        }
+        let known = life.told.len();
+        life.happens("as it was");
+        let last = life.told[known..].last();
+        assert_eq!(last.map_or("-", |alert| alert.state.as_str()), told, "{word}");
+        assert!(last.is_none_or(|alert| alert.severity == Severity::Warning), "{word}: {last:?}");
+        // Who loses his owner again is worse than what was told, and no worse than what was said of it.
+        life.tell(100, 10, Severity::Warning, AlertKind::OrphanedResource);
+        let again = [("", "escalated"), ("ack", "acknowledged"), ("expected", "expected"), ("not_an_anomaly", "retracted")];
+        assert_eq!(Some(&life.told.last().unwrap().state.as_str()), again.iter().find(|(known, _)| *known == word).map(|(_, state)| state));
+    }
+}
+
 #[test]
 fn what_was_said_stands_on_the_alert_with_who_and_until_when_and_who_expects_it_hears_no_end() {
     let mut life = Life::new();

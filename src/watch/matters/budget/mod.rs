@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod bill_tests;
 mod billed;
+mod corrected;
 pub(in crate::watch) mod cost_center;
 #[cfg(test)]
 mod cost_center_tests;
@@ -46,7 +47,8 @@ const KEPT_DAYS: i64 = 100;
 /// The pace is that of so many hours, and nothing below this part of the amount.
 const PACE_HOURS: i64 = 6;
 const LEAST_OF_PACE: f64 = 0.01;
-/// A rolling budget's threshold can be told again once the spend has fallen to this part of it.
+/// A threshold does not hold any more, and can be told again, once the spend has fallen to this part of it: as days roll on, or as a month is
+/// corrected. So of the forecast.
 const FALLEN: f64 = 0.9;
 /// ... and its pace once that has fallen to this part of `burn_rate`.
 const CALM: f64 = 0.5;
@@ -81,6 +83,8 @@ pub(crate) enum Reason {
     Pace(f64),
     /// The amount is larger than it was: not all that was told holds any more.
     Raised,
+    /// Less is spent than was told: a refund, a bill that was corrected.
+    Fallen,
 }
 
 /// What came in one record.
@@ -249,16 +253,13 @@ impl Budget {
             month = month_of(month.end);
         }
         self.turn(rule, today, zone, moment, effects);
+        self.take_back(rule, today, zone, moment, effects);
         self.check_thresholds(rule, span, zone, moment, effects);
     }
 
     /// Lets the next period begin if it is time.
     fn turn(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
         if let Period::Rolling(_) = rule.period {
-            let spent = to_units(self.spent(rule.span(today)));
-            self.told.retain(|told| spent >= FALLEN * amount_at(rule, *told));
-            // Only a month has a forecast.
-            self.told_forecast = false;
             return;
         }
         let span = rule.span(today);
@@ -287,28 +288,6 @@ impl Budget {
         self.matter = None;
         self.told.clear();
         (self.told_forecast, self.told_pace) = (false, false);
-    }
-
-    /// What a larger amount has not reached may be told again. If it has reached nothing, the alert ends with the hour, unless the forecast or
-    /// the pace is still too high.
-    fn raise(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        let span = self.judged(rule, today);
-        let spent = to_units(self.spent(span));
-        let before = self.told.len();
-        self.told.retain(|told| spent >= amount_at(rule, *told));
-        (self.told_forecast, self.told_pace) = (false, false);
-        if !self.told.is_empty() && self.told.len() < before {
-            let story = self.story(rule, span, Some(Reason::Raised), None, zone);
-            matter::amend(&mut self.matter, &rule.team, story, moment, effects);
-        }
-    }
-
-    /// Nothing that was told holds any more.
-    fn end_if_below(&mut self, rule: &BudgetRule, today: i64, zone: &jiff::tz::TimeZone, moment: Moment<'_>, effects: &mut Vec<Effect>) {
-        if self.told.is_empty() && !self.told_forecast && !self.told_pace {
-            let span = self.judged(rule, today);
-            self.end(rule, span, words::below(rule, self.spent(span), span), zone, moment, effects);
-        }
     }
 
     fn end(
@@ -378,11 +357,13 @@ impl Budget {
     ) {
         let span = rule.span(today);
         let is_other = rule.period != Period::Month || span.first != self.period;
-        if !rule.forecast || self.told_forecast || is_other || self.spent(span) >= rule.amount {
+        if !rule.forecast || is_other || self.spent(span) >= rule.amount {
             return;
         }
         let Some(forecast) = forecast::forecast(self, rule, today, hour, span, zone) else { return };
-        if forecast.low > to_units(rule.amount) {
+        if self.told_forecast {
+            self.told_forecast = forecast.expected >= FALLEN * to_units(rule.amount);
+        } else if forecast.low > to_units(rule.amount) {
             self.told_forecast = true;
             self.tell(rule, span, Reason::Forecast, Some(&forecast), zone, moment, effects);
         }
@@ -405,7 +386,9 @@ impl Budget {
         let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
         let even = rule.even_hour(span) * PACE_HOURS as f64;
         let pace = to_units(recent) / even;
-        let counts = rule.burn_rate > 0.0 && pace >= rule.burn_rate && to_units(recent) >= LEAST_OF_PACE * to_units(rule.amount);
+        // Of what is used up the pace is no news.
+        let is_left = self.spent(span) < rule.amount;
+        let counts = is_left && rule.burn_rate > 0.0 && pace >= rule.burn_rate && to_units(recent) >= LEAST_OF_PACE * to_units(rule.amount);
         // In a month it is told once.
         let is_calm = rule.burn_rate <= 0.0 || pace <= CALM * rule.burn_rate;
         if is_calm && rule.period != Period::Month {

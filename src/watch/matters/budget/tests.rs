@@ -73,6 +73,44 @@ fn each_threshold_is_told_once_and_a_month_ends() {
     assert!(alerts.iter().all(|alert| alert.id == alerts[0].id && alert.dimensions["budget"] == "all of search"));
 }
 
+fn states(alerts: &[Alert]) -> Vec<AlertState> {
+    alerts.iter().map(|alert| alert.state).collect()
+}
+
+/// Half of it comes back, then nearly all; a month says so, as days that roll on do.
+#[test]
+fn what_is_refunded_is_taken_back() {
+    use AlertState::*;
+    let refunded = |hour: i64| match hour {
+        300 => -500.0,
+        400 => -400.0,
+        hour if hour < 300 => 4.0,
+        _ => 0.01,
+    };
+    let alerts = play(rule(), 20, refunded);
+    assert_eq!(states(&alerts), [Open, Escalated, Escalated, Escalated, Amended, Resolved]);
+    let (amended, over) = (&alerts[4], &alerts[5]);
+    assert_eq!((alerts[3].severity, amended.severity), (Severity::Critical, Severity::Warning));
+    assert!(amended.summary.contains("less is spent") && amended.summary.contains("700.00 USD are spent, 70 %"), "{}", amended.summary);
+    assert!(over.summary.contains("is below its thresholds again") && over.summary.contains("for March 2026"), "{}", over.summary);
+    // What passes a threshold again is told again.
+    let again = play(rule(), 20, |hour| if hour > 420 { 20.0 } else { refunded(hour) });
+    assert!(states(&again)[6..].starts_with(&[Reopened]), "{:?}", states(&again));
+}
+
+#[test]
+fn a_forecast_that_has_fallen_ends_its_alert() {
+    let budget = BudgetRule { forecast: true, thresholds: vec![1.0], ..rule() };
+    let alerts = play(budget, 31, |hour| if hour < 9 * 24 { 2.2 } else { 0.2 });
+    assert_eq!(
+        states(&alerts),
+        [AlertState::Open, AlertState::Resolved],
+        "{:#?}",
+        alerts.iter().map(|alert| &alert.summary).collect::<Vec<_>>()
+    );
+    assert!(alerts[0].summary.contains("will not last") && alerts[1].event_time < Minute(MARCH.0 + 25 * 1440).start());
+}
+
 #[test]
 fn what_keeps_within_its_budget_is_never_told() {
     assert_eq!(play(BudgetRule { forecast: true, burn_rate: 6.0, ..rule() }, 40, |_| 0.6), []);

@@ -22,6 +22,9 @@ pub fn summary(rule: &BudgetRule, span: Span, spent: Nanos, reason: Option<Reaso
             format!("budget '{name}' of {of} is spent at {pace:.0} times an even pace in the last six hours: {spent}{ahead}")
         }
         Some(Reason::Raised) => format!("budget '{name}' was raised to {of}: {spent}"),
+        Some(Reason::Fallen) => {
+            format!("less is spent of budget '{name}' of {of} than was told, money came back or was corrected: {spent}")
+        }
         None => format!("budget '{name}' of {of}: {spent}"),
     }
 }
