@@ -236,7 +236,7 @@ fn topic_lines(report: &mut Report, states: &[(String, TopicState)], obstacles: 
             TopicState::Missing => {}
             TopicState::Differs(found) => report.add(Verdict::Warning, "topics", format!("{name}: works, but has {}", found.join(", "))),
             TopicState::Wrong(found) => report.add(Verdict::Problem, "topics", format!("{name}: cannot be used with {}", found.join(", "))),
-            TopicState::Forbidden(Operation::Describe) if obstacles.names(name) => {}
+            TopicState::Forbidden(Operation::Describe) if obstacles.is_refused_topic(name) => {}
             TopicState::Forbidden(operation) => unseen.push(Right::on_topic(*operation, name)),
         }
     }

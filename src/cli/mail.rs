@@ -47,14 +47,18 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
     let Some(loaded) = config.load_or_say() else { return Ok(Ended::Unusable) };
     let alert = render::sample_at(clock::now())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let mut failed = Vec::new();
     for receiver in receivers {
         let answer = match receiver.strip_prefix(HOOK) {
             Some(name) => by_hook(&loaded.settings, name, &alert, &runtime),
             None => by_mail(&loaded.settings, receiver, &alert, &runtime),
         };
-        print(&format!("{}\n", answer.with_context(|| format!("no test alert for {receiver}"))?))?;
+        match answer {
+            Ok(answer) => print(&format!("{answer}\n"))?,
+            Err(error) => failed.push(format!("no test alert for {receiver}: {error:#}")),
+        }
     }
-    Ok(Ended::Well)
+    if failed.is_empty() { Ok(Ended::Well) } else { bail!("{}", failed.join("\n")) }
 }
 
 fn by_mail(settings: &Settings, address: &str, alert: &Alert, runtime: &tokio::runtime::Runtime) -> Result<String> {
@@ -64,7 +68,7 @@ fn by_mail(settings: &Settings, address: &str, alert: &Alert, runtime: &tokio::r
     let language = renderer.language_of(address);
     let context = Context { topic: &settings.topics.alerts, base_url: mail.base_url.as_deref(), earlier: None, answers: &[], language };
     let receiver = Receiver::Mail(address.to_string());
-    let letter = Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at };
+    let letter = Letter { alert, receiver: &receiver, earlier: None, date: clock::now() };
     let message = compose(&mailer.sender, &letter, &renderer.render(alert, &context)?)?;
     let answer = runtime.block_on(mailer.send(&message))?;
     let id = message_id(&letter, &mailer.sender.from);
@@ -79,7 +83,27 @@ fn by_hook(settings: &Settings, name: &str, alert: &Alert, runtime: &tokio::runt
     };
     let hook = Hook::new(assemble::hook(settings, webhook))?;
     let receiver = Receiver::Hook(name.to_string());
-    let letter = Letter { alert, receiver: &receiver, earlier: None, date: alert.decided_at };
+    let letter = Letter { alert, receiver: &receiver, earlier: None, date: clock::now() };
     let id = runtime.block_on(hook.send(&letter, &[]))?;
     Ok(format!("webhook '{name}' took the alert, id {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::render::Renderer;
+    use crate::deliver::render::language::Language;
+
+    #[test]
+    fn whoever_gets_it_reads_that_it_is_a_test() {
+        let alert = render::sample_at(clock::now()).unwrap();
+        for (language, said, to_do) in [
+            (Language::English, "This is a test, nothing has happened.", "Nothing is to be done"),
+            (Language::German, "Das ist ein Test, es ist nichts passiert.", "Nichts zu tun"),
+        ] {
+            let rendered = Renderer::new().unwrap().render(&alert, &Context { language, ..Context::default() }).unwrap();
+            assert!(rendered.text.contains(said) && rendered.text.contains(to_do), "{}", rendered.text);
+            assert!(rendered.html.contains(said), "{}", rendered.html);
+        }
+    }
 }

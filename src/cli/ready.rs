@@ -97,8 +97,8 @@ impl Obstacles {
         self.unwise.iter().map(warning).collect()
     }
 
-    /// Whether it is all that `right` would tell: a topic that is hidden is told once.
-    pub fn names(&self, topic: &str) -> bool {
+    /// Whether a right on this topic is among those that are missing: then nothing else need be said of it.
+    pub fn is_refused_topic(&self, topic: &str) -> bool {
         self.refused.iter().any(|right| matches!(&right.resource, Resource::Topic(name) if name == topic))
     }
 }

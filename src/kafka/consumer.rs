@@ -76,6 +76,11 @@ impl Drop for Consumer {
         let unanswered: Vec<Rebalance> = iter::from_fn(|| self.inner.context().pop()).chain(self.unanswered.take()).collect();
         // SAFETY: taken once, and not used again: the other fields do not know it.
         let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        if Arc::strong_count(&inner) > 1 {
+            tracing::warn!(
+                "the Kafka client still has not answered, and is left behind without a goodbye: its place is free once its session is over"
+            );
+        }
         let closed = within(MOST_TO_CLOSE, move || {
             for event in unanswered {
                 answer(&inner, &event);

@@ -25,7 +25,9 @@ const HEAR: Duration = Duration::from_millis(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For finding a coordinator, which a fresh cluster does not have yet.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first try; each lasts twice as long as the one before, as an answer that comes later than its try is lost.
 const COORDINATOR_TRY: Duration = Duration::from_millis(20);
+const LONGEST_TRY: Duration = Duration::from_secs(2);
 
 /// A client that is let in.
 pub struct Probe {
@@ -97,16 +99,17 @@ impl Probe {
                 config.create_with_context(Listening::default()).context("cannot create a Kafka consumer")?;
             asked.push((groups::name(&self.connection, role), *topic, consumer));
         }
-        let (mut refused, started) = (Vec::new(), Stopwatch::start());
+        let (mut refused, started, mut most) = (Vec::new(), Stopwatch::start(), COORDINATOR_TRY);
         // Who does not answer refuses nothing; the roles will say more.
         while !asked.is_empty() && started.elapsed() < COORDINATOR_TIMEOUT {
             asked.retain(|(group, topic, consumer)| {
-                let answer = may_ask_for_offsets(consumer, topic);
+                let answer = may_ask_for_offsets(consumer, topic, most);
                 if answer == Some(false) {
                     refused.push(Right { operation: Operation::Read, resource: Resource::Group(group.clone()) });
                 }
                 answer.is_none()
             });
+            most = (most * 2).min(LONGEST_TRY);
         }
         Ok(refused)
     }
@@ -135,14 +138,14 @@ impl Probe {
 }
 
 /// `None`: there is no answer yet.
-fn may_ask_for_offsets(consumer: &BaseConsumer<Listening>, topic: &str) -> Option<bool> {
+fn may_ask_for_offsets(consumer: &BaseConsumer<Listening>, topic: &str, most: Duration) -> Option<bool> {
     let refused = Some(RDKafkaErrorCode::GroupAuthorizationFailed);
     if consumer.poll(HEAR).is_some_and(|told| told.err().is_some_and(|error| error.rdkafka_error_code() == refused)) {
         return Some(false);
     }
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, 0);
-    match consumer.committed_offsets(list, COORDINATOR_TRY).map(drop) {
+    match consumer.committed_offsets(list, most).map(drop) {
         Err(error) if error.rdkafka_error_code() == refused => Some(false),
         Err(error) if error.rdkafka_error_code().is_some_and(is_waiting) => None,
         _ => Some(true),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::commit::{Share, Staged};
 use super::intake::fitting;
+use super::seldom::Seldom;
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Delivery, Setup, Stop, Unrecoverable, encode};
 use crate::kafka::link::{Batch, Committed, From, OutRecord, Partition, Record, Until};
@@ -30,6 +31,7 @@ pub struct Bookkeeper<'a> {
     since: Option<Duration>,
     waiting: usize,
     reported: Duration,
+    overfull: Seldom,
 }
 
 /// A partition of the ledger log.
@@ -84,7 +86,7 @@ pub fn shard_records(deltas: Vec<BilledDelta>, shard_count: u32) -> Vec<(u32, Sh
 
 impl<'a> Bookkeeper<'a> {
     pub fn new(setup: &'a Setup, thread: usize) -> Bookkeeper<'a> {
-        Bookkeeper { setup, thread, since: None, waiting: 0, reported: Duration::ZERO }
+        Bookkeeper { setup, thread, since: None, waiting: 0, reported: Duration::ZERO, overfull: Seldom::default() }
     }
 
     fn shard_records(&self, deltas: Vec<BilledDelta>) -> Result<Vec<OutRecord>> {
@@ -201,9 +203,10 @@ impl Role for Bookkeeper<'_> {
         for (number, kept) in parts.iter_mut().filter(|(_, kept)| kept.is_touched) {
             let mut records = self.shard_records(kept.ledger.take_deltas())?;
             for Overfull { source, period } in kept.ledger.take_overfull() {
+                let Some(months) = self.overfull.say(1, moment.uptime) else { continue };
                 tracing::error!(
-                    %source, %period,
-                    "the bill of this month has come in more deliveries than are remembered: what the latest ones left out is not taken back. \
+                    %source, %period, months,
+                    "the bill of this month, or of others too, has come in more deliveries than are remembered: what the latest ones left out is not taken back. \
                      Give deliveries that belong together one id, or have the month delivered under another source"
                 );
             }

@@ -2,7 +2,7 @@
 //! learns from it. What is billed of a leaf's hour is kept for as long as bills are restated, and each change of it restates the hour's
 //! roll-up; older changes become supplements, to be added to what the hour has. Its days are held against the estimate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,10 @@ use super::Shard;
 use super::matters::MatterKey;
 use super::matters::missing::bill;
 use super::matters::waste::commitment;
-use super::originals;
 use super::rules::WatchRules;
 use super::series::HourTotals;
+use super::{originals, teams};
+use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions, Measure};
 use crate::model::money::Nanos;
@@ -84,5 +85,8 @@ pub(crate) fn forget(shard: &mut Shard, hour: Hour) {
             }
         }
     }
+    let gone: BTreeSet<Text> =
+        matters.billed.iter().filter(|(_, hours)| hours.is_empty()).map(|((account, _), _)| account.team.clone()).collect();
     matters.billed.retain(|_, hours| !hours.is_empty());
+    gone.iter().for_each(|team| teams::let_go(shard, team));
 }

@@ -63,7 +63,7 @@ pub use self::shard::{Closing, Header, Shard};
 
 use self::feedback::Books;
 use self::rules::WatchRules;
-use crate::model::time::{Hour, Timestamp};
+use crate::model::time::{HOUR_MS, Hour, Timestamp};
 
 /// What every decision of one record needs to know.
 #[derive(Clone, Copy)]
@@ -73,4 +73,11 @@ pub(crate) struct Moment<'a> {
     pub books: &'a Books,
     pub shard_time: Timestamp,
     pub closed_through: Option<Hour>,
+}
+
+impl Moment<'_> {
+    /// For how long after its end an hour may be settled.
+    pub fn settling_ms(&self) -> i64 {
+        self.rules.lateness_ms.saturating_add(HOUR_MS)
+    }
 }

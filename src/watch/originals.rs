@@ -41,6 +41,7 @@ pub(crate) fn take_usage(shard: &mut Shard, partial: &Partial, rules: &WatchRule
         return;
     }
     let (account, leaf) = (leaf.account(), leaf.dimensions());
+    shard.teams.insert(account.team.clone());
     let known = shard.matters.billed.entry((account.clone(), leaf.clone())).or_default().entry(hour).or_default();
     known.cost = known.cost.saturating_add(partial.cost);
     shard.matters.changed.insert(MatterKey::Billed(account, leaf, hour));

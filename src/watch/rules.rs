@@ -20,7 +20,7 @@ pub struct WatchRules {
     pub rates: Rates,
     /// Series that one account (team, measure, currency) may have; leaves beyond it are counted in its `(other)`.
     pub series_per_team: usize,
-    /// Teams that one shard may have; what further ones use is counted under the team `(other)`.
+    /// Teams that one shard may have; what further ones use is counted under its team `(other N)`.
     pub teams_per_shard: usize,
     pub defaults: Thresholds,
     /// Later entries win over earlier ones.

@@ -67,8 +67,8 @@ pub struct Header {
     pub first_hour: Option<Hour>,
     /// Amounts that came for an hour that had closed.
     pub late_partials: u64,
-    /// Amounts that were counted in their team's `(other)`, because the team has too many series, or in the team `(other)`, because there are
-    /// too many teams.
+    /// Amounts that were counted in their team's `(other)`, because the team has too many series, or in the shard's team `(other N)`, because
+    /// there are too many teams.
     pub capped: u64,
     pub marks: Marks,
 }
@@ -331,8 +331,12 @@ impl Shard {
                 gone.push(StateKey::Node(account.clone(), sum.scope));
             }
         }
+        let is_last = state.len() == 0;
         let hash = hash_of(&dimensions.leaf_of(&account));
         self.places.remove(hash, place);
+        if is_last {
+            teams::let_go(self, &account.team);
+        }
         self.pending.outdated.remove(&(place.account, place.node));
         self.pending.removed.extend(gone);
     }
@@ -472,6 +476,7 @@ impl PartialEq for Shard {
         self.header == other.header
             && (self.series, self.open_alerts) == (other.series, other.open_alerts)
             && self.accounts.used().eq(other.accounts.used())
+            && self.teams == other.teams
             && self.books == other.books
             && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())

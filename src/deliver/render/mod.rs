@@ -56,7 +56,7 @@ const SUBJECT: &str = "subject.txt";
 /// What templates are tried with before anybody waits for a mail.
 const SAMPLE: &str = include_str!("../templates/sample.json");
 /// Of the alert that tries the way out.
-const TEST_TEAM: &str = "tollgate-test";
+pub(super) const TEST_TEAM: &str = "tollgate-test";
 
 /// An alert that never happened, as of now and called a test: what is sent to see whether anything arrives.
 ///

@@ -13,7 +13,7 @@ use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
 use super::language::Language;
 use super::subject::{kind, last_seen, team};
-use super::{german, matter, when};
+use super::{TEST_TEAM, german, matter, when};
 
 const LONGEST_SENTENCE: usize = 400;
 const LONGEST_VALUE: usize = 80;
@@ -45,6 +45,7 @@ pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: La
 /// What the alert says itself, or, where it says nothing in this language, its numbers.
 fn said(alert: &Alert, zone: &TimeZone, language: Language) -> String {
     match language {
+        Language::German if alert.team == TEST_TEAM => format!("Das ist ein Test, es ist nichts passiert. {}", german::lead(alert, zone)),
         Language::German => german::lead(alert, zone),
         Language::English if clean(&alert.summary, LONGEST_SENTENCE).is_empty() => format!(
             "{} has spent {} in {}, where {} would be normal.",
@@ -223,6 +224,9 @@ pub fn steps(alert: &Alert, language: Language) -> Vec<String> {
     }
     match language {
         Language::English => alert.next_steps.iter().map(|step| sentence(step)).collect(),
+        Language::German if alert.team == TEST_TEAM => {
+            vec!["Nichts zu tun: Das hat jemand mit `tollgate mail test` gesendet.".to_string()]
+        }
         Language::German => german::steps(alert),
     }
 }

@@ -48,7 +48,10 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
 
     fn beginnings(&mut self, partitions: Vec<Partition>) -> Result<Beginnings> {
         let Some(committed) = self.link.committed(&partitions)? else {
-            return Ok(Err(format!("the committed offsets of group {}: its coordinator does not answer", self.group())));
+            return Ok(Err(format!(
+                "the committed offsets of group {}: its coordinator does not answer, or a transaction on them is not decided yet",
+                self.group()
+            )));
         };
         let (mut starts, mut openings) = (Vec::new(), Vec::new());
         for (partition, committed) in partitions.into_iter().zip(committed) {

@@ -171,7 +171,7 @@ fn worth_telling(state: &AccountState, account: &Account, id: &str, moment: Mome
     let Some(episode) = state.episodes.get(id) else { return false };
     let limits = judge::thresholds(moment.rules, account, &episode.scope);
     let hour = episode.hours.last_key_value().map_or(episode.onset.hour(), |(hour, _)| *hour);
-    let is_patient = moment.books.get(&account.team).is_some_and(|book| book.is_patient(episode, hour));
+    let is_patient = moment.books.get(&account.team).is_some_and(|book| book.is_patient(episode, hour, moment.settling_ms()));
     let was_patient = matches!(episode.state, AlertState::Acknowledged | AlertState::Expected);
     let growth = if is_patient { limits.update_growth * limits.update_growth } else { limits.update_growth };
     let grown = to_units(episode.excess()).abs() >= growth * to_units(episode.told_excess).abs();
@@ -455,7 +455,7 @@ pub(crate) fn restate(
     episode.revision = episode.revision.saturating_add(1);
     episode.severity = episode.severity.max(record::severity(episode, limits));
     let before = episode.state;
-    episode.state = moment.books.get(&account.team).map_or(next, |book| book.state_of(episode, next, hour));
+    episode.state = moment.books.get(&account.team).map_or(next, |book| book.state_of(episode, next, hour, moment.settling_ms()));
     if tell {
         episode.told_excess = episode.excess();
     }

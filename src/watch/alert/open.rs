@@ -183,7 +183,7 @@ fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger,
 
 /// Takes an alert off the team's budget, or gives it back. What is certain, or expected, costs nothing.
 pub(super) fn spend(state: &mut AccountState, account: &Account, episode: &Episode, hour: Hour, alerts: f64, moment: Moment<'_>) {
-    let is_expected = moment.books.get(&account.team).is_some_and(|book| book.is_patient(episode, hour));
+    let is_expected = moment.books.get(&account.team).is_some_and(|book| book.is_patient(episode, hour, moment.settling_ms()));
     let limits = judge::thresholds(moment.rules, account, &Scope::Team);
     if let Some(born) = state.born().filter(|_| !is_expected) {
         state.budget.spend(hour, limits.alerts_per_team_month, born, alerts);

@@ -129,10 +129,13 @@ impl Book {
     }
 
     /// The word by which a series' excess is expected in an hour. What is announced from the moment at which it is said is about what goes on
-    /// by then: an hour that is settled some minutes later does not undo it.
-    fn expects(&self, scope: &Scope, hour: Hour) -> Option<&Standing> {
+    /// by then: an hour that is settled some minutes later does not undo it. `settling_ms`: for how long after its end an hour may be settled.
+    fn expects(&self, scope: &Scope, hour: Hour, settling_ms: i64) -> Option<&Standing> {
         let is_said = |standing: &&Standing| matches!(standing.verdict, Verdict::Expected | Verdict::Planned) && standing.is_about(scope);
-        let goes_on = |standing: &Standing| standing.from <= standing.said.said_at && hour.start() < standing.until;
+        let goes_on = |standing: &Standing| {
+            let is_being_settled = standing.from.0 - hour.end().0 <= settling_ms;
+            is_being_settled && standing.from <= standing.said.said_at && hour.start() < standing.until
+        };
         self.standing.iter().filter(is_said).find(|standing| standing.holds(hour) || goes_on(standing))
     }
 
@@ -156,10 +159,10 @@ impl Book {
     }
 
     /// The state of an alert's next revision, in the light of what was said.
-    pub fn state_of(&self, episode: &Episode, next: AlertState, hour: Hour) -> AlertState {
+    pub fn state_of(&self, episode: &Episode, next: AlertState, hour: Hour, settling_ms: i64) -> AlertState {
         if matches!(next, AlertState::Resolved | AlertState::Retracted) || !episode.is_open() {
             next
-        } else if self.expects(&episode.scope, hour).is_some() {
+        } else if self.expects(&episode.scope, hour, settling_ms).is_some() {
             AlertState::Expected
         } else if self.acknowledges(episode, hour).is_some() {
             AlertState::Acknowledged
@@ -172,8 +175,8 @@ impl Book {
     }
 
     /// An alert that somebody looks after, or expects, is not sent again because it goes on.
-    pub fn is_patient(&self, episode: &Episode, hour: Hour) -> bool {
-        self.expects(&episode.scope, hour).or_else(|| self.acknowledges(episode, hour)).is_some()
+    pub fn is_patient(&self, episode: &Episode, hour: Hour, settling_ms: i64) -> bool {
+        self.expects(&episode.scope, hour, settling_ms).or_else(|| self.acknowledges(episode, hour)).is_some()
     }
 
     /// What was said about an alert, and what was announced that it falls under; oldest first.

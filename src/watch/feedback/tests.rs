@@ -8,7 +8,7 @@ use crate::model::effect::Effect;
 use crate::model::feedback::Feedback;
 use crate::model::money::Nanos;
 use crate::model::partial::{Marker, ShardEvent, ShardRecord, Source};
-use crate::model::time::{MINUTE_MS, Minute};
+use crate::model::time::{HOUR_MS, MINUTE_MS, Minute};
 use crate::watch::rules::WatchRules;
 use crate::watch::tests::{START, partial, rules};
 use crate::watch::{Restorer, Shard};
@@ -167,7 +167,6 @@ fn what_is_expected_is_silent_until_then_and_told_if_it_goes_on() {
     }
 }
 
-/// However old the alert is by then.
 /// Said of the spend, not of the alert, two minutes after the hour and before that is settled.
 #[test]
 fn what_is_announced_while_an_hour_is_being_settled_stands() {
@@ -180,8 +179,15 @@ fn what_is_announced_while_an_hour_is_being_settled_stands() {
     let said = life.alerts.len();
     life.usual_with(SPIKE + 239, SPIKE, 4);
     assert!(life.alerts[said..].iter().all(|alert| alert.state == AlertState::Expected), "{:?}", life.states());
+    // It is no word about the day before.
+    let (open, _) =
+        life.shard.accounts.used().flat_map(|state| state.episodes.values()).map(|episode| (episode.clone(), ())).next().unwrap();
+    let book = life.shard.books.values().next().unwrap();
+    let of = |minute: i64| book.state_of(&open, AlertState::Updated, Minute(START.0 + minute).hour(), HOUR_MS);
+    assert_eq!((of(SPIKE + 60), of(SPIKE - DAY)), (AlertState::Expected, AlertState::Reopened));
 }
 
+/// However old the alert is by then.
 #[test]
 fn a_word_without_an_end_holds_for_its_days_from_when_it_is_said() {
     for (verdict, days) in [(Verdict::Expected, 7), (Verdict::NotAnAnomaly, 28)] {
@@ -448,8 +454,8 @@ fn every_state_and_every_event() {
             for (event, then) in EVENTS.into_iter().zip(becomes.split(' ')) {
                 let waited = matches!(was, Acknowledged | Expected) && event == Updated;
                 let wanted = if waited { goes_on } else { then };
-                assert_eq!(book.state_of(&open, event, hour).as_str(), wanted, "{what} stands, it was {was:?}, then: {event:?}");
-                assert_eq!(book.state_of(&over, event, hour), event, "{what} stands, it is over, it was {was:?}");
+                assert_eq!(book.state_of(&open, event, hour, HOUR_MS).as_str(), wanted, "{what} stands, it was {was:?}, then: {event:?}");
+                assert_eq!(book.state_of(&over, event, hour, HOUR_MS), event, "{what} stands, it is over, it was {was:?}");
             }
         }
     }

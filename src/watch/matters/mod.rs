@@ -33,7 +33,6 @@ use super::originals::{self, ConvertedHour};
 use super::rules::WatchRules;
 use super::shard::Shard;
 use super::state::{StateError, encode, from_payload};
-use super::teams;
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions};
@@ -253,7 +252,6 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     missing::rate::close_hour(shard, rules, effects);
     originals::close_hour(shard, hour, effects);
     billed::forget(shard, hour);
-    teams::forget(shard, hour);
     forget_providers(shard, hour);
 }
 

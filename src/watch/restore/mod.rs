@@ -20,6 +20,7 @@ use super::series::{Grain, HourList, HourTotals, LeafState, Node, NodeClosed, Su
 use super::shard::{Header, Shard};
 use super::state::{StateError, StateKey, decode_key, from_payload, unseal, with_next};
 use super::stood_out::StoodOut;
+use super::teams;
 use super::user_minutes::UserMinutes;
 use super::violation::{KnownModel, Looked, Tracked};
 use crate::model::leaf::{Account, LeafDimensions, Scope};
@@ -211,7 +212,9 @@ impl Restorer {
         for partial in merge::in_order(&record.partials) {
             // Before a series was made its amounts were counted in `(other)`, if anywhere.
             let own = self.shard.find(&partial.leaf).filter(|place| self.leaf(*place).is_some_and(|leaf| leaf.born_at <= offset));
-            let Some(place) = own.or_else(|| self.shard.other_of(&partial.leaf)) else { continue };
+            // ... or those of a team that there was no room for.
+            let beyond = || self.shard.find(&teams::other_leaf(&self.shard, &partial.leaf));
+            let Some(place) = own.or_else(|| self.shard.other_of(&partial.leaf)).or_else(beyond) else { continue };
             let Some(leaf) = self.leaf(place) else { continue };
             let is_new = offset >= leaf.as_of.max(leaf.born_at) && offset < self.shard.header.position;
             let account = self.shard.accounts.get(place.account).map(|state| &state.account);

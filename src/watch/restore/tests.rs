@@ -184,7 +184,8 @@ fn rules_of(seed: u64) -> WatchRules {
         until: START.start().plus_ms(9 * 60 * MINUTE_MS),
     };
     let series_per_team = if seed.is_multiple_of(2) { 14 } else { 1_000 };
-    WatchRules { series_per_team, policies: stream(all, vec![exemption]), ..rules() }
+    let teams_per_shard = if seed.is_multiple_of(3) { 1 } else { 1_000_000 };
+    WatchRules { series_per_team, teams_per_shard, policies: stream(all, vec![exemption]), ..rules() }
 }
 
 /// Without commits, crashes or slices.
