@@ -7,22 +7,23 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::matter::{self, Matter, Story};
+use super::super::matter::{self, Matter};
 use super::super::rules::MissingRules;
 use super::super::unwanted::given_up;
 use super::super::{MatterKey, Matters};
+use super::bill_words::{end_of, story};
 use super::{OUTPUT_WEIGHT, ProviderHour, untagged};
 use crate::model::Text;
-use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::alert::AlertState;
 use crate::model::billing::is_charge_meter;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Measure};
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::Partial;
-use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
+use crate::model::time::{DAY_MS, Hour, Timestamp};
 use crate::watch::Moment;
 use crate::watch::rules::WatchRules;
-use crate::watch::series::{from_units, to_units};
+use crate::watch::series::to_units;
 use crate::watch::shard::Shard;
 
 /// Days that are kept: bills are restated for a quarter.
@@ -30,7 +31,7 @@ const KEPT_DAYS: i64 = 100;
 /// A bill has settled when it has not changed for so long.
 const SETTLED_AFTER_MS: i64 = DAY_MS;
 /// So many days say how far bill and estimate usually lie apart, ...
-const LEAST_DAYS: usize = 7;
+pub(super) const LEAST_DAYS: usize = 7;
 /// A day that is missing on a bill is told once so many later days have settled on it.
 const LATER_DAYS: usize = 2;
 /// ... with so many of their usual deviations as tolerance, but at least and at most this part.
@@ -39,10 +40,12 @@ const LEAST_TOLERANCE: f64 = 0.05;
 const MOST_TOLERANCE: f64 = 0.5;
 /// A normal variable's standard deviation in median absolute deviations.
 const DEVIATION_OF_MEDIAN: f64 = 1.4826;
+/// A gap is what a day's bill is about from this part of it on.
+const LEAST_OF_BILL: f64 = 0.25;
 /// What a cached token costs, in input tokens, on most price lists.
 const CACHED_WEIGHT: f64 = 0.1;
 /// A difference in multiples of what is worth an alert from which it is critical.
-const CRITICAL: f64 = 10.0;
+pub(super) const CRITICAL: f64 = 10.0;
 
 /// Team, currency, provider (in small letters, under its common name) and day since 1970.
 pub type DayName = (Text, Currency, Text, i64);
@@ -58,14 +61,20 @@ pub struct Day {
     /// The bill has changed since the day was judged.
     pub is_due: bool,
     pub matter: Option<Matter>,
+    /// Events of usage; none in what versions before wrote, where tokens alone say that some was seen.
+    pub events: u64,
 }
 
 /// What is wrong with a day.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Verdict {
+pub(super) enum Verdict {
     Agrees,
     /// Billed, and never seen as usage.
     Unseen,
+    /// Billed, and seen as usage that counts no money.
+    Uncounted,
+    /// ... of which another alert tells already.
+    ToldAsGap,
     /// Used, and missing on a bill that has later days.
     Unbilled,
     /// Billed far from what was estimated.
@@ -73,6 +82,37 @@ enum Verdict {
         /// It would agree if cached tokens were counted once.
         cached_twice: bool,
     },
+}
+
+impl Verdict {
+    /// There is nothing to tell, or nothing more.
+    fn is_over(self) -> bool {
+        matches!(self, Verdict::Agrees | Verdict::ToldAsGap)
+    }
+}
+
+/// What else is known when a day is judged.
+#[derive(Clone, Copy, Debug)]
+struct Around {
+    tolerance: Tolerance,
+    /// All usage of the provider would have been seen and estimated.
+    is_metered: bool,
+    /// Usage of the day was seen, in whatever currency.
+    is_seen: bool,
+    is_told_as_gap: bool,
+}
+
+impl Around {
+    fn of(matters: &Matters, name: &DayName, rules: &MissingRules) -> Around {
+        let days = &matters.days;
+        let is_usual = rules.is_metered(&name.2) || usually_estimated(days, name);
+        Around {
+            tolerance: tolerance_of(days, name, rules),
+            is_metered: is_usual && !of_day(days, name).any(|(other, day)| other != name && day.estimated > Nanos::ZERO),
+            is_seen: of_day(days, name).any(|(_, day)| day.events > 0 || day.tokens.iter().any(|count| *count > 0)),
+            is_told_as_gap: is_told_as_gap(matters, name, rules),
+        }
+    }
 }
 
 /// How far bill and estimate may lie apart.
@@ -107,6 +147,7 @@ pub(crate) fn add_estimated(
     let name = (account.team.clone(), account.currency, rules.common(provider), day_of(hour));
     let day = matters.days.entry(name.clone()).or_default();
     day.estimated = day.estimated.saturating_add(sums.cost);
+    day.events = day.events.saturating_add(sums.events);
     day.is_due |= day.billed != Nanos::ZERO;
     for (sum, more) in day.tokens.iter_mut().zip(sums.tokens) {
         *sum = sum.saturating_add(more);
@@ -164,6 +205,7 @@ pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules) {
         known.billed = known.billed.saturating_add(converted(day.billed));
         known.billed_at = known.billed_at.max(day.billed_at);
         known.is_due |= day.is_due;
+        known.events = known.events.saturating_add(day.events);
         for (sum, more) in known.tokens.iter_mut().zip(day.tokens) {
             *sum = sum.saturating_add(more);
         }
@@ -183,13 +225,11 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let due: Vec<(DayName, bool)> = due.map(|(name, day)| (name.clone(), day.matter.is_some() || is_watched(shard, name))).collect();
     let matters = &mut shard.matters;
     for (name, is_judged) in due {
-        let tolerance = tolerance_of(&matters.days, &name, missing);
-        let is_usual = missing.is_metered(&name.2) || usually_estimated(&matters.days, &name);
-        let is_metered = is_usual && !is_estimated_elsewhere(&matters.days, &name);
+        let around = Around::of(matters, &name, missing);
         let Some(day) = matters.days.get_mut(&name) else { continue };
         day.is_due = false;
         if is_judged {
-            judge_day(day, &name, tolerance, is_metered, moment, effects);
+            judge_day(day, &name, around, moment, effects);
         }
         let (account, billed) = (account_of(&name), day.billed);
         matters.changed.insert(MatterKey::Day(name.clone()));
@@ -197,9 +237,9 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
             untagged::take_day(matters, &account, &name.2, (name.3, billed), missing, moment, effects);
         }
         for name in unbilled(&matters.days, &name) {
-            let tolerance = tolerance_of(&matters.days, &name, missing);
+            let around = Around::of(matters, &name, missing);
             let Some(day) = matters.days.get_mut(&name) else { continue };
-            judge_day(day, &name, tolerance, false, moment, effects);
+            judge_day(day, &name, around, moment, effects);
             matters.changed.insert(MatterKey::Day(name));
         }
     }
@@ -249,13 +289,24 @@ fn usually_estimated(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
     others(days, name).any(|day| day.estimated > Nanos::ZERO)
 }
 
-/// Whether usage of the day was seen in another currency than it is billed in, and nobody knows a rate between the two.
-fn is_estimated_elsewhere(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
-    let (team, currency, provider, own) = name;
-    let is_of_team = |(other, _): &(&DayName, &Day)| other.0 == *team;
+/// A day of one team and provider in all currencies: usage in another one than it is billed in is usage all the same, of which nobody knows
+/// what it comes to.
+fn of_day<'a>(days: &'a BTreeMap<DayName, Day>, name: &'a DayName) -> impl Iterator<Item = (&'a DayName, &'a Day)> {
+    let is_of_team = |(other, _): &(&DayName, &Day)| other.0 == name.0;
     let of_team = days.range(..name).rev().take_while(is_of_team).chain(days.range(name..).take_while(is_of_team));
-    let mut same = of_team.filter(|(other, _)| (&other.2, other.3) == (provider, *own) && other.1 != *currency);
-    same.any(|(_, day)| day.estimated > Nanos::ZERO)
+    of_team.filter(|(other, _)| (&other.2, other.3) == (&name.2, name.3))
+}
+
+/// Whether an alert that is open says already that usage of the day counts no money. One of a small part of it says nothing of the rest.
+fn is_told_as_gap(matters: &Matters, name: &DayName, rules: &MissingRules) -> bool {
+    let billed = matters.days.get(name).map_or(0.0, |day| to_units(day.billed));
+    matters.gaps.iter().any(|((account, leaf), gap)| {
+        account.team == name.0
+            && rules.common(&leaf.provider) == name.2
+            && gap.matter.as_ref().is_some_and(Matter::is_open)
+            && (day_of(gap.since.hour())..=day_of(gap.last)).contains(&name.3)
+            && to_units(gap.lost) >= LEAST_OF_BILL * billed
+    })
 }
 
 fn account_of(name: &DayName) -> Account {
@@ -308,12 +359,18 @@ fn with_cached_once(day: &Day) -> f64 {
     if weight > 0.0 { to_units(day.estimated) * once / weight } else { 0.0 }
 }
 
-fn verdict(day: &Day, tolerance: Tolerance, is_metered: bool, gate: f64) -> Verdict {
+fn verdict(day: &Day, around: Around, gate: f64) -> Verdict {
+    let tolerance = around.tolerance;
     let (billed, estimated) = (to_units(day.billed), to_units(day.estimated));
     let expected = estimated * tolerance.ratio;
     let is_far = |estimate: f64| (billed - estimate).abs() > tolerance.part * billed.abs().max(estimate);
     if day.estimated == Nanos::ZERO {
-        return if is_metered && billed >= gate { Verdict::Unseen } else { Verdict::Agrees };
+        return match around {
+            _ if day.billed == Nanos::ZERO || billed < gate || !around.is_metered => Verdict::Agrees,
+            Around { is_seen: false, .. } => Verdict::Unseen,
+            Around { is_told_as_gap: true, .. } => Verdict::ToldAsGap,
+            _ => Verdict::Uncounted,
+        };
     }
     if day.billed == Nanos::ZERO {
         return if expected >= gate { Verdict::Unbilled } else { Verdict::Agrees };
@@ -325,12 +382,12 @@ fn verdict(day: &Day, tolerance: Tolerance, is_metered: bool, gate: f64) -> Verd
     Verdict::Far { cached_twice: day.tokens[2] > 0 && billed < expected && !is_far(once) }
 }
 
-fn judge_day(day: &mut Day, name: &DayName, tolerance: Tolerance, is_metered: bool, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+fn judge_day(day: &mut Day, name: &DayName, around: Around, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     let limits = moment.rules.thresholds(&name.0, "", "");
-    let verdict = verdict(day, tolerance, is_metered, to_units(limits.least_excess));
-    let story = story(day, name, verdict, tolerance, moment);
+    let verdict = verdict(day, around, to_units(limits.least_excess));
+    let story = story(day, name, verdict, around.tolerance, moment);
     let is_open = day.matter.as_ref().is_some_and(Matter::is_open);
-    if verdict == Verdict::Agrees {
+    if verdict.is_over() {
         matter::end(&mut day.matter, &name.0, AlertState::Resolved, end_of(name), story, moment, effects);
         return;
     }
@@ -338,98 +395,5 @@ fn judge_day(day: &mut Day, name: &DayName, tolerance: Tolerance, is_metered: bo
     let told = matter::tell(&mut day.matter, &name.0, &about, story.clone(), limits.update_growth, moment, effects);
     if is_open && !told {
         matter::amend(&mut day.matter, &name.0, story, moment, effects);
-    }
-}
-
-fn start_of(name: &DayName) -> Timestamp {
-    Timestamp(name.3.saturating_mul(DAY_MS))
-}
-
-fn end_of(name: &DayName) -> Timestamp {
-    start_of(name).plus_ms(DAY_MS)
-}
-
-fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance, moment: Moment<'_>) -> Story {
-    let (team, currency, provider, _) = name;
-    let expected = from_units(to_units(day.estimated) * tolerance.ratio);
-    let excess = day.billed.saturating_sub(expected);
-    let limits = moment.rules.thresholds(team, "", "");
-    let is_much = to_units(excess).abs() >= CRITICAL * to_units(limits.least_excess);
-    let date = start_of(name).to_string();
-    let date = date.get(..10).unwrap_or(&date);
-    let (billed, estimated) = (day.billed.rounded(2), day.estimated.rounded(2));
-    let dimensions: BTreeMap<String, String> = [("provider".to_string(), provider.to_string())].into();
-    let allowed = tolerance.part * 100.0;
-    let kind = if verdict == Verdict::Unseen { AlertKind::UnseenSpend } else { AlertKind::BillMismatch };
-    Story {
-        kind,
-        severity: if is_much { Severity::Critical } else { Severity::Warning },
-        onset: start_of(name),
-        causes: vec![Cause { dimensions: dimensions.clone(), actual: day.billed, expected, share: 1.0 }],
-        dimensions,
-        measure: Measure::Billed,
-        currency: *currency,
-        event_time: end_of(name),
-        ingest_time: day.billed_at,
-        actual: day.billed,
-        expected,
-        excess,
-        burn_rate: excess.checked_mul_div(i128::from(HOUR_MS), i128::from(DAY_MS)).unwrap_or_default(),
-        score: 0.8,
-        stage: if tolerance.days < LEAST_DAYS { Stage::FirstDay } else { Stage::FirstWeeks },
-        normal: match tolerance.days {
-            days if days < LEAST_DAYS => format!("{allowed:.0} % apart are allowed until {LEAST_DAYS} days are known"),
-            days => format!("{days} days say that {:.2} times the estimate is billed, {allowed:.0} % more or less", tolerance.ratio),
-        },
-        summary: match verdict {
-            Verdict::Unseen => format!(
-                "{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"
-            ),
-            Verdict::Unbilled => format!(
-                "{provider} bills {team} nothing for {date}, estimated were {estimated} {currency}: later days are on the bill already"
-            ),
-            Verdict::Far { cached_twice: true } => format!(
-                "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: it looks as if cached tokens were counted twice"
-            ),
-            Verdict::Far { cached_twice: false } => {
-                format!(
-                    "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: more than the usual {allowed:.0} % apart"
-                )
-            }
-            Verdict::Agrees => format!(
-                "the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}"
-            ),
-        },
-        next_steps: next_steps(verdict, day, provider),
-        history: Vec::new(),
-    }
-}
-
-fn next_steps(verdict: Verdict, day: &Day, provider: &str) -> Vec<String> {
-    match verdict {
-        Verdict::Agrees => Vec::new(),
-        Verdict::Unseen => vec![
-            format!("List the keys and accounts of {provider} that this team's bill names, and find those that the gateway does not have."),
-            "Until then this spend has no alerts, budgets or policies.".to_string(),
-        ],
-        Verdict::Unbilled => vec![
-            "See whether the day's rows went to another team or account, or are missing in the export: deliver it again.".to_string(),
-            "If it stays so, the estimate counts usage that nobody pays for: look at what is priced.".to_string(),
-        ],
-        Verdict::Far { cached_twice: true } => {
-            vec!["Look at [[sources]]: this source's input tokens probably include cached ones (input_includes_cached = true).".to_string()]
-        }
-        Verdict::Far { .. } if day.billed > day.estimated => {
-            vec![
-                "Look for usage that does not go through the gateway, for calls that are counted at zero, and for a dearer contract price."
-                    .to_string(),
-            ]
-        }
-        Verdict::Far { .. } => {
-            vec![
-                "Look for a discount that the price files lack, for tokens that are counted twice, and for rows that the bill still lacks."
-                    .to_string(),
-            ]
-        }
     }
 }

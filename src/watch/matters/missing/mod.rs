@@ -5,6 +5,9 @@
 pub mod bill;
 #[cfg(test)]
 mod bill_tests;
+mod bill_words;
+#[cfg(test)]
+mod day_tests;
 pub mod gap;
 pub mod rate;
 pub mod silence;

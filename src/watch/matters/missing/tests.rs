@@ -308,7 +308,7 @@ pub(super) fn with_bills(cached: u64, bill: impl Fn(i64) -> Vec<Partial>) -> Ben
     with_bills_of(|used| Partial { tokens_cached_input: cached, tokens_output: 0, ..used }, bill)
 }
 
-fn with_bills_of(of: impl Fn(Partial) -> Partial, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
+pub(super) fn with_bills_of(of: impl Fn(Partial) -> Partial, bill: impl Fn(i64) -> Vec<Partial>) -> Bench {
     let mut bench = Bench::new();
     for day in 0..20 {
         bench.hours(day * 24..(day + 1) * 24, |at| {

@@ -1,0 +1,51 @@
+//! A day on a bill: what is said of it is what is known of it.
+
+use super::tests::{Bench, billed, with_bills_of};
+use super::*;
+use crate::model::alert::{Alert, AlertKind};
+use crate::watch::tests::START;
+
+fn day_of(partial: &Partial) -> i64 {
+    (partial.minute.0 - START.0).div_euclid(1440)
+}
+
+fn of_bill(bench: &Bench) -> Vec<&Alert> {
+    bench.told().into_iter().filter(|alert| [AlertKind::BillMismatch, AlertKind::UnseenSpend].contains(&alert.kind)).collect()
+}
+
+#[test]
+fn usage_that_was_seen_and_counts_no_money_is_not_called_unseen() {
+    let free = |used: Partial| Partial { cost: Nanos::ZERO, unpriced_events: used.events, ..used };
+    let without_tokens = |used: Partial| Partial { tokens_input: 0, tokens_output: 0, ..free(used) };
+    for (bench, words) in [
+        (with_bills_of(free, |day| vec![billed(day, "OpenAI", 144.0)]), "usage was seen that day (158.4 million tokens), but it counts no money"),
+        (with_bills_of(without_tokens, |day| vec![billed(day, "OpenAI", 144.0)]), "usage was seen that day, but it counts no money"),
+    ] {
+        let told = of_bill(&bench);
+        assert!(told.len() > 10 && told.iter().all(|alert| alert.kind == AlertKind::BillMismatch), "{:#?}", bench.words());
+        assert!(told[0].summary.contains(words) && told[0].next_steps[0].contains("[prices] files"), "{:#?}", bench.words());
+    }
+    // A bill in another currency than usage without a price has: seen all the same.
+    let eur = |day: i64| {
+        let mut line = billed(day, "OpenAI", 130.0);
+        line.leaf.currency = crate::model::money::Currency::parse("EUR").unwrap();
+        vec![line]
+    };
+    let bench = with_bills_of(free, eur);
+    assert!(!of_bill(&bench).is_empty() && of_bill(&bench).iter().all(|alert| alert.kind == AlertKind::BillMismatch), "{:#?}", bench.words());
+}
+
+#[test]
+fn what_an_alert_on_missing_money_says_already_is_not_said_of_the_bill_again() {
+    let from = |first: i64, used: Partial| match day_of(&used) {
+        day if day < first => used,
+        _ => Partial { cost: Nanos::ZERO, unpriced_events: used.events, ..used },
+    };
+    let bench = with_bills_of(|used| from(10, used), |day| vec![billed(day, "OpenAI", 144.0)]);
+    let kinds: std::collections::BTreeSet<&str> = bench.told().iter().map(|alert| alert.kind.as_str()).collect();
+    assert_eq!(kinds, ["missing_money"].into(), "{:#?}", bench.words());
+    // The twin: what is billed is far more than that alert is about.
+    let bench = with_bills_of(|used| from(10, used), |day| vec![billed(day, "OpenAI", if day == 12 { 40_000.0 } else { 144.0 })]);
+    let told = of_bill(&bench);
+    assert!(told.len() == 1 && told[0].summary.contains("counts no money"), "{:#?}", bench.words());
+}
