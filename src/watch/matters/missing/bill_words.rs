@@ -7,6 +7,7 @@ use super::bill::{CRITICAL, Day, DayName, LEAST_DAYS, Tolerance, Verdict};
 use super::many;
 use crate::model::alert::{AlertKind, Cause, Severity, Stage};
 use crate::model::leaf::Measure;
+use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::watch::Moment;
 use crate::watch::series::{from_units, to_units};
@@ -21,7 +22,7 @@ pub(super) fn end_of(name: &DayName) -> Timestamp {
 
 pub(super) fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance, moment: Moment<'_>) -> Story {
     let (team, currency, provider, _) = name;
-    let expected = from_units(to_units(day.estimated) * tolerance.ratio);
+    let expected = expected(day, tolerance);
     let excess = day.billed.saturating_sub(expected);
     let limits = moment.rules.thresholds(team, "", "");
     let is_much = to_units(excess).abs() >= CRITICAL * to_units(limits.least_excess);
@@ -49,7 +50,7 @@ pub(super) fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tole
             days => format!("{days} days say that {:.2} times the estimate is billed, {allowed:.0} % more or less", tolerance.ratio),
         },
         summary: summary(day, name, verdict, tolerance),
-        next_steps: next_steps(verdict, day, provider),
+        next_steps: next_steps(verdict, day.billed > expected, provider),
         history: Vec::new(),
     }
 }
@@ -59,10 +60,12 @@ fn summary(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance) ->
     let date = start_of(name).to_string();
     let date = date.get(..10).unwrap_or(&date);
     let (billed, estimated) = (day.billed.rounded(2), day.estimated.rounded(2));
-    let allowed = tolerance.part * 100.0;
+    let (allowed, usually) = (tolerance.part * 100.0, usually(day, tolerance));
     match verdict {
         Verdict::Unseen => {
-            format!("{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway")
+            format!(
+                "{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"
+            )
         }
         Verdict::Uncounted => format!(
             "{provider} bills {team} {billed} {currency} for {date}; usage was seen that day{}, but it counts no money",
@@ -74,18 +77,35 @@ fn summary(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance) ->
             how_much(day)
         ),
         Verdict::Unbilled => {
-            format!("{provider} bills {team} nothing for {date}, estimated were {estimated} {currency}: later days are on the bill already")
+            format!(
+                "{provider} bills {team} nothing for {date}, estimated were {estimated} {currency}{usually}: later days are on the bill already"
+            )
         }
         Verdict::Far { cached_twice: true } => format!(
-            "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: it looks as if cached tokens were counted twice"
+            "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}{usually}: it looks as if cached tokens were \
+             counted twice"
         ),
         Verdict::Far { cached_twice: false } => format!(
-            "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}: more than the usual {allowed:.0} % apart"
+            "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}{usually}: more than the usual {allowed:.0} % apart"
         ),
         Verdict::Agrees => {
-            format!("the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}")
+            format!(
+                "the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}{usually}"
+            )
         }
     }
+}
+
+/// ` (usually 0.80 times that is billed: 96.00)`; nothing where the two are alike, or nothing is learnt yet.
+fn usually(day: &Day, tolerance: Tolerance) -> String {
+    if tolerance.days < LEAST_DAYS || (tolerance.ratio - 1.0).abs() < 0.005 {
+        return String::new();
+    }
+    format!(" (usually {:.2} times that is billed: {})", tolerance.ratio, expected(day, tolerance).rounded(2))
+}
+
+fn expected(day: &Day, tolerance: Tolerance) -> Nanos {
+    from_units(to_units(day.estimated) * tolerance.ratio)
 }
 
 /// ` (1.2 million tokens)`; nothing where the usage came in another currency than the bill, or has no tokens.
@@ -96,7 +116,7 @@ fn how_much(day: &Day) -> String {
     }
 }
 
-fn next_steps(verdict: Verdict, day: &Day, provider: &str) -> Vec<String> {
+fn next_steps(verdict: Verdict, is_more: bool, provider: &str) -> Vec<String> {
     match verdict {
         Verdict::Agrees | Verdict::ToldAsGap => Vec::new(),
         Verdict::Uncounted => vec![
@@ -117,7 +137,7 @@ fn next_steps(verdict: Verdict, day: &Day, provider: &str) -> Vec<String> {
         Verdict::Far { cached_twice: true } => {
             vec!["Look at [[sources]]: this source's input tokens probably include cached ones (input_includes_cached = true).".to_string()]
         }
-        Verdict::Far { .. } if day.billed > day.estimated => {
+        Verdict::Far { .. } if is_more => {
             vec![
                 "Look for usage that does not go through the gateway, for calls that are counted at zero, and for a dearer contract price."
                     .to_string(),

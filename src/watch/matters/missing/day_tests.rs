@@ -1,6 +1,6 @@
 //! A day on a bill: what is said of it is what is known of it.
 
-use super::tests::{Bench, billed, with_bills_of};
+use super::tests::{Bench, billed, with_bills, with_bills_of};
 use super::*;
 use crate::model::alert::{Alert, AlertKind};
 use crate::watch::tests::START;
@@ -18,7 +18,10 @@ fn usage_that_was_seen_and_counts_no_money_is_not_called_unseen() {
     let free = |used: Partial| Partial { cost: Nanos::ZERO, unpriced_events: used.events, ..used };
     let without_tokens = |used: Partial| Partial { tokens_input: 0, tokens_output: 0, ..free(used) };
     for (bench, words) in [
-        (with_bills_of(free, |day| vec![billed(day, "OpenAI", 144.0)]), "usage was seen that day (158.4 million tokens), but it counts no money"),
+        (
+            with_bills_of(free, |day| vec![billed(day, "OpenAI", 144.0)]),
+            "usage was seen that day (158.4 million tokens), but it counts no money",
+        ),
         (with_bills_of(without_tokens, |day| vec![billed(day, "OpenAI", 144.0)]), "usage was seen that day, but it counts no money"),
     ] {
         let told = of_bill(&bench);
@@ -32,7 +35,11 @@ fn usage_that_was_seen_and_counts_no_money_is_not_called_unseen() {
         vec![line]
     };
     let bench = with_bills_of(free, eur);
-    assert!(!of_bill(&bench).is_empty() && of_bill(&bench).iter().all(|alert| alert.kind == AlertKind::BillMismatch), "{:#?}", bench.words());
+    assert!(
+        !of_bill(&bench).is_empty() && of_bill(&bench).iter().all(|alert| alert.kind == AlertKind::BillMismatch),
+        "{:#?}",
+        bench.words()
+    );
 }
 
 #[test]
@@ -48,4 +55,26 @@ fn what_an_alert_on_missing_money_says_already_is_not_said_of_the_bill_again() {
     let bench = with_bills_of(|used| from(10, used), |day| vec![billed(day, "OpenAI", if day == 12 { 40_000.0 } else { 144.0 })]);
     let told = of_bill(&bench);
     assert!(told.len() == 1 && told[0].summary.contains("counts no money"), "{:#?}", bench.words());
+}
+
+#[test]
+fn what_is_expected_of_a_bill_is_named_once_it_is_learnt() {
+    // 80 % of the estimate of 144 USD is billed.
+    let with_day_12 = |money: Option<f64>| {
+        with_bills(0, move |day| match day {
+            12 => money.map(|money| billed(day, "OpenAI", money)).into_iter().collect(),
+            _ => vec![billed(day, "OpenAI", 115.2)],
+        })
+    };
+    let bench = with_day_12(Some(144.0));
+    let [alert] = of_bill(&bench)[..] else { panic!("{:#?}", bench.words()) };
+    let words = "estimated were 144.00 (usually 0.80 times that is billed: 115.20): more than the usual 5 % apart";
+    assert!(alert.summary.contains(words), "{}", alert.summary);
+    assert!(alert.next_steps[0].contains("does not go through the gateway"), "{:?}", alert.next_steps);
+    let bench = with_day_12(None);
+    let [alert] = of_bill(&bench)[..] else { panic!("{:#?}", bench.words()) };
+    assert!(alert.summary.contains("estimated were 144.00 USD (usually 0.80 times that is billed: 115.20)"), "{}", alert.summary);
+    // Where bill and estimate are usually alike there is nothing to add.
+    let bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 259.2 } else { 144.0 })]);
+    assert!(of_bill(&bench)[0].summary.ends_with("estimated were 144.00: more than the usual 5 % apart"), "{:#?}", bench.words());
 }
