@@ -12,7 +12,7 @@ use super::super::rules::MissingRules;
 use super::super::unwanted::given_up;
 use super::super::{MatterKey, Matters};
 use super::bill_words::{end_of, story};
-use super::{OUTPUT_WEIGHT, ProviderHour, untagged};
+use super::{ProviderHour, cached, untagged};
 use crate::model::Text;
 use crate::model::alert::AlertState;
 use crate::model::billing::is_charge_meter;
@@ -42,8 +42,6 @@ const MOST_TOLERANCE: f64 = 0.5;
 const DEVIATION_OF_MEDIAN: f64 = 1.4826;
 /// A gap is what a day's bill is about from this part of it on.
 const LEAST_OF_BILL: f64 = 0.25;
-/// What a cached token costs, in input tokens, on most price lists.
-const CACHED_WEIGHT: f64 = 0.1;
 /// A difference in multiples of what is worth an alert from which it is critical.
 pub(super) const CRITICAL: f64 = 10.0;
 
@@ -123,6 +121,8 @@ pub(crate) struct Tolerance {
     /// Part of what is billed.
     pub part: f64,
     pub days: usize,
+    /// Cached tokens as a part of the input, usually.
+    pub cached_share: Option<f64>,
 }
 
 fn is_old(name: &DayName, today: i64) -> bool {
@@ -334,15 +334,21 @@ fn unbilled(days: &BTreeMap<DayName, Day>, name: &DayName) -> Vec<DayName> {
 
 /// Learnt from other days whose bill has settled.
 fn tolerance_of(days: &BTreeMap<DayName, Day>, name: &DayName, rules: &MissingRules) -> Tolerance {
-    let judged = others(days, name).filter(|day| !day.is_due && day.billed > Nanos::ZERO && day.estimated > Nanos::ZERO);
-    let mut ratios: Vec<f64> = judged.map(|day| to_units(day.billed) / to_units(day.estimated)).collect();
-    if ratios.len() < LEAST_DAYS {
-        return Tolerance { ratio: 1.0, part: rules.first_tolerance, days: ratios.len() };
-    }
-    let ratio = median(&mut ratios);
-    let mut apart: Vec<f64> = ratios.iter().map(|other| (other / ratio - 1.0).abs()).collect();
-    let part = (DEVIATIONS * DEVIATION_OF_MEDIAN * median(&mut apart)).clamp(LEAST_TOLERANCE, MOST_TOLERANCE);
-    Tolerance { ratio, part, days: ratios.len() }
+    let is_known = |day: &&Day| !day.is_due && day.billed > Nanos::ZERO && day.estimated > Nanos::ZERO;
+    let judged: Vec<(&Day, f64)> =
+        others(days, name).filter(is_known).map(|day| (day, to_units(day.billed) / to_units(day.estimated))).collect();
+    let mut ratios: Vec<f64> = judged.iter().map(|(_, ratio)| *ratio).collect();
+    let (ratio, part) = if ratios.len() < LEAST_DAYS {
+        (1.0, rules.first_tolerance)
+    } else {
+        let ratio = median(&mut ratios);
+        let mut apart: Vec<f64> = ratios.iter().map(|other| (other / ratio - 1.0).abs()).collect();
+        (ratio, (DEVIATIONS * DEVIATION_OF_MEDIAN * median(&mut apart)).clamp(LEAST_TOLERANCE, MOST_TOLERANCE))
+    };
+    let agree = judged.iter().filter(|(_, other)| (other / ratio - 1.0).abs() <= part);
+    let mut shares: Vec<f64> = agree.filter_map(|(day, _)| cached::share(day)).collect();
+    let cached_share = (!shares.is_empty()).then(|| median(&mut shares));
+    Tolerance { ratio, part, days: judged.len(), cached_share }
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -350,20 +356,10 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// What the same tokens would have been estimated at if the cached ones had not been counted as input as well.
-fn with_cached_once(day: &Day) -> f64 {
-    let [input, output, cached, ..] = day.tokens.map(|count| count as f64);
-    let full = (input - cached).max(0.0);
-    let weight = full + OUTPUT_WEIGHT as f64 * output + CACHED_WEIGHT * cached;
-    let once = (full - cached).max(0.0) + OUTPUT_WEIGHT as f64 * output + CACHED_WEIGHT * cached;
-    if weight > 0.0 { to_units(day.estimated) * once / weight } else { 0.0 }
-}
-
 fn verdict(day: &Day, around: Around, gate: f64) -> Verdict {
     let tolerance = around.tolerance;
     let (billed, estimated) = (to_units(day.billed), to_units(day.estimated));
     let expected = estimated * tolerance.ratio;
-    let is_far = |estimate: f64| (billed - estimate).abs() > tolerance.part * billed.abs().max(estimate);
     if day.estimated == Nanos::ZERO {
         return match around {
             _ if day.billed == Nanos::ZERO || billed < gate || !around.is_metered => Verdict::Agrees,
@@ -375,11 +371,11 @@ fn verdict(day: &Day, around: Around, gate: f64) -> Verdict {
     if day.billed == Nanos::ZERO {
         return if expected >= gate { Verdict::Unbilled } else { Verdict::Agrees };
     }
-    if !is_far(expected) || (billed - expected).abs() < gate {
+    let is_far = (billed - expected).abs() > tolerance.part * billed.abs().max(expected);
+    if !is_far || (billed - expected).abs() < gate {
         return Verdict::Agrees;
     }
-    let once = with_cached_once(day) * tolerance.ratio;
-    Verdict::Far { cached_twice: day.tokens[2] > 0 && billed < expected && !is_far(once) }
+    Verdict::Far { cached_twice: cached::are_counted_twice(day, expected, tolerance.cached_share) }
 }
 
 fn judge_day(day: &mut Day, name: &DayName, around: Around, moment: Moment<'_>, effects: &mut Vec<Effect>) {

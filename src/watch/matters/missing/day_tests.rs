@@ -78,3 +78,54 @@ fn what_is_expected_of_a_bill_is_named_once_it_is_learnt() {
     let bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 259.2 } else { 144.0 })]);
     assert!(of_bill(&bench)[0].summary.ends_with("estimated were 144.00: more than the usual 5 % apart"), "{:#?}", bench.words());
 }
+
+/// Usage that costs as prices say: cached input and output in multiples of input, which is 1 USD for all that is priced rightly. From
+/// `twice` on cached tokens are counted as input a second time.
+fn priced(prices: (f64, f64), tokens: [u64; 3], twice: i64, used: Partial) -> Partial {
+    let ([input, cached, output], (weight, out)) = (tokens, prices);
+    let cost = |input: u64| (input - cached) as f64 + weight * cached as f64 + out * output as f64;
+    let stated = if day_of(&used) >= twice { input + cached } else { input };
+    let money = Nanos((cost(stated) / cost(input) * 1e9) as i128);
+    Partial { cost: money, tokens_input: stated, tokens_cached_input: cached, tokens_output: output, ..used }
+}
+
+#[test]
+fn cached_tokens_counted_twice_are_recognised_at_real_prices_and_after_weeks() {
+    let tokens = [[2_000_000, 1_500_000, 100_000], [2_000_000, 1_000_000, 50_000], [1_000_000, 900_000, 300_000]];
+    // Of gpt-4o, gpt-4.1, gpt-5 and Claude.
+    for prices in [(0.5, 4.0), (0.25, 4.0), (0.1, 8.0), (0.1, 5.0)] {
+        for tokens in tokens {
+            for twice in [0, 12] {
+                let bench = with_bills_of(|used| priced(prices, tokens, twice, used), |day| vec![billed(day, "OpenAI", 144.0)]);
+                let told = of_bill(&bench);
+                let first = told.first().map_or("", |alert| &alert.summary);
+                assert!(first.contains("cached tokens were counted twice"), "{prices:?} {tokens:?} {twice}: {:#?}", bench.words());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_ordinary_mismatch_is_not_laid_to_cached_tokens() {
+    let prices = (0.25, 4.0);
+    let rightly = |tokens: [u64; 3]| move |used: Partial| priced(prices, tokens, 99, used);
+    let hints = |tokens: [u64; 3], part: f64, day_of_it: i64| {
+        let bench = with_bills_of(rightly(tokens), |day| vec![billed(day, "OpenAI", if day == day_of_it { 144.0 * part } else { 144.0 })]);
+        let told = of_bill(&bench);
+        assert_eq!(told.len(), 1, "{tokens:?} {part}: {:#?}", bench.words());
+        told[0].summary.contains("cached tokens")
+    };
+    // As many of the tokens are cached as always, and the bill of one day lacks a third.
+    for part in [0.4, 0.5, 0.6, 0.7, 0.8] {
+        assert!(!hints([2_000_000, 600_000, 50_000], part, 12), "{part}");
+    }
+    // From the first bill on: more than half is cached, so that it cannot be in there twice; so little that it explains nothing; and output
+    // is what costs.
+    for tokens in [[2_000_000, 1_200_000, 50_000], [2_000_000, 50_000, 50_000], [1_000_000, 500_000, 2_000_000]] {
+        for part in [0.4, 0.5, 0.6, 0.7, 0.78] {
+            assert!(!hints(tokens, part, 0), "{tokens:?} {part}");
+        }
+    }
+    // Half of what is billed is missing where a fifth of the tokens is cached: that explains a fifth.
+    assert!(!hints([2_000_000, 400_000, 50_000], 0.5, 0));
+}

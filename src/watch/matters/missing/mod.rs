@@ -6,6 +6,7 @@ pub mod bill;
 #[cfg(test)]
 mod bill_tests;
 mod bill_words;
+mod cached;
 #[cfg(test)]
 mod day_tests;
 pub mod gap;
