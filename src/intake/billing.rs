@@ -11,18 +11,20 @@ use super::rules::IntakeRules;
 use super::validate::{EARLIEST, LONGEST_TEXT, clean};
 use super::{latest, stamp};
 use crate::model::Text;
-use crate::model::billing::{Amounts, BillingLine, CHARGE_METERS, Charge, Completion, LedgerItem, UNUSED_COMMITMENT};
+use crate::model::billing::{Amounts, BillingLine, CHARGE_METERS, Charge, Completion, LONG_PERIOD, LedgerItem, UNUSED_COMMITMENT};
 use crate::model::focus;
 use crate::model::hash::hash128;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{AmountError, Currency, Nanos};
 use crate::model::record::{InputRecord, Reject, RejectReason};
-use crate::model::time::Timestamp;
+use crate::model::time::{HOUR_MS, Timestamp};
 use crate::model::usage::{Tokens, UsageEvent};
 
 /// Of one line, in units: a trillion is beyond any line of any bill, and leaves room for sums.
 const LARGEST_AMOUNT: i128 = 1_000_000_000_000;
 const NANOS_PER_UNIT: i128 = 1_000_000_000;
+/// The day on which clocks are put back.
+const LONGEST_DAY_MS: i64 = 25 * HOUR_MS;
 
 /// What became of a record of the billing topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,20 +159,24 @@ fn charge(row: &Columns<'_>, source: &str, rules: &IntakeRules) -> Result<(Charg
         provider: row.name(&["ServiceProviderName", "ProviderName"])?.unwrap_or_default().as_ref().into(),
         region: row.name(&["RegionId"])?.unwrap_or_default().as_ref().into(),
         environment: usage.environment.as_deref().unwrap_or_default().into(),
-        meter: meter(row)?,
+        meter: meter(row, start)?,
         currency,
         measure: Measure::Billed,
     };
     Ok((Charge { leaf, hour: start.hour(), amounts: Amounts { effective, billed, quantity } }, start))
 }
 
-/// Usage has the meter of its SKU; every other charge one of its own, so that nothing learns from it. A category that nobody knows is
-/// no usage.
-fn meter(row: &Columns<'_>) -> Result<Text, Reject> {
+/// Usage of a day or less has the meter of its SKU; every other charge one of its own, so that nothing learns from it. A category that nobody
+/// knows is no usage.
+fn meter(row: &Columns<'_>, start: Timestamp) -> Result<Text, Reject> {
     let category = row.get("ChargeCategory").unwrap_or("Usage");
     if category.eq_ignore_ascii_case("Usage") {
         if row.get("CommitmentDiscountStatus").is_some_and(|status| status.eq_ignore_ascii_case("Unused")) {
             return Ok(UNUSED_COMMITMENT.into());
+        }
+        let end = row.get("ChargePeriodEnd").and_then(focus::moment);
+        if end.is_some_and(|end| end.0.saturating_sub(start.0) > LONGEST_DAY_MS) {
+            return Ok(LONG_PERIOD.into());
         }
         return Ok(row.name(&["SkuMeter", "ConsumedUnit", "PricingUnit"])?.unwrap_or_default().as_ref().into());
     }

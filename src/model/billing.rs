@@ -14,9 +14,13 @@ pub const CHARGE_METERS: [(&str, &str); 4] =
 /// Meter of lines that FOCUS calls usage and that nobody used: what a commitment costs beyond what it covers.
 pub const UNUSED_COMMITMENT: &str = "charge.unused_commitment";
 
-/// Whether a meter is one of [`CHARGE_METERS`], or [`UNUSED_COMMITMENT`].
+/// Meter of usage by lines for longer than a day: a subscription, a month of support. Such a line stands at its start, and nobody knows what of
+/// it is of which day.
+pub const LONG_PERIOD: &str = "charge.long_period";
+
+/// Whether a meter is one of [`CHARGE_METERS`], [`UNUSED_COMMITMENT`] or [`LONG_PERIOD`]: money that is spent, and of no hour or day.
 pub fn is_charge_meter(meter: &str) -> bool {
-    meter == UNUSED_COMMITMENT || CHARGE_METERS.iter().any(|(_, charge)| *charge == meter)
+    [UNUSED_COMMITMENT, LONG_PERIOD].contains(&meter) || CHARGE_METERS.iter().any(|(_, charge)| *charge == meter)
 }
 
 /// Where a line's money stands, and how much it is.

@@ -162,6 +162,32 @@ fn what_is_no_usage_has_a_meter_of_its_own() {
 }
 
 #[test]
+fn usage_for_more_than_a_day_has_a_meter_of_its_own() {
+    let cases = [
+        ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "GB"),
+        // The day on which clocks are put back has 25 hours.
+        ("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", "GB"),
+        ("2026-03-01T00:00:00Z", "2026-03-02T02:00:00Z", "charge.long_period"),
+        ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z", "charge.long_period"),
+        ("2026-03-01 00:00:00", "2026-03-08 00:00:00", "charge.long_period"),
+        // What says no end, or none that can be, is of its start.
+        ("2026-03-01T00:00:00Z", "", "GB"),
+        ("2026-03-01T00:00:00Z", "2026-02-01T00:00:00Z", "GB"),
+        ("2026-03-01T00:00:00Z", "soon", "GB"),
+    ];
+    for (start, end, meter) in cases {
+        let row = json!({"ConsumedUnit": "GB", "ChargePeriodStart": start, "ChargePeriodEnd": end});
+        assert_eq!(&*line(&event(row, json!({})), &rules()).charge.leaf.meter, meter, "{start} to {end}");
+    }
+    // What is no usage says more by its own meter.
+    for (category, meter) in [("Tax", "charge.tax"), ("Purchase", "charge.purchase")] {
+        let row =
+            json!({"ChargeCategory": category, "ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2026-04-01T00:00:00Z"});
+        assert_eq!(&*line(&event(row, json!({})), &rules()).charge.leaf.meter, meter, "{category}");
+    }
+}
+
+#[test]
 fn what_is_not_said_is_found_elsewhere() {
     let plain = line(&event(json!({}), json!({})), &rules());
     assert_eq!((plain.revision, plain.delivery.clone()), (plain.exported.0, None));

@@ -280,6 +280,6 @@ impl Matters {
 /// Bytes of no form that was ever written.
 pub(super) fn restored<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {
     // A matter stands last. Before there were answers it ended where they stand now: no words, none that holds, no story. What a budget is
-    // about ended where its cost centre stands now, a day of a bill where the events of its usage do.
-    from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0; 4]].concat()))
+    // about ended where its cost centre stands now, a day of a bill where the events of its usage do, or what is billed for more than it.
+    from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0; 5]].concat()))
 }

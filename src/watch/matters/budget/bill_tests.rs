@@ -19,6 +19,11 @@ fn billed() -> BudgetRule {
 
 /// What is told while hours pass. `bill`: what comes at an hour since 1 March, as days and money.
 fn play(budget: BudgetRule, known: Budget, days: i64, bill: impl Fn(i64) -> Vec<(i64, f64)>) -> Vec<Alert> {
+    play_with("", budget, known, days, bill)
+}
+
+/// ... of lines with this meter.
+fn play_with(meter: &str, budget: BudgetRule, known: Budget, days: i64, bill: impl Fn(i64) -> Vec<(i64, f64)>) -> Vec<Alert> {
     let name = budget.name.clone();
     let rules = WatchRules { matters: MatterRules { budgets: vec![budget], ..MatterRules::default() }, ..rules() };
     let (mut shard, mut alerts) = (Shard::new(0, 1, &rules), Vec::new());
@@ -30,7 +35,7 @@ fn play(budget: BudgetRule, known: Budget, days: i64, bill: impl Fn(i64) -> Vec<
     for hour in 0..days * 24 {
         let minute = Minute(MARCH.0 + hour * 60);
         let usage = partial(minute, "search", "ranker", "ann", 1.0);
-        let leaf = Leaf { measure: Measure::Billed, ..usage.leaf.clone() };
+        let leaf = Leaf { measure: Measure::Billed, meter: meter.into(), ..usage.leaf.clone() };
         let line =
             |(day, money)| Partial::of_hour(leaf.clone(), Hour(MARCH.hour().0 + day * 24), Nanos((money * 1e9) as i128), Nanos::ZERO);
         let source = Source { topic: "usage-events".into(), partition: 0 };
@@ -163,4 +168,17 @@ fn a_budget_begins_with_what_is_billed_by_then() {
     // ... or with the next hour, if there is none.
     let told: Vec<Alert> = (131..136).flat_map(|hours| take(&mut shard, &with, hours, Vec::new())).collect();
     assert_eq!((told.len(), told[0].state, told[0].actual), (1, AlertState::Open, Nanos::from_units(500)), "{told:#?}");
+}
+
+/// A month's fee stands in the hour in which the month begins: spent, and no pace.
+#[test]
+fn a_line_for_more_than_a_day_has_no_pace() {
+    let with_meter = |meter: &str| {
+        let rule = BudgetRule { burn_rate: 6.0, thresholds: vec![0.2], ..billed() };
+        let alerts = play_with(meter, rule, Budget::default(), 3, |hour| if hour == 0 { vec![(0, 300.0)] } else { Vec::new() });
+        alerts.iter().map(|alert| alert.summary.contains("an even pace")).collect::<Vec<_>>()
+    };
+    assert_eq!(with_meter("charge.long_period"), [false]);
+    assert_eq!(with_meter("charge.purchase"), [false]);
+    assert!(with_meter("").contains(&true));
 }

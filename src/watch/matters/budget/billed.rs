@@ -4,6 +4,7 @@
 use super::super::{MatterKey, Matters};
 use super::span::day_of;
 use super::{Budget, BudgetRule, Seen};
+use crate::model::billing::is_charge_meter;
 use crate::model::money::Nanos;
 use crate::model::time::{Minute, Timestamp};
 
@@ -21,7 +22,9 @@ pub(super) fn begin(matters: &mut Matters, rule: &BudgetRule, zone: &jiff::tz::T
         }
         for (hour, billed) in hours.iter().filter(|(_, billed)| billed.cost != Nanos::ZERO) {
             let (minute, at) = (Minute(hour.0.saturating_mul(60)), hour.start());
-            known.add(&Seen { minute, cost: billed.cost, last_event_time: at, last_ingest_time: at }, day_of(at, zone), now);
+            let has_pace = !is_charge_meter(&leaf.meter);
+            let seen = Seen { minute, cost: billed.cost, last_event_time: at, last_ingest_time: at, has_pace };
+            known.add(&seen, day_of(at, zone), now);
         }
     }
     if known.days.is_empty() {

@@ -68,6 +68,7 @@ pub(in crate::watch) fn take(shard: &mut Shard, spent: &Spent, rules: &WatchRule
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     let (last_event_time, last_ingest_time) = (spent.last_event_time, spent.last_ingest_time);
-    let seen = |part: &SpentMinute| Seen { minute: part.minute, cost: part.cost, last_event_time, last_ingest_time };
+    // What is told from shard to shard does not say what of it was a fee for longer.
+    let seen = |part: &SpentMinute| Seen { minute: part.minute, cost: part.cost, last_event_time, last_ingest_time, has_pace: true };
     take_seen(&mut shard.matters, rule, spent.minutes.iter().map(seen), moment, effects);
 }

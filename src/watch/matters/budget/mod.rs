@@ -32,6 +32,7 @@ use super::rules::{BudgetRule, Period};
 use super::{MatterKey, Matters};
 use crate::model::Text;
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
+use crate::model::billing::is_charge_meter;
 use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::Nanos;
@@ -111,12 +112,14 @@ struct Seen {
     cost: Nanos,
     last_event_time: Timestamp,
     last_ingest_time: Timestamp,
+    /// It was spent at its hour: not a tax, a fee for a month or what is paid in advance.
+    has_pace: bool,
 }
 
 impl Seen {
     fn of(partial: &Partial) -> Seen {
         let Partial { minute, cost, last_event_time, last_ingest_time, .. } = *partial;
-        Seen { minute, cost, last_event_time, last_ingest_time }
+        Seen { minute, cost, last_event_time, last_ingest_time, has_pace: !is_charge_meter(&partial.leaf.meter) }
     }
 }
 
@@ -210,8 +213,10 @@ impl Budget {
     fn add(&mut self, seen: &Seen, day: i64, now: Timestamp) {
         let sum = self.days.entry(day).or_default();
         *sum = sum.saturating_add(seen.cost);
-        let sum = self.hours.entry(seen.minute.hour()).or_default();
-        *sum = sum.saturating_add(seen.cost);
+        if seen.has_pace {
+            let sum = self.hours.entry(seen.minute.hour()).or_default();
+            *sum = sum.saturating_add(seen.cost);
+        }
         // What is billed in advance has not happened yet.
         self.last_event_time = self.last_event_time.max(seen.last_event_time).min(now);
         self.last_ingest_time = self.last_ingest_time.max(seen.last_ingest_time).min(now);

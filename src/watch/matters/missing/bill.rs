@@ -15,7 +15,7 @@ use super::bill_words::{end_of, story};
 use super::{ProviderHour, cached, untagged};
 use crate::model::Text;
 use crate::model::alert::AlertState;
-use crate::model::billing::is_charge_meter;
+use crate::model::billing::{LONG_PERIOD, is_charge_meter};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, Measure};
 use crate::model::money::{Currency, Nanos};
@@ -40,6 +40,8 @@ const LEAST_TOLERANCE: f64 = 0.05;
 const MOST_TOLERANCE: f64 = 0.5;
 /// A normal variable's standard deviation in median absolute deviations.
 const DEVIATION_OF_MEDIAN: f64 = 1.4826;
+/// A line for more than a day is taken to be for so many at the most: it does not say where it ends.
+const LONGEST_PERIOD_DAYS: i64 = 31;
 /// A gap is what a day's bill is about from this part of it on.
 const LEAST_OF_BILL: f64 = 0.25;
 /// A difference in multiples of what is worth an alert from which it is critical.
@@ -61,6 +63,8 @@ pub struct Day {
     pub matter: Option<Matter>,
     /// Events of usage; none in what versions before wrote, where tokens alone say that some was seen.
     pub events: u64,
+    /// Billed by lines for more than a day that begin with this one: nobody knows what of them is this day's. `None`: there never were any.
+    pub long: Option<Nanos>,
 }
 
 /// What is wrong with a day.
@@ -73,6 +77,8 @@ pub(super) enum Verdict {
     Uncounted,
     /// ... of which another alert tells already.
     ToldAsGap,
+    /// By lines for more than a day, which no day is held against.
+    BilledOtherwise,
     /// Used, and missing on a bill that has later days.
     Unbilled,
     /// Billed far from what was estimated.
@@ -85,7 +91,7 @@ pub(super) enum Verdict {
 impl Verdict {
     /// There is nothing to tell, or nothing more.
     fn is_over(self) -> bool {
-        matches!(self, Verdict::Agrees | Verdict::ToldAsGap)
+        matches!(self, Verdict::Agrees | Verdict::ToldAsGap | Verdict::BilledOtherwise)
     }
 }
 
@@ -98,6 +104,8 @@ struct Around {
     /// Usage of the day was seen, in whatever currency.
     is_seen: bool,
     is_told_as_gap: bool,
+    /// A line for more than a day may be about it.
+    is_in_long: bool,
 }
 
 impl Around {
@@ -109,6 +117,7 @@ impl Around {
             is_metered: is_usual && !of_day(days, name).any(|(other, day)| other != name && day.estimated > Nanos::ZERO),
             is_seen: of_day(days, name).any(|(_, day)| day.events > 0 || day.tokens.iter().any(|count| *count > 0)),
             is_told_as_gap: is_told_as_gap(matters, name, rules),
+            is_in_long: is_in_long(days, name),
         }
     }
 }
@@ -168,11 +177,12 @@ pub(crate) fn add_late(matters: &mut Matters, partial: &Partial, closed: Hour, r
     add_estimated(matters, &partial.leaf.account(), &partial.leaf.provider, partial.minute.hour(), &sums, missing);
 }
 
-/// A change of the bill. Taxes, credits and what is paid in advance are no usage.
+/// A change of the bill. Taxes, credits and what is paid in advance are no usage; what is billed for more than a day is none of one day.
 pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRules) {
     let shard_time = shard.header.watermarks.shard_time();
     let Some(missing) = &rules.matters.missing else { return };
-    if is_charge_meter(&partial.leaf.meter) || partial.leaf.provider.is_empty() {
+    let is_long = *partial.leaf.meter == *LONG_PERIOD;
+    if (is_charge_meter(&partial.leaf.meter) && !is_long) || partial.leaf.provider.is_empty() {
         return;
     }
     let matters = &mut shard.matters;
@@ -183,8 +193,15 @@ pub(crate) fn add_billed(shard: &mut Shard, partial: &Partial, rules: &WatchRule
         return;
     }
     let day = matters.days.entry(name.clone()).or_default();
-    day.billed = day.billed.saturating_add(partial.cost);
-    (day.billed_at, day.is_due) = (shard_time, true);
+    if is_long {
+        day.long = Some(day.long.unwrap_or_default().saturating_add(partial.cost));
+    } else {
+        day.billed = day.billed.saturating_add(partial.cost);
+    }
+    // Of money for more than a day there is nothing to judge but whose it is.
+    if !is_long || untagged::is_nobodys(&partial.leaf.account()) {
+        (day.billed_at, day.is_due) = (shard_time, true);
+    }
     matters.changed.insert(MatterKey::Day(name));
 }
 
@@ -205,6 +222,9 @@ pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules) {
         known.billed = known.billed.saturating_add(converted(day.billed));
         known.billed_at = known.billed_at.max(day.billed_at);
         known.is_due |= day.is_due;
+        if let Some(long) = day.long {
+            known.long = Some(known.long.unwrap_or_default().saturating_add(converted(long)));
+        }
         known.events = known.events.saturating_add(day.events);
         for (sum, more) in known.tokens.iter_mut().zip(day.tokens) {
             *sum = sum.saturating_add(more);
@@ -231,7 +251,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         if is_judged {
             judge_day(day, &name, around, moment, effects);
         }
-        let (account, billed) = (account_of(&name), day.billed);
+        let (account, billed) = (account_of(&name), day.billed.saturating_add(day.long.unwrap_or_default()));
         matters.changed.insert(MatterKey::Day(name.clone()));
         if untagged::is_nobodys(&account) {
             untagged::take_day(matters, &account, &name.2, (name.3, billed), missing, moment, effects);
@@ -297,6 +317,16 @@ fn of_day<'a>(days: &'a BTreeMap<DayName, Day>, name: &'a DayName) -> impl Itera
     of_team.filter(|(other, _)| (&other.2, other.3) == (&name.2, name.3))
 }
 
+/// Whether nothing of a day has to be on the bill, since a line for more than a day may be about it: the last that is billed up to it is one,
+/// and no more than a month before it.
+fn is_in_long(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
+    let (team, currency, provider, own) = name.clone();
+    let first = (team, currency, provider, own - LONGEST_PERIOD_DAYS + 1);
+    let is_billed =
+        |(other, day): &(&DayName, &Day)| day.billed != Nanos::ZERO || day.long.is_some_and(|long| long != Nanos::ZERO || *other == name);
+    days.range(&first..=name).rev().find(is_billed).is_some_and(|(_, day)| day.billed == Nanos::ZERO)
+}
+
 /// Whether an alert that is open says already that usage of the day counts no money. One of a small part of it says nothing of the rest.
 fn is_told_as_gap(matters: &Matters, name: &DayName, rules: &MissingRules) -> bool {
     let billed = matters.days.get(name).map_or(0.0, |day| to_units(day.billed));
@@ -360,6 +390,9 @@ fn verdict(day: &Day, around: Around, gate: f64) -> Verdict {
     let tolerance = around.tolerance;
     let (billed, estimated) = (to_units(day.billed), to_units(day.estimated));
     let expected = estimated * tolerance.ratio;
+    if day.billed == Nanos::ZERO && around.is_in_long {
+        return Verdict::BilledOtherwise;
+    }
     if day.estimated == Nanos::ZERO {
         return match around {
             _ if day.billed == Nanos::ZERO || billed < gate || !around.is_metered => Verdict::Agrees,

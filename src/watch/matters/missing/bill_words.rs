@@ -76,6 +76,9 @@ fn summary(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance) ->
              no money",
             how_much(day)
         ),
+        Verdict::BilledOtherwise => {
+            format!("{provider} bills {team} nothing for {date} alone, but by lines for more than a day, which are held against no day")
+        }
         Verdict::Unbilled => {
             format!(
                 "{provider} bills {team} nothing for {date}, estimated were {estimated} {currency}{usually}: later days are on the bill already"
@@ -118,7 +121,7 @@ fn how_much(day: &Day) -> String {
 
 fn next_steps(verdict: Verdict, is_more: bool, provider: &str) -> Vec<String> {
     match verdict {
-        Verdict::Agrees | Verdict::ToldAsGap => Vec::new(),
+        Verdict::Agrees | Verdict::ToldAsGap | Verdict::BilledOtherwise => Vec::new(),
         Verdict::Uncounted => vec![
             format!(
                 "Look at what the gateway sends of {provider}: models without a price (add them to a file of [prices] files), events that state \

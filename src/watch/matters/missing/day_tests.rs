@@ -1,8 +1,11 @@
 //! A day on a bill: what is said of it is what is known of it.
 
+use super::bill::Day;
 use super::tests::{Bench, billed, with_bills, with_bills_of};
 use super::*;
 use crate::model::alert::{Alert, AlertKind};
+use crate::model::leaf::UNATTRIBUTED;
+use crate::watch::matters::{MatterKey, Matters};
 use crate::watch::tests::START;
 
 fn day_of(partial: &Partial) -> i64 {
@@ -128,4 +131,66 @@ fn an_ordinary_mismatch_is_not_laid_to_cached_tokens() {
     }
     // Half of what is billed is missing where a fifth of the tokens is cached: that explains a fifth.
     assert!(!hints([2_000_000, 400_000, 50_000], 0.5, 0));
+}
+
+#[test]
+fn a_day_that_an_earlier_version_wrote_is_read() {
+    let mut bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 300.0 } else { 144.0 })]);
+    let (name, day) = bench.shard.matters.days.iter_mut().find(|(_, day)| day.matter.is_some()).unwrap();
+    day.events = 0;
+    let (name, day, new) = (name.clone(), day.clone(), postcard::to_stdvec(day).unwrap());
+    for written in [&new[..], &new[..new.len() - 1], &new[..new.len() - 2]] {
+        let mut matters = Matters::default();
+        matters.put(MatterKey::Day(name.clone()), written).unwrap();
+        assert_eq!(matters.days.get(&name), Some(&day));
+    }
+    let plain = postcard::to_stdvec(&Day::default()).unwrap();
+    let mut matters = Matters::default();
+    matters.put(MatterKey::Day(name.clone()), &plain[..plain.len() - 2]).unwrap();
+    assert_eq!(matters.days.get(&name), Some(&Day::default()));
+}
+
+/// A line of a bill for more than a day, which stands where that begins.
+fn long(day: i64, provider: &str, money: f64) -> Partial {
+    let mut line = billed(day, provider, money);
+    line.leaf.meter = "charge.long_period".into();
+    line
+}
+
+#[test]
+fn lines_for_more_than_a_day_are_held_against_no_day() {
+    // A week at a time, after days; a monthly fee beside days; and a bill that has had days and is restated by weeks.
+    let weekly = with_bills(0, |day| match day {
+        0..4 => vec![billed(day, "OpenAI", 144.0)],
+        4..11 if day % 7 == 4 => vec![long(day, "OpenAI", 1008.0)],
+        4..11 => Vec::new(),
+        _ => vec![billed(day, "OpenAI", 144.0)],
+    });
+    let fee = with_bills(0, |day| [billed(day, "OpenAI", 144.0)].into_iter().chain((day == 0).then(|| long(0, "OpenAI", 300.0))).collect());
+    let unseen = with_bills(0, |day| if day == 0 { vec![long(0, "OpenAI", 4464.0)] } else { Vec::new() });
+    let restated = with_bills(0, |day| match day {
+        10 => (4..10).map(|known| billed(known, "OpenAI", -144.0)).chain([billed(10, "OpenAI", 144.0), long(4, "OpenAI", 864.0)]).collect(),
+        _ => vec![billed(day, "OpenAI", 144.0)],
+    });
+    for (name, bench) in [("weekly", weekly), ("fee", fee), ("unseen", unseen), ("restated", restated)] {
+        assert_eq!(bench.words(), Vec::<String>::new(), "{name}");
+    }
+    // The twin: a day that is missing beside a monthly fee.
+    let bench = with_bills(0, |day| match day {
+        0 => vec![billed(day, "OpenAI", 144.0), long(0, "OpenAI", 300.0)],
+        12 => Vec::new(),
+        _ => vec![billed(day, "OpenAI", 144.0)],
+    });
+    assert!(of_bill(&bench).len() == 1 && bench.words()[0].contains("nothing for"), "{:#?}", bench.words());
+}
+
+#[test]
+fn lines_for_more_than_a_day_without_a_team_are_told() {
+    let bench = with_bills(0, |day| {
+        let mut line = long(0, "Elsewhere", 600.0);
+        line.leaf.team = UNATTRIBUTED.into();
+        [billed(day, "OpenAI", 144.0)].into_iter().chain((day == 2).then_some(line)).collect()
+    });
+    let [alert] = bench.told()[..] else { panic!("{:#?}", bench.words()) };
+    assert!(alert.kind == AlertKind::UntaggedSpend && alert.summary.contains("600.00 USD at elsewhere"), "{}", alert.summary);
 }
