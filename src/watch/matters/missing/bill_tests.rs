@@ -110,6 +110,12 @@ fn billed_spend_without_a_team_ends_when_nobody_is_billed_or_asks_any_more() {
     assert_eq!(of_untagged(&late), [AlertState::Open], "{:#?}", late.words());
     (20 * 24..46 * 24).for_each(|hour| late.record(hour * 60, vec![usage(hour * 60, "ranker", 6.0, 6_000_000)]));
     assert_eq!(of_untagged(&late), [AlertState::Open, AlertState::Resolved], "{:#?}", late.words());
+    let last = *late.told().last().unwrap();
+    assert!(
+        last.summary.starts_with("nothing of elsewhere is billed any more after 2025-02-26, for 35 days now, so that this alert ends"),
+        "{}",
+        last.summary
+    );
 
     let mut unwanted = untagged(|_| true, |_| false);
     unwanted.rules.matters.missing.as_mut().unwrap().untagged_per_day = Nanos::ZERO;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story};
 use super::super::rules::MissingRules;
-use super::super::unwanted::last_word;
+use super::super::unwanted::{given_up, last_word};
 use super::super::{MatterKey, Matters};
 use super::bill::{Day, DayName};
 use crate::model::Text;
@@ -15,7 +15,7 @@ use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions, Measure, UNATTRIBUTED};
 use crate::model::money::Nanos;
-use crate::model::time::{Hour, Timestamp};
+use crate::model::time::{DAY_MS, Hour, Timestamp};
 use crate::watch::Moment;
 use crate::watch::account::AccountState;
 use crate::watch::series::to_units;
@@ -29,7 +29,7 @@ const MUCH: f64 = 10.0;
 const MOST_CAUSES: usize = 5;
 /// Of a bill that has no more days without a team it is over once teams have so many later days on it, ...
 const LATER_DAYS: usize = 2;
-/// ... or after so many days without any: bills come once a month at least.
+/// ... or if nothing has come for so many days: bills come once a month at least.
 const LATEST_BILL_DAYS: i64 = 35;
 
 /// What is kept of one provider's spend without a team.
@@ -115,37 +115,72 @@ pub(super) fn end_day(matters: &mut Matters, hour: Hour, rules: &MissingRules, m
     let open = matters.untagged.iter().filter(|(_, kept)| is_open(kept));
     let open: Vec<((Account, Text), i64)> = open.map(|(name, kept)| (name.clone(), kept.day)).collect();
     for (name, told) in open {
-        if rules.untagged_per_day <= Nanos::ZERO {
-            let matter = matters.untagged.get_mut(&name).and_then(|kept| kept.matter.as_mut());
-            let Some(matter) = matter else { continue };
-            let story = last_word(matter, "missing_money.untagged_per_day", hour.end(), moment);
-            matter::end_of(matter, &name.0.team, AlertState::Resolved, hour.end(), story, moment, effects);
-            matters.changed.insert(MatterKey::Untagged(name.0, name.1));
-        } else if name.0.measure == Measure::Billed
-            && let Some(day) = day_without(&matters.days, &name, told, hour)
-        {
+        let is_unwanted = rules.untagged_per_day <= Nanos::ZERO;
+        let over = if is_unwanted || name.0.measure != Measure::Billed { None } else { over(&matters.days, &name, told, hour) };
+        if let Some(Over::HasTeams(day)) = over {
             judge(matters, &name.0, &name.1, Spent::of_day(day, Nanos::ZERO), rules, moment, effects);
+            continue;
         }
+        let matter = matters.untagged.get_mut(&name).and_then(|kept| kept.matter.as_mut());
+        let Some(matter) = matter.filter(|_| is_unwanted || over.is_some()) else { continue };
+        let story = if is_unwanted {
+            last_word(matter, "missing_money.untagged_per_day", hour.end(), moment)
+        } else {
+            given_up(matter, &no_more_bills(&name.1, told), hour.end(), moment)
+        };
+        matter::end_of(matter, &name.0.team, AlertState::Resolved, hour.end(), story, moment, effects);
+        matters.changed.insert(MatterKey::Untagged(name.0, name.1));
     }
 }
 
-/// A day after the one that is told of on which the provider has billed nothing without a team, once that is sure: it has billed teams since
-/// then, for several days, or nobody at all for longer than any bill takes.
-fn day_without(days: &BTreeMap<DayName, Day>, name: &(Account, Text), told: i64, hour: Hour) -> Option<i64> {
+/// How a bill without a team is over.
+enum Over {
+    /// On this day all that the provider bills has a team.
+    HasTeams(i64),
+    /// Nobody is billed anything later.
+    Ends,
+}
+
+/// Whether the provider bills nothing without a team after the day that is told of, once that is sure: it has billed teams since then, for
+/// several days, or nothing new for longer than any bill takes.
+fn over(days: &BTreeMap<DayName, Day>, name: &(Account, Text), told: i64, hour: Hour) -> Option<Over> {
     let (account, provider) = name;
+    let is_billed = |day: &Day| day.billed != Nanos::ZERO || day.long.is_some_and(|long| long != Nanos::ZERO);
     let of_provider = |name: &DayName| (name.1, &name.2) == (account.currency, provider) && name.3 > told;
-    let mut with_teams = BTreeSet::new();
-    for (name, day) in days.iter().filter(|(name, day)| of_provider(name) && day.billed != Nanos::ZERO) {
+    let (mut with_teams, mut is_waiting) = (BTreeSet::new(), false);
+    for (name, day) in days.iter().filter(|(name, day)| of_provider(name) && is_billed(day)) {
         match (name.0 == account.team, day.is_due) {
             // It is judged by itself once it has settled.
             (true, true) => return None,
             (false, false) => drop(with_teams.insert(name.3)),
-            (true, false) | (false, true) => {}
+            (false, true) => is_waiting = true,
+            (true, false) => {}
         }
     }
+    // A month's line is a month old when it comes, and the next one as long in coming.
+    let of_told = days.get(&(account.team.clone(), account.currency, provider.clone(), told));
+    let came = of_told.map_or(Hour(told.saturating_mul(HOURS)).start(), |day| day.billed_at);
     let yesterday = hour.0.div_euclid(HOURS) - 1;
-    let is_late = yesterday - told >= LATEST_BILL_DAYS;
-    with_teams.last().copied().filter(|_| with_teams.len() >= LATER_DAYS).or(is_late.then_some(yesterday))
+    let is_late = yesterday - told >= LATEST_BILL_DAYS && hour.start().0 - came.0 >= LATEST_BILL_DAYS * DAY_MS;
+    match with_teams.last() {
+        Some(day) if is_late || with_teams.len() >= LATER_DAYS => Some(Over::HasTeams(*day)),
+        None if is_late && !is_waiting => Some(Over::Ends),
+        Some(_) | None => None,
+    }
+}
+
+/// Nobody knows whose it was, and nobody will.
+fn no_more_bills(provider: &str, told: i64) -> String {
+    let date = Hour(told.saturating_mul(HOURS)).start().to_string();
+    let date = date.get(..10).unwrap_or(&date);
+    format!(
+        "nothing of {} is billed any more after {date}, for {LATEST_BILL_DAYS} days now, so that this alert ends; whose that was is still open",
+        who(provider)
+    )
+}
+
+fn who(provider: &str) -> &str {
+    if provider.is_empty() { "a provider without a name" } else { provider }
 }
 
 fn is_open(kept: &Untagged) -> bool {
@@ -196,7 +231,7 @@ fn judge(
 
 fn story(account: &Account, provider: &Text, spent: Spent, is_much: bool, is_over: bool, moment: Moment<'_>) -> Story {
     let (total, currency) = (spent.total.rounded(2), account.currency);
-    let who = if provider.is_empty() { "a provider without a name" } else { provider };
+    let who = who(provider);
     let when = match account.measure {
         Measure::Estimated | Measure::EstimatedOriginal => "in the last 24 hours".to_string(),
         Measure::Billed | Measure::BilledOriginal => format!("on {}", spent.from.to_string().get(..10).unwrap_or_default()),
