@@ -5,6 +5,8 @@ use super::tests::{Bench, billed, usage, with_bills, with_bills_of};
 use super::*;
 use crate::model::alert::{Alert, AlertKind, AlertState};
 use crate::model::leaf::UNATTRIBUTED;
+use crate::watch::matters::answers::Answers;
+use crate::watch::matters::matter::Matter;
 use crate::watch::matters::{MatterKey, Matters};
 use crate::watch::tests::START;
 
@@ -110,8 +112,10 @@ fn a_day_that_an_earlier_version_wrote_is_read() {
     let mut bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 300.0 } else { 144.0 })]);
     let (name, day) = bench.shard.matters.days.iter_mut().find(|(_, day)| day.matter.is_some()).unwrap();
     day.events = 0;
+    // As before there were answers.
+    day.matter = day.matter.take().map(|matter| Matter { answers: Answers::default(), story: None, ..matter });
     let (name, day, new) = (name.clone(), day.clone(), postcard::to_stdvec(day).unwrap());
-    for written in [&new[..], &new[..new.len() - 1], &new[..new.len() - 2]] {
+    for written in [0, 1, 2, 5].map(|later| &new[..new.len() - later]) {
         let mut matters = Matters::default();
         matters.put(MatterKey::Day(name.clone()), written).unwrap();
         assert_eq!(matters.days.get(&name), Some(&day));
