@@ -212,6 +212,7 @@ impl Attributed {
             requests: 0,
             cost: None,
             currency: None,
+            failed: false,
             tags,
         })
     }

@@ -12,7 +12,7 @@ use crate::model::Text;
 use crate::model::hash::shard_of;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Partial, PolicyHit, USERS_PER_PARTIAL, UserCost};
+use crate::model::partial::{Failed, Partial, PolicyHit, USERS_PER_PARTIAL, UserCost};
 use crate::model::record::RejectReason;
 use crate::model::time::{Minute, Timestamp};
 use crate::model::usage::Tokens;
@@ -98,6 +98,7 @@ struct Sum {
     users: Option<u32>,
     /// The latest of what policies said of it, in `Hits`.
     hits: Option<u32>,
+    failed: Failed,
 }
 
 /// Where an event has been summed, and what it came to.
@@ -329,6 +330,7 @@ impl Sum {
             last_ingest_time: Timestamp(i64::MIN),
             users: None,
             hits: None,
+            failed: Failed::default(),
         }
     }
 
@@ -354,6 +356,11 @@ impl Sum {
         self.unpriced_events += u64::from(priced.unpriced);
         self.has_negative |= priced.cost < Nanos::ZERO;
         self.requests += priced.requests;
+        if usage.has_failed_free(priced.cost) {
+            self.failed.events += 1;
+            self.failed.unpriced_events += u64::from(priced.unpriced);
+            self.failed.requests += priced.requests;
+        }
         self.tokens = Tokens {
             input: sums.input + more.input,
             output: sums.output + more.output,
@@ -396,6 +403,7 @@ impl Sum {
             last_ingest_time: self.last_ingest_time,
             users,
             hits,
+            failed: self.failed,
         }
     }
 }

@@ -54,12 +54,22 @@ pub struct Usage {
     /// What the source says it cost.
     pub cost: Option<Nanos>,
     pub currency: Option<Currency>,
+    /// Its status is a kind of error.
+    pub failed: bool,
 }
 
 impl Usage {
     pub fn of(event: &UsageEvent<'_>) -> Usage {
-        let UsageEvent { tokens, quantity, requests, cost, currency, .. } = *event;
-        Usage { tokens, quantity, requests, cost, currency }
+        let UsageEvent { tokens, quantity, requests, cost, currency, failed, .. } = *event;
+        Usage { tokens, quantity, requests, cost, currency, failed }
+    }
+
+    /// Whether it came to nothing, so that nobody bills it. What has failed and has used something all the same is billed as all else, unless
+    /// the source says that it cost nothing.
+    pub fn has_failed_free(&self, cost: Nanos) -> bool {
+        self.failed
+            && cost == Nanos::ZERO
+            && (self.cost.is_some() || (self.tokens, self.quantity.unwrap_or_default()) == Default::default())
     }
 }
 

@@ -58,6 +58,7 @@ pub fn validate<'a>(mut raw: RawEvent<'a>, latest: Timestamp) -> Result<UsageEve
         requests: requests.unwrap_or(1),
         cost: cost(raw.take(Field::Cost))?,
         currency: currency(raw.take(Field::Currency))?,
+        failed: raw.failed,
         tags: tags(raw.tags)?,
     })
 }

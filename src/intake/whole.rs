@@ -283,6 +283,7 @@ fn who_pays(
         requests: 0,
         cost: None,
         currency: None,
+        failed: false,
         tags: tags.iter().map(|(name, value)| (Cow::Borrowed(name.as_ref()), Cow::Borrowed(value.as_ref()))).collect(),
     };
     attribute(&usage, &rules.attribution).as_ref().into()

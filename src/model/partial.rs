@@ -41,6 +41,17 @@ pub struct Partial {
     pub users: Vec<UserCost>,
     /// What policies that look at single events said of them, in the order of their names.
     pub hits: Vec<PolicyHit>,
+    /// Among the summands: what has failed and cost nothing.
+    #[serde(default)]
+    pub failed: Failed,
+}
+
+/// Requests that have failed: without use and without a cost, so that no money is missing. They count among all others, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub events: u64,
+    pub unpriced_events: u64,
+    pub requests: u64,
 }
 
 impl Partial {
@@ -64,6 +75,7 @@ impl Partial {
             last_ingest_time: hour.start(),
             users: Vec::new(),
             hits: Vec::new(),
+            failed: Failed::default(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct UsageEvent<'a> {
     /// What the source says it cost. Negative amounts are refunds and corrections.
     pub cost: Option<Nanos>,
     pub currency: Option<Currency>,
+    /// Its status is a kind of error.
+    pub failed: bool,
     /// As written; of a name that comes twice the last holds.
     pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }

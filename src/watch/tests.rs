@@ -126,6 +126,7 @@ pub(crate) fn partial(minute: Minute, team: &str, project: &str, user: &str, mon
         last_ingest_time: minute.start().plus_ms(31_000),
         users: vec![UserCost { user: user.into(), cost }],
         hits: Vec::new(),
+        failed: Default::default(),
     }
 }
 

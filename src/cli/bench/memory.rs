@@ -245,5 +245,6 @@ fn partial(leaf: u64, minute: Minute) -> Partial {
         last_ingest_time: Timestamp(minute.start().0 + 1_000),
         users: Vec::new(),
         hits: Vec::new(),
+        failed: Default::default(),
     }
 }

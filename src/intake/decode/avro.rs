@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::field::wrong_type;
 use super::plan::{Plan, Read, Shape, Step};
-use super::{Field, RawEvent, SchemaTable, Stop, Value};
+use super::{Field, RawEvent, SchemaTable, Stop, Value, status};
 use crate::model::record::{Reject, RejectReason};
 use crate::model::wire::confluent_unframe;
 
@@ -29,6 +29,7 @@ pub(super) fn read_datum<'a>(datum: &'a [u8], plan: &'a Plan, blank: RawEvent<'a
     for step in &plan.steps {
         match step {
             Step::Skip(shape) => bytes.skip(&plan.shapes, *shape, 0)?,
+            Step::Status(read) => event.failed = bytes.is_failure(read)?,
             Step::Take(Field::Tags, read) => bytes.tags(read, &mut event)?,
             Step::Take(field, read) => {
                 let value = bytes.value(*field, read)?;
@@ -142,6 +143,19 @@ impl<'a> Bytes<'a> {
             }
             Read::Map(_) => return Err(wrong_type(field, "a map")),
             Read::Wrong(found) => return Err(wrong_type(field, found)),
+        })
+    }
+
+    /// Bytes that are no text are an error that nobody can read: that is no reason to refuse the event.
+    fn is_failure(&mut self, read: &Read) -> Result<bool, Reject> {
+        Ok(match read {
+            Read::Text => status::is_failure(self.prefixed()?),
+            Read::Symbols(symbols) => status::is_failure(self.variant(symbols)?.as_bytes()),
+            Read::Union(variants) => {
+                let variant = self.variant(variants)?;
+                self.is_failure(variant)?
+            }
+            _ => false,
         })
     }
 

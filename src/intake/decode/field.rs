@@ -186,6 +186,8 @@ pub type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
 pub struct RawEvent<'a> {
     values: [Value<'a>; Field::COUNT],
     pub tags: Vec<Tag<'a>>,
+    /// Its status is a kind of error.
+    pub failed: bool,
 }
 
 /// What one event after the other may use, so that it need not be allocated for each.

@@ -8,8 +8,11 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use super::field::{Kind, wrong_type};
-use super::{Field, RawEvent, Value, short};
+use super::{Field, RawEvent, Value, short, status};
 use crate::model::record::{Reject, RejectReason};
+
+/// Whatever it holds, the event is taken, and where it comes twice the last one holds: it is no money.
+pub(super) const STATUS: &str = "status";
 
 pub fn text(bytes: &[u8]) -> Result<&str, Reject> {
     std::str::from_utf8(bytes)
@@ -69,7 +72,11 @@ impl<'a> Visitor<'a> for &mut ReadEvent<'a> {
                 _ => None,
             };
             let Some(field) = field else {
-                map.next_value::<IgnoredAny>()?;
+                if matches!(&key, Value::Text(name) if name == STATUS) {
+                    self.event.failed = status::is_failure_in_json(map.next_value::<&RawValue>()?.get());
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
                 continue;
             };
             let outcome = self.first_time(field);

@@ -12,6 +12,7 @@ pub mod quick;
 mod schemas;
 #[cfg(test)]
 mod second;
+mod status;
 pub mod table;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, RecordField, ResolvedSchema, UuidSchema};
 
-use super::Field;
 use super::field::Kind;
+use super::json::STATUS;
 use super::program::{self, Act};
+use super::{Field, status};
 
 /// Fields of one writer schema, in its order.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Plan {
 #[derive(Debug)]
 pub enum Step {
     Take(Field, Read),
+    /// Whether it has failed.
+    Status(Read),
     Skip(usize),
 }
 
@@ -90,6 +93,10 @@ impl<'s> Compiler<'s> {
     fn step(&mut self, field: &'s RecordField) -> Step {
         match Field::named(&field.name) {
             Some(wanted) => Step::Take(wanted, self.read(wanted.kind(), &field.schema)),
+            None if field.name == STATUS => {
+                let read = self.read(Kind::Text, &field.schema);
+                if status::is_read(&read) { Step::Status(read) } else { Step::Skip(self.shape(&field.schema)) }
+            }
             None => Step::Skip(self.shape(&field.schema)),
         }
     }

@@ -37,6 +37,7 @@ pub enum Kept {
     Meter,
     User,
     ResourceId,
+    Status,
 }
 
 /// Counts, by place; tokens come first.
@@ -87,7 +88,8 @@ pub fn straighten(steps: &[Step], shapes: &[Shape]) -> Vec<Act> {
             is_key = belongs;
         }
         let plain = match step {
-            Step::Take(field, read) => of_field(*field, read),
+            Step::Take(field, read) => of_union(read, |read| value(*field, read)),
+            Step::Status(read) => of_union(read, |read| matches!(read, Read::Text).then_some(Act::Keep(Kept::Status))),
             Step::Skip(shape) => of_shape(*shape, shapes),
         };
         let (optional, act) = plain.unwrap_or((None, Act::Step(place)));
@@ -124,14 +126,14 @@ fn is_in_key(field: Field) -> bool {
 
 type Plain = (Option<Act>, Act);
 
-fn of_field(field: Field, read: &Read) -> Option<Plain> {
+fn of_union(read: &Read, act: impl Fn(&Read) -> Option<Act>) -> Option<Plain> {
     match read {
         Read::Union(variants) => match variants.as_slice() {
-            [Read::Null, read] => Some((Some(Act::Optional { null: 0, value: 2 }), value(field, read)?)),
-            [read, Read::Null] => Some((Some(Act::Optional { null: 2, value: 0 }), value(field, read)?)),
+            [Read::Null, read] => Some((Some(Act::Optional { null: 0, value: 2 }), act(read)?)),
+            [read, Read::Null] => Some((Some(Act::Optional { null: 2, value: 0 }), act(read)?)),
             _ => None,
         },
-        read => Some((None, value(field, read)?)),
+        read => Some((None, act(read)?)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::avro::{Bytes as Thorough, SPARE_ITEMS};
 use super::plan::{Plan, Read, Shape, Step};
 use super::program::{Act, Counted, Kept};
-use super::{Field, MOST_TAGS, Value};
+use super::{Field, MOST_TAGS, Value, status};
 use crate::intake::price::Usage;
 use crate::intake::validate::{self, LARGEST, LONGEST_TEXT};
 use crate::model::money::Nanos;
@@ -188,7 +188,7 @@ fn longest(mut rest: &[u8]) -> Option<(i64, &[u8])> {
 /// What has been read of an event.
 #[derive(Default)]
 struct Reading<'a> {
-    kept: [&'a [u8]; 6],
+    kept: [&'a [u8]; 7],
     counts: [u64; 6],
     has_tokens: bool,
     time_ms: Option<i64>,
@@ -252,6 +252,12 @@ impl<'a> Reading<'a> {
     fn step(&mut self, mut bytes: Bytes<'a>, plan: &'a Plan, place: usize) -> Option<Bytes<'a>> {
         let (field, read) = match plan.steps.get(place)? {
             Step::Take(field, read) => (*field, read),
+            Step::Status(read) => {
+                if let Some(read) = chosen(&mut bytes, read)? {
+                    self.kept[Kept::Status as usize] = text(&mut bytes, read)?;
+                }
+                return Some(bytes);
+            }
             Step::Skip(shape) => {
                 bytes.skip(plan, *shape)?;
                 return Some(bytes);
@@ -284,11 +290,12 @@ impl<'a> Reading<'a> {
 
     #[inline(always)]
     fn finish(self) -> Option<QuickEvent<'a>> {
-        let [event_id, source, team, meter, user, resource] = self.kept;
+        let [event_id, source, team, meter, user, resource, status] = self.kept;
         let [input, output, cached_input, cache_write, reasoning, requests] = self.counts;
         let tokens = Tokens { input, output, cached_input, cache_write, reasoning };
         let is_whole = !event_id.is_empty() && !source.is_empty() && is_text(event_id) && is_text(resource);
-        let usage = Usage { tokens, quantity: self.quantity, requests, cost: self.cost, currency: None };
+        let failed = status::is_failure(status);
+        let usage = Usage { tokens, quantity: self.quantity, requests, cost: self.cost, currency: None, failed };
         let (time_ms, has_tokens, tags) = (self.time_ms?, self.has_tokens, self.tags);
         is_whole.then_some(QuickEvent { event_id, source, team, meter, user, time_ms, usage, has_tokens, tags })
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use super::*;
 use crate::intake::rules::{Agreement, AttributedTeam, AttributionRule, Discount, Price, SourceRule, TokenKind};
 use crate::model::Text;
-use crate::model::partial::{Partial, PolicyHit, UserCost};
+use crate::model::partial::{Failed, Partial, PolicyHit, UserCost};
 use crate::model::rates::{DatedRate, Rates};
 use crate::model::time::DAY_MS;
 use crate::model::usage::Tokens;
@@ -23,7 +23,7 @@ use crate::policy::{Exemption, Given, Sample};
 
 /// As a producer of our own might have it; decimals and enums too.
 const WRITER: &str = r#"{"type":"record","name":"Usage","fields":[
-    {"name":"event_id","type":"string"},{"name":"noise","type":["null","string"]},{"name":"source","type":"string"},
+    {"name":"event_id","type":"string"},{"name":"noise","type":["null","string"]},{"name":"source","type":"string"},{"name":"status","type":["null","string"]},
     {"name":"event_time","type":{"type":"long","logicalType":"timestamp-micros"}},
     {"name":"meter","type":["null","string"]},{"name":"team","type":["null","string"]},{"name":"project","type":["null","string"]},
     {"name":"model","type":"string"},{"name":"provider","type":{"type":"enum","name":"Provider","symbols":["openai","aws"]}},
@@ -247,6 +247,9 @@ fn some_event(dice: &mut Dice, id: i64) -> Map<String, Json> {
         }
         event.insert("tags".to_owned(), Json::Object(tags));
     }
+    if numbers.once_in(3) {
+        event.insert("status".to_owned(), json!(numbers.pick(&["ok", "429", "timeout", ""])));
+    }
     event
 }
 
@@ -316,6 +319,9 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
         last_ingest_time: NOW,
         ..Partial::of_hour(leaf.clone(), event.event_time.hour(), cost, Nanos::ZERO)
     });
+    // Nothing used, and nothing that anybody bills.
+    let is_nothing = event.tokens == Tokens::default() && event.quantity.unwrap_or_default() == Nanos::ZERO;
+    let has_failed = event.failed && priced.cost == Nanos::ZERO && (is_nothing || event.cost.is_some());
     let counted = Partial {
         hits: said(&event, &leaf, priced.cost, &rules.policies),
         leaf,
@@ -334,6 +340,11 @@ fn worked_out(record: &InputRecord<'_>, rules: &IntakeRules, schemas: &SchemaTab
         last_event_time: event.event_time,
         last_ingest_time: NOW,
         users: users.collect(),
+        failed: if has_failed {
+            Failed { events: 1, unpriced_events: u64::from(priced.unpriced), requests: priced.requests }
+        } else {
+            Failed::default()
+        },
     };
     std::iter::once(counted).chain(original).collect()
 }
@@ -345,7 +356,7 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
     schemas.insert(7, WRITER);
     let (mut dice, mut partition, mut batch) = (Dice(5), partition(), Batch::default());
     let mut rules = some_rules(0);
-    let (mut quick, mut originals, mut hits) = (0, 0, BTreeMap::new());
+    let (mut quick, mut originals, mut failed, mut hits) = (0, 0, 0, BTreeMap::new());
     for offset in 0..20_000_i64 {
         if offset % 2_500 == 2_499 {
             // In the same place in memory, under the same revision.
@@ -367,9 +378,10 @@ fn what_is_remembered_is_what_is_worked_out_anew() {
             *hits.entry(hit.said).or_insert(0) += 1;
         }
         originals += u32::from(expected.len() > 1);
+        failed += expected[0].failed.events;
         assert_eq!(found, expected, "{offset}: {event:?}");
     }
-    assert!(originals > 100 && batch.counts().unconverted > 100, "{originals}, {:?}", batch.counts());
+    assert!(originals > 100 && failed > 100 && batch.counts().unconverted > 100, "{originals}, {:?}", batch.counts());
     assert!(hits.len() == 3 && hits.values().all(|count| *count > 100), "{hits:?}");
     assert!(quick > 6_000, "{quick} of 13,000 Avro events took the quick way");
 }

@@ -205,6 +205,34 @@ fn a_quantity_of_requests_is_that_many() {
     assert_eq!((seconds[0].requests, seconds[0].quantity), (1, amount("5000")));
 }
 
+/// Of what is counted, so much has failed: what used or cost nothing. The second of a kind is read quickly.
+#[test]
+fn what_has_failed_is_counted_apart_too() {
+    let failed = |fields: &str| {
+        let partials = combined(&[fields.to_owned(), fields.to_owned()]);
+        let [partial] = partials.as_slice() else { panic!("{fields}: {partials:?}") };
+        assert_eq!(partial.events, 2, "{fields}");
+        (partial.failed.events, partial.failed.requests, partial.failed.unpriced_events)
+    };
+    let tokens = r#""meter":"llm.tokens","requests":200"#;
+    assert_eq!(failed(&format!(r#"{tokens},"status":"rate_limit_exceeded""#)), (2, 400, 0));
+    assert_eq!(failed(&format!(r#"{tokens},"status":429,"input_tokens":0"#)), (2, 400, 0));
+    assert_eq!(failed(r#""meter":"request","status":"timeout""#), (2, 2, 2));
+    // The source says that it cost nothing.
+    assert_eq!(failed(&format!(r#"{tokens},"status":"error","input_tokens":7,"cost":"0""#)), (2, 400, 0));
+    for fields in [
+        r#""status":"error","input_tokens":7"#,
+        r#""status":"error","cost":"0.1""#,
+        r#""status":"ok""#,
+        r#""status":null"#,
+        r#""status":["error"]"#,
+        r#""requests":200"#,
+    ] {
+        assert_eq!(failed(&format!(r#""meter":"llm.tokens",{fields}"#)), (0, 0, 0), "{fields}");
+    }
+    assert_eq!(failed(r#""meter":"gpu.seconds","quantity":5,"status":"error""#), (0, 0, 0));
+}
+
 fn combined(events: &[String]) -> Vec<Partial> {
     let (rules, schemas, mut partition, mut batch) = (rules(), SchemaTable::default(), partition(), Batch::default());
     for (offset, fields) in (0..).zip(events) {

@@ -50,6 +50,7 @@ fn record(step: i64) -> ShardRecord {
         last_ingest_time: minute.start(),
         users: Vec::new(),
         hits: Vec::new(),
+        failed: Default::default(),
     };
     let source = Source { topic: "usage-events".into(), partition: 0 };
     let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };

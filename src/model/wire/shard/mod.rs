@@ -7,16 +7,17 @@ use super::WireError;
 use crate::model::Text;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
-use crate::model::partial::{Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source, UserCost};
+use crate::model::partial::{Failed, Marker, Partial, PolicyHit, Said, ShardEvent, ShardRecord, Source, UserCost};
 use crate::model::time::{Minute, Timestamp};
 
-/// The newest version: events may be of what is spent for a budget of another shard, or uses of datasets as lineage knows them. Version 4 has
-/// the same form without these, and with events of grants, version 3 without those, its partials end with what policies said; version 2
+/// The newest version: partials end with what has failed. Version 5 knows nothing of that, and has events of what is spent for a budget of
+/// another shard and uses of datasets as lineage knows them. Version 4 has the same form without these, and with events of grants, version 3 without those, its partials end with what policies said; version 2
 /// knew no policies and had events behind the markers, version 1 had no events. A record is written in the lowest version that holds it, which
 /// a program that is a release older reads as well, so that a rolling upgrade is one as long as nobody sends grants or uses of datasets
-/// (upgrade who reads the shard log before who reads activity and lineage) and no budget is of a cost centre (write it into the config once
+/// (upgrade who reads the shard log before who reads usage, activity and lineage) and no budget is of a cost centre (write it into the config once
 /// all are upgraded).
-pub const SHARD_FORMAT_VERSION: u8 = 5;
+pub const SHARD_FORMAT_VERSION: u8 = 6;
+const WITHOUT_FAILED: u8 = 5;
 const WITHOUT_SPENT_AND_DATASETS: u8 = 4;
 const WITHOUT_GRANTS: u8 = 3;
 const WITHOUT_HITS: u8 = 2;
@@ -29,7 +30,8 @@ pub fn encode_shard_record(record: &ShardRecord) -> Result<Vec<u8>, WireError> {
     let is_of_grants = |event: &ShardEvent| matches!(event, ShardEvent::Grant(_) | ShardEvent::GrantUsed(_));
     let is_of_five = |event: &ShardEvent| matches!(event, ShardEvent::Spent(_) | ShardEvent::DatasetUse(_));
     let version = match (record.partials.iter().any(|partial| !partial.hits.is_empty()), record.events.is_empty()) {
-        _ if record.events.iter().any(is_of_five) => SHARD_FORMAT_VERSION,
+        _ if record.partials.iter().any(|partial| partial.failed != Failed::default()) => SHARD_FORMAT_VERSION,
+        _ if record.events.iter().any(is_of_five) => WITHOUT_FAILED,
         _ if record.events.iter().any(is_of_grants) => WITHOUT_SPENT_AND_DATASETS,
         (true, _) => WITHOUT_GRANTS,
         (false, false) => WITHOUT_HITS,
@@ -124,7 +126,16 @@ impl Writer {
         self.long(partial.last_event_time.0);
         self.long(partial.last_ingest_time.0);
         self.array(&partial.users, Writer::user)?;
-        if self.version > WITHOUT_HITS { self.array(&partial.hits, Writer::hit) } else { Ok(()) }
+        if self.version > WITHOUT_HITS {
+            self.array(&partial.hits, Writer::hit)?;
+        }
+        if self.version > WITHOUT_FAILED { self.failed(partial.failed) } else { Ok(()) }
+    }
+
+    fn failed(&mut self, failed: Failed) -> Result<(), WireError> {
+        self.count("failed.events", failed.events)?;
+        self.count("failed.unpriced_events", failed.unpriced_events)?;
+        self.count("failed.requests", failed.requests)
     }
 
     fn leaf(&mut self, leaf: &Leaf) -> Result<(), WireError> {
@@ -324,6 +335,15 @@ impl<'a> Reader<'a> {
             last_ingest_time: Timestamp(self.long("last_ingest_time")?),
             users: self.array("users", Reader::user)?,
             hits: if self.version > WITHOUT_HITS { self.array("hits", Reader::hit)? } else { Vec::new() },
+            failed: if self.version > WITHOUT_FAILED { self.failed()? } else { Failed::default() },
+        })
+    }
+
+    fn failed(&mut self) -> Result<Failed, WireError> {
+        Ok(Failed {
+            events: self.count("failed.events")?,
+            unpriced_events: self.count("failed.unpriced_events")?,
+            requests: self.count("failed.requests")?,
         })
     }
 

@@ -33,6 +33,7 @@ fn record() -> ShardRecord {
         last_ingest_time: Timestamp(-1),
         users: vec![UserCost { user: "ü-17".into(), cost: Nanos(5) }],
         hits: vec![PolicyHit { policy: "owner-tag".into(), said: Said::Indeterminate, events: 3, cost: Nanos(7) }],
+        failed: Failed::default(),
     };
     let source = Source { topic: "usage-events".into(), partition: 7 };
     let marker = Marker { source, watermark: Some(Timestamp(60_000)), idle: false, partitions_of_topic: 12 };
@@ -51,6 +52,8 @@ fn with_version(version: u8) -> Vec<u8> {
 fn what_is_written_reads_back() {
     let mut unjudged = record();
     unjudged.partials.iter_mut().for_each(|partial| partial.hits.clear());
+    let mut of_failures = record();
+    of_failures.partials[1].failed = Failed { events: 2, unpriced_events: 1, requests: 300 };
     let events = vec![ShardEvent::Resource(Box::default())];
     let with_events = ShardRecord { events, ..unjudged.clone() };
     let of_datasets =
@@ -68,9 +71,16 @@ fn what_is_written_reads_back() {
     };
     let events = vec![ShardEvent::Grant(Box::default()), ShardEvent::Spent(Box::new(spent))];
     let of_budgets = ShardRecord { events, ..unjudged.clone() };
-    for (record, version) in
-        [(of_datasets, 5), (of_budgets, 5), (of_grants, 4), (record(), 3), (with_events, 2), (unjudged, 1), (ShardRecord::default(), 1)]
-    {
+    for (record, version) in [
+        (of_failures, 6),
+        (of_datasets, 5),
+        (of_budgets, 5),
+        (of_grants, 4),
+        (record(), 3),
+        (with_events, 2),
+        (unjudged, 1),
+        (ShardRecord::default(), 1),
+    ] {
         let bytes = encode_shard_record(&record).unwrap();
         assert_eq!(bytes[..2], [0x54, version]);
         assert_eq!(decode_shard_record(&bytes), Ok(record));
@@ -85,11 +95,11 @@ fn texts_of_neighbours_are_shared() {
 
 #[test]
 fn another_version_says_what_to_do() {
-    let newer = decode_shard_record(&with_version(6)).unwrap_err();
-    assert_eq!(newer.to_string(), "shard log record of format version 6; this program reads version 5: upgrade tollgate");
-    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 5 }));
+    let newer = decode_shard_record(&with_version(7)).unwrap_err();
+    assert_eq!(newer.to_string(), "shard log record of format version 7; this program reads version 6: upgrade tollgate");
+    assert_eq!(decode_shard_record(&with_version(0)), Err(WireError::OlderVersion { found: 0, reads: 6 }));
     // A version comes before all that it decides on: a newer form may be shorter or carry no checksum.
-    assert_eq!(decode_shard_record(b"T\x07"), Err(WireError::NewerVersion { found: 7, reads: 5 }));
+    assert_eq!(decode_shard_record(b"T\x08"), Err(WireError::NewerVersion { found: 8, reads: 6 }));
 }
 
 #[test]

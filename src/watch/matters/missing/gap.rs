@@ -67,17 +67,29 @@ pub struct Gap {
     pub matter: Option<Matter>,
 }
 
-/// Whether a sum of a minute may be part of a gap: most are not.
+/// Whether a sum of a minute may be part of a gap: most are not. What has failed costs nothing, and neither lacks money nor counts beside it.
 pub(crate) fn is_suspect(partial: &Partial) -> bool {
-    partial.cost == Nanos::ZERO && !partial.has_negative && partial.events > 0
+    partial.cost == Nanos::ZERO && !partial.has_negative && used_events(partial) > 0
+}
+
+fn used_events(partial: &Partial) -> u64 {
+    partial.events.saturating_sub(partial.failed.events)
+}
+
+fn used_requests(partial: &Partial) -> u64 {
+    partial.requests.saturating_sub(partial.failed.requests)
+}
+
+fn has_no_price(partial: &Partial) -> bool {
+    partial.unpriced_events > partial.failed.unpriced_events
 }
 
 fn what(partial: &Partial, usual: &Usual) -> Option<Missing> {
-    if partial.unpriced_events > 0 {
+    if has_no_price(partial) {
         return Some(Missing::NoPrice);
     }
     match weighted(&tokens(partial)) {
-        0 if partial.requests > 0 && usual.per_request > 0.0 && usual.has_tokens => Some(Missing::NoTokens),
+        0 if used_requests(partial) > 0 && usual.per_request > 0.0 && usual.has_tokens => Some(Missing::NoTokens),
         0 => None,
         _ => (usual.per_token > 0.0).then_some(Missing::ZeroCost),
     }
@@ -124,7 +136,7 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, eff
     let name = (account, if is_in_other { LeafDimensions::other() } else { partial.leaf.dimensions() });
     if !is_suspect(partial) {
         if let Some(gap) = shard.matters.gaps.get_mut(&name).filter(|gap| hour >= gap.since.hour()) {
-            gap.counted_events = gap.counted_events.saturating_add(partial.events);
+            gap.counted_events = gap.counted_events.saturating_add(used_events(partial));
             shard.matters.changed.insert(MatterKey::Gap(name.0, name.1));
         }
         return;
@@ -185,17 +197,17 @@ impl Gap {
     fn add(&mut self, partial: &Partial) {
         let tokens = tokens(partial);
         let lost = match weighted(&tokens) {
-            0 => partial.requests as f64 * self.per_request,
+            0 => used_requests(partial) as f64 * self.per_request,
             tokens => tokens as f64 * self.per_token,
         };
         self.lost = self.lost.saturating_add(from_units(lost));
-        self.events = self.events.saturating_add(partial.events);
-        self.requests = self.requests.saturating_add(partial.requests);
+        self.events = self.events.saturating_add(used_events(partial));
+        self.requests = self.requests.saturating_add(used_requests(partial));
         self.tokens = self.tokens.saturating_add(tokens[0]).saturating_add(tokens[1]);
         self.since = self.since.min(partial.minute.start());
         // Until it is told: requests that fail have no tokens, and say nothing of those that have some.
         if self.matter.is_none() && self.what == Missing::NoTokens && tokens != [0; 5] && self.per_token > 0.0 {
-            self.what = if partial.unpriced_events > 0 { Missing::NoPrice } else { Missing::ZeroCost };
+            self.what = if has_no_price(partial) { Missing::NoPrice } else { Missing::ZeroCost };
         }
         // What comes late does not say that it goes on.
         if partial.minute.hour() >= self.last {
@@ -323,7 +335,8 @@ fn next_steps(gap: &Gap, dimensions: &LeafDimensions) -> Vec<String> {
         }
         Missing::NoPrice => format!("Add a price for {name} to a file of [prices] files; what was used before is not priced again."),
         Missing::NoTokens => {
-            "See whether all of them failed. If not, have the client ask for usage in streams (stream_options.include_usage).".to_string()
+            "See whether all of them failed: then have the gateway say so in `status`, and nothing is missing. If not, have the client ask for usage in streams (stream_options.include_usage)."
+                .to_string()
         }
     };
     vec![first, "Until then budgets, alerts and roll-ups of this usage are too low.".to_string()]
@@ -405,6 +418,7 @@ pub(crate) fn close_hour(matters: &mut Matters, state: &AccountState, hour: Hour
 mod tests {
     use super::super::tests::{Bench, unpriced, usage};
     use super::*;
+    use crate::model::partial::Failed;
 
     #[test]
     fn ever_new_names_of_a_team_that_has_too_many_series_share_one_gap() {
@@ -422,5 +436,27 @@ mod tests {
         let lost: f64 = bench.shard.matters.gaps.values().map(|gap| crate::watch::series::to_units(gap.lost)).sum();
         // Two dollars every ten minutes, but for the first ones, before it was known what a token of that place costs.
         assert!((60.0..73.0).contains(&lost) && !told.is_empty(), "{lost} {told:#?}");
+    }
+
+    /// What has failed costs nothing: neither is it missing, nor does it hide what is.
+    #[test]
+    fn requests_that_failed_lack_no_money() {
+        let failing = |at| {
+            let mut failed = Partial { events: 6, requests: 6, ..usage(at, "ranker", 0.0, 0) };
+            failed.failed = Failed { events: 6, requests: 6, unpriced_events: 0 };
+            failed
+        };
+        let mut bench = Bench::new();
+        bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000)]);
+        bench.hours(30..36, |at| vec![usage(at, "ranker", 2.0, 1_000_000), failing(at)]);
+        bench.hours(36..40, |at| vec![failing(at)]);
+        assert_eq!(bench.words(), Vec::<String>::new());
+        // Of what reports no tokens, only what has not failed is counted.
+        bench.hours(40..42, |at| {
+            let silent = usage(at, "ranker", 0.0, 0);
+            vec![Partial { events: silent.events + 6, requests: silent.requests + 6, ..failing(at) }]
+        });
+        let lost: Vec<f64> = bench.shard.matters.gaps.values().map(|gap| crate::watch::series::to_units(gap.lost)).collect();
+        assert!(!bench.told().is_empty() && lost.len() == 1 && (10.0..=25.0).contains(&lost[0]), "{lost:?} {:#?}", bench.words());
     }
 }
