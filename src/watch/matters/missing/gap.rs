@@ -375,6 +375,14 @@ fn weight_of_token(state: &AccountState, own: &LeafDimensions) -> f64 {
     if tokens > 0.0 { weights / tokens } else { 1.0 }
 }
 
+/// Whether a leaf's usage counts after an hour, or there is none that could.
+fn is_counted_since(state: &AccountState, own: &LeafDimensions, last: Hour, now: Hour) -> bool {
+    let Some(leaf) = state.get(&Scope::Leaf(own.clone())).and_then(Node::leaf) else { return false };
+    // What has failed costs nothing, and says nothing of what is used.
+    let counts = |hour| leaf.totals(hour).is_some_and(|totals| totals.cost != Nanos::ZERO || totals.has_negative);
+    (last.0 + 1..=now.0).map(Hour).any(counts)
+}
+
 /// An account's hour is complete: gaps without such usage for some hours are over, and what is none yet does not add up for weeks.
 pub(crate) fn close_hour(matters: &mut Matters, state: &AccountState, hour: Hour, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     appraise(matters, state, hour, moment, effects);
@@ -396,14 +404,13 @@ pub(crate) fn close_hour(matters: &mut Matters, state: &AccountState, hour: Hour
         }
         let zone = judge::zone_of(moment.rules, &account.team);
         let end = gap.last.end();
+        let (place, since, lost, currency) = (place(account, &name.1), clock(end, &zone), gap.lost.rounded(2), account.currency);
         let story = Story {
-            summary: format!(
-                "{} is counted again since {}; what was not came to about {} {}",
-                place(account, &name.1),
-                clock(end, &zone),
-                gap.lost.rounded(2),
-                account.currency
-            ),
+            summary: if is_counted_since(state, &name.1, gap.last, hour) {
+                format!("{place} is counted again since {since}; what was not came to about {lost} {currency}")
+            } else {
+                format!("{place} is no longer used: nothing has come since {since}, and about {lost} {currency} stay uncounted")
+            },
             ..story(gap, name, Severity::Info, moment)
         };
         matter::end(&mut gap.matter, &account.team, AlertState::Resolved, end, story, moment, effects);
@@ -458,5 +465,18 @@ mod tests {
         });
         let lost: Vec<f64> = bench.shard.matters.gaps.values().map(|gap| crate::watch::series::to_units(gap.lost)).collect();
         assert!(!bench.told().is_empty() && lost.len() == 1 && (10.0..=25.0).contains(&lost[0]), "{lost:?} {:#?}", bench.words());
+    }
+
+    /// Nothing is mended by its end.
+    #[test]
+    fn a_gap_whose_usage_has_stopped_is_not_called_counted_again() {
+        let mut bench = Bench::new();
+        bench.hours(0..30, |at| vec![usage(at, "ranker", 2.0, 1_000_000), usage(at, "crawler", 2.0, 1_000_000)]);
+        bench.hours(30..36, |at| vec![usage(at, "ranker", 0.0, 1_000_000), usage(at, "crawler", 2.0, 1_000_000)]);
+        bench.hours(36..44, |at| vec![usage(at, "crawler", 2.0, 1_000_000)]);
+        let told = bench.words();
+        let last = told.last().map(String::as_str).unwrap_or_default();
+        assert!(last.starts_with("resolved missing_money") && last.contains("nothing has come since"), "{told:#?}");
+        assert!(last.contains("stay uncounted") && !last.contains("again"), "{last}");
     }
 }
