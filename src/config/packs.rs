@@ -6,6 +6,7 @@ use super::problem::{Place, Problem};
 use super::read::{Section, integer};
 use crate::model::Text;
 use crate::model::time::{DAY_MS, Timestamp};
+use crate::policy::Policy;
 
 /// Of a pack that says nothing else.
 const GOOD_FOR_DAYS: i64 = 180;
@@ -36,7 +37,8 @@ pub fn pack(root: &mut Section) -> Pack {
 }
 
 impl PolicyFolder {
-    /// What somebody should look at: packs whose source is old, exemptions that end soon or have ended.
+    /// What somebody should look at: packs whose source is old, exemptions that end soon or have ended, messages that name what a violation
+    /// does not know.
     pub fn notices(&self, now: Timestamp) -> Vec<Problem> {
         let mut notices = Vec::new();
         for pack in &self.packs {
@@ -58,10 +60,51 @@ impl PolicyFolder {
             let hint = format!("{} approved it: {}; renew it, or remove it", exemption.approved_by, exemption.reason);
             notices.push(Problem::new(&place, what).hint(hint));
         }
+        for (policy, place) in self.policies.policies.iter().zip(&self.places) {
+            let texts = [("message", Some(&policy.message)), ("remedy", policy.remedy.as_ref())];
+            for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text?))) {
+                notices.extend(text.fields_of_events(policy.when.subject).map(|field| of_event(policy, place, key, field)));
+            }
+        }
         notices
     }
 }
 
+fn of_event(policy: &Policy, place: &Place, key: &str, field: &str) -> Problem {
+    let what = format!("the {key} of '{}' names '{{{field}}}', which is not kept with a violation: it sums up many events", policy.id);
+    let hint = match field {
+        "user" => "leave it out: evidence names users, where the conditions ask for nothing that differs from event to event",
+        _ => {
+            "say the limit in words, as in \"prompts of more than a million tokens\", and name fields of the series, like {project} or {model}"
+        }
+    };
+    Problem::new(place, what).hint(hint)
+}
+
 fn day(time: Timestamp) -> String {
     time.to_string().chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fields::Subject;
+    use crate::policy::{Condition, Message, Policies, Sets};
+
+    #[test]
+    fn a_message_that_names_what_a_violation_does_not_know_is_told_with_its_place() {
+        let policy = |subject, when: &str, message: &str| Policy {
+            message: Message::parse(message, subject).unwrap(),
+            ..Policy::new("big", Condition::compile(when, subject, &Sets::default()).unwrap())
+        };
+        let policies = vec![
+            policy(Subject::Usage, "input_tokens > 9", "{project} sends {input_tokens} tokens"),
+            policy(Subject::Usage, "input_tokens > 9", "{project} sends more than 9 tokens"),
+            policy(Subject::Resource, "capacity > 16.0", "{resource_id} has {capacity} GPUs"),
+        ];
+        let places = (1..=3).map(|line| Place { line, ..Place::whole("global/p.toml") }).collect();
+        let folder = PolicyFolder { policies: Policies { policies, ..Policies::default() }, places, ..PolicyFolder::default() };
+        let told: Vec<String> = folder.notices(Timestamp(0)).iter().map(ToString::to_string).collect();
+        assert!(told.len() == 1 && told[0].starts_with("global/p.toml:1: the message of 'big' names '{input_tokens}'"), "{told:?}");
+    }
 }

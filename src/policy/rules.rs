@@ -120,15 +120,32 @@ impl Message {
         })
     }
 
+    /// Fields in it that differ from event to event, of usage, whose events are gone once they are summed.
+    pub fn fields_of_events(&self, subject: Subject) -> impl Iterator<Item = &'static str> {
+        let is_summed = subject == Subject::Usage;
+        let fields = self.fields().filter_map(move |field| subject.fields().get(*field));
+        fields.filter(move |field| is_summed && field.is_of_event).map(|field| field.name)
+    }
+
     pub fn with(&self, facts: &Facts<'_>) -> String {
-        let mut text = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Text(piece) => text.push_str(piece),
-                Piece::Field(field) => text.push_str(&shown(facts.get(*field))),
-            }
-        }
-        text
+        self.told(|field| shown(facts.get(field)))
+    }
+
+    /// Of all events of a leaf: what each of them stated for itself is not known any more, which is not to say that none stated it.
+    pub fn of_leaf(&self, facts: &Facts<'_>) -> String {
+        let of_event = |field: FieldId| Subject::Usage.fields().get(field).filter(|field| field.is_of_event);
+        self.told(|field| match (facts.get(field), of_event(field)) {
+            (None, Some(field)) => format!("({} of each event)", field.name),
+            (value, _) => shown(value),
+        })
+    }
+
+    fn told(&self, value: impl Fn(FieldId) -> String) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(piece) => piece.clone(),
+            Piece::Field(field) => value(*field),
+        };
+        self.0.iter().map(piece).collect()
     }
 }
 

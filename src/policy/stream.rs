@@ -288,7 +288,9 @@ impl Stream {
     /// What a violation of a leaf says.
     pub fn finding_of_leaf(&self, place: usize, leaf: &Leaf, origin: &Origin<'_>) -> Option<Finding> {
         let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str(), origin);
-        Some(self.policy(place)?.finding(&Facts(&facts)))
+        let (policy, facts) = (self.policy(place)?, Facts(&facts));
+        let remedy = policy.remedy.as_ref().map(|remedy| remedy.of_leaf(&facts));
+        Some(Finding { message: policy.message.of_leaf(&facts), remedy, ..policy.finding(&facts) })
     }
 }
 
@@ -398,6 +400,31 @@ pub(crate) mod tests {
         let regions = Regions::parse(include_str!("../../config/regions.csv")).unwrap();
         let ai_domains = AiDomains::parse(include_str!("../../config/ai_domains.csv")).unwrap();
         Arc::new(Stream::new(Policies { policies, exemptions, domains: Vec::new() }, regions, ai_domains))
+    }
+
+    /// What an event states is not said to be stated by none.
+    #[test]
+    fn a_violation_of_a_leaf_names_what_only_its_events_knew() {
+        let message = Message::parse("{project} sends {input_tokens} tokens from {region}", Subject::Usage).unwrap();
+        let names: Vec<&str> = message.fields_of_events(Subject::Usage).collect();
+        assert_eq!(names, ["input_tokens"]);
+        let big = Policy { remedy: Some(message.clone()), message, ..policy("big", "input_tokens > 1000") };
+        let stream = stream(vec![big], Vec::new());
+        let [team, project, empty] = ["search", "ranker", ""].map(Text::from);
+        let leaf = Leaf {
+            team,
+            project,
+            model: empty.clone(),
+            provider: empty.clone(),
+            region: empty.clone(),
+            environment: empty.clone(),
+            meter: empty,
+            currency: crate::model::money::Currency::USD,
+            measure: crate::model::leaf::Measure::Estimated,
+        };
+        let finding = stream.finding_of_leaf(0, &leaf, &Origin::default()).unwrap();
+        let expected = "ranker sends (input_tokens of each event) tokens from (not stated)";
+        assert_eq!((finding.message.as_str(), finding.remedy.as_deref()), (expected, Some(expected)));
     }
 
     #[test]
