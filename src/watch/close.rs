@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Moment;
 use super::account::{AccountState, NodeId};
-use super::alert::episode;
+use super::alert::{drop, episode};
 use super::baseline::{Baseline, Learn, LocalHour};
 use super::days;
 use super::detect::verdict;
@@ -89,8 +89,9 @@ fn close_account_hour(shard: &mut Shard, number: u32, hour: Hour, rules: &WatchR
         born.filter_map(|id| judge::judge_and_wake(state, &account, *id, (hour, local), rules, series)).unzip();
     drift::close_account_hour(shard, number, hour, rules);
     matters::missing::close_account_hour(shard, number, hour, &judged, rules, effects);
+    let still_used = drop::still_used(&shard.accounts, &account, hour, &judged, moment);
     let Some(state) = shard.accounts.get_mut(number) else { return };
-    let episodes = episode::close_hour(state, &account, hour, local, &judged, moment, effects);
+    let episodes = episode::close_hour(state, &account, hour, local, &judged, &still_used, moment, effects);
     let mut room = Vec::new();
     let mut changed: Vec<NodeId> = judged
         .iter()

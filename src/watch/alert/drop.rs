@@ -6,14 +6,17 @@
 
 use super::super::Moment;
 use super::super::account::AccountState;
+use super::super::accounts::Accounts;
 use super::super::baseline::{Channel, LocalHour};
 use super::super::history::Point;
 use super::super::judge::{self, Judged};
-use super::super::series::{Node, from_units, to_units};
+use super::super::matters::missing::weighted;
+use super::super::series::{HourTotals, Node, from_units, to_units};
 use super::episode::{Episode, HourExcess, Trigger};
 use super::select;
 use crate::model::alert::AlertKind;
-use crate::model::leaf::{Account, Scope};
+use crate::model::leaf::{Account, LeafDimensions, Scope};
+use crate::model::money::Nanos;
 use crate::model::time::Hour;
 
 /// An hour is low that takes at most this part of the mean hour before, and a drop goes on up to the second part, ...
@@ -35,15 +38,72 @@ struct Fall {
     lacks: f64,
 }
 
-/// Nodes that have dropped by now: the team, else its projects.
-pub(crate) fn triggers(state: &AccountState, account: &Account, hour: Hour, judged: &[Judged], moment: Moment<'_>) -> Vec<Trigger> {
+/// How much is used, in tokens where there are any.
+#[derive(Clone, Copy, Default)]
+struct Volume {
+    tokens: u64,
+    events: u64,
+}
+
+impl Volume {
+    fn of(totals: &HourTotals) -> Volume {
+        Volume { tokens: weighted(&totals.tokens), events: totals.events }
+    }
+
+    fn plus(self, more: Volume) -> Volume {
+        Volume { tokens: self.tokens.saturating_add(more.tokens), events: self.events.saturating_add(more.events) }
+    }
+
+    /// Whether hardly anything less is used than before.
+    fn goes_on(self, before: Volume) -> bool {
+        // Requests that fail are events, too, and have no tokens.
+        let (now, before) = if before.tokens > 0 { (self.tokens, before.tokens) } else { (self.events, before.events) };
+        before > 0 && now as f64 >= STILL_LOW * before as f64
+    }
+}
+
+/// The team and projects whose usage goes on without money that would be seen here: it has another currency, or no price, which is told as
+/// missing money. Held against what all of it was the day before.
+pub(crate) fn still_used(accounts: &Accounts, account: &Account, hour: Hour, judged: &[Judged], moment: Moment<'_>) -> Vec<Scope> {
+    let all = || accounts.of_team(&account.team).filter(|(_, state)| state.account.measure == account.measure);
+    let used = |hour: Hour, is_meant: &dyn Fn(&Account, &HourTotals) -> bool| -> Vec<(&LeafDimensions, Volume)> {
+        let leaves = all().flat_map(|(_, state)| state.leaves().map(move |(dimensions, _, leaf)| (&state.account, dimensions, leaf)));
+        let totals = leaves.filter_map(|(own, dimensions, leaf)| Some((own, dimensions, leaf.totals(hour)?)));
+        totals.filter(|(own, _, totals)| is_meant(own, totals)).map(|(_, dimensions, totals)| (dimensions, Volume::of(&totals))).collect()
+    };
+    let is_missing_told = moment.rules.matters.missing.is_some();
+    let lacks_money = |own: &Account, totals: &HourTotals| *own != *account || (is_missing_told && totals.cost == Nanos::ZERO);
+    let now = used(hour, &lacks_money);
+    // Nearly always.
+    if now.is_empty() {
+        return Vec::new();
+    }
+    let before = used(Hour(hour.0 - DAY as i64), &|_, _| true);
+    let of = |volumes: &[(&LeafDimensions, Volume)], scope: &Scope| {
+        let within = volumes.iter().filter(|(dimensions, _)| Scope::Leaf(LeafDimensions::clone(dimensions)).within(scope));
+        within.fold(Volume::default(), |sum, (_, volume)| sum.plus(*volume))
+    };
+    let scopes = judged.iter().map(|judged| &judged.scope).filter(|scope| matches!(scope, Scope::Team | Scope::Project(_)));
+    scopes.filter(|scope| of(&now, scope).goes_on(of(&before, scope))).cloned().collect()
+}
+
+/// Nodes that have dropped by now: the team, else its projects. Not those that are used as before.
+pub(crate) fn triggers(
+    state: &AccountState,
+    account: &Account,
+    hour: Hour,
+    judged: &[Judged],
+    still_used: &[Scope],
+    moment: Moment<'_>,
+) -> Vec<Trigger> {
     let local = judge::local_hour_of(moment.rules, &account.team, hour);
     let mut triggers: Vec<Trigger> = Vec::new();
     // What is converted has left this account, and is spent.
     if moment.rules.rates.is_converted(account.currency, hour.start()) {
         return triggers;
     }
-    for judged in judged.iter().filter(|judged| matches!(judged.scope, Scope::Team | Scope::Project(_))) {
+    let is_asked = |scope: &Scope| matches!(scope, Scope::Team | Scope::Project(_)) && !still_used.contains(scope);
+    for judged in judged.iter().filter(|judged| is_asked(&judged.scope)) {
         // What is told already, and the end of a rise, which is none.
         let is_told = state.episodes.values().any(|episode| !episode.is_held() && select::is_about(episode, &judged.scope));
         let is_wider_told = triggers.iter().any(|wider| judged.scope.within(&wider.judged.scope));

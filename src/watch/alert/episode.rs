@@ -179,12 +179,15 @@ fn worth_telling(state: &AccountState, account: &Account, id: &str, moment: Mome
 }
 
 /// Final word on an hour: confirms, extends, ends or takes back open episodes, then opens new ones. Returns the ids that have changed.
+/// `still_used`: what `drop::still_used` says.
+#[expect(clippy::too_many_arguments, reason = "all that is known of an hour")]
 pub(crate) fn close_hour(
     state: &mut AccountState,
     account: &Account,
     hour: Hour,
     local: LocalHour,
     judged: &[Judged],
+    still_used: &[Scope],
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
@@ -206,7 +209,7 @@ pub(crate) fn close_hour(
     for trigger in ramp::triggers(state, account, hour, local, judged, moment) {
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
-    for trigger in drop::triggers(state, account, hour, judged, moment) {
+    for trigger in drop::triggers(state, account, hour, judged, still_used, moment) {
         changed.extend(open(state, account, hour, trigger, false, moment, effects));
     }
     changed.extend(forget_old(state, hour));

@@ -166,7 +166,8 @@ fn story(silence: &Silence, account: &Account, provider: &Text, hour: Hour, mome
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Bench, usage};
+    use super::super::tests::{Bench, unpriced, usage};
+    use crate::model::alert::AlertKind;
     use crate::model::money::Currency;
 
     #[test]
@@ -180,6 +181,38 @@ mod tests {
                 if is_used { vec![used] } else { Vec::new() }
             });
             assert_eq!(bench.told().is_empty(), is_used, "{:#?}", bench.words());
+        }
+    }
+
+    /// Of whatever is used as before; its twin, which is not used any more, is one.
+    #[test]
+    fn what_is_paid_in_another_currency_or_has_lost_its_price_is_no_drop() {
+        for (is_used, is_unpriced, is_missing_told) in [(true, false, true), (true, true, true), (true, true, false), (false, false, true)]
+        {
+            let mut bench = Bench::new();
+            if !is_missing_told {
+                bench.rules.matters.missing = None;
+            }
+            bench.hours(0..9 * 24, |at| vec![usage(at, "ranker", 8.0, 1_000_000)]);
+            bench.hours(9 * 24..10 * 24, |at| {
+                let mut used = usage(at, "ranker", 8.0, 1_000_000);
+                used.leaf.currency = Currency::parse("EUR").unwrap();
+                // What fails goes on all the while.
+                let failed = usage(at, "ranker", 0.0, 0);
+                match (is_used, is_unpriced) {
+                    (true, true) => {
+                        let mut new = unpriced(at, 1_000_000);
+                        new.leaf.project = "ranker".into();
+                        vec![new]
+                    }
+                    (true, false) => vec![used],
+                    (false, _) => vec![failed],
+                }
+            });
+            let is_drop = bench.alerts.iter().any(|alert| alert.kind == AlertKind::SpendDrop);
+            let all: Vec<&String> = bench.alerts.iter().map(|alert| &alert.summary).collect();
+            // Where nobody tells that a price is missing, the drop does.
+            assert_eq!(is_drop, !is_used || !is_missing_told, "{is_used} {is_unpriced} {is_missing_told}: {all:#?}");
         }
     }
 }

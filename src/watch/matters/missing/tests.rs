@@ -24,7 +24,7 @@ pub(super) struct Bench {
     pub shard: Shard,
     pub rules: WatchRules,
     offset: i64,
-    alerts: Vec<Alert>,
+    pub alerts: Vec<Alert>,
 }
 
 impl Bench {
