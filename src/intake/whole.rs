@@ -108,6 +108,9 @@ const FEEDBACK: Table = Table {
     ],
 };
 
+/// What bursts for a while uses more than it has; nothing uses twice as much.
+const MOST_UTILIZATION: f64 = 2.0;
+
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WholeOutcome {
@@ -175,11 +178,22 @@ fn resource(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Resul
         hourly_cost,
         currency,
         capacity: number(cells, "capacity", false)?,
-        utilization: number(cells, "utilization", false)?,
+        utilization: utilization(cells)?,
         requests: count(cells, "requests")?,
         owner,
         tags,
     })
+}
+
+/// A part of one: what is written in percent, or as a sum of several processors, would make an idle resource look used.
+fn utilization(cells: &mut Cells<'_>) -> Result<Option<f64>, Reject> {
+    match number(cells, "utilization", false)? {
+        Some(used) if used > MOST_UTILIZATION => {
+            let message = format!("'utilization' is {used}, expected a part of capacity from 0 to 1: divide percent by 100");
+            Err(Reject::new(RejectReason::OutOfRange, message))
+        }
+        used => Ok(used),
+    }
 }
 
 /// In the currency that all is counted in; as it was where there is no rate.

@@ -130,6 +130,8 @@ fn each_wrong_value_has_its_reason_and_names_its_field() {
         (Topic::Resources, json!({"hourly_cost": "1e40"}), Reason::OutOfRange, "hourly_cost"),
         (Topic::Resources, json!({"currency": "XYZ"}), Reason::UnknownCurrency, "currency"),
         (Topic::Resources, json!({"utilization": -0.5}), Reason::NegativeQuantity, "utilization"),
+        (Topic::Resources, json!({"utilization": 3.0}), Reason::OutOfRange, "utilization"),
+        (Topic::Resources, json!({"utilization": 2.01}), Reason::OutOfRange, "utilization"),
         (Topic::Resources, json!({"utilization": "0.5"}), Reason::WrongType, "utilization"),
         (Topic::Resources, json!({"requests": -1}), Reason::NegativeQuantity, "requests"),
         (Topic::Resources, json!({"requests": 1.5}), Reason::WrongType, "requests"),
