@@ -176,6 +176,7 @@ fn partial(leaf: u64, minute: Minute) -> Option<Partial> {
         last_ingest_time: minute.start().plus_ms(1_000),
         users,
         hits: Vec::new(),
+        failed: Default::default(),
     })
 }
 

@@ -114,6 +114,7 @@ fn partial(team: usize, number: usize, minute: Minute) -> Partial {
         last_ingest_time: minute.start().plus_ms(60_500),
         users: vec![user(number as u64 % 3, cost.0 / 3), user(3 + number as u64 % 2, cost.0 - cost.0 / 3)],
         hits: Vec::new(),
+        failed: Default::default(),
     }
 }
 

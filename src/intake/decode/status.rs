@@ -19,7 +19,7 @@ pub fn is_failure(status: &[u8]) -> bool {
     let begins = |with: &&str| status.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
     let is_http = matches!(status, [b'1'..=b'3', b'0'..=b'9', b'0'..=b'9']);
     let is_ok = status.is_empty() || is_http || OK.iter().any(|ok| status.eq_ignore_ascii_case(ok.as_bytes()));
-    !is_ok && !BROKEN_OFF.iter().any(|word| begins(word))
+    !is_ok && !BROKEN_OFF.iter().any(begins)
 }
 
 /// Of JSON as it is written; gateways write the number of HTTP, too.
