@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::{ConfigFile, assemble, print, ready};
 use crate::config::settings::Settings;
 use crate::kafka::access::{Operation, Resource};
-use crate::kafka::topics::TopicNames;
 use crate::runtime::rights;
 
 /// What a user is going to do.
@@ -95,19 +94,6 @@ fn prefixes(settings: &Settings) -> (Resource, Resource, Resource) {
     (Resource::Topic(format!("{prefix}{id}-")), Resource::Group(format!("{id}-")), Resource::TransactionalId(format!("{id}-")))
 }
 
-/// Inputs, and outputs.
-fn outside(names: &TopicNames) -> ([&String; 6], [&String; 4]) {
-    let inputs = [
-        &names.usage_events,
-        &names.resource_events,
-        &names.activity_events,
-        &names.lineage_events,
-        &names.billing_events,
-        &names.feedback,
-    ];
-    (inputs, [&names.dead_letter, &names.alerts, &names.governance_violations, &names.spend_rollups])
-}
-
 fn topics(names: &[&String]) -> Vec<Resource> {
     names.iter().map(|name| Resource::Topic((*name).clone())).collect()
 }
@@ -116,7 +102,7 @@ fn for_run(settings: &Settings) -> Vec<Grant> {
     use Operation::{Delete, DescribeConfigs, Read, Write};
     let names = assemble::topic_names(settings);
     let (own, groups, transactions) = prefixes(settings);
-    let (inputs, outputs) = outside(&names);
+    let (inputs, outputs) = (names.inputs(), names.outputs());
     let mut needed: BTreeMap<String, BTreeSet<Operation>> = BTreeMap::new();
     for right in rights::roles().into_iter().flat_map(|role| rights::of_role(role, &names)) {
         needed.entry(right.resource.option().1.to_string()).or_default().insert(right.operation);
@@ -144,7 +130,7 @@ fn for_run(settings: &Settings) -> Vec<Grant> {
 fn for_create(settings: &Settings) -> Vec<Grant> {
     let operations = [Operation::Create, Operation::Describe, Operation::DescribeConfigs];
     let names = assemble::topic_names(settings);
-    let (inputs, outputs) = outside(&names);
+    let (inputs, outputs) = (names.inputs(), names.outputs());
     let all: Vec<&String> = inputs.into_iter().chain(outputs).collect();
     vec![Grant::on(&operations, topics(&all), false), Grant::on(&operations, vec![prefixes(settings).0], true)]
 }
@@ -153,7 +139,7 @@ fn for_operate(settings: &Settings) -> Vec<Grant> {
     use Operation::{Create, Delete, DescribeConfigs, Read, Write};
     let names = assemble::topic_names(settings);
     let (own, groups, transactions) = prefixes(settings);
-    let (inputs, outputs) = outside(&names);
+    let (inputs, outputs) = (names.inputs(), names.outputs());
     vec![
         Grant::on(&[Read, Write], topics(&inputs), false),
         Grant::on(&[Read], topics(&outputs), false),
@@ -166,6 +152,7 @@ fn for_operate(settings: &Settings) -> Vec<Grant> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::topics::TopicNames;
 
     #[test]
     fn every_role_reads_or_writes_and_own_topics_are_all_read_and_written() {

@@ -6,8 +6,7 @@ use std::ffi::CString;
 use std::iter;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -26,6 +25,7 @@ use super::client::ErrorLog;
 use super::fetch::{Bell, Queue};
 use super::link::{Committed, Partition, Rebalance};
 use super::topics::partition_count;
+use super::within::within;
 use crate::clock::Stopwatch;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -81,7 +81,7 @@ impl Drop for Consumer {
                 "the Kafka client still has not answered, and is left behind without a goodbye: its place is free once its session is over"
             );
         }
-        let closed = within(MOST_TO_CLOSE, move || {
+        let closed = within("close consumer", MOST_TO_CLOSE, move || {
             for event in unanswered {
                 answer(&inner, &event);
             }
@@ -104,17 +104,6 @@ fn answer(consumer: &BaseConsumer<Events>, event: &Rebalance) {
     if let Err(error) = answered {
         tracing::debug!(%error, "answering the group while closing");
     }
-}
-
-/// What a call of the client library that has no bound of its own comes to; `None` where it takes longer than `most`: the thread that waits for
-/// it is left behind.
-fn within<T: Send + 'static>(most: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (done, result) = mpsc::sync_channel(1);
-    thread::spawn(move || {
-        // Nobody may be listening any more.
-        let _ = done.send(call());
-    });
-    result.recv_timeout(most).ok()
 }
 
 /// After a fatal error, that another process has taken its name say, the client has let go of everything by itself, and would never answer who
@@ -340,7 +329,7 @@ impl Consumer {
 
     fn change(&self, what: &str, call: impl FnOnce(&BaseConsumer<Events>) -> KafkaResult<()> + Send + 'static) -> Result<()> {
         let inner = Arc::clone(&self.inner);
-        match within(MOST_TO_ANSWER, move || call(&inner)) {
+        match within("answer group", MOST_TO_ANSWER, move || call(&inner)) {
             Some(answered) => answered.with_context(|| format!("cannot {what}")),
             None => {
                 // What the client has lost its place for says more than that it does not answer.

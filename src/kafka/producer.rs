@@ -3,7 +3,6 @@
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::access::{self, Operation, Resource, Right};
 use super::client::ErrorLog;
 use super::consumer::Consumer;
 use super::link::Partition;
+use super::within::within;
 use crate::clock::Stopwatch;
 
 /// A record on its way out, encoded.
@@ -184,12 +184,9 @@ impl Producer {
         }
         // The library minds no timeout here, and where the group's coordinator goes away it may wait for ever (librdkafka #5456, #5511): so it
         // gets a thread of its own. A call that is given up keeps its client until it returns; the next producer has fenced that by then.
-        let (answer, answered) = sync_channel(1);
         let inner = Arc::clone(&self.inner);
-        let call = move || drop(answer.send(send_offsets_of(&inner, &list, &group)));
-        let rebuild = |reason: String| ProduceError::Rebuild { step, reason };
-        std::thread::Builder::new().name("send offsets".to_string()).spawn(call).map_err(|error| rebuild(error.to_string()))?;
-        answered.recv_timeout(MOST).map_err(|_| rebuild(format!("no answer within {MOST:?}")))?
+        let unanswered = || ProduceError::Rebuild { step, reason: format!("no answer within {MOST:?}") };
+        within(step, MOST, move || send_offsets_of(&inner, &list, &group)).ok_or_else(unanswered)?
     }
 
     /// # Errors

@@ -41,6 +41,16 @@ pub struct TopicNames {
 }
 
 impl TopicNames {
+    /// What others write to.
+    pub fn inputs(&self) -> [&String; 6] {
+        [&self.usage_events, &self.resource_events, &self.activity_events, &self.lineage_events, &self.billing_events, &self.feedback]
+    }
+
+    /// What others read.
+    pub fn outputs(&self) -> [&String; 4] {
+        [&self.dead_letter, &self.alerts, &self.governance_violations, &self.spend_rollups]
+    }
+
     pub fn new(prefix: &str, application_id: &str) -> TopicNames {
         let outside = |name: &str| format!("{prefix}{name}");
         let inside = |name: &str| format!("{prefix}{application_id}-{name}");
@@ -112,16 +122,8 @@ pub fn plan(names: &TopicNames, sizes: &TopicSizes) -> Vec<TopicPlan> {
             ("min.cleanable.dirty.ratio", "0.2".to_string()),
         ]
     };
-    let inputs = [
-        &names.usage_events,
-        &names.resource_events,
-        &names.activity_events,
-        &names.lineage_events,
-        &names.billing_events,
-        &names.feedback,
-    ];
     let mut plans: Vec<TopicPlan> =
-        inputs.map(|name| make(name, sizes.input_partitions, false, kept(sizes.input_retention_ms), &[][..])).to_vec();
+        names.inputs().map(|name| make(name, sizes.input_partitions, false, kept(sizes.input_retention_ms), &[][..])).to_vec();
     let outputs = sizes.output_partitions;
     plans.push(make(&names.dead_letter, outputs, false, kept(sizes.output_retention_ms), &[]));
     plans.push(make(&names.alerts, outputs, false, compacted(), &["cleanup.policy"]));

@@ -1,5 +1,7 @@
 //! Which node fires when several do: the lowest one that explains most of the excess, and none that an open episode already covers.
 
+use std::cmp::Ordering;
+
 use super::super::Moment;
 use super::super::account::AccountState;
 use super::super::baseline::{Channel, LocalHour};
@@ -186,8 +188,7 @@ fn told_beside(
     if told.is_empty() {
         return false;
     }
-    let leaves = state.nodes().map(|node| &node.scope).filter(|scope| matches!(scope, Scope::Leaf(_)) && scope.within(&candidate.scope));
-    let shared = leaves.filter(|leaf| told.iter().any(|other| leaf.within(other)));
+    let shared = leaves_within(state, &candidate.scope).filter(|leaf| told.iter().any(|other| leaf.within(other)));
     let excess: f64 =
         shared.filter_map(|leaf| judge::judge(state, account, leaf, hour, local, moment.rules)).map(|leaf| leaf.excess()).sum();
     excess > 0.0 && excess >= EXPLAINS * candidate.excess()
@@ -210,13 +211,12 @@ fn descend_apart(
         |scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules).map(|judged| judged.seen_on(top.verdict.channel));
     let is_told = |leaf: &Scope| told.iter().any(|other| leaf.within(other));
     let shares_little = |node: &Judged| {
-        let leaves = state.nodes().map(|node| &node.scope).filter(|scope| matches!(scope, Scope::Leaf(_)) && scope.within(&node.scope));
-        let shared: f64 = leaves.filter(|leaf| is_told(leaf)).filter_map(judged).map(|leaf| leaf.excess()).sum();
+        let shared: f64 = leaves_within(state, &node.scope).filter(|leaf| is_told(leaf)).filter_map(judged).map(|leaf| leaf.excess()).sum();
         shared <= (1.0 - EXPLAINS) * node.excess()
     };
     let below = state.nodes().map(|node| &node.scope).filter(|scope| **scope != top.scope && scope.within(&top.scope) && !is_told(scope));
     let explaining = below.filter_map(judged).filter(|node| node.excess() > 0.0 && node.excess() >= EXPLAINS * rest && shares_little(node));
-    explaining.max_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(a.excess().total_cmp(&b.excess())).then(b.scope.cmp(&a.scope)))
+    explaining.max_by(deeper)
 }
 
 /// The deepest node within `top` that explains it; of several, the one with the largest excess.
@@ -227,7 +227,14 @@ fn descend(state: &AccountState, account: &Account, hour: Hour, local: LocalHour
         .filter_map(|scope: &Scope| judge::judge(state, account, scope, hour, local, moment.rules))
         .map(|judged| judged.seen_on(channel))
         .filter(|judged| judged.excess() > 0.0 && judged.excess() >= EXPLAINS * top.excess());
-    explaining
-        .max_by(|a, b| a.scope.depth().cmp(&b.scope.depth()).then(a.excess().total_cmp(&b.excess())).then(b.scope.cmp(&a.scope)))
-        .unwrap_or_else(|| top.clone())
+    explaining.max_by(deeper).unwrap_or_else(|| top.clone())
+}
+
+/// The larger excess of two that are as deep, and by name where that is the same, too.
+fn deeper(a: &Judged, b: &Judged) -> Ordering {
+    a.scope.depth().cmp(&b.scope.depth()).then(a.excess().total_cmp(&b.excess())).then(b.scope.cmp(&a.scope))
+}
+
+fn leaves_within<'a>(state: &'a AccountState, scope: &'a Scope) -> impl Iterator<Item = &'a Scope> {
+    state.nodes().map(|node| &node.scope).filter(move |leaf| matches!(leaf, Scope::Leaf(_)) && leaf.within(scope))
 }

@@ -11,11 +11,11 @@ use crate::model::partial::{Failed, Marker, Partial, PolicyHit, Said, ShardEvent
 use crate::model::time::{Minute, Timestamp};
 
 /// The newest version: partials end with what has failed. Version 5 knows nothing of that, and has events of what is spent for a budget of
-/// another shard and uses of datasets as lineage knows them. Version 4 has the same form without these, and with events of grants, version 3 without those, its partials end with what policies said; version 2
-/// knew no policies and had events behind the markers, version 1 had no events. A record is written in the lowest version that holds it, which
-/// a program that is a release older reads as well, so that a rolling upgrade is one as long as nobody sends grants or uses of datasets
-/// (upgrade who reads the shard log before who reads usage, activity and lineage) and no budget is of a cost centre (write it into the config once
-/// all are upgraded).
+/// another shard and uses of datasets as lineage knows them. Version 4 has the same form without these, and with events of grants, version 3
+/// without those, its partials end with what policies said; version 2 knew no policies and had events behind the markers, version 1 had no
+/// events. A record is written in the lowest version that holds it, which a program that is a release older reads as well, so that a rolling
+/// upgrade is one as long as no request fails and nobody sends grants or uses of datasets (upgrade who reads the shard log before who reads
+/// usage, activity and lineage) and no budget is of a cost centre (write it into the config once all are upgraded).
 pub const SHARD_FORMAT_VERSION: u8 = 6;
 const WITHOUT_FAILED: u8 = 5;
 const WITHOUT_SPENT_AND_DATASETS: u8 = 4;

@@ -18,14 +18,10 @@ impl Budget {
         moment: Moment<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let span = self.judged(rule, today);
-        let spent = to_units(self.spent(span));
-        let before = self.told.len();
-        self.told.retain(|told| spent >= amount_at(rule, *told));
+        let fewer = self.untell(rule, today, 1.0);
         (self.told_forecast, self.told_pace) = (false, false);
-        if !self.told.is_empty() && self.told.len() < before {
-            let story = self.story(rule, span, Some(Reason::Raised), None, zone);
-            matter::amend(&mut self.matter, &rule.team, story, moment, effects);
+        if fewer {
+            self.amend(rule, today, Reason::Raised, zone, moment, effects);
         }
     }
 
@@ -57,16 +53,33 @@ impl Budget {
         if rule.period == Period::Month && !self.matter.as_ref().is_some_and(Matter::is_open) {
             return;
         }
-        let span = self.judged(rule, today);
-        let spent = to_units(self.spent(span));
-        let before = self.told.len();
-        self.told.retain(|told| spent >= FALLEN * amount_at(rule, *told));
+        let fewer = self.untell(rule, today, FALLEN);
         if let Period::Rolling(_) = rule.period {
             // Only a month has a forecast.
             self.told_forecast = false;
-        } else if !self.told.is_empty() && self.told.len() < before {
-            let story = self.story(rule, span, Some(Reason::Fallen), None, zone);
-            matter::amend(&mut self.matter, &rule.team, story, moment, effects);
+        } else if fewer {
+            self.amend(rule, today, Reason::Fallen, zone, moment, effects);
         }
+    }
+
+    /// Lets go of thresholds of which less than this part is spent. Whether some are left, and fewer than before.
+    fn untell(&mut self, rule: &BudgetRule, today: i64, part: f64) -> bool {
+        let spent = to_units(self.spent(self.judged(rule, today)));
+        let before = self.told.len();
+        self.told.retain(|told| spent >= part * amount_at(rule, *told));
+        !self.told.is_empty() && self.told.len() < before
+    }
+
+    fn amend(
+        &mut self,
+        rule: &BudgetRule,
+        today: i64,
+        reason: Reason,
+        zone: &jiff::tz::TimeZone,
+        moment: Moment<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let story = self.story(rule, self.judged(rule, today), Some(reason), None, zone);
+        matter::amend(&mut self.matter, &rule.team, story, moment, effects);
     }
 }
