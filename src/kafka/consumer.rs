@@ -1,7 +1,7 @@
 //! A group member on one thread: rebalances arrive as values between polls, not as callbacks in the middle of work.
 #![expect(unsafe_code, reason = "rust-rdkafka has no name for the offsets that the last fetch told")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::iter;
 use std::mem::ManuallyDrop;
@@ -317,7 +317,9 @@ impl Consumer {
     /// librdkafka refuses the list.
     pub fn unassign(&mut self, partitions: &[Partition]) -> Result<()> {
         self.unanswered = None;
-        let list = list_of(partitions);
+        // Who gives up what was never taken is refused, and the group would go on waiting.
+        let held: Vec<Partition> = partitions.iter().filter(|partition| self.queues.contains_key(partition)).cloned().collect();
+        let list = list_of(&held);
         let answered = match is_fatal(&self.inner) {
             true => Ok(()),
             false => self.change("give up revoked partitions", move |consumer| consumer.incremental_unassign(&list)),
@@ -373,16 +375,45 @@ impl Consumer {
         Ok(Some(offsets))
     }
 
-    /// First and next offset of a partition, asked from its leader; `None`: not to be had now.
+    /// First and next offset of each partition, asked from its leader; `None`: not to be had now. A leader that does not answer is asked once.
     ///
     /// # Errors
     /// What waiting does not cure.
-    pub fn bounds(&self, partition: &Partition) -> Result<Option<(i64, i64)>> {
-        match self.inner.fetch_watermarks(&partition.topic, partition.partition, OFFSETS_TIMEOUT) {
-            Ok(bounds) => Ok(Some(bounds)),
-            Err(error) if is_passing(&error) => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot ask for the offsets of {}[{}]", partition.topic, partition.partition)),
+    pub fn bounds(&self, partitions: &[Partition]) -> Result<Vec<Option<(i64, i64)>>> {
+        let mut leaders: BTreeMap<&str, BTreeMap<i32, i32>> = BTreeMap::new();
+        let mut silent = BTreeSet::new();
+        let mut all = Vec::with_capacity(partitions.len());
+        for Partition { topic, partition } in partitions {
+            if !leaders.contains_key(topic.as_str()) {
+                leaders.insert(topic, self.leaders(topic)?);
+            }
+            let leader = leaders[topic.as_str()].get(partition).filter(|leader| !silent.contains(*leader));
+            let Some(leader) = leader.copied() else {
+                all.push(None);
+                continue;
+            };
+            all.push(match self.inner.fetch_watermarks(topic, *partition, OFFSETS_TIMEOUT) {
+                Ok(bounds) => Some(bounds),
+                Err(error) if is_passing(&error) => {
+                    silent.insert(leader);
+                    None
+                }
+                Err(error) => return Err(error).with_context(|| format!("cannot ask for the offsets of {topic}[{partition}]")),
+            });
         }
+        Ok(all)
+    }
+
+    /// Who leads each partition of a topic, of those that have a leader; none where nobody answers now. One request: who asks for the offsets of
+    /// a partition without a leader waits to the end of its time.
+    fn leaders(&self, topic: &str) -> Result<BTreeMap<i32, i32>> {
+        let told = match self.inner.fetch_metadata(Some(topic), OFFSETS_TIMEOUT) {
+            Ok(told) => told,
+            Err(error) if is_passing(&error) => return Ok(BTreeMap::new()),
+            Err(error) => return Err(error).with_context(|| format!("cannot ask who leads the partitions of {topic}")),
+        };
+        let partitions = told.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.map(|partition| (partition.id(), partition.leader())).filter(|(_, leader)| *leader >= 0).collect())
     }
 
     /// # Errors

@@ -85,17 +85,19 @@ pub trait Link {
     /// The end of an assigned partition as the last fetch told it; asks nobody. `None`: not known.
     fn end_seen(&self, partition: &Partition) -> Option<i64>;
 
-    /// Begins to fetch the partitions at our own offsets, beside those already assigned.
+    /// Begins to fetch the partitions at our own offsets, beside those already assigned. What the group has given and is not among them may
+    /// come later.
     fn assign(&mut self, starts: &[(Partition, i64)]) -> Result<()>;
 
+    /// Some may never have been assigned.
     fn unassign(&mut self, partitions: &[Partition]) -> Result<()>;
 
     /// The group's offsets, `None` inside where it has none. `None` outside: not to be had now (a transaction that covers them is not
     /// decided yet, or the coordinator does not answer); ask again later.
     fn committed(&mut self, partitions: &[Partition]) -> Result<Option<Vec<Option<Committed>>>>;
 
-    /// First and next offset of a partition, asked from its leader; committed records only. `None`: not to be had now.
-    fn bounds(&mut self, partition: &Partition) -> Result<Option<(i64, i64)>>;
+    /// First and next offset of each partition, asked from its leader; committed records only. `None`: not to be had now.
+    fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Option<(i64, i64)>>>;
 
     /// Begins to read one partition outside of the group, committed records only. One at a time.
     fn open(&mut self, partition: &Partition, from: From, until: Until) -> Result<()>;

@@ -90,8 +90,8 @@ impl Link for Session {
         self.consumer.committed(partitions)
     }
 
-    fn bounds(&mut self, partition: &Partition) -> Result<Option<(i64, i64)>> {
-        self.consumer.bounds(partition)
+    fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Option<(i64, i64)>>> {
+        self.consumer.bounds(partitions)
     }
 
     fn open(&mut self, partition: &Partition, from: From, until: Until) -> Result<()> {

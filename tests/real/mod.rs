@@ -16,6 +16,7 @@ mod gather;
 mod hooks;
 mod inputs;
 mod lanes;
+mod leaderless;
 mod leaving;
 mod lineage;
 mod mail;

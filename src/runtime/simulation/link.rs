@@ -291,6 +291,9 @@ impl Link for SimLink {
 
     fn assign(&mut self, starts: &[(Partition, i64)]) -> Result<()> {
         self.point("assign")?;
+        if !self.member.is_asked() {
+            self.broker.borrow_mut().note("begun later", || format!("{}: {starts:?}", self.transactional_id));
+        }
         for (partition, next) in starts {
             self.fetching.insert(partition.clone(), Fetching { next: *next, has_told_end: false });
         }
@@ -313,14 +316,17 @@ impl Link for SimLink {
         Ok(self.broker.borrow().groups[&self.member.group].fetch(partitions))
     }
 
-    fn bounds(&mut self, partition: &Partition) -> Result<Option<(i64, i64)>> {
+    fn bounds(&mut self, partitions: &[Partition]) -> Result<Vec<Option<(i64, i64)>>> {
         self.point("bounds")?;
-        if self.is_absent() {
-            return Ok(None);
-        }
-        let broker = self.broker.borrow();
-        let log = broker.log(partition);
-        Ok(Some((log.low(), log.stable())))
+        let mut bounds = |partition: &Partition| {
+            if self.is_absent() {
+                return None;
+            }
+            let broker = self.broker.borrow();
+            let log = broker.log(partition);
+            Some((log.low(), log.stable()))
+        };
+        Ok(partitions.iter().map(&mut bounds).collect())
     }
 
     fn open(&mut self, partition: &Partition, from: From, until: Until) -> Result<()> {

@@ -13,7 +13,7 @@ pub struct Member {
     pub instance: Option<String>,
     id: Option<String>,
     generation: i32,
-    /// Assigned and answered.
+    /// Assigned and answered, though perhaps not fetched yet.
     owned: BTreeSet<Partition>,
     /// Sent its join and waits for the generation to be complete.
     has_joined: bool,
@@ -135,12 +135,18 @@ impl Member {
         Ok(self.asked.clone())
     }
 
+    /// Whether an event waits for its answer.
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     pub fn assigned(&mut self, partitions: &BTreeSet<Partition>) {
         match self.asked.take() {
-            Some(Rebalance::Assign(asked)) if asked.iter().eq(partitions) => {}
+            Some(Rebalance::Assign(asked)) if partitions.iter().all(|partition| asked.contains(partition)) => self.owned.extend(asked),
+            // What could not be begun with the others.
+            None if partitions.is_subset(&self.owned) => {}
             other => panic!("assign of {partitions:?} answers {other:?}"),
         }
-        self.owned.extend(partitions.iter().cloned());
         // Lost while the answer was waited for.
         for event in &mut self.events {
             if let Rebalance::Revoke { partitions, lost: true } = event {

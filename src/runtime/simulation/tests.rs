@@ -23,13 +23,14 @@ use crate::runtime::whole::Whole;
 use crate::runtime::worker::{Moment, Opening, Role, Worker};
 
 /// What has to happen in the runs together, else they prove nothing.
-const MUST_HAPPEN: [&str; 12] = [
+const MUST_HAPPEN: [&str; 13] = [
     "crash",
     "freeze",
     "replaced",
     "kill",
     "leave",
     "rebalance",
+    "begun later",
     "membership",
     "stray",
     "left open, aborted by its successor",

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use self::answer::Given;
 use self::behind::Behind;
 use self::transact::Pending;
 use super::assignment::{Action, Assignment, Event, Phase};
@@ -86,10 +87,7 @@ pub struct Worker<'a, L: Link, R: Role> {
     restoring_since: Option<Duration>,
     /// Partitions that were restored since it was last told, and how long that took.
     restored: (usize, Duration),
-    /// Assigned by the group, not answered yet.
-    unanswered: Option<Vec<Partition>>,
-    /// When it is to be said that this takes long.
-    say_at: Option<Duration>,
+    given: Given,
     pending: Option<Pending>,
     pace: Pace,
     /// Tells transactions of this worker from all others.
@@ -120,8 +118,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
             restoring: None,
             restoring_since: None,
             restored: (0, Duration::ZERO),
-            unanswered: None,
-            say_at: None,
+            given: Given::default(),
             pending: None,
             pace,
             incarnation,
@@ -263,15 +260,11 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
     fn rebalance(&mut self, event: Rebalance) -> Result<()> {
         match event {
             Rebalance::Assign(partitions) => {
-                self.unanswered = Some(partitions);
+                self.given.assigned(partitions);
                 Ok(())
             }
             Rebalance::Revoke { partitions, lost } => {
-                // Taken away before we could say where to begin: then it must not be begun.
-                if let Some(waiting) = &mut self.unanswered {
-                    waiting.retain(|partition| !partitions.contains(partition));
-                }
-                self.unanswered.take_if(|waiting| waiting.is_empty());
+                self.given.revoked(&partitions);
                 let numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition).collect();
                 let (event, what) =
                     if lost { (Event::Lost(numbers), Rebalanced::Lost) } else { (Event::Revoked(numbers), Rebalanced::Revoked) };
@@ -343,7 +336,7 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
     }
 
     fn report_state(&self) {
-        let state = if self.assignment.is_running() && self.unanswered.is_none() { RoleState::Running } else { RoleState::Restoring };
+        let state = if self.assignment.is_running() && self.given.has_all_begun() { RoleState::Running } else { RoleState::Restoring };
         self.setup.health.report(R::NAME, self.thread, state, self.link.now());
     }
 
