@@ -24,7 +24,8 @@ pub(crate) struct AccountState {
     free: Vec<NodeId>,
     /// Ids in the order of their scopes.
     order: Vec<NodeId>,
-    pub episodes: BTreeMap<String, Episode>,
+    /// Most teams have one or none.
+    pub episodes: BTreeMap<String, Box<Episode>>,
     pub budget: Budget,
     pub days: Days,
     /// Open episodes as last counted.
@@ -216,7 +217,7 @@ impl AccountState {
 
     /// Episodes that are not over, those that are held included.
     pub fn unfinished(&self) -> impl Iterator<Item = &Episode> {
-        self.episodes.values().filter(|episode| episode.is_open())
+        self.episodes.values().map(Box::as_ref).filter(|episode| episode.is_open())
     }
 }
 

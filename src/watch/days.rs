@@ -1,7 +1,5 @@
 //! Daily totals of a team and its projects, four weeks of them: what slow growth is seen against. A forecast follows a ramp and sees nothing.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::account::AccountState;
@@ -21,9 +19,9 @@ const LEAST_FOR_MEAN: usize = 3;
 /// office would count as a spike, and its days less and less.
 const LEAST_HOURS: usize = 8;
 
-/// Of one account, by team and project: one changelog key, written once a day.
+/// Of one account, by team and project, in the order of these: one changelog key, written once a day.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Days(BTreeMap<Scope, Totals>);
+pub(crate) struct Days(Box<[(Scope, Totals)]>);
 
 /// Money per day, oldest first, without a gap.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,10 +34,15 @@ struct Totals {
 impl Days {
     /// Totals of the days that had ended by an hour's beginning, oldest first.
     pub fn until(&self, scope: &Scope, hour: Hour) -> Vec<f64> {
-        let Some(totals) = self.0.get(scope) else { return Vec::new() };
+        let Some(totals) = self.get(scope) else { return Vec::new() };
         let beyond = (totals.next.0 - hour.0).max(0) as usize;
         let known = totals.packed.len().saturating_sub(beyond.div_ceil(DAY));
         totals.packed.iter().take(known).map(|packed| f64::from(unpack(*packed))).collect()
+    }
+
+    fn get(&self, scope: &Scope) -> Option<&Totals> {
+        let at = self.0.binary_search_by(|(known, _)| known.cmp(scope)).ok()?;
+        self.0.get(at).map(|(_, totals)| totals)
     }
 }
 
@@ -63,18 +66,18 @@ pub(crate) fn ends_with(hour: Hour) -> bool {
 
 /// Adds the day that has ended with an hour, which is closed, of each series that has seen all of it.
 pub(crate) fn add(state: &mut AccountState, hour: Hour) {
-    let mut days = Days::default();
+    let mut days = Vec::new();
     for node in state.nodes().filter(|node| matches!(node.scope, Scope::Team | Scope::Project(_))) {
         let hours = last_hours(node);
         let Some(day) = hours.len().checked_sub(DAY).and_then(|first| hours.get(first..)) else { continue };
         let mut totals =
-            state.days.0.get(&node.scope).filter(|known| known.next == Hour(hour.next().0 - DAY as i64)).cloned().unwrap_or_default();
+            state.days.get(&node.scope).filter(|known| known.next == Hour(hour.next().0 - DAY as i64)).cloned().unwrap_or_default();
         let before: Vec<f64> = totals.packed.iter().map(|packed| f64::from(unpack(*packed))).collect();
         totals.packed.push(pack(counted(day, &before) as f32));
         let beyond = totals.packed.len().saturating_sub(MOST_DAYS);
         totals.packed.drain(..beyond);
         totals.next = hour.next();
-        days.0.insert(node.scope.clone(), totals);
+        days.push((node.scope.clone(), totals));
     }
-    state.days = days;
+    state.days = Days(days.into());
 }

@@ -143,7 +143,7 @@ pub(crate) fn grow(
         // Only what the guard has seen asks how far the hour is, which takes a look at every leaf.
         let is_guarded =
             |episode: &Episode| episode.guard_hour == Some(hour) && episode.hours.get(&hour).is_some_and(|part| part.provisional);
-        let elapsed = state.episodes.get(&id).is_some_and(is_guarded).then(|| record::elapsed(state, &scope, hour));
+        let elapsed = state.episodes.get(&id).is_some_and(|episode| is_guarded(episode)).then(|| record::elapsed(state, &scope, hour));
         let Some(episode) = state.episodes.get_mut(&id) else { continue };
         let expected = match episode.hours.get(&hour) {
             Some(_) if let Some(elapsed) = elapsed => from_units(episode.normal_of(&judged) * elapsed),
@@ -348,7 +348,7 @@ pub(crate) fn amend(
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
-    let concerned = |episode: &&Episode| leaf.within(&episode.scope) && episode.hours.contains_key(&hour);
+    let concerned = |episode: &&Box<Episode>| leaf.within(&episode.scope) && episode.hours.contains_key(&hour);
     let ids: Vec<String> = state.episodes.values().filter(concerned).map(|episode| episode.id.clone()).collect();
     for id in &ids {
         let Some(episode) = state.episodes.get_mut(id) else { continue };

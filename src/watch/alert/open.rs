@@ -110,7 +110,7 @@ pub(crate) fn open(
         }
         // A wider one takes the place of its parts.
         held.iter().for_each(|held| _ = state.episodes.remove(held));
-        state.episodes.insert(id.clone(), episode);
+        state.episodes.insert(id.clone(), Box::new(episode));
         return held.into_iter().chain([id]).collect();
     }
     // What was held is told by this one.
@@ -119,7 +119,7 @@ pub(crate) fn open(
     if next_state == AlertState::Open && class(kind) == 0 {
         spend(state, account, &episode, hour, 1.0, moment);
     }
-    state.episodes.insert(id.clone(), episode);
+    state.episodes.insert(id.clone(), Box::new(episode));
     emit(state, account, &id, hour, next_state, true, moment, effects);
     held.into_iter().chain([id]).collect()
 }
@@ -153,7 +153,7 @@ fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger,
     let limits = judge::thresholds(moment.rules, account, scope);
     let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
     let kind = trigger.kind();
-    let is_like = |episode: &&Episode| episode.scope == *scope && class(episode.kind) == class(kind);
+    let is_like = |episode: &&Box<Episode>| episode.scope == *scope && class(episode.kind) == class(kind);
     let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
     let again = recent
         // A late hour is of the time before it closed, and begins nothing anew.
@@ -163,7 +163,7 @@ fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger,
     let fresh = new_episode(account, hour, trigger, moment);
     // One that was taken back and would be opened again under the same id goes on with its revisions.
     let known = again.and_then(|id| state.episodes.get(&id)).or_else(|| state.episodes.get(&fresh.id));
-    let known = known.filter(|known| !known.is_held()).cloned();
+    let known = known.filter(|known| !known.is_held()).map(|known| (**known).clone());
     match known {
         // The id is frozen, what happened is new.
         Some(known) => Episode {

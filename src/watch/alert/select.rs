@@ -159,7 +159,7 @@ fn told_below(
 pub(crate) fn told_of(state: &AccountState, hour: Hour, candidate: &Judged) -> Option<f64> {
     let is_told =
         |episode: &&Episode| !episode.is_of_fall() && episode.kind != AlertKind::SpendMoved && !is_slow_beside(episode, hour, candidate);
-    let told = state.episodes.values().filter(is_told);
+    let told = state.episodes.values().map(Box::as_ref).filter(is_told);
     let told: Vec<_> = told.filter_map(|episode| Some((&episode.scope, episode.hours.get(&hour)?.excess_units()))).collect();
     if told.iter().any(|(scope, _)| candidate.scope.within(scope)) {
         return None;

@@ -449,7 +449,7 @@ fn every_state_and_every_event() {
     for (what, standing, becomes, goes_on) in table {
         let book = Book { standing, ..Book::default() };
         for was in STATES {
-            let open = Episode { state: was, closed_at: None, severity: Severity::Critical, ..episode.clone() };
+            let open = Episode { state: was, closed_at: None, severity: Severity::Critical, ..(*episode).clone() };
             let over = Episode { closed_at: Some(hour.start()), ..open.clone() };
             for (event, then) in EVENTS.into_iter().zip(becomes.split(' ')) {
                 let waited = matches!(was, Acknowledged | Expected) && event == Updated;

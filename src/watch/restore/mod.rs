@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::account::AccountState;
+use super::alert::episode::Episode;
 use super::baseline::rest::Resting;
 use super::budget::Budget;
 use super::days::Days;
@@ -157,8 +158,8 @@ impl Restorer {
                 self.put_open(account, dimensions, read);
             }
             StateKey::Episode(account, id) => {
-                let episode = from_payload(payload)?;
-                self.account(account).1.episodes.insert(id, episode);
+                let episode: Episode = from_payload(payload)?;
+                self.account(account).1.episodes.insert(id, Box::new(episode));
             }
             StateKey::Budget(account) => self.account(account).1.budget = from_payload(payload)?,
             StateKey::Days(account) => self.account(account).1.days = from_payload(payload)?,
