@@ -236,9 +236,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let connection = assemble::connection(&loaded.settings);
     let topic = assemble::topic_names(&loaded.settings).alerts;
     let partitions = topics::partitions_of(&connection, &topic)?;
-    let alerts = newest(&mut Reader::new(&connection)?, &topic, partitions, wire::alert_of_record, |alert: &Alert| {
-        (alert.id.clone(), u64::from(alert.revision))
-    })?;
+    let alerts = newest(&mut Reader::new(&connection)?, &topic, partitions, wire::alert_of_record, |alert: &Alert| alert.id.clone())?;
     Ok(match &arguments.action {
         Action::List(options) => {
             print(&list(alerts, options)?)?;
@@ -343,16 +341,16 @@ pub(super) fn find<'a, T>(all: &'a [T], id: &str, what: &str, id_of: impl Fn(&T)
     None
 }
 
-/// The newest revision of each that a topic holds; what cannot be read is said and passed over. `read`: by the header `content-type`;
-/// `place`: id and revision.
+/// The latest record of each that a topic holds, which after a reset may be of a lower revision; what cannot be read is said and passed over.
+/// `read`: by the header `content-type`; `id`: what one record follows another by, its key.
 pub(super) fn newest<T>(
     reader: &mut Reader,
     topic: &str,
     partitions: i32,
     read: impl Fn(Option<&[u8]>, &[u8]) -> Result<T, WireError>,
-    place: impl Fn(&T) -> (String, u64),
+    id: impl Fn(&T) -> String,
 ) -> Result<Vec<T>> {
-    let mut newest: BTreeMap<String, (u64, T)> = BTreeMap::new();
+    let mut newest: BTreeMap<String, T> = BTreeMap::new();
     for partition in 0..partitions {
         reader.open(&Partition { topic: topic.to_owned(), partition }, From::Beginning, Until::End)?;
         while let Read::Records(batch) = reader.read(10_000)? {
@@ -365,14 +363,11 @@ pub(super) fn newest<T>(
                         continue;
                     }
                 };
-                let (id, revision) = place(&one);
-                if newest.get(&id).is_none_or(|(known, _)| *known <= revision) {
-                    newest.insert(id, (revision, one));
-                }
+                newest.insert(id(&one), one);
             }
         }
     }
-    Ok(newest.into_values().map(|(_, one)| one).collect())
+    Ok(newest.into_values().collect())
 }
 
 fn list(mut alerts: Vec<Alert>, options: &List) -> Result<String> {

@@ -130,7 +130,7 @@ pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
     let topic = assemble::topic_names(&loaded.settings).governance_violations;
     let partitions = topics::partitions_of(&connection, &topic)?;
     let violations = newest(&mut Reader::new(&connection)?, &topic, partitions, wire::violation_of_record, |violation: &Violation| {
-        (violation.id.clone(), violation.revision)
+        violation.id.clone()
     })?;
     let say = |options: &Answer, verdict: Verdict, until: Option<End>| say(&violations, options, verdict, until, &loaded.settings);
     match &arguments.action {

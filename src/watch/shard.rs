@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::account::NodeId;
 use super::accounts::Accounts;
 use super::drift::{self, Drift};
-use super::feedback::{Books, Waiting};
+use super::feedback::early::Early;
+use super::feedback::{self, Books, Waiting};
 use super::matters::{self, Matters};
 use super::merge::{self, add_to_open_hour};
 use super::places::{Place, Places, hash_of, is_named};
@@ -35,6 +36,7 @@ pub struct Shard {
     /// Shared with the moment at which something is judged.
     pub(super) books: Arc<Books>,
     pub(super) unmatched_feedback: Waiting,
+    pub(super) early_words: Early,
     places: Places,
     /// What the next transaction has to write.
     pub(super) pending: Pending,
@@ -123,6 +125,7 @@ impl Shard {
             teams: Teams::default(),
             books: Arc::default(),
             unmatched_feedback: Waiting::default(),
+            early_words: Early::default(),
             places: Places::default(),
             pending: Pending::default(),
             unsaved: UnsavedQueue::default(),
@@ -170,6 +173,7 @@ impl Shard {
         }
         let watermark = self.header.watermarks.advance();
         early::judge_passed_minutes(self, watermark, rules, &mut effects);
+        feedback::early::take_due(self, watermark, rules, &mut effects);
         matters::answers::look(self, rules, &mut effects);
         violation::judge(self, record, rules, &mut effects);
         access::judge(self, record, rules, &mut effects);
@@ -478,6 +482,7 @@ impl PartialEq for Shard {
             && self.accounts.used().eq(other.accounts.used())
             && self.teams == other.teams
             && self.books == other.books
+            && self.early_words == other.early_words
             && self.matters == other.matters
             && self.unsaved_names().eq(other.unsaved_names())
             && self.waiting.iter().map(|(minute, _)| minute).eq(other.waiting.iter().map(|(minute, _)| minute))

@@ -22,7 +22,7 @@ use crate::model::lineage::ModelName;
 const MAGIC: u8 = b'S';
 /// Raise it when a value's layout changes; postcard cannot tell by itself. Earlier layouts are read in `legacy`. What a value ends
 /// with may be new: its reader takes a value that ends before it, and earlier versions read past it.
-pub const STATE_VERSION: u8 = 4;
+pub const STATE_VERSION: u8 = 5;
 /// Keys must keep their bytes, else what an earlier version wrote would stay beside them.
 const KEY_VERSION: u8 = 1;
 
@@ -56,6 +56,8 @@ pub enum StateKey {
     Drift(DriftKey),
     /// Up to when it was seen to what ends by itself.
     Looked,
+    /// What somebody said, until event time has come so far.
+    EarlyWord(super::feedback::early::Name),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +98,9 @@ impl Shard {
             let Some(state) = self.accounts.get(number) else { continue };
             let value = Some(encode(&state.days));
             changes.push(StateChange { key: encode_key(&StateKey::Days(state.account.clone())), value });
+        }
+        for (name, word) in self.early_words.take_changes() {
+            changes.push(StateChange { key: encode_key(&StateKey::EarlyWord(name)), value: word.map(encode) });
         }
         for (number, id) in std::mem::take(&mut self.pending.episodes) {
             let Some(state) = self.accounts.get(number) else { continue };

@@ -115,6 +115,8 @@ proptest! {
             let (hour, learn) = (Hour(at as i64), if *alarmed { Learn::Alarmed } else { Learn::Normal });
             for baseline in [&mut running, &mut restored] {
                 baseline.observe(hour, LocalHour::at(hour, 7_200), *value, learn);
+                // As between any two hours.
+                *baseline = rest::Resting::new(baseline).wake();
             }
             let expectation = next(&running);
             prop_assert!(expectation.expected.is_finite() && expectation.upper.is_finite() && expectation.scale > 0.0);

@@ -3,6 +3,7 @@
 //! `take` is what an event does; the rest of the room asks a [`Book`]. Everything in it ends by itself, in event time, so that a replay of
 //! the same log forgets at the same hour.
 
+pub(in crate::watch) mod early;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub(crate) use self::take::{end_of_hour, take};
 pub(in crate::watch) use self::unmatched::Waiting;
 pub use self::unmatched::{Unmatched, Why};
 use super::alert::episode::Episode;
+use super::series::to_units;
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::feedback::{LONGEST_MS, Verdict};
@@ -31,6 +33,8 @@ const NOT_AN_ANOMALY_MS: i64 = 28 * DAY_MS;
 const ROOM: f64 = 1.25;
 /// ... and is at least this many times its normal.
 const LEAST_LIMIT: f64 = 2.0;
+/// Who looks after an alert hears of it again when it has come to more than so many times what it was.
+const MOST_GROWTH: f64 = 2.0;
 /// The limit of a fall: it may fall again, and not rise.
 const OF_FALL: f64 = 0.0;
 /// A team's standing words; of more, the one that ends first goes.
@@ -75,7 +79,7 @@ struct Standing {
     from: Timestamp,
     until: Timestamp,
     /// Of what is no anomaly: so many times its normal a series may take. Where nothing was normal no multiple says anything: below zero,
-    /// so much money instead. Of a fall: [`OF_FALL`].
+    /// so much money instead. Of a fall: [`OF_FALL`]. Of an acknowledgement: the most money, up or down, that somebody looks after by it.
     limit: f64,
     /// Of an acknowledgement: what was known when it was given.
     severity: Severity,
@@ -110,6 +114,13 @@ impl Book {
         from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0]].concat()))
     }
 
+    /// As state of version 4 and before has it: acknowledgements had no limit.
+    pub fn without_limits(mut self) -> Book {
+        let acknowledged = self.standing.iter_mut().filter(|standing| standing.verdict == Verdict::Ack);
+        acknowledged.for_each(|standing| standing.limit = f64::INFINITY);
+        self
+    }
+
     fn is_empty(&self) -> bool {
         self.standing.is_empty() && self.said.is_empty() && self.heard.is_empty()
     }
@@ -141,9 +152,11 @@ impl Book {
 
     /// The word by which somebody looks after an alert, unless it has become worse since.
     fn acknowledges(&self, episode: &Episode, hour: Hour) -> Option<&Standing> {
-        self.holding(hour).find(|standing| {
-            standing.verdict == Verdict::Ack && standing.alert.as_ref() == Some(&episode.id) && episode.severity <= standing.severity
-        })
+        let is_no_worse =
+            |standing: &&Standing| episode.severity <= standing.severity && to_units(episode.excess()).abs() <= standing.limit;
+        let mut acknowledged =
+            self.holding(hour).filter(|standing| standing.verdict == Verdict::Ack && standing.alert.as_ref() == Some(&episode.id));
+        acknowledged.find(is_no_worse)
     }
 
     /// Whether somebody has said that so much, or of a fall that so little, is normal for this series.

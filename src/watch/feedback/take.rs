@@ -9,7 +9,7 @@ use super::super::matters::answers;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
 use super::super::violation;
-use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_TEAMS, OF_FALL, ROOM, Standing, Why, span};
+use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_GROWTH, MOST_TEAMS, OF_FALL, ROOM, Standing, Why, early, span};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
@@ -23,7 +23,8 @@ use crate::model::time::Hour;
 pub(crate) fn take(shard: &mut Shard, feedback: &Feedback, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let identity = hash128(&[feedback.source.as_bytes(), feedback.event_id.as_bytes()]);
     let team = &feedback.team;
-    if shard.books.get(team).is_some_and(|book| book.has_heard(identity)) || !is_taken(shard, feedback, rules, effects) {
+    let is_heard = shard.books.get(team).is_some_and(|book| book.has_heard(identity));
+    if is_heard || early::waits(shard, feedback, identity) || !is_taken(shard, feedback, rules, effects) {
         return;
     }
     if shard.books.len() < MOST_TEAMS || shard.books.contains_key(team) {
@@ -156,7 +157,7 @@ impl Word<'_> {
             dimensions,
             from,
             until,
-            limit: about.map_or(0.0, limit_of),
+            limit: about.map_or(0.0, |episode| limit_of(verdict, episode)),
             severity: about.map_or(Severity::Info, |episode| episode.severity),
             said: Said { until: Some(until).filter(|_| verdict != Verdict::Ack).or(self.said.until), ..self.said.clone() },
         }
@@ -173,8 +174,12 @@ impl Word<'_> {
     }
 }
 
-/// What an alert has seen at most, and some room: as a multiple of its normal, or as money where nothing is normal (see [`Standing`]).
-fn limit_of(episode: &Episode) -> f64 {
+/// Of an acknowledgement a multiple of what it has come to. Else what it has seen at most, and some room: as a multiple of its normal, or as money
+/// where nothing is normal (see [`Standing`]).
+fn limit_of(verdict: Verdict, episode: &Episode) -> f64 {
+    if verdict == Verdict::Ack {
+        return MOST_GROWTH * to_units(episode.excess()).abs();
+    }
     if episode.is_of_fall() {
         return OF_FALL;
     }

@@ -17,6 +17,9 @@ const DAY: i64 = 1440;
 /// The spike of [`Life::usual_with`] begins ten days in, at ten o'clock.
 const SPIKE: i64 = 10 * DAY + 600;
 
+#[path = "early_tests.rs"]
+mod early;
+
 /// A team with two projects, a record every ten minutes.
 struct Life {
     shard: Shard,
@@ -25,13 +28,15 @@ struct Life {
     /// Minutes so far.
     now: i64,
     alerts: Vec<Alert>,
+    /// By how much all is read later than it was written.
+    late_ms: i64,
     changelog: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Life {
     fn new() -> Life {
         let rules = rules();
-        Life { shard: Shard::new(0, 1, &rules), rules, offset: 0, now: 0, alerts: Vec::new(), changelog: BTreeMap::new() }
+        Life { shard: Shard::new(0, 1, &rules), rules, offset: 0, now: 0, alerts: Vec::new(), late_ms: 0, changelog: BTreeMap::new() }
     }
 
     /// Up to a minute; `times` says how much more than usual the ranker takes.
@@ -46,7 +51,7 @@ impl Life {
             let source = Source { topic: "usage-events".into(), partition: 0 };
             let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
             let record = ShardRecord { partials, markers: vec![marker], events: Vec::new() };
-            let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS), &self.rules);
+            let effects = self.shard.apply_whole(&record, self.offset, minute.start().plus_ms(MINUTE_MS + self.late_ms), &self.rules);
             self.take(effects);
             self.offset += 1;
             self.now += 10;
@@ -69,7 +74,7 @@ impl Life {
 
     fn hear(&mut self, said: &Feedback) {
         let record = ShardRecord { events: vec![ShardEvent::Feedback(Box::new(said.clone()))], ..ShardRecord::default() };
-        let effects = self.shard.apply_whole(&record, self.offset, said.event_time, &self.rules);
+        let effects = self.shard.apply_whole(&record, self.offset, said.event_time.plus_ms(self.late_ms), &self.rules);
         self.offset += 1;
         self.take(effects);
     }
@@ -126,13 +131,13 @@ impl Life {
 
 #[test]
 fn who_acknowledges_is_named_and_not_told_again_until_it_gets_worse() {
-    // The spike is critical from ten times the least excess on.
-    for (least_excess, gets_worse) in [(60, false), (30, true)] {
+    // The spike is critical from ten times the least excess on. What it has come to in forty minutes it has more than doubled in three hours.
+    for (least_excess, minutes, gets_worse) in [(60, 100, false), (30, 100, true), (60, 40, true)] {
         let mut life = Life::new();
         life.rules.defaults.least_excess = Nanos::from_units(least_excess);
         life.rules.defaults.runaway_floor = Nanos::from_units(1_000);
-        life.usual_with(SPIKE + 100, SPIKE, 3);
-        assert_eq!(life.last().state, AlertState::Updated, "{:?}", life.states());
+        life.usual_with(SPIKE + minutes, SPIKE, 3);
+        assert!(matches!(life.last().state, AlertState::Open | AlertState::Updated), "{:?}", life.states());
         life.say_of_alert(Verdict::Ack, None);
         let acknowledged = life.last().clone();
         assert_eq!((acknowledged.state, acknowledged.feedback.len()), (AlertState::Acknowledged, 1));
@@ -146,7 +151,8 @@ fn who_acknowledges_is_named_and_not_told_again_until_it_gets_worse() {
         let after: Vec<AlertState> = life.states().split_off(told);
         let is_patient = after.iter().all(|state| matches!(state, AlertState::Acknowledged | AlertState::Resolved));
         assert_eq!(is_patient, !gets_worse, "{after:?}");
-        assert_eq!(after.contains(&AlertState::Reopened), gets_worse, "{after:?}");
+        assert_eq!(after.iter().filter(|state| **state == AlertState::Reopened).count(), usize::from(gets_worse), "{after:?}");
+        assert!(!gets_worse || life.alerts.iter().any(|alert| alert.state == AlertState::Reopened && alert.notify));
         assert_eq!((life.last().state, life.last().feedback.len(), life.standing()), (AlertState::Resolved, 1, 0));
     }
 }
@@ -426,7 +432,7 @@ fn every_state_and_every_event() {
         dimensions: episode.scope.dimensions().into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         from: from.start(),
         until: from.end(),
-        limit: 0.0,
+        limit: f64::INFINITY,
         severity,
         said: said_by_nobody(),
     };

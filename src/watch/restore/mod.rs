@@ -165,6 +165,7 @@ impl Restorer {
             StateKey::Days(account) => self.account(account).1.days = from_payload(payload)?,
             StateKey::Book(team) => {
                 let book = Book::restored(payload)?;
+                let book = if version < 5 { book.without_limits() } else { book };
                 Arc::make_mut(&mut self.shard.books).insert(team, book);
             }
             StateKey::Violation(key) => self.shard.violations.put(key, Some(Tracked::restored(payload)?)),
@@ -173,6 +174,7 @@ impl Restorer {
             StateKey::Data(model) => self.shard.violations.put_data(model, Some(from_payload(payload)?)),
             StateKey::Gap(model) => self.shard.violations.put_gap(model, Some(from_payload(payload)?)),
             StateKey::Looked => self.shard.violations.put_looked(from_payload(payload)?),
+            StateKey::EarlyWord(name) => self.shard.early_words.put(name, from_payload(payload)?),
             StateKey::Approvals(team) => self.shard.violations.put_approvals(team, Some(from_payload(payload)?)),
             StateKey::Matter(key) => self.shard.matters.put(key, payload)?,
             StateKey::Drift(key) => self.shard.drift.put(key, payload)?,
@@ -314,6 +316,7 @@ impl Restorer {
             StateKey::Data(model) => self.shard.violations.put_data(model, None),
             StateKey::Gap(model) => self.shard.violations.put_gap(model, None),
             StateKey::Looked => self.shard.violations.put_looked(Looked::default()),
+            StateKey::EarlyWord(name) => _ = self.shard.early_words.remove(&name),
             StateKey::Approvals(team) => self.shard.violations.put_approvals(team, None),
             StateKey::Matter(key) => self.shard.matters.delete(&key),
             StateKey::Drift(key) => self.shard.drift.delete(&key),

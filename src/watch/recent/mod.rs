@@ -3,9 +3,12 @@
 //! Times and all users of an hour are kept only while an episode holds it, since only then do they stand in an alert again. Otherwise
 //! the largest users of the last day say what is usual for them, and older hours know no users.
 
+mod write;
+
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{put, put_signed, put_wide, skip, take, take_signed, take_wide};
+use self::write::{word_of, write};
+use super::numbers::{put, put_signed, skip, take, take_signed, take_wide};
 use super::series::HourTotals;
 use crate::model::Text;
 use crate::model::money::Nanos;
@@ -19,8 +22,9 @@ pub const USUAL_HOURS: usize = 24;
 /// An episode that opens now may have begun some minutes ago, in an hour that is closed.
 const ONSET_MAY_LIE_BACK: usize = 2;
 
-/// Names of users, sorted, then hours in order: hours since the one before, a word that says which numbers follow, and those. An hour
-/// that comes in goes behind the others, whose bytes are copied: nobody reads two days of numbers to add one.
+/// Names of users, sorted, then hours in order: hours since the one before, a word that says which numbers follow, and those; 0 instead of both
+/// is the next hour with the same word. An hour that comes in goes behind the others, whose bytes are copied: nobody reads two days of numbers
+/// to add one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Recent(#[serde(with = "super::numbers::in_one_piece")] Box<[u8]>);
@@ -55,14 +59,37 @@ const NUMBERS: u64 = COST | QUANTITY | UNPRICED | REQUESTS | REVISION | (0x1f * 
 struct Written<'a> {
     hour: Hour,
     word: u64,
-    /// Where it begins and ends, with its distance from the hour before.
+    /// Where it begins, with its distance from the hour before, where its numbers do, and where it ends.
     begin: u32,
+    body: u32,
     end: u32,
     /// And times, if it has them.
     numbers: &'a [u8],
     user_count: usize,
     /// Number of the name, then cost, of each.
     users: &'a [u8],
+}
+
+/// What an hour's numbers are read by.
+#[derive(Clone, Copy, PartialEq)]
+struct Head {
+    hour: Hour,
+    word: u64,
+}
+
+impl Head {
+    /// The next hour, with the same numbers.
+    fn repeated(self) -> Option<Head> {
+        Some(Head { hour: Hour(self.hour.0.checked_add(1)?), word: self.word })
+    }
+
+    fn write(self, bytes: &mut Vec<u8>, before: Option<Head>) {
+        if before.and_then(Head::repeated) == Some(self) {
+            return put(bytes, 0);
+        }
+        put_signed(bytes, self.hour.0 - before.map_or(0, |before| before.hour.0));
+        put(bytes, self.word);
+    }
 }
 
 enum Part<'a> {
@@ -89,13 +116,13 @@ impl Recent {
 
     /// What each hour cost, oldest first; nothing else of them is read.
     pub fn each_cost(&self, mut each: impl FnMut(Hour, Nanos)) {
-        let (mut rest, mut hour) = (&self.0[..], Hour(0));
+        let (mut rest, mut before) = (&self.0[..], None);
         if skim_names(&mut rest, |_| Some(())).is_none() {
             return;
         }
-        while let Some(written) = Written::skim(&self.0, &mut rest, hour) {
-            hour = written.hour;
-            each(hour, written.cost().unwrap_or_default());
+        while let Some(written) = Written::skim(&self.0, &mut rest, before) {
+            before = Some(written.head());
+            each(written.hour, written.cost().unwrap_or_default());
         }
     }
 
@@ -164,6 +191,13 @@ impl Part<'_> {
         }
     }
 
+    fn head(&self) -> Head {
+        match self {
+            Part::Old(written) => written.head(),
+            Part::New(hour, totals) => Head { hour: *hour, word: word_of(totals) },
+        }
+    }
+
     /// Whether it says more than an hour that no episode holds may, which is so many users and no times.
     fn is_longer_than(&self, most_users: usize) -> bool {
         match self {
@@ -191,17 +225,24 @@ impl Part<'_> {
 impl<'a> Written<'a> {
     /// Passes over one hour of `bytes`, at the front of `rest`; what its numbers are is not looked at.
     #[inline]
-    fn skim(bytes: &[u8], rest: &mut &'a [u8], before: Hour) -> Option<Written<'a>> {
+    fn skim(bytes: &[u8], rest: &mut &'a [u8], before: Option<Head>) -> Option<Written<'a>> {
         let begin = (bytes.len() - rest.len()) as u32;
-        let hour = Hour(before.0.checked_add(take_signed(rest)?)?);
-        let word = take(rest)?;
+        let Head { hour, word } = match (take_signed(rest)?, before) {
+            (0, Some(before)) => before.repeated()?,
+            (distance, before) => Head { hour: Hour(before.map_or(0, |before| before.hour.0).checked_add(distance)?), word: take(rest)? },
+        };
+        let body = (bytes.len() - rest.len()) as u32;
         let times = if word & TIMES != 0 { 2 } else { 0 };
         let numbers = passed(rest, 1 + (word & NUMBERS).count_ones() as usize + times)?;
         let user_count = if word & USERS != 0 { usize::try_from(take(rest)?).ok()? } else { 0 };
         let left_out = usize::from(word & SHARED != 0 && user_count > 0);
         let users = passed(rest, user_count.checked_mul(2)? - left_out)?;
         let end = (bytes.len() - rest.len()) as u32;
-        Some(Written { hour, word, begin, end, numbers, user_count, users })
+        Some(Written { hour, word, begin, body, end, numbers, user_count, users })
+    }
+
+    fn head(&self) -> Head {
+        Head { hour: self.hour, word: self.word }
     }
 
     fn has(&self, bit: u64) -> bool {
@@ -295,8 +336,8 @@ impl<'a> Written<'a> {
         renumbered.is_none() || self.user_count == 0
     }
 
+    /// What follows its head.
     fn write(&self, bytes: &mut Vec<u8>, renumbered: Option<&[u64]>) {
-        put(bytes, self.word);
         bytes.extend(self.numbers);
         if self.user_count == 0 {
             return;
@@ -356,124 +397,14 @@ fn skim(bytes: &[u8]) -> Option<(Vec<&str>, Vec<Written<'_>>)> {
         Some(())
     })?;
     let mut hours = Vec::with_capacity(49);
-    let mut hour = Hour(0);
+    let mut before = None;
     while !rest.is_empty() {
-        let written = Written::skim(bytes, &mut rest, hour)?;
-        hour = written.hour;
+        let written = Written::skim(bytes, &mut rest, before)?;
+        before = Some(written.head());
         hours.push(written);
     }
     Some((names, hours))
 }
 
-/// `known`: the names that old parts number; `source`: the bytes that these stand in.
-fn write(parts: &[Part<'_>], known: &[&str], source: &[u8]) -> Vec<u8> {
-    if parts.is_empty() {
-        return Vec::new();
-    }
-    let names = names_of(parts, known);
-    let renumbered: Option<Vec<u64>> =
-        (names != known).then(|| known.iter().map(|name| names.partition_point(|other| other < name) as u64).collect());
-    let mut bytes = Vec::with_capacity(source.len() + 128);
-    put(&mut bytes, names.len() as u64);
-    for name in &names {
-        put(&mut bytes, name.len() as u64);
-        bytes.extend(name.as_bytes());
-    }
-    let mut before = Hour(0);
-    // Nearly all hours stay as they are, one behind the other: they are copied together.
-    let mut run = 0..0;
-    for part in parts {
-        match part {
-            Part::Old(written) if written.stays(renumbered.as_deref()) => {
-                if run.end != written.begin as usize {
-                    bytes.extend(source.get(run).unwrap_or_default());
-                    put_signed(&mut bytes, written.hour.0 - before.0);
-                    let distance = source.get(written.begin as usize..).and_then(|mut rest| passed(&mut rest, 1));
-                    run = written.begin as usize + distance.map_or(0, <[u8]>::len)..0;
-                }
-                run.end = written.end as usize;
-            }
-            _ => {
-                bytes.extend(source.get(std::mem::take(&mut run)).unwrap_or_default());
-                put_signed(&mut bytes, part.hour().0 - before.0);
-                match part {
-                    Part::Old(written) => written.write(&mut bytes, renumbered.as_deref()),
-                    Part::New(hour, totals) => write_hour(&mut bytes, *hour, totals, &names),
-                }
-            }
-        }
-        before = part.hour();
-    }
-    bytes.extend(source.get(run).unwrap_or_default());
-    bytes
-}
-
-/// Names that hours still have, sorted.
-fn names_of<'a>(parts: &'a [Part<'_>], known: &[&'a str]) -> Vec<&'a str> {
-    let mut is_used = vec![false; known.len()];
-    let mut names: Vec<&str> = Vec::new();
-    for part in parts {
-        match part {
-            Part::Old(written) => written.names().for_each(|name| {
-                if let Some(used) = is_used.get_mut(name) {
-                    *used = true;
-                }
-            }),
-            Part::New(_, totals) => names.extend(totals.users.iter().map(|user| &*user.user)),
-        }
-    }
-    names.extend(known.iter().zip(is_used).filter(|(_, used)| *used).map(|(name, _)| *name));
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-fn write_hour(bytes: &mut Vec<u8>, hour: Hour, totals: &HourTotals, names: &[&str]) {
-    let bit = |set: bool, bit: u64| if set { bit } else { 0 };
-    let mut word = bit(totals.cost != Nanos::ZERO, COST)
-        | bit(totals.quantity != Nanos::ZERO, QUANTITY)
-        | bit(totals.unpriced_events != 0, UNPRICED)
-        | bit(totals.requests != totals.events, REQUESTS)
-        | bit(totals.has_negative, NEGATIVE)
-        | bit(totals.has_times(), TIMES)
-        | bit(!totals.users.is_empty(), USERS)
-        | bit(totals.revision != 1, REVISION);
-    for (kind, tokens) in totals.tokens.iter().enumerate() {
-        word |= bit(*tokens != 0, TOKENS << kind);
-    }
-    let of_users = totals.users.iter().try_fold(0_i128, |sum, user| sum.checked_add(user.cost.0));
-    word |= bit(!totals.users.is_empty() && of_users == Some(totals.cost.0), SHARED);
-    put(bytes, word);
-    put(bytes, totals.events);
-    for (value, bit) in [(totals.cost.0, COST), (totals.quantity.0, QUANTITY)] {
-        if word & bit != 0 {
-            put_wide(bytes, value);
-        }
-    }
-    let counts = [(totals.unpriced_events, UNPRICED), (totals.requests, REQUESTS), (u64::from(totals.revision), REVISION)];
-    for (value, bit) in counts {
-        if word & bit != 0 {
-            put(bytes, value);
-        }
-    }
-    for tokens in totals.tokens.iter().filter(|tokens| **tokens != 0) {
-        put(bytes, *tokens);
-    }
-    if totals.has_times() {
-        put_signed(bytes, totals.last_event_time.0.wrapping_sub(hour.start().0));
-        put_signed(bytes, totals.last_ingest_time.0.wrapping_sub(hour.start().0));
-    }
-    if !totals.users.is_empty() {
-        put(bytes, totals.users.len() as u64);
-        for (behind, user) in (0..totals.users.len()).rev().zip(&totals.users) {
-            put(bytes, names.partition_point(|name| *name < &*user.user) as u64);
-            if behind > 0 || word & SHARED == 0 {
-                put_wide(bytes, user.cost.0);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "recent_tests.rs"]
 mod tests;
