@@ -114,9 +114,14 @@ impl Producer {
         Ok(Producer { inner: Arc::new(inner), transactional })
     }
 
+    /// Hears what the library says of its connections. Unheard it would be said with the next transaction, which may be minutes later.
+    pub fn hear(&self) {
+        self.inner.poll(Duration::ZERO);
+    }
+
     /// Whether a connection broke since the start: a request of an ended transaction may then still be under way.
     pub fn is_tainted(&self) -> bool {
-        self.inner.poll(Duration::ZERO);
+        self.hear();
         self.transactional && self.inner.context().tainted.load(Ordering::SeqCst)
     }
 

@@ -63,6 +63,7 @@ impl Link for Session {
     }
 
     fn event(&mut self) -> Result<Option<Rebalance>> {
+        self.producer.iter().for_each(Producer::hear);
         self.consumer.event()
     }
 

@@ -131,7 +131,11 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
                 self.setup.metrics.transaction(R::NAME, TransactionEnd::UncertainNotCommitted);
                 Ok(true)
             }
-            None => bail!("{}: somebody else has committed offsets of partitions that we took for ours", R::NAME),
+            None => bail!(
+                "{}: somebody else has committed offsets of partitions that we took for ours; if another process runs under the same \
+                 kafka.instance_id, give each its own",
+                R::NAME
+            ),
         }
     }
 
