@@ -284,6 +284,7 @@ impl Role for Intake<'_> {
     type Loading = Loading;
 
     const NAME: &'static str = "intake";
+    const FULL: Option<i64> = Some(LARGEST_BATCH.cast_signed());
 
     fn topic(&self) -> &str {
         &self.setup.topics.usage_events

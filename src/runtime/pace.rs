@@ -25,6 +25,15 @@ impl Pace {
     }
 }
 
+/// As long as whoever is this far behind may fill a transaction. What waits has waited for longer than that before it was read.
+const FILL: Duration = Duration::from_millis(500);
+
+/// Whether it is not yet time after all: `unread` records would fill a transaction, so that each holds more of the same sums and fewer of
+/// them are written. `waiting`: since the oldest record of it was taken.
+pub fn is_filling(full: i64, unread: i64, waiting: Duration) -> bool {
+    unread >= full && waiting < FILL
+}
+
 fn due(drained: bool, waiting: Duration, interval: Duration, since_last: Duration, last_took: Duration) -> bool {
     waiting >= interval.max(last_took) || (drained && since_last >= last_took)
 }
@@ -32,6 +41,14 @@ fn due(drained: bool, waiting: Duration, interval: Duration, since_last: Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_far_behind_fills_transactions() {
+        let ms = Duration::from_millis;
+        assert!(is_filling(200_000, 200_000, ms(499)));
+        assert!(!is_filling(200_000, 199_999, ms(0)), "near the end what waits is committed as soon as ever");
+        assert!(!is_filling(200_000, i64::MAX, ms(500)));
+    }
 
     #[test]
     fn at_once_when_drained_but_not_more_than_half_of_the_time() {

@@ -19,7 +19,7 @@ use self::answer::Given;
 use self::behind::Behind;
 use self::transact::Pending;
 use super::assignment::{Action, Assignment, Event, Phase};
-use super::pace::Pace;
+use super::pace::{Pace, is_filling};
 use super::{Setup, Stop};
 use crate::health::RoleState;
 use crate::kafka::link::{Batch, Committed, Link, Partition, Read, Rebalance};
@@ -180,7 +180,10 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
         let moment = self.moment();
         let due = match self.role.demand(moment) {
             Demand::Nothing => false,
-            Demand::Since(since) => self.pace.is_due(!took, moment.uptime, since, self.setup.commit_interval),
+            Demand::Since(since) => {
+                let is_filling = |full| is_filling(full, self.unread(), moment.uptime.saturating_sub(since));
+                self.pace.is_due(!took, moment.uptime, since, self.setup.commit_interval) && !(took && R::FULL.is_some_and(is_filling))
+            }
             Demand::Urgent(since) => self.pace.is_due(true, moment.uptime, since, self.setup.commit_interval),
             Demand::Now => true,
         };
@@ -333,6 +336,14 @@ impl<'a, L: Link, R: Role> Worker<'a, L, R> {
     /// Something is to be committed that can wait for long, and has.
     fn is_beyond(&self, uptime: Duration) -> bool {
         self.slots.values().any(|slot| slot.beyond.is_some_and(|since| uptime.saturating_sub(since) >= BEYOND))
+    }
+
+    /// Records that have not been fetched, of the partitions that take them.
+    fn unread(&self) -> i64 {
+        let takes = self.slots.iter().filter(|(_, slot)| slot.backlog.is_none() && slot.taken >= 0);
+        let unread =
+            takes.filter_map(|(partition, slot)| Some(self.link.end_seen(&self.partition(*partition))?.saturating_sub(slot.taken)));
+        unread.sum()
     }
 
     fn report_state(&self) {

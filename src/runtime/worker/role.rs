@@ -18,6 +18,9 @@ pub trait Role {
 
     const NAME: &'static str;
 
+    /// Records that fill a transaction. As long as so many wait to be read, transactions are filled rather than committed early.
+    const FULL: Option<i64> = None;
+
     /// The topic that the group reads.
     fn topic(&self) -> &str;
 
