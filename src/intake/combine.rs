@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::decode::Scratch;
 use super::judge::{Hits, Notes, Tags};
 use super::memory::{Dimensions, Memory, User};
+use super::order::Place;
 use super::price::{Priced, Usage};
 use super::rules::IntakeRules;
 use super::slots::Slots;
 use crate::model::Text;
-use crate::model::hash::shard_of;
+use crate::model::ahead;
 use crate::model::leaf::{Leaf, Measure};
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::{Failed, Partial, PolicyHit, USERS_PER_PARTIAL, UserCost};
@@ -20,6 +21,8 @@ use crate::model::usage::Tokens;
 /// What one transaction may hold at most: some tens of megabytes, here and as records.
 const MOST_SUMS: usize = 50_000;
 const MOST_USER_COSTS: usize = 200_000;
+/// Sums that are asked for before they are written.
+const LOOKED_AHEAD: usize = 4;
 /// Twice what is kept from one transaction to the next, so that there is always room for one.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
@@ -156,16 +159,23 @@ impl Batch {
         self.counts.duplicates += 1;
     }
 
-    /// Looks at what `combine` will most likely add to, for nothing but that its memory is near by then.
+    /// Asks for what `combine` will most likely add to.
     pub(super) fn approach(&self, known: usize, user: User) {
         let Some(place) = self.memory.approach(known) else { return };
         if let Some(sum) = self.sums.get(index(place)) {
-            // Three lines of the cache.
-            std::hint::black_box(sum.key.leaf ^ index(sum.users.unwrap_or_default()));
-            std::hint::black_box(sum.tokens.reasoning ^ sum.events);
+            approach(sum);
         }
         if let Some(user) = user.number {
             self.users.places.approach(hash_of(place, number(user)));
+        }
+    }
+
+    /// Behind `approach`: asks for what this user has cost so far.
+    pub(super) fn approach_user(&self, known: usize, user: User) {
+        let Some((place, user)) = self.memory.approach(known).zip(user.number) else { return };
+        let cost = self.users.places.candidate(hash_of(place, number(user)));
+        if let Some(cost) = cost.and_then(|cost| self.users.costs.get(index(cost))) {
+            ahead::ask(cost);
         }
     }
 
@@ -242,22 +252,32 @@ impl Batch {
     pub fn drain_into_shards(&mut self, shard_count: u32) -> BTreeMap<u32, Vec<Partial>> {
         let events: u64 = self.sums.iter().map(|sum| sum.events).sum();
         assert_eq!(events, self.summed, "every combined event is in exactly one partial");
+        self.memory.order_leaves(shard_count);
+        let place = |(at, sum): (usize, &Sum)| {
+            let Place { rank, shard } = self.memory.place(sum.key.leaf);
+            (sum.key.minute, rank, sum.key.currency, at, shard)
+        };
+        // Minute by minute, since that is how they are judged: what is cut into several records is cut between minutes. Sums that followed
+        // a full one stay behind it.
+        let mut order: Vec<_> = self.sums.iter().enumerate().map(place).collect();
+        order.sort_unstable();
         let mut shards: BTreeMap<u32, Vec<Partial>> = BTreeMap::new();
-        let mut order: Vec<(u32, &Sum)> = Vec::with_capacity(self.sums.len());
-        let ranks = self.ranks();
-        order.extend(self.sums.iter().map(|sum| (ranks.get(&sum.key.leaf).copied().unwrap_or_default(), sum)));
-        // Minute by minute, since that is how they are judged: what is cut into several records is cut between minutes. Stable: sums that
-        // followed a full one stay behind it.
-        order.sort_by_key(|(rank, sum)| (sum.key.minute, *rank, sum.key.currency));
+        let mut by_shard: Vec<Vec<Partial>> = (0..shard_count.max(1)).map(|_| Vec::new()).collect();
         let mut by_cost = Vec::new();
-        for (_, sum) in order {
+        for (place, (.., at, shard)) in order.iter().enumerate() {
+            if let Some(sum) = order.get(place + LOOKED_AHEAD).and_then(|(.., at, _)| self.sums.get(*at)) {
+                approach(sum);
+            }
+            let Some(sum) = self.sums.get(*at) else { continue };
             let Some(dimensions) = self.memory.dimensions(sum.key.leaf) else { continue };
             let users = self.users.of(sum.users, &self.memory, &mut by_cost);
-            let shard = shard_of(dimensions.first().map_or("", AsRef::as_ref), shard_count);
             let hits = self.memory.policies().map(|policies| self.hits.of(sum.hits, policies)).unwrap_or_default();
-            shards.entry(shard).or_default().push(sum.finish(dimensions, users, hits));
+            if let Some(partials) = by_shard.get_mut(index(*shard)) {
+                partials.push(sum.finish(dimensions, users, hits));
+            }
         }
-        self.drain_originals(shard_count, &mut shards);
+        shards.extend((0..).zip(by_shard).filter(|(_, partials)| !partials.is_empty()));
+        self.drain_originals(&mut shards);
         let drained: u64 = shards.values().flatten().map(|partial| partial.events).sum();
         assert_eq!(drained, self.summed, "every sum has its partial");
         self.forget_sums();
@@ -265,27 +285,17 @@ impl Batch {
     }
 
     /// What was converted, behind what it was converted into.
-    fn drain_originals(&mut self, shard_count: u32, shards: &mut BTreeMap<u32, Vec<Partial>>) {
+    fn drain_originals(&mut self, shards: &mut BTreeMap<u32, Vec<Partial>>) {
         if self.originals.is_empty() {
             return;
         }
-        let ranks = self.ranks();
         let mut order: Vec<_> = std::mem::take(&mut self.originals).into_iter().collect();
-        order.sort_by_key(|((leaf, currency, minute), _)| (ranks.get(leaf).copied().unwrap_or_default(), *currency, *minute));
+        order.sort_by_key(|((leaf, currency, minute), _)| (self.memory.place(*leaf).rank, *currency, *minute));
         for ((leaf, currency, minute), original) in order {
             let Some(dimensions) = self.memory.dimensions(leaf) else { continue };
-            let shard = shard_of(dimensions.first().map_or("", AsRef::as_ref), shard_count);
+            let shard = self.memory.place(leaf).shard;
             shards.entry(shard).or_default().push(original.finish(dimensions, currency, minute));
         }
-    }
-
-    /// The leaves of this transaction in the order of their texts.
-    fn ranks(&self) -> BTreeMap<usize, u32> {
-        let mut leaves: Vec<usize> = self.sums.iter().map(|sum| sum.key.leaf).collect();
-        leaves.sort_unstable();
-        leaves.dedup();
-        leaves.sort_by(|a, b| self.memory.dimensions(*a).cmp(&self.memory.dimensions(*b)));
-        leaves.into_iter().zip(0..).collect()
     }
 
     /// Forgets every sum: the transaction was aborted.
@@ -304,6 +314,12 @@ impl Batch {
         self.summed = 0;
         self.memory.rest();
     }
+}
+
+/// Asks for all of a sum.
+fn approach(sum: &Sum) {
+    let begin = std::ptr::from_ref(sum).cast::<u8>();
+    (0..size_of::<Sum>()).step_by(64).for_each(|at| ahead::at(begin.wrapping_add(at)));
 }
 
 impl Key {

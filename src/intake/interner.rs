@@ -1,6 +1,7 @@
 //! Byte strings by number: each is kept once, all of them in one piece of memory, so that ten thousand cost a handful of allocations.
 
 use super::slots::Slots;
+use crate::model::ahead;
 
 #[derive(Debug, Default)]
 pub struct Interner {
@@ -33,6 +34,21 @@ impl Interner {
     /// See `Slots::approach`.
     pub fn approach(&self, hash: u64) {
         self.slots.approach(hash);
+    }
+
+    /// Behind [`Interner::approach`]: the number that a search for this hash will most likely find, whose end is asked for.
+    pub fn approach_end(&self, hash: u64) -> Option<usize> {
+        let item = usize::try_from(self.slots.candidate(hash)?).ok()?;
+        ahead::ask(self.ends.get(item)?);
+        Some(item)
+    }
+
+    /// Behind [`Interner::approach_end`]: asks for its bytes.
+    pub fn approach_bytes(&self, number: usize) {
+        let start = number.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        if let Some(first) = start.and_then(|start| self.bytes.get(usize::try_from(start).ok()?)) {
+            ahead::ask(first);
+        }
     }
 
     /// Its number, counted from 0. For a key that is not there yet.

@@ -10,11 +10,13 @@ use super::attribute::attribute;
 use super::decode::quick::QuickEvent;
 use super::interner::{self, Interner};
 use super::judge::Asked;
+use super::order::{Order, Place};
 use super::price::{Convention, Counted, Priced, SERVICE_TIER, Usage, is_batch, price_by, prompt_tokens, query, terms};
 use super::rules::{AttributedTeam, IntakeRules, PriceQuery};
 use super::tariffs::{Remembered, Tariffs};
 use super::validate::{LONGEST_TEXT, clean};
 use crate::model::Text;
+use crate::model::ahead;
 use crate::model::money::Currency;
 use crate::model::pattern;
 use crate::model::time::Timestamp;
@@ -61,6 +63,7 @@ pub struct Memory {
     tariffs: Tariffs,
     leaf_numbers: Interner,
     leaves: Vec<Dimensions>,
+    order: Order,
     user_spellings: Interner,
     /// By spelling.
     users: Vec<User>,
@@ -119,6 +122,7 @@ impl Memory {
             self.forget_inputs();
             self.leaf_numbers.clear();
             self.leaves = Vec::new();
+            self.order.clear();
         }
         if self.user_bytes() > KEPT_BYTES {
             self.user_spellings.clear();
@@ -150,6 +154,15 @@ impl Memory {
 
     pub fn dimensions(&self, leaf: usize) -> Option<&Dimensions> {
         self.leaves.get(leaf)
+    }
+
+    /// Before any leaf's place is asked for.
+    pub fn order_leaves(&mut self, shard_count: u32) {
+        self.order.follow(&self.leaves, shard_count);
+    }
+
+    pub fn place(&self, leaf: usize) -> Place {
+        self.order.place(leaf)
     }
 
     /// `None`: no policy has to be asked about an event like this.
@@ -211,6 +224,21 @@ impl Memory {
     /// See `Slots::approach`.
     pub fn approach_input(&self, hash: u64) {
         self.inputs.approach(hash);
+    }
+
+    /// Behind `approach_input`: the number of the input that will most likely be found.
+    pub fn approach_meaning(&self, hash: u64) -> Option<usize> {
+        let input = self.inputs.approach_end(hash)?;
+        ahead::ask(self.meanings.get(input)?);
+        Some(input)
+    }
+
+    /// Behind `approach_meaning`: asks for what it was spelled like and for what is known of it.
+    pub fn approach_known(&self, input: usize) {
+        self.inputs.approach_bytes(input);
+        if let Some(known) = self.meanings.get(input).and_then(|known| self.known.get(index(*known))) {
+            ahead::ask(known);
+        }
     }
 
     /// See `Slots::approach`.

@@ -12,6 +12,7 @@ mod interner;
 mod judge;
 pub mod lineage;
 mod memory;
+mod order;
 mod partition;
 mod price;
 mod quickly;

@@ -70,6 +70,9 @@ pub(super) fn take<const N: usize>(
     for ahead in &all[..count] {
         batch.approach(ahead.known, ahead.user);
     }
+    for ahead in &all[..count] {
+        batch.approach_user(ahead.known, ahead.user);
+    }
     for (record, ahead) in records.iter().zip(&all[..count]) {
         settle(record, ahead, now, rules, partition, batch);
     }
@@ -114,6 +117,11 @@ fn recognise(all: &mut [Ahead<'_>], batch: &mut Batch, end: &mut End) -> usize {
     for ahead in &*all {
         batch.memory.approach_input(ahead.hash);
     }
+    let mut likely = [None; TOGETHER];
+    for (ahead, likely) in all.iter().zip(&mut likely) {
+        *likely = batch.memory.approach_meaning(ahead.hash);
+    }
+    likely.into_iter().flatten().for_each(|input| batch.memory.approach_known(input));
     for (place, ahead) in all.iter_mut().enumerate() {
         let Some(known) = batch.memory.find_quick(place, ahead.hash) else {
             *end = End::Unknown;

@@ -2,6 +2,8 @@
 //! Five bytes a slot: a byte of the hash stands apart, so that strangers are passed over without a look at what they are, and so that the
 //! part that is searched is a fifth of the whole and stays in caches.
 
+use crate::model::ahead;
+
 const EMPTY: u8 = 0;
 /// Was taken, and searches go on behind it.
 const GONE: u8 = 1;
@@ -43,11 +45,19 @@ impl Slots {
         self.position(hash, same).map(|at| self.items[at])
     }
 
-    /// Looks at where the search for `hash` will begin, for nothing but that its memory is near by then.
+    /// Asks for where the search for `hash` will begin, and where it will most likely be put.
+    #[inline]
     pub fn approach(&self, hash: u64) {
         if let Some((at, _)) = self.home(hash) {
-            std::hint::black_box(self.tags[at]);
+            ahead::ask(&self.tags[at]);
+            ahead::ask(&self.items[at]);
         }
+    }
+
+    /// What `find` will compare first: most likely what it will find.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
     }
 
     /// Adds an item that is not there yet, below `u32::MAX`. `hash_of` is asked when the index grows; `None` for those that are no more.
@@ -143,13 +153,35 @@ impl Slots {
     /// To twice the size, or to the same where half of it is taken by what is no more.
     fn grow(&mut self, hash_of: impl Fn(u32) -> Option<u64>) {
         let taken = self.tags.iter().zip(&self.items).filter(|(tag, _)| **tag > GONE).map(|(_, item)| *item);
-        let live: Vec<(u64, u32)> = taken.filter_map(|item| Some((hash_of(item)?, item))).collect();
+        let live: Vec<(u64, u32)> = in_order(taken.collect()).into_iter().filter_map(|item| Some((hash_of(item)?, item))).collect();
         let length = if live.len() * 2 < self.tags.len() { self.tags.len() } else { (self.tags.len() * 2).max(FEWEST) };
         (self.tags, self.items, self.used) = (vec![EMPTY; length], vec![0; length], 0);
-        for (hash, item) in live {
-            self.put(hash, item);
+        for some in live.chunks(AT_ONCE) {
+            some.iter().for_each(|(hash, _)| self.approach(*hash));
+            some.iter().for_each(|(hash, item)| self.put(*hash, *item));
         }
     }
+}
+
+/// In the order in which what they stand for lies in memory, unless they are few among many: half a million looks here and there into a
+/// window of ids cost more than all else of a larger index.
+fn in_order(items: Vec<u32>) -> Vec<u32> {
+    let Some((least, most)) = items.iter().copied().min().zip(items.iter().copied().max()) else { return items };
+    let word_of = |item: u32| usize::try_from((item - least) / u64::BITS).unwrap_or_default();
+    let words = word_of(most) + 1;
+    if words > items.len() {
+        return items;
+    }
+    let mut there = vec![0_u64; words];
+    items.iter().for_each(|item| there[word_of(*item)] |= 1 << ((item - least) % u64::BITS));
+    let mut ordered = Vec::with_capacity(items.len());
+    for (mut bits, begin) in there.into_iter().zip((least..).step_by(64)) {
+        while bits != 0 {
+            ordered.push(begin + bits.trailing_zeros());
+            bits &= bits - 1;
+        }
+    }
+    ordered
 }
 
 #[cfg(test)]

@@ -8,7 +8,13 @@ use std::slice;
 use rdkafka::bindings as sys;
 
 use super::link::Partition;
+use crate::model::ahead;
 use crate::model::time::Timestamp;
+
+/// Of a cache, in bytes.
+const LINE: usize = 64;
+/// Of a record; what is longer is read for so long that it comes by itself.
+const MOST_ASKED: usize = 512;
 
 /// Some records of one partition, in the order of their offsets.
 pub struct Batch {
@@ -72,6 +78,17 @@ unsafe impl Send for Message {}
 impl Message {
     pub(super) fn new(pointer: *mut sys::rd_kafka_message_t) -> Message {
         Message(pointer)
+    }
+
+    /// Asks for the record, and for what the library keeps of it behind what it shows.
+    fn approach(&self) {
+        // SAFETY: the pointer is valid as long as `self`.
+        let (payload, length) = unsafe { ((*self.0).payload.cast::<u8>(), (*self.0).len) };
+        let kept = self.0.cast::<u8>();
+        [LINE, 2 * LINE].iter().for_each(|at| ahead::at(kept.wrapping_add(*at)));
+        (0..length.min(MOST_ASKED)).step_by(LINE).for_each(|at| ahead::at(payload.wrapping_add(at)));
+        // The headers follow.
+        ahead::at(payload.wrapping_add(length));
     }
 
     /// The error that stands in a record's place.
@@ -141,6 +158,15 @@ impl Batch {
                 value: record.value.as_deref(),
                 headers: HeaderSource::Owned(&record.headers),
             }),
+        }
+    }
+
+    /// Records at this index will be read soon: their memory is asked for. They were fetched by another processor.
+    pub fn approach(&self, index: usize) {
+        if let Records::Native(messages) = &self.records
+            && let Some(message) = messages.get(index)
+        {
+            message.approach();
         }
     }
 

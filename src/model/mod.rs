@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod activity;
+pub mod ahead;
 pub mod alert;
 pub mod allocation;
 pub mod approval;

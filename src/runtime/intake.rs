@@ -379,6 +379,7 @@ impl Role for Intake<'_> {
             }
             input.quiet_since = Some(moment.uptime);
             input.caught_up = false;
+            (index + TOGETHER..index + 2 * TOGETHER).for_each(|ahead| batch.approach(ahead));
             headers.clear();
             fetched.clear();
             for record in (index..batch.len()).take(TOGETHER).filter_map(|place| batch.get(place)) {
