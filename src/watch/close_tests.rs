@@ -116,7 +116,9 @@ fn bills_without_usage_are_judged_end_and_are_forgotten() {
         if hour == 10 * 24 {
             // The days from the import on; of those before nobody knows whether their usage was seen.
             let unseen = bench.told(AlertKind::UnseenSpend);
-            assert_eq!(unseen, [(AlertState::Open, 2), (AlertState::Open, 3)], "{:#?}", bench.alerts);
+            // One alert, by its first day, of both.
+            let onsets: Vec<i64> = unseen.iter().map(|told| told.1).collect();
+            assert_eq!((unseen[0].0, &onsets[..]), (AlertState::Open, &[2, 2][..]), "{:#?}", bench.alerts);
             assert_eq!(bench.shard.header().first_hour, Some(Hour(START.hour().0 + 35)));
         }
     }

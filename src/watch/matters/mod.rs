@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::advice::{Advice, Advised};
 use self::answers::restored;
 use self::budget::{Budget, Subject};
+use self::missing::apart::{Apart, ApartName};
 use self::missing::bill::{Day, DayName};
 use self::missing::gap::Gap;
 use self::missing::rate::Unconverted;
@@ -68,6 +69,8 @@ pub enum MatterKey {
     Unconverted(Account),
     /// By account, provider and service.
     Commitment(Account, Text, Text),
+    /// Days of a bill that are wrong for one reason.
+    Apart(ApartName),
 }
 
 /// All that a shard keeps of matters.
@@ -79,6 +82,7 @@ pub(crate) struct Matters {
     /// By account and provider.
     pub silences: BTreeMap<(Account, Text), Silence>,
     pub days: BTreeMap<DayName, Day>,
+    pub apart: BTreeMap<ApartName, Apart>,
     pub budgets: BTreeMap<Text, Budget>,
     /// By the budget's name, of all of `budgets`.
     pub subjects: BTreeMap<Text, Subject>,
@@ -119,6 +123,7 @@ impl Matters {
             MatterKey::Gap(account, leaf) => self.gaps.get(&(account.clone(), leaf.clone())).map(encode),
             MatterKey::Silence(account, provider) => self.silences.get(&(account.clone(), provider.clone())).map(encode),
             MatterKey::Day(name) => self.days.get(name).map(encode),
+            MatterKey::Apart(name) => self.apart.get(name).map(encode),
             MatterKey::Budget(name) => self.budgets.get(name).map(encode),
             MatterKey::Untagged(account, provider) => self.untagged.get(&(account.clone(), provider.clone())).map(encode),
             MatterKey::Billed(account, leaf, hour) => {
@@ -146,6 +151,7 @@ impl Matters {
             MatterKey::Gap(account, leaf) => drop(self.gaps.insert((account, leaf), restored(payload)?)),
             MatterKey::Silence(account, provider) => drop(self.silences.insert((account, provider), restored(payload)?)),
             MatterKey::Day(name) => drop(self.days.insert(name, restored(payload)?)),
+            MatterKey::Apart(name) => drop(self.apart.insert(name, from_payload(payload)?)),
             MatterKey::Budget(name) => drop(self.budgets.insert(name, restored(payload)?)),
             MatterKey::Untagged(account, provider) => drop(self.untagged.insert((account, provider), restored(payload)?)),
             MatterKey::Billed(account, leaf, hour) => {
@@ -172,6 +178,7 @@ impl Matters {
             MatterKey::Gap(account, leaf) => drop(self.gaps.remove(&(account.clone(), leaf.clone()))),
             MatterKey::Silence(account, provider) => drop(self.silences.remove(&(account.clone(), provider.clone()))),
             MatterKey::Day(name) => drop(self.days.remove(name)),
+            MatterKey::Apart(name) => drop(self.apart.remove(name)),
             MatterKey::Budget(name) => drop(self.budgets.remove(name)),
             MatterKey::Untagged(account, provider) => drop(self.untagged.remove(&(account.clone(), provider.clone()))),
             MatterKey::Billed(account, leaf, hour) => {
@@ -197,7 +204,7 @@ impl Matters {
 
     /// Whether there is anything that the close of an hour judges, ends or forgets, and that comes without usage too.
     pub fn wait_for_closes(&self) -> bool {
-        let bills = [self.days.is_empty(), self.billed.is_empty(), self.commitments.is_empty(), self.unconverted.is_empty()];
+        let bills = [self.days.is_empty(), self.apart.is_empty(), self.billed.is_empty(), self.commitments.is_empty(), self.unconverted.is_empty()];
         let others = [self.resources.is_empty(), self.budgets.is_empty(), self.former_budgets.is_empty()];
         bills.contains(&false) || others.contains(&false)
     }
@@ -207,7 +214,7 @@ impl Matters {
         let resources = self.resources.values().map(|resource| &resource.matter);
         let gaps = self.gaps.values().map(|gap| &gap.matter);
         let silences = self.silences.values().map(|silence| &silence.matter);
-        let days = self.days.values().map(|day| &day.matter);
+        let days = self.days.values().map(|day| &day.matter).chain(self.apart.values().map(|apart| &apart.matter));
         let budgets = self.budgets.values().map(|budget| &budget.matter);
         let untagged = self.untagged.values().map(|untagged| &untagged.matter);
         let sizes = self.sizes.values().map(|size| &size.matter);
@@ -233,8 +240,8 @@ impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
         let converted = (&self.billed, &self.converted, &self.unconverted, &self.commitments);
         let other_converted = (&other.billed, &other.converted, &other.unconverted, &other.commitments);
-        let bill = (&self.days, &self.budgets, &self.subjects, &self.former_budgets, &self.untagged, converted);
-        let other_bill = (&other.days, &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, other_converted);
+        let bill = ((&self.days, &self.apart), &self.budgets, &self.subjects, &self.former_budgets, &self.untagged, converted);
+        let other_bill = ((&other.days, &other.apart), &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, other_converted);
         let (advice, other_advice) = ((&self.advice, &self.caches), (&other.advice, &other.caches));
         (&self.resources, &self.sizes, &self.gaps, &self.silences, &self.access, advice, bill)
             == (&other.resources, &other.sizes, &other.gaps, &other.silences, &other.access, other_advice, other_bill)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::matter::{self, Matter, Story};
+use super::missing::apart;
 use super::{MatterKey, waste};
 use crate::model::alert::{AlertKind, AlertState, NOT_CONFIGURED, Stage};
 use crate::model::effect::Effect;
@@ -36,6 +37,7 @@ pub(super) fn end(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &m
         true
     });
     if !has_missing {
+        apart::end_all(&mut shard.matters);
         // They are counted from their beginning, should anybody want to know again.
         let gaps = std::mem::take(&mut shard.matters.gaps);
         shard.matters.changed.extend(gaps.into_keys().map(|(account, leaf)| MatterKey::Gap(account, leaf)));

@@ -260,6 +260,7 @@ impl Matters {
         self.gaps.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Gap(name.0.clone(), name.1.clone())));
         self.silences.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Silence(name.0.clone(), name.1.clone())));
         self.days.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Day(name.clone())));
+        self.apart.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Apart(name.clone())));
         self.budgets.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Budget(name.clone())));
         let former = self.former_budgets.iter_mut();
         former.for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::FormerBudget(name.0.clone(), name.1.clone())));

@@ -11,7 +11,8 @@ use super::super::matter::{self, Matter};
 use super::super::rules::MissingRules;
 use super::super::unwanted::given_up;
 use super::super::{MatterKey, Matters};
-use super::bill_words::{end_of, story};
+use super::apart::{self, Looks, Wrong};
+use super::bill_words::end_of;
 use super::{ProviderHour, cached, untagged};
 use crate::model::Text;
 use crate::model::alert::AlertState;
@@ -27,7 +28,7 @@ use crate::watch::series::to_units;
 use crate::watch::shard::Shard;
 
 /// Days that are kept: bills are restated for a quarter.
-const KEPT_DAYS: i64 = 100;
+pub(super) const KEPT_DAYS: i64 = 100;
 /// A bill has settled when it has not changed for so long.
 const SETTLED_AFTER_MS: i64 = DAY_MS;
 /// So many days say how far bill and estimate usually lie apart, ...
@@ -60,6 +61,7 @@ pub struct Day {
     pub billed_at: Timestamp,
     /// The bill has changed since the day was judged.
     pub is_due: bool,
+    /// Of what versions before told of each day alone; see [`apart`].
     pub matter: Option<Matter>,
     /// Events of usage; none in what versions before wrote, where tokens alone say that some was seen.
     pub events: u64,
@@ -71,6 +73,8 @@ pub struct Day {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
     Agrees,
+    /// Too little to say anything.
+    Little,
     /// Billed, and never seen as usage.
     Unseen,
     /// Billed, and seen as usage that counts no money.
@@ -90,8 +94,23 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// There is nothing to tell, or nothing more.
-    fn is_over(self) -> bool {
-        matches!(self, Verdict::Agrees | Verdict::ToldAsGap | Verdict::BilledOtherwise)
+    pub fn is_over(self) -> bool {
+        matches!(self, Verdict::Agrees | Verdict::Little | Verdict::ToldAsGap | Verdict::BilledOtherwise)
+    }
+
+    pub fn wrong(self, is_more: bool) -> Option<Wrong> {
+        match self {
+            Verdict::Agrees | Verdict::Little | Verdict::ToldAsGap | Verdict::BilledOtherwise => None,
+            Verdict::Unseen => Some(Wrong::Unseen),
+            Verdict::Uncounted => Some(Wrong::Uncounted),
+            Verdict::Unbilled => Some(Wrong::Unbilled),
+            Verdict::Far { .. } => Some(if is_more { Wrong::TooMuch } else { Wrong::TooLittle }),
+        }
+    }
+
+    /// Whether a day of which this is said ends what days before it were wrong by. Days that are left out are missing until they come.
+    pub fn ends(self, wrong: Wrong) -> bool {
+        !matches!(self, Verdict::Little | Verdict::BilledOtherwise | Verdict::Unbilled) && wrong != Wrong::Unbilled
     }
 }
 
@@ -211,7 +230,9 @@ pub(crate) fn follow(shard: &mut Shard, rules: &WatchRules) {
     let Some(target) = rules.rates.target() else { return };
     let matters = &mut shard.matters;
     let at = |name: &DayName| Timestamp(name.3.saturating_mul(DAY_MS));
-    let is_moved = |(name, day): &(&DayName, &Day)| rules.rates.is_converted(name.1, at(name)) && day.matter.is_none();
+    let is_moved = |(name, day): &(&DayName, &Day)| {
+        rules.rates.is_converted(name.1, at(name)) && day.matter.is_none() && !apart::has_told(matters, name)
+    };
     let moved: Vec<DayName> = matters.days.iter().filter(is_moved).map(|(name, _)| name.clone()).collect();
     for name in moved {
         let Some(day) = matters.days.remove(&name) else { continue };
@@ -242,27 +263,29 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
     let is_settled = |day: &Day| day.is_due && moment.shard_time.0 - day.billed_at.0 >= SETTLED_AFTER_MS;
     let due = shard.matters.days.iter().filter(|(name, day)| name.3 < today && is_settled(day));
     // What is told already goes on to its end.
-    let due: Vec<(DayName, bool)> = due.map(|(name, day)| (name.clone(), day.matter.is_some() || is_watched(shard, name))).collect();
-    let matters = &mut shard.matters;
+    let is_told = |name: &DayName, day: &Day| day.matter.is_some() || apart::has_told(&shard.matters, name);
+    let due: Vec<(DayName, bool)> = due.map(|(name, day)| (name.clone(), is_told(name, day) || is_watched(shard, name))).collect();
+    let (matters, mut looks) = (&mut shard.matters, Looks::new());
     for (name, is_judged) in due {
-        let around = Around::of(matters, &name, missing);
         let Some(day) = matters.days.get_mut(&name) else { continue };
         day.is_due = false;
         if is_judged {
-            judge_day(day, &name, around, moment, effects);
+            let is_wrong = judge_day(matters, &name, missing, moment, &mut looks, effects);
+            for told in told_alone(&matters.days, &name).into_iter().filter(|_| is_wrong) {
+                judge_day(matters, &told, missing, moment, &mut looks, effects);
+            }
         }
+        let Some(day) = matters.days.get(&name) else { continue };
         let (account, billed) = (account_of(&name), day.billed.saturating_add(day.long.unwrap_or_default()));
         matters.changed.insert(MatterKey::Day(name.clone()));
         if untagged::is_nobodys(&account) {
             untagged::take_day(matters, &account, &name.2, (name.3, billed), missing, moment, effects);
         }
-        for name in unbilled(&matters.days, &name) {
-            let around = Around::of(matters, &name, missing);
-            let Some(day) = matters.days.get_mut(&name) else { continue };
-            judge_day(day, &name, around, moment, effects);
-            matters.changed.insert(MatterKey::Day(name));
+        for name in unbilled(matters, &name) {
+            judge_day(matters, &name, missing, moment, &mut looks, effects);
         }
     }
+    apart::tell(matters, looks, moment, effects);
     if hour.0.rem_euclid(24) == 0 {
         let old: Vec<DayName> = matters.days.keys().filter(|name| is_old(name, today)).cloned().collect();
         for name in old {
@@ -271,8 +294,15 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
             }
             matters.changed.insert(MatterKey::Day(name));
         }
+        apart::end_day(matters, hour, today, moment, effects);
         untagged::end_day(matters, hour, missing, moment, effects);
     }
+}
+
+/// Days of the same bill that versions before told of one by one, and have not ended.
+fn told_alone(days: &BTreeMap<DayName, Day>, name: &DayName) -> Vec<DayName> {
+    let is_open = |day: &Day| day.matter.as_ref().is_some_and(Matter::is_open);
+    of_group(days, name).filter(|(other, day)| *other != name && is_open(day)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Since when usage of a team is watched: since its first, or else since the first of anybody in its shard, or else, where usage comes to
@@ -298,11 +328,15 @@ fn end_old(day: &mut Day, name: &DayName, at: Timestamp, moment: Moment<'_>, eff
     matter::end_of(matter, &name.0, AlertState::Resolved, at, story, moment, effects);
 }
 
-/// Other days of the same team and provider.
-fn others<'a>(days: &'a BTreeMap<DayName, Day>, name: &DayName) -> impl Iterator<Item = &'a Day> {
-    let (team, currency, provider, own) = name.clone();
-    let range = (team.clone(), currency, provider.clone(), i64::MIN)..=(team, currency, provider, i64::MAX);
-    days.range(range).filter(move |(other, _)| other.3 != own).map(|(_, day)| day)
+/// All days of the same team and provider.
+fn of_group<'a>(days: &'a BTreeMap<DayName, Day>, name: &DayName) -> impl Iterator<Item = (&'a DayName, &'a Day)> + use<'a> {
+    let (team, currency, provider, _) = name.clone();
+    days.range((team.clone(), currency, provider.clone(), i64::MIN)..=(team, currency, provider, i64::MAX))
+}
+
+fn others<'a>(days: &'a BTreeMap<DayName, Day>, name: &DayName) -> impl Iterator<Item = &'a Day> + use<'a> {
+    let own = name.3;
+    of_group(days, name).filter(move |(other, _)| other.3 != own).map(|(_, day)| day)
 }
 
 fn usually_estimated(days: &BTreeMap<DayName, Day>, name: &DayName) -> bool {
@@ -344,10 +378,8 @@ fn account_of(name: &DayName) -> Account {
 }
 
 /// Days of the same team and provider that a bill leaves out although it has days before and after them.
-fn unbilled(days: &BTreeMap<DayName, Day>, name: &DayName) -> Vec<DayName> {
-    let (team, currency, provider, _) = name.clone();
-    let range = (team.clone(), currency, provider.clone(), i64::MIN)..=(team, currency, provider, i64::MAX);
-    let group: Vec<(&DayName, &Day)> = days.range(range).collect();
+fn unbilled(matters: &Matters, name: &DayName) -> Vec<DayName> {
+    let group: Vec<(&DayName, &Day)> = of_group(&matters.days, name).collect();
     let is_billed = |day: &Day| day.billed > Nanos::ZERO && !day.is_due;
     let mut after = group.iter().filter(|(_, day)| is_billed(day)).count();
     let mut before = 0;
@@ -355,7 +387,7 @@ fn unbilled(days: &BTreeMap<DayName, Day>, name: &DayName) -> Vec<DayName> {
     for (name, day) in group {
         if is_billed(day) {
             (before, after) = (before + 1, after - 1);
-        } else if day.billed == Nanos::ZERO && day.matter.is_none() && before > 0 && after >= LATER_DAYS {
+        } else if day.billed == Nanos::ZERO && before > 0 && after >= LATER_DAYS && !apart::has_told(matters, name) {
             missing.push(name.clone());
         }
     }
@@ -395,34 +427,42 @@ fn verdict(day: &Day, around: Around, gate: f64) -> Verdict {
     }
     if day.estimated == Nanos::ZERO {
         return match around {
-            _ if day.billed == Nanos::ZERO || billed < gate || !around.is_metered => Verdict::Agrees,
+            _ if day.billed == Nanos::ZERO || billed < gate => Verdict::Little,
+            Around { is_metered: false, .. } => Verdict::Agrees,
             Around { is_seen: false, .. } => Verdict::Unseen,
             Around { is_told_as_gap: true, .. } => Verdict::ToldAsGap,
             _ => Verdict::Uncounted,
         };
     }
     if day.billed == Nanos::ZERO {
-        return if expected >= gate { Verdict::Unbilled } else { Verdict::Agrees };
+        return if expected >= gate { Verdict::Unbilled } else { Verdict::Little };
     }
     let is_far = (billed - expected).abs() > tolerance.part * billed.abs().max(expected);
     if !is_far || (billed - expected).abs() < gate {
-        return Verdict::Agrees;
+        return if is_far { Verdict::Little } else { Verdict::Agrees };
     }
     Verdict::Far { cached_twice: cached::are_counted_twice(day, expected, tolerance.cached_share) }
 }
 
-fn judge_day(day: &mut Day, name: &DayName, around: Around, moment: Moment<'_>, effects: &mut Vec<Effect>) {
+/// Whether it is wrong.
+fn judge_day(
+    matters: &mut Matters,
+    name: &DayName,
+    rules: &MissingRules,
+    moment: Moment<'_>,
+    looks: &mut Looks,
+    effects: &mut Vec<Effect>,
+) -> bool {
     let limits = moment.rules.thresholds(&name.0, "", "");
+    let around = Around::of(matters, name, rules);
+    let Some(day) = matters.days.get_mut(name) else { return false };
     let verdict = verdict(day, around, to_units(limits.least_excess));
-    let story = story(day, name, verdict, around.tolerance, moment);
-    let is_open = day.matter.as_ref().is_some_and(Matter::is_open);
-    if verdict.is_over() {
-        matter::end(&mut day.matter, &name.0, AlertState::Resolved, end_of(name), story, moment, effects);
-        return;
+    if let Some(matter) = day.matter.as_mut().filter(|matter| matter.is_open()) {
+        let why = if verdict.is_over() { "this day is right now" } else { "it goes on in one alert for all such days of this bill" };
+        let story = given_up(matter, why, end_of(name.3), moment);
+        matter::end_of(matter, &name.0, AlertState::Resolved, end_of(name.3), story, moment, effects);
     }
-    let about: [&[u8]; 4] = [b"bill", name.1.as_str().as_bytes(), name.2.as_bytes(), &name.3.to_be_bytes()];
-    let told = matter::tell(&mut day.matter, &name.0, &about, story.clone(), limits.update_growth, moment, effects);
-    if is_open && !told {
-        matter::amend(&mut day.matter, &name.0, story, moment, effects);
-    }
+    apart::take_day(matters, name, (verdict, around.tolerance), limits.update_growth, looks);
+    matters.changed.insert(MatterKey::Day(name.clone()));
+    !verdict.is_over()
 }

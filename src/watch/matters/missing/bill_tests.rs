@@ -37,7 +37,8 @@ fn a_first_bill_says_nothing_of_days_before_usage_was_watched() {
     // Who never had usage is seen as soon as others' is watched.
     let told = bench.told();
     assert!(told.iter().all(|alert| (alert.kind, &*alert.team) == (AlertKind::UnseenSpend, "ads")), "{:#?}", bench.words());
-    assert_eq!(states(&told), (1..6).map(|day| (AlertState::Open, day)).collect::<Vec<_>>(), "{:#?}", bench.words());
+    let opened: Vec<(AlertState, i64)> = states(&told).into_iter().filter(|(state, _)| *state == AlertState::Open).collect();
+    assert_eq!(opened, [(AlertState::Open, 1)], "{:#?}", bench.words());
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn a_bill_in_another_currency_than_the_usage_is_no_unseen_spend() {
 
 #[test]
 fn what_was_told_of_a_day_ends_when_the_day_is_forgotten() {
-    let mut bench = with_bills(0, |day| vec![billed(day, "OpenAI", if day == 12 { 259.2 } else { 144.0 })]);
+    let mut bench = with_bills(0, |day| if day == 12 { Vec::new() } else { vec![billed(day, "OpenAI", 144.0)] });
     let known = bench.told().last().map(|alert| (*alert).clone()).unwrap();
     let hourly = |hour: i64| vec![usage(hour * 60, "ranker", 6.0, 6_000_000)];
     (20 * 24..112 * 24).for_each(|hour| bench.record(hour * 60, hourly(hour)));
@@ -65,7 +66,12 @@ fn what_was_told_of_a_day_ends_when_the_day_is_forgotten() {
     let last = bench.told().last().map(|alert| (*alert).clone()).unwrap();
     let is_next = last.id == known.id && last.revision == known.revision + 1;
     assert_eq!((last.state, is_next, bench.shard.matters.open()), (AlertState::Resolved, true, 0), "{:#?}", bench.words());
-    assert!(last.summary.contains("no bill changes after 100 days") && last.summary.contains("259.20 USD"), "{}", last.summary);
+    assert!(
+        last.summary.contains("no bill changes after 100 days, so that the alert of 2025-03-03 ends")
+            && last.summary.contains("144.00 USD"),
+        "{}",
+        last.summary
+    );
     // A line for it that comes after all begins nothing anew.
     (115 * 24..118 * 24).for_each(|hour| {
         let late = (hour == 115 * 24).then(|| billed(12, "OpenAI", 80.0));
@@ -123,4 +129,18 @@ fn billed_spend_without_a_team_ends_when_nobody_is_billed_or_asks_any_more() {
     assert_eq!(of_untagged(&unwanted), [AlertState::Open, AlertState::Resolved], "{:#?}", unwanted.words());
     let last = *unwanted.told().last().unwrap();
     assert!(last.summary.contains("missing_money.untagged_per_day is off in the config"), "{}", last.summary);
+}
+
+#[test]
+fn a_restated_bill_takes_its_alert_back() {
+    let bench = with_bills(0, |day| match day {
+        12 => vec![billed(12, "OpenAI", 300.0)],
+        // No later day comes before it is corrected, and none after.
+        14 => vec![billed(12, "OpenAI", -156.0)],
+        13.. => Vec::new(),
+        day => vec![billed(day, "OpenAI", 144.0)],
+    });
+    let states: Vec<AlertState> = bench.told().iter().map(|alert| alert.state).collect();
+    assert_eq!(states, [AlertState::Open, AlertState::Resolved], "{:#?}", bench.words());
+    assert!(bench.words()[1].contains("agrees with the estimate now"));
 }

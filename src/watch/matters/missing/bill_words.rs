@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::matter::Story;
-use super::bill::{CRITICAL, Day, DayName, LEAST_DAYS, Tolerance, Verdict};
+use super::apart::{ApartName, Sum};
+use super::bill::{CRITICAL, Day, LEAST_DAYS, Tolerance, Verdict};
 use super::many;
 use crate::model::alert::{AlertKind, Cause, Severity, Stage};
 use crate::model::leaf::Measure;
@@ -12,18 +13,28 @@ use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::watch::Moment;
 use crate::watch::series::{from_units, to_units};
 
-pub(super) fn start_of(name: &DayName) -> Timestamp {
-    Timestamp(name.3.saturating_mul(DAY_MS))
+pub(super) fn start_of(day: i64) -> Timestamp {
+    Timestamp(day.saturating_mul(DAY_MS))
 }
 
-pub(super) fn end_of(name: &DayName) -> Timestamp {
-    start_of(name).plus_ms(DAY_MS)
+pub(super) fn end_of(day: i64) -> Timestamp {
+    start_of(day).plus_ms(DAY_MS)
 }
 
-pub(super) fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance, moment: Moment<'_>) -> Story {
+/// `2026-03-12`.
+pub(super) fn date(day: i64) -> String {
+    let date = start_of(day).to_string();
+    date.get(..10).unwrap_or(&date).to_string()
+}
+
+/// `2026-03-12`, `3 days from 2026-03-12 to 2026-03-16`.
+pub(super) fn when(sum: &Sum) -> String {
+    if sum.days <= 1 { date(sum.last) } else { format!("{} days from {} to {}", sum.days, date(sum.first), date(sum.last)) }
+}
+
+pub(super) fn story(sum: &Sum, name: &ApartName, verdict: Verdict, tolerance: Tolerance, moment: Moment<'_>) -> Story {
     let (team, currency, provider, _) = name;
-    let expected = expected(day, tolerance);
-    let excess = day.billed.saturating_sub(expected);
+    let excess = sum.excess();
     let limits = moment.rules.thresholds(team, "", "");
     let is_much = to_units(excess).abs() >= CRITICAL * to_units(limits.least_excess);
     let dimensions: BTreeMap<String, String> = [("provider".to_string(), provider.to_string())].into();
@@ -32,49 +43,47 @@ pub(super) fn story(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tole
     Story {
         kind,
         severity: if is_much { Severity::Critical } else { Severity::Warning },
-        onset: start_of(name),
-        causes: vec![Cause { dimensions: dimensions.clone(), actual: day.billed, expected, share: 1.0 }],
+        onset: start_of(sum.first),
+        causes: vec![Cause { dimensions: dimensions.clone(), actual: sum.billed, expected: sum.expected, share: 1.0 }],
         dimensions,
         measure: Measure::Billed,
         currency: *currency,
-        event_time: end_of(name),
-        ingest_time: day.billed_at,
-        actual: day.billed,
-        expected,
+        event_time: end_of(sum.last),
+        ingest_time: sum.billed_at,
+        actual: sum.billed,
+        expected: sum.expected,
         excess,
-        burn_rate: excess.checked_mul_div(i128::from(HOUR_MS), i128::from(DAY_MS)).unwrap_or_default(),
+        burn_rate: excess.checked_mul_div(i128::from(HOUR_MS), i128::from(DAY_MS.saturating_mul(sum.days.max(1)))).unwrap_or_default(),
         score: 0.8,
         stage: if tolerance.days < LEAST_DAYS { Stage::FirstDay } else { Stage::FirstWeeks },
         normal: match tolerance.days {
             days if days < LEAST_DAYS => format!("{allowed:.0} % apart are allowed until {LEAST_DAYS} days are known"),
             days => format!("{days} days say that {:.2} times the estimate is billed, {allowed:.0} % more or less", tolerance.ratio),
         },
-        summary: summary(day, name, verdict, tolerance),
-        next_steps: next_steps(verdict, day.billed > expected, provider),
+        summary: summary(sum, name, verdict, tolerance),
+        next_steps: next_steps(verdict, sum.billed > sum.expected, provider),
         history: Vec::new(),
     }
 }
 
-fn summary(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance) -> String {
+fn summary(sum: &Sum, name: &ApartName, verdict: Verdict, tolerance: Tolerance) -> String {
     let (team, currency, provider, _) = name;
-    let date = start_of(name).to_string();
-    let date = date.get(..10).unwrap_or(&date);
-    let (billed, estimated) = (day.billed.rounded(2), day.estimated.rounded(2));
-    let (allowed, usually) = (tolerance.part * 100.0, usually(day, tolerance));
+    let date = when(sum);
+    let (billed, estimated) = (sum.billed.rounded(2), sum.estimated.rounded(2));
+    let (allowed, usually) = (tolerance.part * 100.0, usually(sum, tolerance));
+    let seen = if sum.days > 1 { "usage was seen on all of them" } else { "usage was seen that day" };
     match verdict {
         Verdict::Unseen => {
             format!(
                 "{provider} bills {team} {billed} {currency} for {date}, of which no usage was ever seen: somebody goes past the gateway"
             )
         }
-        Verdict::Uncounted => format!(
-            "{provider} bills {team} {billed} {currency} for {date}; usage was seen that day{}, but it counts no money",
-            how_much(day)
-        ),
+        Verdict::Uncounted => {
+            format!("{provider} bills {team} {billed} {currency} for {date}; {seen}{}, but it counts no money", how_much(sum))
+        }
         Verdict::ToldAsGap => format!(
-            "{provider} bills {team} {billed} {currency} for {date}; usage was seen that day{}, and an alert (missing_money) says that it counts \
-             no money",
-            how_much(day)
+            "{provider} bills {team} {billed} {currency} for {date}; {seen}{}, and an alert (missing_money) says that it counts no money",
+            how_much(sum)
         ),
         Verdict::BilledOtherwise => {
             format!("{provider} bills {team} nothing for {date} alone, but by lines for more than a day, which are held against no day")
@@ -91,7 +100,7 @@ fn summary(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance) ->
         Verdict::Far { cached_twice: false } => format!(
             "{provider} bills {team} {billed} {currency} for {date}, estimated were {estimated}{usually}: more than the usual {allowed:.0} % apart"
         ),
-        Verdict::Agrees => {
+        Verdict::Agrees | Verdict::Little => {
             format!(
                 "the bill of {provider} for {team} and {date} agrees with the estimate now: {billed} {currency}, estimated {estimated}{usually}"
             )
@@ -99,29 +108,39 @@ fn summary(day: &Day, name: &DayName, verdict: Verdict, tolerance: Tolerance) ->
     }
 }
 
+/// A later day is not wrong any more, or not for this reason.
+pub(super) fn over(sum: &Sum, name: &ApartName, later: &Sum, verdict: Verdict, tolerance: Tolerance) -> String {
+    let (team, currency, provider, _) = name;
+    let apart = sum.excess();
+    let apart = if apart < Nanos::ZERO { Nanos::ZERO.saturating_sub(apart) } else { apart };
+    let now = if verdict.is_over() {
+        summary(later, name, verdict, tolerance)
+    } else {
+        format!("what {provider} bills {team} is wrong in another way from {} on, of which another alert tells", date(later.last))
+    };
+    format!("{now}; {} {currency} of {} stay unexplained", apart.rounded(2), when(sum))
+}
+
 /// ` (usually 0.80 times that is billed: 96.00)`; nothing where the two are alike, or nothing is learnt yet.
-fn usually(day: &Day, tolerance: Tolerance) -> String {
+fn usually(sum: &Sum, tolerance: Tolerance) -> String {
     if tolerance.days < LEAST_DAYS || (tolerance.ratio - 1.0).abs() < 0.005 {
         return String::new();
     }
-    format!(" (usually {:.2} times that is billed: {})", tolerance.ratio, expected(day, tolerance).rounded(2))
+    format!(" (usually {:.2} times that is billed: {})", tolerance.ratio, sum.expected.rounded(2))
 }
 
-fn expected(day: &Day, tolerance: Tolerance) -> Nanos {
+pub(super) fn expected(day: &Day, tolerance: Tolerance) -> Nanos {
     from_units(to_units(day.estimated) * tolerance.ratio)
 }
 
 /// ` (1.2 million tokens)`; nothing where the usage came in another currency than the bill, or has no tokens.
-fn how_much(day: &Day) -> String {
-    match day.tokens[0].saturating_add(day.tokens[1]) {
-        0 => String::new(),
-        tokens => format!(" ({} tokens)", many(tokens)),
-    }
+fn how_much(sum: &Sum) -> String {
+    if sum.tokens == 0 { String::new() } else { format!(" ({} tokens)", many(sum.tokens)) }
 }
 
 fn next_steps(verdict: Verdict, is_more: bool, provider: &str) -> Vec<String> {
     match verdict {
-        Verdict::Agrees | Verdict::ToldAsGap | Verdict::BilledOtherwise => Vec::new(),
+        Verdict::Agrees | Verdict::Little | Verdict::ToldAsGap | Verdict::BilledOtherwise => Vec::new(),
         Verdict::Uncounted => vec![
             format!(
                 "Look at what the gateway sends of {provider}: models without a price (add them to a file of [prices] files), events that state \

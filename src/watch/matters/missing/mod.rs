@@ -2,6 +2,9 @@
 //! bill says against what was estimated (`bill`). The first is seen with the usage itself, the second when an hour closes, the third once
 //! a day of the bill has settled.
 
+pub mod apart;
+#[cfg(test)]
+mod apart_tests;
 pub mod bill;
 #[cfg(test)]
 mod bill_tests;
