@@ -19,6 +19,9 @@ pub struct Spent {
     pub currency: Currency,
     /// Ascending.
     pub minutes: Vec<SpentMinute>,
+    /// Of these, what was not spent at its hour: a tax, a fee for a month, what is paid in advance. Earlier versions neither write nor read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_pace: Vec<SpentMinute>,
     pub last_event_time: Timestamp,
     pub last_ingest_time: Timestamp,
 }

@@ -66,6 +66,7 @@ fn what_is_written_reads_back() {
         measure: Measure::Estimated,
         currency: Currency::USD,
         minutes: vec![SpentMinute { minute: Minute(29_000_000), cost: Nanos(-7) }],
+        without_pace: vec![SpentMinute { minute: Minute(29_000_000), cost: Nanos(-3) }],
         last_event_time: Timestamp(1),
         last_ingest_time: Timestamp(2),
     };

@@ -19,11 +19,17 @@ fn billed() -> BudgetRule {
 
 /// What is told while hours pass. `bill`: what comes at an hour since 1 March, as days and money.
 fn play(budget: BudgetRule, known: Budget, days: i64, bill: impl Fn(i64) -> Vec<(i64, f64)>) -> Vec<Alert> {
-    play_with("", budget, known, days, bill)
+    play_with(|_| "", budget, known, days, bill)
 }
 
-/// ... of lines with this meter.
-fn play_with(meter: &str, budget: BudgetRule, known: Budget, days: i64, bill: impl Fn(i64) -> Vec<(i64, f64)>) -> Vec<Alert> {
+/// ... of lines with the meter of their hour.
+fn play_with(
+    meter: impl Fn(i64) -> &'static str,
+    budget: BudgetRule,
+    known: Budget,
+    days: i64,
+    bill: impl Fn(i64) -> Vec<(i64, f64)>,
+) -> Vec<Alert> {
     let name = budget.name.clone();
     let rules = WatchRules { matters: MatterRules { budgets: vec![budget], ..MatterRules::default() }, ..rules() };
     let (mut shard, mut alerts) = (Shard::new(0, 1, &rules), Vec::new());
@@ -35,7 +41,7 @@ fn play_with(meter: &str, budget: BudgetRule, known: Budget, days: i64, bill: im
     for hour in 0..days * 24 {
         let minute = Minute(MARCH.0 + hour * 60);
         let usage = partial(minute, "search", "ranker", "ann", 1.0);
-        let leaf = Leaf { measure: Measure::Billed, meter: meter.into(), ..usage.leaf.clone() };
+        let leaf = Leaf { measure: Measure::Billed, meter: meter(hour).into(), ..usage.leaf.clone() };
         let line =
             |(day, money)| Partial::of_hour(leaf.clone(), Hour(MARCH.hour().0 + day * 24), Nanos((money * 1e9) as i128), Nanos::ZERO);
         let source = Source { topic: "usage-events".into(), partition: 0 };
@@ -173,12 +179,29 @@ fn a_budget_begins_with_what_is_billed_by_then() {
 /// A month's fee stands in the hour in which the month begins: spent, and no pace.
 #[test]
 fn a_line_for_more_than_a_day_has_no_pace() {
-    let with_meter = |meter: &str| {
+    let with_meter = |meter: &'static str| {
         let rule = BudgetRule { burn_rate: 6.0, thresholds: vec![0.2], ..billed() };
-        let alerts = play_with(meter, rule, Budget::default(), 3, |hour| if hour == 0 { vec![(0, 300.0)] } else { Vec::new() });
+        let alerts = play_with(|_| meter, rule, Budget::default(), 3, |hour| if hour == 0 { vec![(0, 300.0)] } else { Vec::new() });
         alerts.iter().map(|alert| alert.summary.contains("an even pace")).collect::<Vec<_>>()
     };
     assert_eq!(with_meter("charge.long_period"), [false]);
     assert_eq!(with_meter("charge.purchase"), [false]);
     assert!(with_meter("").contains(&true));
+}
+
+#[test]
+fn a_fee_is_spent_and_not_expected_of_the_days_that_come() {
+    let with = |fee: &'static str| {
+        let rule = BudgetRule { amount: Nanos::from_units(1200), forecast: true, thresholds: vec![1.0], ..billed() };
+        // 30 USD a day, and 200 on the seventh.
+        let bill = |hour: i64| match (hour / 24, hour % 24) {
+            (8, 1) => vec![(6, 200.0)],
+            (day @ 1.., 10) => vec![(day - 1, 30.0)],
+            _ => Vec::new(),
+        };
+        play_with(|hour| if hour % 24 == 1 { fee } else { "" }, rule, Budget::default(), 31, bill)
+    };
+    assert_eq!(with("charge.purchase"), []);
+    // The twin: usage that may come again.
+    assert!(with("")[0].summary.contains("will not last"));
 }

@@ -3,8 +3,7 @@
 
 use super::super::{MatterKey, Matters};
 use super::span::day_of;
-use super::{Budget, BudgetRule, Seen};
-use crate::model::billing::is_charge_meter;
+use super::{Budget, BudgetRule, Seen, has_pace};
 use crate::model::money::Nanos;
 use crate::model::time::{Minute, Timestamp};
 
@@ -22,7 +21,7 @@ pub(super) fn begin(matters: &mut Matters, rule: &BudgetRule, zone: &jiff::tz::T
         }
         for (hour, billed) in hours.iter().filter(|(_, billed)| billed.cost != Nanos::ZERO) {
             let (minute, at) = (Minute(hour.0.saturating_mul(60)), hour.start());
-            let has_pace = !is_charge_meter(&leaf.meter);
+            let has_pace = has_pace(&leaf.leaf_of(account));
             let seen = Seen { minute, cost: billed.cost, last_event_time: at, last_ingest_time: at, has_pace };
             known.add(&seen, day_of(at, zone), now);
         }
@@ -31,7 +30,7 @@ pub(super) fn begin(matters: &mut Matters, rule: &BudgetRule, zone: &jiff::tz::T
         return false;
     }
     let budget = matters.budgets.entry(rule.name.clone()).or_default();
-    (budget.days, budget.hours) = (known.days, known.hours);
+    (budget.days, budget.fees, budget.hours) = (known.days, known.fees, known.hours);
     (budget.last_event_time, budget.last_ingest_time) = (known.last_event_time, known.last_ingest_time);
     matters.changed.insert(MatterKey::Budget(rule.name.clone()));
     true

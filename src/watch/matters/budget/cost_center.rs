@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::rules::BudgetRule;
-use super::{Seen, take_seen};
+use super::{Seen, has_pace, take_seen};
 use crate::model::Text;
 use crate::model::effect::Effect;
 use crate::model::hash::shard_of;
@@ -29,11 +29,13 @@ pub(super) fn take_partials(
     let own = booked.iter().filter(|(partial, booked_to)| *booked_to == Some(cost_center) && rule.counts_kind_of(&partial.leaf));
     let own: Vec<&Partial> = own.map(|(partial, _)| *partial).collect();
     let Some(first) = own.first() else { return };
-    let mut minutes: BTreeMap<Minute, Nanos> = BTreeMap::new();
+    let (mut minutes, mut without_pace) = (BTreeMap::new(), BTreeMap::new());
     let (mut last_event_time, mut last_ingest_time) = (first.last_event_time, first.last_ingest_time);
     for partial in own {
-        let sum = minutes.entry(partial.minute).or_default();
-        *sum = sum.saturating_add(partial.cost);
+        add(&mut minutes, partial);
+        if !has_pace(&partial.leaf) {
+            add(&mut without_pace, partial);
+        }
         last_event_time = last_event_time.max(partial.last_event_time);
         last_ingest_time = last_ingest_time.max(partial.last_ingest_time);
     }
@@ -43,7 +45,8 @@ pub(super) fn take_partials(
         cost_center: cost_center.clone(),
         measure: rule.measure,
         currency: rule.currency,
-        minutes: minutes.into_iter().map(|(minute, cost)| SpentMinute { minute, cost }).collect(),
+        minutes: listed(minutes),
+        without_pace: listed(without_pace),
         last_event_time,
         last_ingest_time,
     };
@@ -54,6 +57,15 @@ pub(super) fn take_partials(
         let record = ShardRecord { events: vec![ShardEvent::Spent(Box::new(spent))], ..ShardRecord::default() };
         effects.push(Effect::Shard { shard: home, record });
     }
+}
+
+fn add(minutes: &mut BTreeMap<Minute, Nanos>, partial: &Partial) {
+    let sum = minutes.entry(partial.minute).or_default();
+    *sum = sum.saturating_add(partial.cost);
+}
+
+fn listed(minutes: BTreeMap<Minute, Nanos>) -> Vec<SpentMinute> {
+    minutes.into_iter().map(|(minute, cost)| SpentMinute { minute, cost }).collect()
 }
 
 /// Takes what a shard has seen for a budget of this one. What it is of may have changed since: then it counts no more.
@@ -68,7 +80,12 @@ pub(in crate::watch) fn take(shard: &mut Shard, spent: &Spent, rules: &WatchRule
     let books = Arc::clone(&shard.books);
     let moment = shard.moment(rules, &books);
     let (last_event_time, last_ingest_time) = (spent.last_event_time, spent.last_ingest_time);
-    // What is told from shard to shard does not say what of it was a fee for longer.
-    let seen = |part: &SpentMinute| Seen { minute: part.minute, cost: part.cost, last_event_time, last_ingest_time, has_pace: true };
-    take_seen(&mut shard.matters, rule, spent.minutes.iter().map(seen), moment, effects);
+    let seen = |minute, cost, has_pace| Seen { minute, cost, last_event_time, last_ingest_time, has_pace };
+    let fees: BTreeMap<Minute, Nanos> = spent.without_pace.iter().map(|part| (part.minute, part.cost)).collect();
+    let parts = spent.minutes.iter().flat_map(|part| {
+        let fee = fees.get(&part.minute).copied();
+        let used = seen(part.minute, part.cost.saturating_sub(fee.unwrap_or_default()), true);
+        std::iter::once(used).chain(fee.map(|fee| seen(part.minute, fee, false)))
+    });
+    take_seen(&mut shard.matters, rule, parts, moment, effects);
 }

@@ -125,6 +125,7 @@ fn what_a_budget_is_of_may_have_changed_since_it_was_sent() {
         measure: Measure::Estimated,
         currency: Currency::USD,
         minutes: vec![SpentMinute { minute: MARCH, cost: Nanos::from_units(900) }],
+        without_pace: Vec::new(),
         last_event_time: MARCH.start(),
         last_ingest_time: MARCH.start(),
     };
@@ -161,6 +162,7 @@ fn a_cost_centre_that_another_team_is_told_of_keeps_its_days_where_they_are() {
                 measure: Measure::Estimated,
                 currency: Currency::USD,
                 minutes: vec![SpentMinute { minute, cost: Nanos::from_units(20) }],
+                without_pace: Vec::new(),
                 last_event_time: minute.start(),
                 last_ingest_time: minute.start(),
             };
@@ -180,5 +182,42 @@ fn a_cost_centre_that_another_team_is_told_of_keeps_its_days_where_they_are() {
         } else {
             assert_eq!(told, of_platform, "{alerts:#?}");
         }
+    }
+}
+
+/// As of a team's budget: it is spent, and no pace, whichever shard sees it.
+#[test]
+fn a_fee_of_a_cost_centre_has_no_pace() {
+    let told = |shards: u32, meter: &str| {
+        let mut rules = watch_rules();
+        let own = rules.matters.budgets[0].clone();
+        rules.matters.budgets = vec![BudgetRule { measure: Measure::Billed, burn_rate: 6.0, thresholds: vec![0.2], ..own }];
+        let of = |team: &str| (shard_of(team, shards), Home::of(team, shards, &rules));
+        let mut homes: BTreeMap<u32, Home> = ["platform", "search"].map(of).into();
+        let (owner, seer) = (shard_of("platform", shards), shard_of("search", shards));
+        let mut alerts = Vec::new();
+        for hour in 0..4 {
+            let minute = Minute(MARCH.0 + hour * 60);
+            let source = Source { topic: "usage-events".into(), partition: 0 };
+            let marker = Marker { source, watermark: Some(minute.start()), idle: false, partitions_of_topic: 1 };
+            let mut fee = partial(minute, "search", "ranker", "ann", 300.0);
+            (fee.leaf.measure, fee.leaf.meter) = (Measure::Billed, meter.into());
+            let record = ShardRecord { partials: if hour == 0 { vec![fee] } else { Vec::new() }, ..ShardRecord::default() };
+            let mut records = vec![(seer, record), (owner, ShardRecord { markers: vec![marker], ..ShardRecord::default() })];
+            while let Some((shard, record)) = records.pop() {
+                let effects = homes.get_mut(&shard).unwrap().apply(minute, &record, &rules);
+                alerts.extend(budgets(&effects));
+                let sent = |effect| if let Effect::Shard { shard, record } = effect { Some((shard, record)) } else { None };
+                records.extend(effects.into_iter().filter_map(sent));
+            }
+        }
+        let spent = homes[&owner].shard.matters.budgets["cc"].days.values().map(|day| day.0).sum::<i128>();
+        assert_eq!(spent, Nanos::from_units(300).0, "counted once");
+        alerts.iter().map(|alert| alert.summary.contains("an even pace")).collect::<Vec<_>>()
+    };
+    for shards in [8, 1] {
+        assert_eq!(told(shards, "charge.long_period"), [false], "{shards}");
+        assert_eq!(told(shards, "charge.purchase"), [false], "{shards}");
+        assert!(told(shards, "").contains(&true), "{shards}");
     }
 }

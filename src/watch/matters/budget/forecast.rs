@@ -1,7 +1,11 @@
-//! What a period will have cost at its end: what it has cost so far, and for each day that is left what the same weekday cost lately.
+//! What a period will have cost at its end: what it has cost so far, and for each day that is left what the same weekday cost lately. A fee
+//! for a month, a tax, what is paid in advance was spent, and is not to be expected of any day.
+
+use std::collections::BTreeMap;
 
 use super::Budget;
 use super::span::{Span, date, part_of_day};
+use crate::model::money::Nanos;
 use crate::model::time::Hour;
 use crate::watch::matters::rules::BudgetRule;
 use crate::watch::series::to_units;
@@ -33,7 +37,8 @@ pub(crate) fn forecast(
     let first = *budget.days.first_key_value()?.0;
     // The first day may be half a day, and today is.
     let from = (first + 1).max(today - WEEKS * 7);
-    let days: Vec<(i64, f64)> = (from..today).map(|day| (day, budget.days.get(&day).map_or(0.0, |cost| to_units(*cost)))).collect();
+    let of = |days: &BTreeMap<i64, Nanos>, day: i64| days.get(&day).map_or(0.0, |cost| to_units(*cost));
+    let days: Vec<(i64, f64)> = (from..today).map(|day| (day, of(&budget.days, day) - of(&budget.fees, day))).collect();
     if days.len() < LEAST_DAYS {
         return None;
     }

@@ -72,6 +72,8 @@ pub struct Budget {
     pub last_event_time: Timestamp,
     pub last_ingest_time: Timestamp,
     pub matter: Option<Matter>,
+    /// Of `days`: what was not spent at its hour. Earlier versions wrote neither this nor what follows.
+    pub fees: BTreeMap<i64, Nanos>,
 }
 
 /// Why a budget is told of.
@@ -119,8 +121,12 @@ struct Seen {
 impl Seen {
     fn of(partial: &Partial) -> Seen {
         let Partial { minute, cost, last_event_time, last_ingest_time, .. } = *partial;
-        Seen { minute, cost, last_event_time, last_ingest_time, has_pace: !is_charge_meter(&partial.leaf.meter) }
+        Seen { minute, cost, last_event_time, last_ingest_time, has_pace: has_pace(&partial.leaf) }
     }
+}
+
+fn has_pace(leaf: &Leaf) -> bool {
+    !is_charge_meter(&leaf.meter)
 }
 
 fn take_seen(matters: &mut Matters, rule: &BudgetRule, seen: impl Iterator<Item = Seen>, moment: Moment<'_>, effects: &mut Vec<Effect>) {
@@ -167,6 +173,7 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         budget.look(rule, newest, &zone, moment, effects);
         budget.hours.retain(|known, _| known.0 > hour.0 - 2 * PACE_HOURS);
         budget.days.retain(|day, _| *day > today - KEPT_DAYS);
+        budget.fees.retain(|day, _| *day > today - KEPT_DAYS);
         let today = if rule.is_of_bill() { newest } else { today };
         budget.check_forecast(rule, today, hour, &zone, moment, effects);
         budget.check_pace(rule, today, hour, &zone, moment, effects);
@@ -215,6 +222,9 @@ impl Budget {
         *sum = sum.saturating_add(seen.cost);
         if seen.has_pace {
             let sum = self.hours.entry(seen.minute.hour()).or_default();
+            *sum = sum.saturating_add(seen.cost);
+        } else {
+            let sum = self.fees.entry(day).or_default();
             *sum = sum.saturating_add(seen.cost);
         }
         // What is billed in advance has not happened yet.

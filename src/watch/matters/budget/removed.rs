@@ -109,9 +109,10 @@ pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, is_home: bool,
         matters.changed.insert(MatterKey::Budget(rule.name.clone()));
         matters.changed.insert(MatterKey::FormerBudget(place.0, place.1));
     }
-    if let Some(Budget { days, hours, last_event_time, last_ingest_time, .. }) = carried {
+    if let Some(Budget { days, fees, hours, last_event_time, last_ingest_time, .. }) = carried {
         let own = matters.budgets.entry(rule.name.clone()).or_default();
-        (own.days, own.hours, own.last_event_time, own.last_ingest_time) = (days, hours, last_event_time, last_ingest_time);
+        (own.days, own.fees) = (days, fees);
+        (own.hours, own.last_event_time, own.last_ingest_time) = (hours, last_event_time, last_ingest_time);
         matters.changed.insert(MatterKey::Budget(rule.name.clone()));
     }
 }
@@ -120,7 +121,8 @@ pub(super) fn hand_over(matters: &mut Matters, rule: &BudgetRule, is_home: bool,
 fn begin_anew(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     end(matters, &rule.name, Why::Changed, moment, effects);
     if let Some(budget) = matters.budgets.get_mut(&rule.name) {
-        (budget.days, budget.hours, budget.told) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        (budget.days, budget.fees, budget.hours) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        budget.told.clear();
         (budget.told_forecast, budget.told_pace) = (false, false);
         matters.changed.insert(MatterKey::Budget(rule.name.clone()));
     }
@@ -214,7 +216,7 @@ pub(super) fn forget(shard: &mut Shard, hour: Hour, rules: &WatchRules) {
     for name in old {
         if let Some(budget) = matters.budgets.get_mut(&name).filter(|budget| keeps_its_id(budget)) {
             if !budget.days.is_empty() {
-                (budget.days, budget.hours) = (BTreeMap::new(), BTreeMap::new());
+                (budget.days, budget.fees, budget.hours) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
                 matters.changed.insert(MatterKey::Budget(name));
             }
             continue;
