@@ -215,7 +215,8 @@ impl Matters {
         let gaps = self.gaps.values().map(|gap| &gap.matter);
         let silences = self.silences.values().map(|silence| &silence.matter);
         let days = self.days.values().map(|day| &day.matter).chain(self.apart.values().map(|apart| &apart.matter));
-        let budgets = self.budgets.values().map(|budget| &budget.matter);
+        let past = self.budgets.values().filter_map(|budget| budget.past.as_ref().map(|past| &past.matter));
+        let budgets = self.budgets.values().map(|budget| &budget.matter).chain(past);
         let untagged = self.untagged.values().map(|untagged| &untagged.matter);
         let sizes = self.sizes.values().map(|size| &size.matter);
         let advice = self.advice.values().map(|advice| &advice.matter);

@@ -261,7 +261,10 @@ impl Matters {
         self.silences.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Silence(name.0.clone(), name.1.clone())));
         self.days.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Day(name.clone())));
         self.apart.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Apart(name.clone())));
-        self.budgets.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Budget(name.clone())));
+        self.budgets.iter_mut().for_each(|(name, it)| {
+            of(&mut it.matter, &|| MatterKey::Budget(name.clone()));
+            it.past.iter_mut().for_each(|past| of(&mut past.matter, &|| MatterKey::Budget(name.clone())));
+        });
         let former = self.former_budgets.iter_mut();
         former.for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::FormerBudget(name.0.clone(), name.1.clone())));
         self.unconverted.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Unconverted(name.clone())));
@@ -281,6 +284,7 @@ impl Matters {
 /// Bytes of no form that was ever written.
 pub(super) fn restored<T: DeserializeOwned>(payload: &[u8]) -> Result<T, StateError> {
     // A matter stands last. Before there were answers it ended where they stand now: no words, none that holds, no story. What a budget is
-    // about ended where its cost centre stands now, a day of a bill where the events of its usage do, or what is billed for more than it.
+    // about ended where its cost centre stands now, a day of a bill where the events of its usage do, or what is billed for more than it, a
+    // budget where its fees and the month before do.
     from_payload(payload).or_else(|_: StateError| from_payload(&[payload, &[0; 5]].concat()))
 }

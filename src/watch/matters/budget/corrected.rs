@@ -2,7 +2,8 @@
 
 use super::super::matter::{self, Matter};
 use super::super::rules::{BudgetRule, Period};
-use super::{Budget, FALLEN, Reason, amount_at, words};
+use super::words::{self, Reason};
+use super::{Budget, FALLEN, amount_at};
 use crate::model::effect::Effect;
 use crate::watch::Moment;
 use crate::watch::series::to_units;

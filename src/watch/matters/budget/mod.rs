@@ -12,6 +12,9 @@ pub(in crate::watch) mod cost_center;
 #[cfg(test)]
 mod cost_center_tests;
 mod forecast;
+mod past;
+#[cfg(test)]
+mod past_tests;
 mod removed;
 mod span;
 #[cfg(test)]
@@ -24,9 +27,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use self::forecast::Forecast;
+pub use self::past::Past;
 pub use self::removed::Subject;
 pub(crate) use self::removed::end_removed;
 use self::span::{Span, day_of, month_of, start_of};
+use self::words::Reason;
 use super::matter::{self, Matter, Story};
 use super::rules::{BudgetRule, Period};
 use super::{MatterKey, Matters};
@@ -74,20 +79,8 @@ pub struct Budget {
     pub matter: Option<Matter>,
     /// Of `days`: what was not spent at its hour. Earlier versions wrote neither this nor what follows.
     pub fees: BTreeMap<i64, Nanos>,
-}
-
-/// Why a budget is told of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Reason {
-    /// This part of the amount is spent.
-    Threshold(f64),
-    Forecast,
-    /// Times an even spend.
-    Pace(f64),
-    /// The amount is larger than it was: not all that was told holds any more.
-    Raised,
-    /// Less is spent than was told: a refund, a bill that was corrected.
-    Fallen,
+    /// `None`: nothing is known of the month before.
+    pub past: Option<Past>,
 }
 
 /// What came in one record.
@@ -166,6 +159,9 @@ pub(crate) fn close_hour(shard: &mut Shard, hour: Hour, rules: &WatchRules, effe
         let Some(budget) = shard.matters.budgets.get_mut(&rule.name) else { continue };
         let today = day_of(hour.start(), &zone);
         let before = budget.clone();
+        if budget.has_heard_of_past(moment.shard_time) {
+            budget.end_past(rule, &zone, moment, effects);
+        }
         let newest = budget.newest(rule, Some(today), &zone, moment);
         if is_raised {
             budget.raise(rule, newest, &zone, moment, effects);
@@ -270,6 +266,7 @@ impl Budget {
         self.turn(rule, today, zone, moment, effects);
         self.take_back(rule, today, zone, moment, effects);
         self.check_thresholds(rule, span, zone, moment, effects);
+        self.look_back(rule, zone, moment, effects);
     }
 
     /// Lets the next period begin if it is time.
@@ -290,7 +287,7 @@ impl Budget {
         if is_far {
             // What they have told of this one before is not known: the next one is told of.
             self.told = rule.thresholds.iter().map(|part| per_mille(*part)).collect();
-            (self.told_forecast, self.told_pace) = (true, true);
+            (self.told_forecast, self.told_pace, self.past) = (true, true, None);
         }
     }
 
@@ -299,6 +296,8 @@ impl Budget {
         let old = if self.period > 0 { month_of(self.period) } else { span };
         let over = if self.period > 0 { words::over(rule, self.spent(old), old) } else { words::by_month(rule) };
         self.end(rule, old, over, zone, moment, effects);
+        self.end_past(rule, zone, moment, effects);
+        self.past = (self.period > 0 && rule.period == Period::Month).then(|| self.leave(span));
         self.period = span.first;
         self.matter = None;
         self.told.clear();
@@ -398,7 +397,10 @@ impl Budget {
         if self.is_past(rule, span) {
             return;
         }
-        let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
+        // What came late for the month before is no pace of this one.
+        let is_of_span = |hour: &Hour| rule.period != Period::Month || hour.start() >= start_of(span.first, zone);
+        let recent = self.hours.range(Hour(hour.0 - PACE_HOURS + 1)..=hour).filter(|(hour, _)| is_of_span(hour));
+        let recent = recent.fold(Nanos::ZERO, |sum, (_, cost)| sum.saturating_add(*cost));
         let even = rule.even_hour(span) * PACE_HOURS as f64;
         let pace = to_units(recent) / even;
         // Of what is used up the pace is no news.

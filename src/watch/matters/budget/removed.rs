@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story};
 use super::super::rules::BudgetRule;
+use super::super::unwanted::given_up;
 use super::super::{MatterKey, Matters};
 use super::{Budget, KEPT_DAYS};
 use crate::model::Text;
@@ -122,7 +123,7 @@ fn begin_anew(matters: &mut Matters, rule: &BudgetRule, moment: Moment<'_>, effe
     end(matters, &rule.name, Why::Changed, moment, effects);
     if let Some(budget) = matters.budgets.get_mut(&rule.name) {
         (budget.days, budget.fees, budget.hours) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        budget.told.clear();
+        (budget.told, budget.past) = (Vec::new(), None);
         (budget.told_forecast, budget.told_pace) = (false, false);
         matters.changed.insert(MatterKey::Budget(rule.name.clone()));
     }
@@ -156,6 +157,13 @@ enum Why<'a> {
 /// Ends a budget's alert, if it is open. Whoever writes the budget into the config again is told again.
 fn end(matters: &mut Matters, name: &Text, why: Why<'_>, moment: Moment<'_>, effects: &mut Vec<Effect>) {
     let Some(budget) = matters.budgets.get_mut(name) else { return };
+    let past = budget.past.as_mut().and_then(|past| past.matter.as_mut());
+    if let Some(past) = past.filter(|past| past.is_open()) {
+        let (team, at) = (past.team().to_string(), budget.last_event_time);
+        let story = given_up(past, "this month is over, and so is its alert", at, moment);
+        matter::end_of(past, &team, AlertState::Resolved, at, story, moment, effects);
+        matters.changed.insert(MatterKey::Budget(name.clone()));
+    }
     let Some(matter) = budget.matter.as_ref().filter(|matter| matter.is_open()) else { return };
     let guessed = Subject::guessed(matter, moment.rules);
     let team = guessed.team.clone();

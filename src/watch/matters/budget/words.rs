@@ -1,12 +1,27 @@
 //! The sentences of an alert about a budget.
 
-use super::Reason;
 use super::forecast::{Forecast, day_text};
 use super::span::{Span, date};
 use crate::model::counted::counted;
 use crate::model::money::Nanos;
 use crate::watch::matters::rules::{BudgetRule, Period};
 use crate::watch::series::{from_units, to_units};
+
+/// Why a budget is told of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reason {
+    /// This part of the amount is spent.
+    Threshold(f64),
+    Forecast,
+    /// Times an even spend.
+    Pace(f64),
+    /// The amount is larger than it was: not all that was told holds any more.
+    Raised,
+    /// Less is spent than was told: a refund, a bill that was corrected.
+    Fallen,
+    /// This part of the amount of a month that is over, with what came late.
+    Late(f64),
+}
 
 /// `budget "search" has used 80 % of 20000.00 USD for March: 16012.34 USD by ...`.
 pub fn summary(rule: &BudgetRule, span: Span, spent: Nanos, reason: Option<Reason>, forecast: Option<&Forecast>) -> String {
@@ -24,6 +39,9 @@ pub fn summary(rule: &BudgetRule, span: Span, spent: Nanos, reason: Option<Reaso
         Some(Reason::Raised) => format!("budget '{name}' was raised to {of}: {spent}"),
         Some(Reason::Fallen) => {
             format!("less is spent of budget '{name}' of {of} than was told, money came back or was corrected: {spent}")
+        }
+        Some(Reason::Late(part)) => {
+            format!("budget '{name}' has passed {:.0} % of {of}, which is over: with what came late {spent}", part * 100.0)
         }
         None => format!("budget '{name}' of {of}: {spent}"),
     }
@@ -94,4 +112,13 @@ pub fn next_steps(rule: &BudgetRule, is_over: bool) -> Vec<String> {
         "See whether the spend so far is what was planned for it, while there is time."
     };
     vec![first.to_string(), format!("Its numbers stand in [[budget]] '{}' of the config.", rule.name)]
+}
+
+/// Nothing of it can be stopped any more.
+pub fn next_steps_of_past(rule: &BudgetRule) -> Vec<String> {
+    vec![
+        "The month is over: book what came late with it, and see why it came late (a gateway that was offline, a bill that was restated)."
+            .to_string(),
+        format!("Its numbers stand in [[budget]] '{}' of the config.", rule.name),
+    ]
 }
