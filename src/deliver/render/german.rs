@@ -132,7 +132,7 @@ pub fn steps(alert: &Alert) -> Vec<String> {
         }
         AlertKind::MissingMoney => "Ergänzen Sie den Preis des Modells, oder lassen Sie die Quelle Token und Kosten melden.",
         AlertKind::ProviderSilent => "Prüfen Sie, ob der Anbieter noch genutzt wird, und ob dessen Nutzung noch gemeldet wird.",
-        AlertKind::BillMismatch => "Vergleichen Sie Preise und Mengen der Rechnung mit der Schätzung dieses Tages.",
+        AlertKind::BillMismatch => "Vergleichen Sie Preise und Mengen der Rechnung mit der Schätzung dieser Tage.",
         AlertKind::UnseenSpend => "Finden Sie heraus, welcher Schlüssel am Gateway vorbei genutzt wird.",
         AlertKind::UntaggedSpend => "Ergänzen Sie Tags oder eine Regel [[attribution]], die diese Kosten einem Team gibt.",
         AlertKind::NoPromptCaching => {

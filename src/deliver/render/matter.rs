@@ -49,10 +49,10 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
         }
         (AlertKind::ProviderSilent, Language::German) => format!("seit {within} still, etwa {amount} fehlen"),
         (AlertKind::BillMismatch, Language::English) => {
-            format!("{} on the bill of a day, {} were estimated", extra(), money(alert.expected))
+            format!("{} on the bill, {} were estimated", extra(), money(alert.expected))
         }
         (AlertKind::BillMismatch, Language::German) => {
-            format!("{} auf der Rechnung eines Tages, geschätzt waren {}", extra(), money(alert.expected))
+            format!("{} auf der Rechnung, geschätzt waren {}", extra(), money(alert.expected))
         }
         (AlertKind::UnseenSpend, Language::English) => format!("{amount} billed, never seen as usage"),
         (AlertKind::UnseenSpend, Language::German) => format!("{amount} berechnet, nie als Nutzung gesehen"),
@@ -60,6 +60,8 @@ pub fn so_far(alert: &Alert, language: Language) -> String {
         (AlertKind::UntaggedSpend, Language::German) => format!("{amount} am Tag ohne Team"),
         (AlertKind::Budget, Language::English) => format!("{} used, {}", budget(alert, language), of_budget(alert, brief, language)),
         (AlertKind::Budget, Language::German) => format!("{} verbraucht, {}", budget(alert, language), of_budget(alert, brief, language)),
+        (_, Language::English) if alert.excess == Nanos::ZERO => "used without a price".to_string(),
+        (_, Language::German) if alert.excess == Nanos::ZERO => "Nutzung ohne Preis".to_string(),
         (_, Language::English) => format!("not counted, about {amount} in {within}"),
         (_, Language::German) => format!("nicht erfasst, etwa {amount} in {within}"),
     }
@@ -137,6 +139,8 @@ pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
         }
         kind if kind.is_saving() => vec![fact("Could be saved so far", "Bisher zu sparen", exact(alert.excess))],
         AlertKind::UntaggedSpend => vec![fact("Without a team, in a day", "Ohne Team, am Tag", exact(alert.excess))],
+        // What has no price has no figure.
+        _ if alert.excess == Nanos::ZERO => return Vec::new(),
         _ => vec![fact("Not counted, about", "Nicht erfasst, etwa", exact(size(alert.excess)))],
     };
     if is_closed(alert) {
@@ -212,7 +216,7 @@ mod tests {
             ),
             (
                 alert(AlertKind::BillMismatch, &[("provider", "openai")], "403", "288"),
-                "[warning] search: +115 USD on the bill of a day, 288 USD were estimated (openai)",
+                "[warning] search: +115 USD on the bill, 288 USD were estimated (openai)",
             ),
             (
                 alert(AlertKind::UnseenSpend, &[("provider", "openai")], "90", "0"),
@@ -226,6 +230,7 @@ mod tests {
                 alert(AlertKind::MissingMoney, &[("model", "gpt-4o")], "36", "0"),
                 "[warning] search: not counted, about 36.00 USD in 14 min (gpt-4o)",
             ),
+            (alert(AlertKind::MissingMoney, &[("model", "gpt-9")], "0", "0"), "[warning] search: used without a price (gpt-9)"),
         ];
         for (mut alert, expected) in cases {
             alert.causes.clear();

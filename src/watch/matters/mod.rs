@@ -25,6 +25,7 @@ use self::missing::bill::{Day, DayName};
 use self::missing::gap::Gap;
 use self::missing::rate::Unconverted;
 use self::missing::silence::Silence;
+use self::missing::unpriced::Unpriced;
 use self::missing::untagged::Untagged;
 use self::waste::commitment::Commitment;
 use self::waste::{Resource, Sizes};
@@ -71,6 +72,8 @@ pub enum MatterKey {
     Commitment(Account, Text, Text),
     /// Days of a bill that are wrong for one reason.
     Apart(ApartName),
+    /// By account, provider and model.
+    Unpriced(Account, Text, Text),
 }
 
 /// All that a shard keeps of matters.
@@ -95,6 +98,8 @@ pub(crate) struct Matters {
     pub converted: BTreeMap<(Account, LeafDimensions, Hour), ConvertedHour>,
     /// Money that cannot be converted, by the account that it stays in.
     pub unconverted: BTreeMap<Account, Unconverted>,
+    /// By account, provider and model.
+    pub unpriced: BTreeMap<(Account, Text, Text), Unpriced>,
     /// By account, provider and service.
     pub commitments: BTreeMap<(Account, Text, Text), Commitment>,
     /// Who may use what, and who does.
@@ -129,6 +134,9 @@ impl Matters {
             MatterKey::Billed(account, leaf, hour) => {
                 self.billed.get(&(account.clone(), leaf.clone())).and_then(|hours| hours.get(hour)).map(encode)
             }
+            MatterKey::Unpriced(account, provider, model) => {
+                self.unpriced.get(&(account.clone(), provider.clone(), model.clone())).map(encode)
+            }
             MatterKey::Access(key) => self.access.value(key),
             MatterKey::BudgetSubject(name) => self.subjects.get(name).map(encode),
             MatterKey::Size(team, id) => self.sizes.get(&(team.clone(), id.clone())).map(encode),
@@ -156,6 +164,9 @@ impl Matters {
             MatterKey::Untagged(account, provider) => drop(self.untagged.insert((account, provider), restored(payload)?)),
             MatterKey::Billed(account, leaf, hour) => {
                 self.billed.entry((account, leaf)).or_default().insert(hour, from_payload(payload)?);
+            }
+            MatterKey::Unpriced(account, provider, model) => {
+                drop(self.unpriced.insert((account, provider, model), from_payload(payload)?));
             }
             MatterKey::Access(key) => self.access.put(key, payload)?,
             MatterKey::Size(team, id) => drop(self.sizes.insert((team, id), restored(payload)?)),
@@ -188,6 +199,9 @@ impl Matters {
                     self.billed.remove(&name);
                 }
             }
+            MatterKey::Unpriced(account, provider, model) => {
+                drop(self.unpriced.remove(&(account.clone(), provider.clone(), model.clone())));
+            }
             MatterKey::Access(key) => self.access.delete(key),
             MatterKey::Size(team, id) => drop(self.sizes.remove(&(team.clone(), id.clone()))),
             MatterKey::BudgetSubject(name) => drop(self.subjects.remove(name)),
@@ -204,7 +218,8 @@ impl Matters {
 
     /// Whether there is anything that the close of an hour judges, ends or forgets, and that comes without usage too.
     pub fn wait_for_closes(&self) -> bool {
-        let bills = [self.days.is_empty(), self.apart.is_empty(), self.billed.is_empty(), self.commitments.is_empty(), self.unconverted.is_empty()];
+        let bills =
+            [self.days.is_empty(), self.apart.is_empty(), self.billed.is_empty(), self.commitments.is_empty(), self.unconverted.is_empty()];
         let others = [self.resources.is_empty(), self.budgets.is_empty(), self.former_budgets.is_empty()];
         bills.contains(&false) || others.contains(&false)
     }
@@ -220,7 +235,8 @@ impl Matters {
         let untagged = self.untagged.values().map(|untagged| &untagged.matter);
         let sizes = self.sizes.values().map(|size| &size.matter);
         let advice = self.advice.values().map(|advice| &advice.matter);
-        let unconverted = self.unconverted.values().map(|unconverted| &unconverted.matter);
+        let unpriced = self.unpriced.values().map(|unpriced| &unpriced.matter);
+        let unconverted = self.unconverted.values().map(|unconverted| &unconverted.matter).chain(unpriced);
         let commitments = self.commitments.values().map(|commitment| &commitment.matter);
         let all = resources
             .chain(unconverted)
@@ -239,10 +255,11 @@ impl Matters {
 /// What waits to be written and what was counted for metrics is no part of the state.
 impl PartialEq for Matters {
     fn eq(&self, other: &Matters) -> bool {
-        let converted = (&self.billed, &self.converted, &self.unconverted, &self.commitments);
-        let other_converted = (&other.billed, &other.converted, &other.unconverted, &other.commitments);
+        let converted = (&self.billed, &self.converted, &self.unconverted, &self.unpriced, &self.commitments);
+        let other_converted = (&other.billed, &other.converted, &other.unconverted, &other.unpriced, &other.commitments);
         let bill = ((&self.days, &self.apart), &self.budgets, &self.subjects, &self.former_budgets, &self.untagged, converted);
-        let other_bill = ((&other.days, &other.apart), &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, other_converted);
+        let other_bill =
+            ((&other.days, &other.apart), &other.budgets, &other.subjects, &other.former_budgets, &other.untagged, other_converted);
         let (advice, other_advice) = ((&self.advice, &self.caches), (&other.advice, &other.caches));
         (&self.resources, &self.sizes, &self.gaps, &self.silences, &self.access, advice, bill)
             == (&other.resources, &other.sizes, &other.gaps, &other.silences, &other.access, other_advice, other_bill)

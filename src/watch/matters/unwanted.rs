@@ -41,6 +41,8 @@ pub(super) fn end(shard: &mut Shard, hour: Hour, rules: &WatchRules, effects: &m
         // They are counted from their beginning, should anybody want to know again.
         let gaps = std::mem::take(&mut shard.matters.gaps);
         shard.matters.changed.extend(gaps.into_keys().map(|(account, leaf)| MatterKey::Gap(account, leaf)));
+        let unpriced = std::mem::take(&mut shard.matters.unpriced);
+        shard.matters.changed.extend(unpriced.into_keys().map(|(account, provider, model)| MatterKey::Unpriced(account, provider, model)));
     }
 }
 

@@ -271,6 +271,9 @@ impl Matters {
         self.commitments.iter_mut().for_each(|(name, it)| {
             of(&mut it.matter, &|| MatterKey::Commitment(name.0.clone(), name.1.clone(), name.2.clone()));
         });
+        self.unpriced.iter_mut().for_each(|(name, it)| {
+            of(&mut it.matter, &|| MatterKey::Unpriced(name.0.clone(), name.1.clone(), name.2.clone()));
+        });
         self.untagged.iter_mut().for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Untagged(name.0.clone(), name.1.clone())));
         let advice = self.advice.iter_mut();
         advice.for_each(|(name, it)| of(&mut it.matter, &|| MatterKey::Advice(name.0.clone(), name.1.clone(), name.2)));

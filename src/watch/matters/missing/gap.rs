@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::matter::{self, Matter, Story};
 use super::super::{MatterKey, Matters};
-use super::{clock, many, named, place, weighted};
+use super::{clock, many, named, place, unpriced, weighted};
 use crate::model::alert::{AlertKind, AlertState, Cause, Severity, Stage};
 use crate::model::effect::Effect;
 use crate::model::leaf::{Account, LeafDimensions, Scope};
@@ -76,12 +76,16 @@ fn used_events(partial: &Partial) -> u64 {
     partial.events.saturating_sub(partial.failed.events)
 }
 
-fn used_requests(partial: &Partial) -> u64 {
+pub(super) fn used_requests(partial: &Partial) -> u64 {
     partial.requests.saturating_sub(partial.failed.requests)
 }
 
+pub(super) fn unpriced_events(partial: &Partial) -> u64 {
+    partial.unpriced_events.saturating_sub(partial.failed.unpriced_events)
+}
+
 fn has_no_price(partial: &Partial) -> bool {
-    partial.unpriced_events > partial.failed.unpriced_events
+    unpriced_events(partial) > 0
 }
 
 fn what(partial: &Partial, usual: &Usual) -> Option<Missing> {
@@ -141,6 +145,7 @@ pub(crate) fn take(shard: &mut Shard, partial: &Partial, rules: &WatchRules, eff
         }
         return;
     }
+    unpriced::take(&mut shard.matters, &name, partial);
     let Some(state) = shard.accounts.number_of(&name.0).and_then(|number| shard.accounts.get(number)) else { return };
     let is_late = moment.closed_through.is_some_and(|closed| hour <= closed);
     let is_first = shard.matters.gaps.get(&name).is_none_or(|gap| gap.last < hour);
@@ -221,6 +226,15 @@ impl Gap {
     /// Part of what the leaf used since it began.
     fn share(&self) -> f64 {
         self.events as f64 / self.events.saturating_add(self.counted_events).max(1) as f64
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        self.matter.as_ref().is_some_and(Matter::is_open)
+    }
+
+    /// What it may cost is known.
+    pub(super) fn is_valued(&self) -> bool {
+        self.per_token > 0.0 || self.per_request > 0.0
     }
 
     /// Nothing was lost since it was forgotten; the next such usage begins it anew.

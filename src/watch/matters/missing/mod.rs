@@ -17,6 +17,7 @@ pub mod rate;
 pub mod silence;
 #[cfg(test)]
 mod tests;
+pub mod unpriced;
 pub mod untagged;
 
 use std::collections::BTreeMap;
@@ -103,6 +104,7 @@ pub(crate) fn close_account_hour(
         bill::add_estimated(matters, &account, provider, hour, sums, missing);
     }
     gap::close_hour(matters, state, hour, moment, effects);
+    unpriced::close_hour(matters, state, hour, moment, effects);
 }
 
 fn by_provider(state: &AccountState, hour: Hour, judged: &[Judged]) -> BTreeMap<Text, ProviderHour> {
