@@ -63,7 +63,10 @@ impl PolicyFolder {
         for (policy, place) in self.policies.policies.iter().zip(&self.places) {
             let texts = [("message", Some(&policy.message)), ("remedy", policy.remedy.as_ref())];
             for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text?))) {
-                notices.extend(text.fields_of_events(policy.when.subject).map(|field| of_event(policy, place, key, field)));
+                // Where all events of a series violate, all its users do.
+                let is_of_series = self.policies.is_of_series(policy);
+                let fields = text.fields_of_events(policy.when.subject).filter(|field| !(is_of_series && *field == "user"));
+                notices.extend(fields.map(|field| of_event(policy, place, key, field)));
             }
         }
         notices
@@ -73,7 +76,7 @@ impl PolicyFolder {
 fn of_event(policy: &Policy, place: &Place, key: &str, field: &str) -> Problem {
     let what = format!("the {key} of '{}' names '{{{field}}}', which is not kept with a violation: it sums up many events", policy.id);
     let hint = match field {
-        "user" => "leave it out: evidence names users, where the conditions ask for nothing that differs from event to event",
+        "user" => "leave it out: users are known for sure only where the conditions ask for nothing that differs from event to event",
         _ => {
             "say the limit in words, as in \"prompts of more than a million tokens\", and name fields of the series, like {project} or {model}"
         }

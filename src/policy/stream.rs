@@ -285,12 +285,16 @@ impl Stream {
         asks_whether_there || policy.answer(facts) != Answer::Passes
     }
 
-    /// What a violation of a leaf says.
-    pub fn finding_of_leaf(&self, place: usize, leaf: &Leaf, origin: &Origin<'_>) -> Option<Finding> {
+    /// What a violation of a leaf says. `users`: who did it, as far as that is known; empty = it is not.
+    pub fn finding_of_leaf(&self, place: usize, leaf: &Leaf, origin: &Origin<'_>, users: &str) -> Option<Finding> {
         let facts = self.leaf_facts(texts_of(leaf), leaf.currency.as_str(), origin);
-        let (policy, facts) = (self.policy(place)?, Facts(&facts));
-        let remedy = policy.remedy.as_ref().map(|remedy| remedy.of_leaf(&facts));
-        Some(Finding { message: policy.message.of_leaf(&facts), remedy, ..policy.finding(&facts) })
+        let policy = self.policy(place)?;
+        let mut named = facts;
+        if let Some(user) = Subject::Usage.field("user").and_then(|user| named.get_mut(user)).filter(|_| !users.is_empty()) {
+            *user = Some(Value::Text(users));
+        }
+        let remedy = policy.remedy.as_ref().map(|remedy| remedy.of_leaf(&Facts(&named)));
+        Some(Finding { message: policy.message.of_leaf(&Facts(&named)), remedy, ..policy.finding(&Facts(&facts)) })
     }
 }
 
@@ -422,9 +426,15 @@ pub(crate) mod tests {
             currency: crate::model::money::Currency::USD,
             measure: crate::model::leaf::Measure::Estimated,
         };
-        let finding = stream.finding_of_leaf(0, &leaf, &Origin::default()).unwrap();
+        let finding = stream.finding_of_leaf(0, &leaf, &Origin::default(), "").unwrap();
         let expected = "ranker sends (input_tokens of each event) tokens from (not stated)";
         assert_eq!((finding.message.as_str(), finding.remedy.as_deref()), (expected, Some(expected)));
+        let message = Message::parse("{user} sends {input_tokens} tokens", Subject::Usage).unwrap();
+        let stream = self::stream(vec![Policy { message, ..policy("big", "input_tokens > 1000") }], Vec::new());
+        for (users, expected) in [("", "(user of each event)"), ("ann, bob", "ann, bob")] {
+            let finding = stream.finding_of_leaf(0, &leaf, &Origin::default(), users).unwrap();
+            assert_eq!(finding.message, format!("{expected} sends (input_tokens of each event) tokens"));
+        }
     }
 
     #[test]

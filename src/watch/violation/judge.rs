@@ -1,5 +1,7 @@
 //! What policies say of the usage in a record, and of violations of which nothing was heard for a day.
 
+use std::collections::BTreeSet;
+
 use super::facts::gravest;
 use super::life::{self, Hit};
 use super::standing::is_built_in;
@@ -11,11 +13,16 @@ use crate::model::effect::Effect;
 use crate::model::leaf::{Leaf, Measure, OTHER};
 use crate::model::partial::{Partial, Said, ShardRecord};
 use crate::model::time::Timestamp;
+use crate::policy::Message;
+use crate::policy::fields::Subject;
 use crate::policy::stream::{Finding, Told};
 use crate::watch::access::rules as access;
 use crate::watch::rules::WatchRules;
 use crate::watch::series::LeafState;
 use crate::watch::shard::Shard;
+
+/// Users that a message names.
+const MOST_NAMED: usize = 5;
 
 /// After merge and alerts, so that a violation finds the alert that it explains.
 pub(crate) fn judge(shard: &mut Shard, record: &ShardRecord, rules: &WatchRules, effects: &mut Vec<Effect>) {
@@ -62,10 +69,12 @@ fn judge_partial(shard: &mut Shard, partial: &Partial, rules: &WatchRules, effec
         shard.violations.count(&hit.policy, hit.said, hit.events);
         // Intake may have other rules for a moment; what nobody knows here is counted, and no violation.
         let place = policies.place_of(&hit.policy).filter(|_| hit.said == Said::Violates);
-        violated.extend(place.map(|place| (place, hit.events, hit.cost, Vec::new())));
+        // Of some of a sum's events it is not known whose they are.
+        let users = || if hit.events == partial.events { partial.users.iter().map(|user| &user.user).collect() } else { Vec::new() };
+        violated.extend(place.map(|place| (place, hit.events, hit.cost, users())));
     }
     for (place, events, cost, users) in violated {
-        let finding = finding(shard, place, &partial.leaf, partial.last_event_time, rules);
+        let finding = finding(shard, place, &partial.leaf, partial.last_event_time, (&users, rules));
         let (Some(policy), Some(finding)) = (policies.policy(place), finding) else { continue };
         let hit = Hit {
             place,
@@ -117,13 +126,27 @@ fn asked(shard: &Shard, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Vec<T
     told.into_iter().map(|(told, _)| told).filter(|told| !(known.is_cleared && policies.asks_for_origin(told))).collect()
 }
 
-/// What a violation of a leaf says, by the first origin that makes it one.
-fn finding(shard: &Shard, place: usize, leaf: &Leaf, at: Timestamp, rules: &WatchRules) -> Option<Finding> {
+/// What a violation of a leaf says, by the first origin that makes it one. `users`: who did it now.
+fn finding(shard: &Shard, place: usize, leaf: &Leaf, at: Timestamp, (users, rules): (&[&Text], &WatchRules)) -> Option<Finding> {
     let policies = &*rules.policies;
     let known = shard.violations.origins(&leaf.team, &about(leaf), at, rules);
     let violates = |told: &Told| told.policy == place && told.said == Said::Violates;
     let by = known.all.iter().find(|origin| policies.of_leaf(leaf, origin, at).iter().any(violates)).or(known.all.first())?;
-    policies.finding_of_leaf(place, leaf, by)
+    let found = policies.finding_of_leaf(place, leaf, by, "")?;
+    let policy = policies.policy(place)?;
+    let names_user = |message: &Message| message.fields_of_events(Subject::Usage).any(|field| field == "user");
+    if !names_user(&policy.message) && !policy.remedy.as_ref().is_some_and(names_user) {
+        return Some(found);
+    }
+    let key = Key { team: leaf.team.clone(), policy: policy.id.clone(), subject: found.subject.clone(), currency: Some(leaf.currency) };
+    policies.finding_of_leaf(place, leaf, by, &listed(&shard.violations.users_of(&key, users)))
+}
+
+/// `ann, bob, cid and others`.
+fn listed(users: &BTreeSet<&str>) -> String {
+    let first: Vec<&str> = users.iter().copied().take(MOST_NAMED).collect();
+    let others = if users.len() > MOST_NAMED { " and others" } else { "" };
+    format!("{}{others}", first.join(", "))
 }
 
 fn about(leaf: &Leaf) -> About<'_> {
@@ -194,7 +217,7 @@ fn goes_on_as(shard: &Shard, key: &Key, rules: &WatchRules) -> Option<Tracked> {
     let mut used = used.filter(|(.., state)| is_recent(state)).map(|(dimensions, ..)| dimensions.leaf_of(&account));
     let is_part = |leaf: &Leaf| {
         violates(shard, key, leaf, at, rules)
-            && finding(shard, place, leaf, at, rules).is_some_and(|finding| finding.subject == key.subject)
+            && finding(shard, place, leaf, at, (&[], rules)).is_some_and(|finding| finding.subject == key.subject)
     };
     let leaf = used.find(is_part)?;
     Some(Tracked { leaf: Some(leaf), ..tracked.clone() })

@@ -461,6 +461,12 @@ impl Violations {
         open.filter(|(key, tracked)| is(key, &tracked.dimensions)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Who has done it while it is open, and who does it now.
+    pub(super) fn users_of<'a>(&'a self, key: &Key, now: &[&'a Text]) -> BTreeSet<&'a str> {
+        let open = self.known.get(key).filter(|tracked| tracked.is_open());
+        open.iter().flat_map(|tracked| &tracked.users).map(|user| &**user).chain(now.iter().map(|user| &***user)).collect()
+    }
+
     /// Violations of this team and policy.
     fn subjects_of(&self, key: &Key, watermark: Option<Timestamp>) -> usize {
         let first = Key { subject: String::new(), currency: None, ..key.clone() };

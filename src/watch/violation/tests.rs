@@ -12,7 +12,7 @@ use crate::model::time::{MINUTE_MS, Minute};
 use crate::model::violation::Violation;
 use crate::policy::fields::Subject;
 use crate::policy::stream::tests::{policy, policy_over, stream};
-use crate::policy::{Exemption, Mode, Policy};
+use crate::policy::{Exemption, Message, Mode, Policy};
 use crate::watch::Shard;
 use crate::watch::rules::WatchRules;
 use crate::watch::tests::{START, partial, rules};
@@ -150,6 +150,31 @@ fn what_intake_said_of_single_events_counts_with_its_own_money() {
     let counted = |said| ("cost-center".to_string(), said, 2);
     let expected = [counted("violates"), counted("exempt"), counted("indeterminate"), ("gone".to_string(), "violates", 2)];
     assert_eq!(verdicts, expected);
+}
+
+/// Who it was is known where all of a minute's sum violates, of single events too.
+#[test]
+fn a_message_names_who_did_it() {
+    let message = || Message::parse("{user} of {team} uses {provider}", Subject::Usage).unwrap();
+    let of_event = Policy { message: message(), ..policy("cost-center", "!has(tags.cost_center)") };
+    let mut bench = Bench::new(vec![Policy { message: message(), ..policy("approved", UNAPPROVED) }, of_event]);
+    let by = |minute, user: &str, events: u64| {
+        let mut used = used(minute, "deepseek", "ranker", 40.0);
+        used.users[0].user = user.into();
+        let hit = PolicyHit { policy: "cost-center".into(), said: Said::Violates, events, cost: Nanos::from_units(30) };
+        Partial { hits: if events > 0 { vec![hit] } else { Vec::new() }, ..used }
+    };
+    let said =
+        |told: &[Violation], policy: &str| told.iter().filter(|told| told.policy == policy).map(|told| told.message.clone()).next_back();
+    let first = bench.minute(0, vec![by(0, "bob", 0)]);
+    assert_eq!(said(&first, "approved").as_deref(), Some("bob of search uses deepseek"));
+    let next = bench.minute(61, vec![by(61, "ann", 3)]);
+    assert_eq!(said(&next, "approved").as_deref(), Some("ann, bob of search uses deepseek"));
+    assert_eq!(said(&next, "cost-center").as_deref(), Some("ann of search uses deepseek"));
+    // Of two of three events nobody knows whose they are.
+    let mut bench = Bench::new(vec![Policy { message: message(), ..policy("cost-center", "!has(tags.cost_center)") }]);
+    let some = bench.minute(0, vec![by(0, "ann", 2)]);
+    assert_eq!(said(&some, "cost-center").as_deref(), Some("(user of each event) of search uses deepseek"));
 }
 
 #[test]
