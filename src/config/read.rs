@@ -98,7 +98,12 @@ impl<'a> Section<'a> {
     }
 
     fn in_section(&self) -> String {
-        if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) }
+        // Tables of a list are named with brackets of their own.
+        match self.name.split_once("].") {
+            Some((list, rest)) => format!(" in '{rest}' of [{list}]]"),
+            None if self.name.is_empty() => String::new(),
+            None => format!(" in [{}]", self.name),
+        }
     }
 
     /// Notes what is wrong with the value of a key.
@@ -265,7 +270,8 @@ impl<'a> Section<'a> {
         let table = match item {
             Some(Item { value: Value::Table(table), .. }) => Some(table),
             Some(other) => {
-                let hint = format!("write [{name}] on a line of its own and the options below it");
+                let shown = name.replace(['[', ']'], "");
+                let hint = format!("write [{shown}] on a line of its own and the options below it");
                 self.complain(key, Complaint::new(format!("is {}, it should be a table", other.value.kind()), hint));
                 None
             }

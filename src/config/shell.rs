@@ -14,9 +14,10 @@ use super::settings::{
 };
 use super::tree::Item;
 use super::units::Complaint;
-use crate::model::alert::{AlertKind, Severity};
+use crate::model::alert::{AlertKind, POLICY, Severity};
 use crate::model::money::Nanos;
 use crate::model::wire;
+use crate::policy::fields::{Field, Kind, Subject};
 
 pub fn schemas(section: &mut Section) -> SchemaSettings {
     let mut settings = SchemaSettings {
@@ -312,11 +313,11 @@ pub(super) fn kinds(section: &mut Section) -> Vec<String> {
 
 pub(super) fn only(section: &mut Section) -> BTreeMap<String, String> {
     let section = section.section("only");
-    let mut only = BTreeMap::new();
+    let (known, mut only) = (dimensions(), BTreeMap::new());
     for (dimension, item) in section.entries() {
-        if !DIMENSIONS.contains(&dimension.as_str()) {
+        if !known.contains(&dimension.as_str()) {
             let what = "is no dimension of alerts".to_string();
-            section.complain(dimension, Complaint { what, hint: Some(one_of(dimension, &DIMENSIONS)) });
+            section.complain(dimension, Complaint { what, hint: Some(one_of(dimension, &known)) });
         }
         match text(item) {
             Ok(pattern) => drop(only.insert(dimension.clone(), pattern.to_string())),
@@ -326,8 +327,42 @@ pub(super) fn only(section: &mut Section) -> BTreeMap<String, String> {
     only
 }
 
-/// That alerts may name.
-pub(super) const DIMENSIONS: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
+/// That alerts on spend name, what is told of waste, budgets and money without a rate, and violations of drift and access.
+const DIMENSIONS: [&str; 18] = [
+    "project",
+    "model",
+    "provider",
+    "region",
+    "environment",
+    "meter",
+    "resource_id",
+    "resource_type",
+    "owner",
+    "budget",
+    "cost_center",
+    "currency",
+    POLICY,
+    "model_version",
+    "dataset",
+    "principal",
+    "role",
+    "duties",
+];
+
+/// That alerts may name, violations among them: these name what their policies tell them apart by, too.
+pub(super) fn dimensions() -> Vec<&'static str> {
+    let mut dimensions = DIMENSIONS.to_vec();
+    for subject in Subject::ALL {
+        let is_of_series = |field: &&Field| subject != Subject::Usage || !field.is_of_event;
+        let texts = subject.fields().iter().filter(is_of_series).filter(|field| matches!(field.kind, Kind::Text | Kind::Texts));
+        for field in texts.filter(|field| field.name != "team") {
+            if !dimensions.contains(&field.name) {
+                dimensions.push(field.name);
+            }
+        }
+    }
+    dimensions
+}
 
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 20;

@@ -6,7 +6,7 @@ use super::broker::one_of;
 use super::problem::Problem;
 use super::read::Section;
 use super::settings::{InhibitSettings, SelectSettings};
-use super::shell::{DIMENSIONS, SEVERITIES, kinds, only};
+use super::shell::{SEVERITIES, dimensions, kinds, only};
 use super::units::Complaint;
 
 /// By what alerts can be told apart, besides their dimensions.
@@ -26,7 +26,7 @@ pub fn group(section: &mut Section) -> (i64, Vec<String>) {
 }
 
 fn properties(section: &mut Section, key: &'static str) -> Vec<String> {
-    let known: Vec<&str> = OTHERS.into_iter().chain(DIMENSIONS).collect();
+    let known: Vec<&str> = OTHERS.into_iter().chain(dimensions()).collect();
     let mut properties = Vec::new();
     for (place, property) in section.texts(key) {
         if !known.contains(&property.as_str()) {
@@ -171,6 +171,13 @@ mod tests {
         let route = "[[route]]\nreceivers = ['a@b']\ngroup_wait = '5m'\ngroup_by = ['team', 'model']\n";
         let inhibit = "[[inhibit]]\nby = { kinds = ['price_change'], least_severity = 'critical' }\nof = { kinds = ['spend_spike'], only = { model = 'gpt-*' } }\nequal = ['model']\n";
         assert_eq!(problems(&format!("{route}{inhibit}")), [""; 0]);
+        // What violations, waste and budgets name, too.
+        for named in ["policy", "resource_id", "model_version", "principal", "budget", "origin_region"] {
+            let (route, inhibit) = (route.replace("model", named), inhibit.replace("'model'", &format!("'{named}'")));
+            let only = format!("only = {{ {named} = 'a*' }}\n");
+            let mute = format!("[[mute]]\nuntil = '2026-12-01T00:00:00Z'\n{only}");
+            assert_eq!(problems(&format!("{route}{only}{inhibit}{mute}")), [""; 0], "{named}");
+        }
         for (text, says) in [
             (route.replace("model", "modell"), "did you mean 'model'?"),
             (route.replace("group_wait = '5m'\n", ""), "without 'group_wait'"),
@@ -178,6 +185,7 @@ mod tests {
             (inhibit.replace("'price_change'", "'price_changes'"), "no kind of alert"),
             (inhibit.replace("equal = ['model']", "equal = ['colour']"), "cannot be told apart"),
             ("[[inhibit]]\nby = { teams = ['a'] }\nof = { teams = ['a'] }\n".to_owned(), "the same as 'by'"),
+            (inhibit.replace("model = 'gpt-*'", "modell = 'gpt-*'"), "'modell' in 'of.only' of [[inhibit]] is no dimension of alerts"),
             ("[[inhibit]]\nby = { teams = ['a'], colour = 'red' }\nof = {}\n".to_owned(), "colour"),
         ] {
             let found = problems(&text);

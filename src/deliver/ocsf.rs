@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::receipt::is_closed;
 use super::render::clean::{clean, name};
-use super::violation::{POLICY, as_alert};
-use crate::model::alert::{Alert, AlertKind, AlertState, Said, Severity};
+use super::violation::as_alert;
+use crate::model::alert::{Alert, AlertKind, AlertState, POLICY, Said, Severity};
 use crate::model::violation::Violation;
 
 /// Of the schema: `metadata.version`.

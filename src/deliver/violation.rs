@@ -3,15 +3,13 @@
 use crate::deliver::render::amount::brief;
 use crate::deliver::render::clean::name;
 use crate::deliver::render::language::Language;
-use crate::model::alert::{Alert, AlertKind, AlertState, Stage};
+use crate::model::alert::{Alert, AlertKind, AlertState, POLICY, Stage};
 use crate::model::counted::counted;
 use crate::model::feedback::Verdict;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
 use crate::model::violation::Violation;
 
-/// What stands among the dimensions, so that routes can ask for it: `only = { policy = "approved-*" }`.
-pub const POLICY: &str = "policy";
 const LONGEST_NAME: usize = 80;
 
 pub fn as_alert(violation: &Violation) -> Alert {

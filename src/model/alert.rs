@@ -324,6 +324,9 @@ pub struct Said {
 pub const INSTEAD: &str = "instead";
 pub const CAPACITY: &str = "capacity";
 
+/// Among the dimensions of a violation, so that routes can ask for it: `only = { policy = "approved-*" }`.
+pub const POLICY: &str = "policy";
+
 /// `normal` of an alert that ends because nobody asks for it any more.
 pub const NOT_CONFIGURED: &str = "it is no longer in the config";
 
