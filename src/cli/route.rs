@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<Ended> {
 
 /// What each route makes of it.
 fn say_steps(out: &mut String, rules: &DeliverRules, alert: &Alert, now: Timestamp) -> Result<()> {
-    let (steps, falls_back) = explain(&rules.routes, alert, now);
+    let (steps, fallback) = explain(&rules.routes, alert, now);
     for (number, (step, route)) in steps.iter().zip(&rules.routes.routes).enumerate() {
         let what = match step {
             Step::Other(why) => format!("not for this one: {why}"),
@@ -122,8 +122,10 @@ fn say_steps(out: &mut String, rules: &DeliverRules, alert: &Alert, now: Timesta
             )?;
         }
     }
-    if falls_back {
-        writeln!(out, "  no route is for it: deliver.fallback")?;
+    match fallback {
+        Some(Step::TooLight(why)) => writeln!(out, "  no route is for it, and deliver.fallback is not for it either: {why}")?,
+        Some(_) => writeln!(out, "  no route is for it: deliver.fallback")?,
+        None => {}
     }
     Ok(())
 }
@@ -202,6 +204,22 @@ fn read_many(path: &Path) -> Result<Vec<Alert>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::alert::Severity;
+
+    #[test]
+    fn it_is_said_why_the_fallback_is_not_told_either() {
+        let mut alert: Alert = serde_json::from_str(include_str!("../../tests/data/alerts/spike.json")).unwrap();
+        let mut rules = DeliverRules::default();
+        rules.routes.fallback = vec!["finops@example.com".to_string()];
+        let said = |alert: &Alert| {
+            let mut out = String::new();
+            say_steps(&mut out, &rules, alert, alert.decided_at).unwrap();
+            out
+        };
+        assert_eq!(said(&alert), "  no route is for it: deliver.fallback\n");
+        alert.severity = Severity::Info;
+        assert_eq!(said(&alert), "  no route is for it, and deliver.fallback is not for it either: info is less than warning\n");
+    }
 
     #[test]
     fn a_list_is_not_taken_for_an_alert() {

@@ -228,10 +228,10 @@ impl<'r> Step<'r> {
 }
 
 /// Who hears of this alert: the receivers of the first route that is for it and for which it is not too light, and of the routes
-/// after it for as long as they say `go_on`. The fallback is for alerts that no route is for; one that is too light for all routes
-/// that are for it is for nobody.
+/// after it for as long as they say `go_on`. The fallback is for alerts that no route is for, as a route that says nothing else; one that is
+/// too light for all routes that are for it is for nobody.
 pub fn route(routes: &Routes, alert: &Alert, at: Timestamp) -> Vec<Named> {
-    let (steps, falls_back) = explain(routes, alert, at);
+    let (steps, fallback) = explain(routes, alert, at);
     let mut named: Vec<Named> = Vec::new();
     let mut add = |written: &String, waits_until: Option<Timestamp>| {
         // Whoever is on call when it is told, not when it came.
@@ -242,10 +242,9 @@ pub fn route(routes: &Routes, alert: &Alert, at: Timestamp) -> Vec<Named> {
             None => named.push(Named { receiver, waits_until }),
         }
     };
-    for (receivers, waits_until) in steps.iter().filter_map(Step::told) {
+    for (receivers, waits_until) in steps.iter().chain(&fallback).filter_map(Step::told) {
         receivers.iter().for_each(|written| add(written, waits_until));
     }
-    routes.fallback.iter().filter(|_| falls_back).for_each(|written| add(written, None));
     named
 }
 
@@ -276,8 +275,8 @@ pub fn waits(routes: &Routes, alert: &Alert, receiver: &Receiver, at: Timestamp)
     until
 }
 
-/// What each route says, in their order, and whether the fallback is asked.
-pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Step<'r>>, bool) {
+/// What each route says, in their order, and the fallback, if it is asked.
+pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Step<'r>>, Option<Step<'r>>) {
     let (mut steps, mut is_named, mut is_over) = (Vec::new(), false, false);
     for route in &routes.routes {
         let step = if is_over { Step::NotAsked } else { route.says(alert, at) };
@@ -286,7 +285,12 @@ pub fn explain<'r>(routes: &'r Routes, alert: &Alert, at: Timestamp) -> (Vec<Ste
         is_over |= tells && !route.go_on;
         steps.push(step);
     }
-    (steps, !is_named)
+    let fallback = || too_light(alert, Severity::Warning).unwrap_or(Step::Tells(&routes.fallback));
+    (steps, (!is_named).then(fallback))
+}
+
+fn too_light<'r>(alert: &Alert, least: Severity) -> Option<Step<'r>> {
+    (alert.severity < least).then(|| Step::TooLight(format!("{} is less than {}", alert.severity.as_str(), least.as_str())))
 }
 
 /// Whether nobody is told of it now: until when, and why.
@@ -403,8 +407,8 @@ impl Route {
         if let Some(hours) = closed.filter(|_| !self.waits) {
             return Step::Other(format!("it is asked {} only", hours.shown()));
         }
-        if alert.severity < self.least_severity {
-            return Step::TooLight(format!("{} is less than {}", alert.severity.as_str(), self.least_severity.as_str()));
+        if let Some(too_light) = too_light(alert, self.least_severity) {
+            return too_light;
         }
         let (weight, of) = weight(alert);
         if weight < self.least_excess {

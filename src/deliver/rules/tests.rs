@@ -194,7 +194,8 @@ fn the_first_route_that_fits_tells_its_receivers() {
     assert_eq!(told(&routes, "search", Severity::Info), ["never@x"]);
     assert_eq!(told(&routes, "ads-eu", Severity::Critical), ["pager@x"]);
     assert_eq!(told(&routes, "ads-eu", Severity::Warning), [""; 0], "too light for its team is for nobody");
-    assert_eq!(told(&routes, "billing", Severity::Info), ["finops@x"]);
+    assert_eq!(told(&routes, "billing", Severity::Warning), ["finops@x"]);
+    assert_eq!(told(&routes, "billing", Severity::Info), [""; 0], "only a route that says so is told of what is for information");
 }
 
 #[test]
