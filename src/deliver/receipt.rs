@@ -69,6 +69,9 @@ pub struct Told {
     pub actual: Nanos,
     #[serde(with = "decimal")]
     pub excess: Nanos,
+    /// An Alertmanager was told the severity as a label; those of before this was noted were not.
+    #[serde(default)]
+    pub has_severity: bool,
 }
 
 /// A mail that did not go out and is tried again.
@@ -189,6 +192,7 @@ impl Receipt {
             closed: is_closed(alert),
             actual: alert.actual,
             excess: alert.excess,
+            has_severity: true,
         });
         state.retry = None;
         state.gave_up = None;

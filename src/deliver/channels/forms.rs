@@ -274,8 +274,23 @@ fn card(body: Vec<Value>, actions: Vec<Value>) -> Value {
     json!({"type": "message", "attachments": [attachment]})
 }
 
-/// Labels are the alert's identity there: what changes from revision to revision is an annotation.
+/// An alert, and what stands there under another severity, as over: labels are an alert's identity there. What else changes from revision to
+/// revision is an annotation.
 fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
+    let alert = letter.alert;
+    let own = Some(alert.severity);
+    // What has ended there does not stand there.
+    let stands = letter.earlier.filter(|told| !told.closed || is_closed(alert));
+    let told = stands.map(|told| Some(told.severity).filter(|_| told.has_severity));
+    match told.filter(|told| *told != own) {
+        None => json!([at_alertmanager(letter, around, own, is_closed(alert))]),
+        // Under the severity under which it stands; it never did under any other.
+        Some(told) if is_closed(alert) => json!([at_alertmanager(letter, around, told, true)]),
+        Some(told) => json!([at_alertmanager(letter, around, told, true), at_alertmanager(letter, around, own, false)]),
+    }
+}
+
+fn at_alertmanager(letter: &Letter<'_>, around: &Around<'_>, severity: Option<Severity>, is_over: bool) -> Value {
     let alert = letter.alert;
     let mut labels = serde_json::Map::new();
     // What is idle may be forgotten or orphaned tomorrow, and somebody else's.
@@ -289,10 +304,11 @@ fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
         }
     }
     labels.insert("currency".to_owned(), json!(alert.currency.as_str()));
+    labels.extend(severity.map(|severity| ("severity".to_owned(), json!(severity.as_str()))));
     let stands_until = letter.date.plus_ms(STANDS_FOR_MS.max(around.repeat_interval_ms.saturating_mul(2)));
-    let ends_at: Timestamp = if is_closed(alert) { letter.date } else { stands_until };
+    let ends_at: Timestamp = if is_over { letter.date } else { stands_until };
     let mut annotations = json!({
-        "summary": title(letter), "description": summary(alert), "severity": alert.severity.as_str(), "state": alert.state.as_str(),
+        "summary": title(letter), "description": summary(alert), "state": alert.state.as_str(),
         "excess": alert.excess.to_string(), "expected": alert.expected.to_string(), "actual": alert.actual.to_string(),
         "burn_rate_per_hour": alert.burn_rate_per_hour.to_string(), "causes": causes(alert).join("; "),
         "what_to_do": steps(alert).join("; "), "kind": alert.kind.as_str(),
@@ -301,13 +317,13 @@ fn alertmanager(letter: &Letter<'_>, around: &Around<'_>) -> Value {
         annotations[OWNER] = json!(clean(owner, LONGEST_VALUE));
     }
     for answer in around.answers {
-        annotations[answer.name] = json!(answer.url);
+        annotations[format!("answer_{}", answer.name)] = json!(answer.url);
     }
     let generator = link(alert, around.base_url).unwrap_or_default();
-    json!([{
+    json!({
         "labels": labels, "annotations": annotations, "startsAt": alert.onset.to_string(), "endsAt": ends_at.to_string(),
         "generatorURL": generator,
-    }])
+    })
 }
 
 /// An alert that always fires, as Prometheus' Watchdog does: when it ends, nobody is there who would tell of any other. It is told every

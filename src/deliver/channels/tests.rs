@@ -7,7 +7,7 @@ use super::*;
 use crate::deliver::answer::Link;
 use crate::deliver::receipt::Receipt;
 use crate::deliver::render::sample;
-use crate::model::alert::{AlertKind, AlertState};
+use crate::model::alert::{AlertKind, AlertState, Severity};
 
 const FORMS: [Form; 6] = [Form::CloudEvents, Form::Slack, Form::Teams, Form::Alertmanager, Form::PagerDuty, Form::Ocsf];
 
@@ -53,7 +53,7 @@ fn a_spike_is_told_in_each_form() {
     let answer = "https://gate.example.com/answer/token?ack";
     assert_eq!(card["actions"][1], serde_json::json!({"type": "Action.OpenUrl", "title": "Acknowledge", "url": answer}));
     assert!(slack.to_string().contains(&format!("<{answer}|Acknowledge>")));
-    assert_eq!((&manager["annotations"]["ack"], &pager["links"][1]["href"]), (&answer.into(), &answer.into()));
+    assert_eq!((&manager["annotations"]["answer_ack"], &pager["links"][1]["href"]), (&answer.into(), &answer.into()));
 }
 
 #[test]
@@ -68,10 +68,45 @@ fn what_is_over_is_resolved_everywhere() {
     assert_eq!(posted(Form::PagerDuty, &taken)["event_action"], "acknowledge");
     // The same alert at Alertmanager whatever its revision: labels are its identity.
     let labels = |alert: &Alert| posted(Form::Alertmanager, alert)[0]["labels"].clone();
-    assert_eq!(
-        labels(&sample::spike()),
-        labels(&Alert { revision: 9, severity: crate::model::alert::Severity::Warning, ..sample::spike() })
-    );
+    assert_eq!(labels(&sample::spike()), labels(&Alert { revision: 9, ..sample::spike() }));
+}
+
+/// The severity is a label, by which Alertmanagers choose whom to tell: what stood there under another one has to end.
+#[test]
+fn an_alert_that_gets_worse_is_one_alert_at_alertmanager() {
+    let warning = Alert { severity: Severity::Warning, ..sample::spike() };
+    let receiver = Receiver::Hook("ops".into());
+    let mut receipt = Receipt::new(&warning.id);
+    receipt.record_sent(&warning, &receiver, "x", warning.decided_at);
+    let told = receipt.told(&receiver).unwrap().clone();
+    let posted = |alert: &Alert, told: &Told| {
+        let letter = Letter { alert, receiver: &receiver, earlier: Some(told), date: alert.decided_at };
+        let body = body(Form::Alertmanager, &letter, &Around::default());
+        let stands = |one: &Value| {
+            let is_over = one["endsAt"] == alert.decided_at.to_string();
+            (one["labels"]["severity"].as_str().unwrap_or("none").to_string(), !is_over)
+        };
+        body.as_array().unwrap().iter().map(stands).collect::<Vec<_>>()
+    };
+    let of = |severity: &str, stands| (severity.to_string(), stands);
+    assert_eq!(posted(&warning, &told), [of("warning", true)]);
+    assert_eq!(posted(&sample::spike(), &told), [of("warning", false), of("critical", true)]);
+    assert_eq!(posted(&sample::resolved(), &told), [of("warning", false)], "it never stood there as critical");
+    let of_before = Told { has_severity: false, ..told };
+    assert_eq!(posted(&warning, &of_before), [of("none", false), of("warning", true)], "what an earlier version told");
+}
+
+#[test]
+fn the_money_that_was_expected_is_no_link() {
+    let spike = sample::spike();
+    let receiver = Receiver::Hook("ops".into());
+    let letter = Letter { alert: &spike, receiver: &receiver, earlier: None, date: spike.decided_at };
+    let link = |name| Link { name, label: "", url: format!("https://gate.example.com/{name}") };
+    let answers = [link("ack"), link("expected"), link("not_an_anomaly")];
+    let posted = body(Form::Alertmanager, &letter, &Around { answers: &answers, ..Around::default() });
+    let annotations = &posted[0]["annotations"];
+    assert_eq!(annotations["expected"], spike.expected.to_string());
+    assert_eq!(annotations["answer_expected"], "https://gate.example.com/expected");
 }
 
 #[test]
@@ -82,9 +117,10 @@ fn chats_are_told_the_figures_of_each_kind() {
     let violation = Alert { kind: AlertKind::PolicyViolation, burn_rate_per_hour: units(0), ..sample::spike() };
     for form in [Form::Slack, Form::Teams] {
         let shown = |alert: &Alert| posted(form, alert).to_string();
+        let free = shown(&Alert { actual: units(0), excess: units(0), ..violation.clone() });
         let (budget, violation, spike) = (shown(&budget), shown(&violation), shown(&sample::spike()));
         assert!(budget.contains("Left") && !budget.contains("Extra so far") && !budget.contains("Normal"), "{budget}");
-        assert!(violation.contains("Spent so far") && !violation.contains("er hour, now"), "{violation}");
+        assert!(violation.contains("Spent so far") && !violation.contains("er hour, now") && !free.contains("Spent"), "{violation}");
         assert!(spike.contains("Extra so far") && spike.contains("Extra per hour, now") && spike.contains("Normal"), "{spike}");
         let alert = Alert { kind: AlertKind::PolicyViolation, ..sample::spike() };
         let receiver = Receiver::Hook("ops".into());
