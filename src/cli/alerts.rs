@@ -420,7 +420,7 @@ fn show(alerts: &[Alert], options: &Show) -> Result<Ended> {
     }
     let zone = when::zone(&alert.time_zone);
     for said in &alert.feedback {
-        writeln!(out, "  {}", answered(said, alert.kind, &zone, Language::English))?;
+        writeln!(out, "  {}", answered(said, alert.kind, clock::now(), &zone, Language::English))?;
     }
     print(&out)?;
     Ok(Ended::Well)

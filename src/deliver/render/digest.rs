@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::deliver::answer::Link;
 use crate::deliver::channels::Letter;
 use crate::deliver::receipt::is_closed;
-use crate::model::alert::{Alert, AlertKind, Severity};
+use crate::model::alert::{Alert, AlertKind, AlertState, Severity};
 use crate::model::money::{Currency, Nanos};
 
 use super::amount::{brief, difference};
@@ -164,9 +164,14 @@ fn figures(alerts: &[&Alert], language: Language) -> Vec<Fact> {
     figures.into_iter().filter(|(_, value)| !value.is_empty()).map(|(label, value)| Fact { label, value }).collect()
 }
 
-/// Whose excess is money that was spent beyond, or missed: not what is left of a budget, and not what could be had for less.
+/// Whose excess is money that is spent beyond, or missed: not what is left of a budget, not what could be had for less, and not what was
+/// spent against a policy. What is open; if nothing is, what is over, unless it was nothing after all.
 fn extra<'a>(alerts: &[&'a Alert]) -> Vec<&'a Alert> {
-    alerts.iter().copied().filter(|alert| alert.kind != AlertKind::Budget && !alert.kind.is_saving()).collect()
+    let is_any_open = alerts.iter().any(|alert| !is_closed(alert));
+    let was_nothing = |alert: &Alert| alert.state == AlertState::Retracted || words::no_anomaly(alert).is_some();
+    let counts = |alert: &&Alert| if is_any_open { !is_closed(alert) } else { !was_nothing(alert) };
+    let is_extra = |alert: &&Alert| !matches!(alert.kind, AlertKind::Budget | AlertKind::PolicyViolation) && !alert.kind.is_saving();
+    alerts.iter().copied().filter(is_extra).filter(counts).collect()
 }
 
 /// What could be saved: of what is about the same usage or resource the largest, since one saving leaves less for the other.

@@ -29,6 +29,8 @@ pub mod language;
 mod matter;
 pub mod page;
 #[cfg(test)]
+mod said_tests;
+#[cfg(test)]
 pub mod sample;
 pub mod subject;
 #[cfg(test)]

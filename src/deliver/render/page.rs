@@ -7,6 +7,7 @@ use crate::deliver::answer::Link;
 use crate::deliver::receipt::is_closed;
 use crate::model::alert::{Alert, AlertKind, AlertState, Cause, Severity};
 use crate::model::leaf::Measure;
+use crate::model::money::Nanos;
 
 use super::amount::{brief, difference, exact, times};
 use super::clean::clean;
@@ -122,16 +123,23 @@ pub fn figures(alert: &Alert, language: Language) -> Vec<Fact> {
     let brief = |amount| brief(amount, alert.currency, language);
     let fact = |english, german, value| Fact { label: language.pick(english, german), value };
     if alert.kind == AlertKind::PolicyViolation {
-        return vec![fact("Spent so far", "Bisher ausgegeben", money(alert.actual))];
+        // Of deployments, grants and the like nothing is said of money.
+        let spent = Some(alert.actual).filter(|amount| *amount != Nanos::ZERO);
+        return spent.map(|amount| fact("Spent so far", "Bisher ausgegeben", money(amount))).into_iter().collect();
     }
     match alert.state {
         AlertState::Retracted => Vec::new(),
         _ if alert.kind.is_matter() => matter::figures(alert, language),
-        _ if is_closed(alert) => vec![
-            fact("Extra in all", "Mehrkosten insgesamt", difference(alert.excess, money(alert.excess))),
-            fact("Spent in all", "Ausgegeben insgesamt", money(alert.actual)),
-            fact("Lasted", "Dauer", when::span(alert.onset, subject::last_seen(alert), language)),
-        ],
+        _ if is_closed(alert) => {
+            // What is normal is no extra.
+            let extra = words::no_anomaly(alert).is_none().then(|| difference(alert.excess, money(alert.excess)));
+            let extra = extra.map(|extra| fact("Extra in all", "Mehrkosten insgesamt", extra)).into_iter();
+            let rest = [
+                fact("Spent in all", "Ausgegeben insgesamt", money(alert.actual)),
+                fact("Lasted", "Dauer", when::span(alert.onset, subject::last_seen(alert), language)),
+            ];
+            extra.chain(rest).collect()
+        }
         _ => {
             let (burn, month) = (alert.burn_rate_per_hour, alert.projected_month_end_excess);
             vec![
@@ -150,7 +158,7 @@ fn facts(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
     let fact = |english, german, value| Fact { label: language.pick(english, german), value };
     let since = when::moment(alert.onset, zone, language);
     let after = when::span(alert.onset, alert.detected_at, language);
-    let at = when::day_and_clock(alert.detected_at, zone, language);
+    let at = when::day_and_clock_seen(alert.detected_at, alert.decided_at, zone, language);
     // A retracted alert did not end, it never was.
     let closed = alert.closed_at.filter(|_| alert.state != AlertState::Retracted);
     let measure = match alert.measure {
@@ -170,7 +178,9 @@ fn facts(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact> {
         fact("Status", "Stand", words::finality(alert, language).to_string()),
         fact("Money", "Geld", measure.to_string()),
     ]);
-    facts.extend(alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, alert.kind, zone, language))));
+    facts.extend(
+        alert.feedback.last().map(|said| fact("Answered", "Antwort", words::answered(said, alert.kind, alert.decided_at, zone, language))),
+    );
     facts.retain(|fact| !fact.value.is_empty());
     facts
 }
@@ -197,7 +207,7 @@ fn of_violation(alert: &Alert, zone: &TimeZone, language: Language) -> Vec<Fact>
     facts.extend(alert.feedback.last().map(|said| {
         let is_over = said.until.is_some_and(|until| until <= alert.decided_at);
         let over = if is_over { language.pick("; that time is over", "; diese Zeit ist um") } else { "" };
-        fact("Answered", "Antwort", words::answered(said, alert.kind, zone, language) + over)
+        fact("Answered", "Antwort", words::answered(said, alert.kind, alert.decided_at, zone, language) + over)
     }));
     facts.retain(|fact| !fact.value.is_empty());
     facts

@@ -11,7 +11,7 @@ use crate::model::money::Nanos;
 use super::amount::{brief, difference, times};
 use super::clean::name;
 use super::language::Language;
-use super::{matter, when};
+use super::{matter, when, words};
 
 const LONGEST_TEAM: usize = 48;
 const LONGEST_VALUE: usize = 40;
@@ -53,6 +53,9 @@ pub fn team(alert: &Alert) -> String {
 
 /// What happened, in as few words as will do.
 pub fn news(alert: &Alert, earlier: Option<&Told>, language: Language) -> String {
+    if let Some(said) = words::no_anomaly(alert).filter(|_| alert.state == AlertState::Resolved) {
+        return format!("{} {}", language.pick("no anomaly, says", "keine Anomalie, sagt"), words::who(said, language));
+    }
     let money = |amount: Nanos| brief(amount, alert.currency, language);
     let extra = |amount: Nanos| difference(amount, money(amount));
     let so_far = so_far(alert, language);

@@ -210,7 +210,7 @@ fn a_long_digest_says_first_what_matters_most() {
     let (rendered, _) = digest_of(&alerts);
     golden("digest.week", &format!("Subject: {}\n\n{}", rendered.subject, without_tokens(&rendered.text)));
     assert!(rendered.text.contains("Could be saved a month:     7,300 USD"), "of what still stands idle alone: {}", rendered.text);
-    let places = ["Top movers", "ml:", "-900 USD (1 alert)", "search:", "+312 USD (2 alerts)", "ads:", "+85.00 USD (2 alerts)"]
+    let places = ["Top movers", "ml:", "-900 USD (1 alert)", "search:", "+312 USD (2 alerts)", "ads:", "+80.00 USD (1 alert)"]
         .map(|said| rendered.text.find(said));
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {}", rendered.text);
     assert!(!rendered.text.contains("support:  ") && rendered.html.contains("Top movers"), "three are enough");

@@ -7,6 +7,9 @@ use jiff::tz::TimeZone;
 use super::language::Language;
 use crate::model::time::{self, DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
 
+/// Farther away a weekday does not say which day it is.
+const SAME_WEEK_MS: u64 = 6 * DAY_MS.unsigned_abs();
+
 /// The zone of that IANA name; UTC if there is none.
 pub fn zone(name: &str) -> TimeZone {
     time::zone(name).unwrap_or(TimeZone::UTC)
@@ -68,6 +71,15 @@ pub fn clock(time: Timestamp, zone: &TimeZone) -> String {
 pub fn day_and_clock(time: Timestamp, zone: &TimeZone, language: Language) -> String {
     let local = zoned(time, zone);
     format!("{} {}", weekday(&local, language), formatted(&local, "%H:%M"))
+}
+
+/// The same with the date where the weekday could be another week's: `Tue 24 Nov, 14:02`, in another year `Tue 24 Nov 2026, 14:02`.
+pub fn day_and_clock_seen(time: Timestamp, now: Timestamp, zone: &TimeZone, language: Language) -> String {
+    if time.0.abs_diff(now.0) <= SAME_WEEK_MS {
+        return day_and_clock(time, zone, language);
+    }
+    let (local, today) = (zoned(time, zone), zoned(now, zone));
+    format!("{} {}", date(&local, local.year() != today.year(), language), formatted(&local, "%H:%M"))
 }
 
 /// `Tue 24`, `Di 24.`.

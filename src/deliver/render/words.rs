@@ -8,6 +8,7 @@ use crate::deliver::receipt::{Told, is_closed};
 use crate::deliver::violation;
 use crate::model::alert::{Alert, AlertKind, AlertState, Said, Stage};
 use crate::model::feedback::Verdict;
+use crate::model::time::Timestamp;
 
 use super::amount::{brief, difference, exact};
 use super::clean::{clean, name};
@@ -29,7 +30,10 @@ pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: La
     }
     match alert.state {
         AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
-        AlertState::Resolved => resolved(alert, zone, language),
+        AlertState::Resolved => match no_anomaly(alert) {
+            Some(said) => dismissed(said, alert, zone, language),
+            None => resolved(alert, zone, language),
+        },
         AlertState::Retracted if alert.kind == AlertKind::PolicyViolation => violation::taken_back(alert, language),
         AlertState::Retracted => retracted(alert, language),
         AlertState::Amended => amended(alert, earlier, zone, language),
@@ -72,6 +76,33 @@ fn resolved(alert: &Alert, zone: &TimeZone, language: Language) -> String {
             format!("{over} From start to end, {span}, the episode cost {actual}, where {expected} would have been normal.")
         }
         Language::German => format!("{over} Von Anfang bis Ende, {span}, waren es {actual}; üblich gewesen wären {expected}."),
+    }
+}
+
+/// The word that it is no anomaly, where that is the last one on an alert that is over.
+pub fn no_anomaly(alert: &Alert) -> Option<&Said> {
+    let is_over = is_closed(alert) && !alert.kind.is_matter() && alert.kind != AlertKind::PolicyViolation;
+    alert.feedback.last().filter(|said| is_over && Verdict::named(&said.verdict) == Some(Verdict::NotAnAnomaly))
+}
+
+/// Who has said something.
+pub fn who(said: &Said, language: Language) -> String {
+    name(said.actor.as_deref().unwrap_or(language.pick("somebody", "jemand")), LONGEST_VALUE)
+}
+
+fn dismissed(said: &Said, alert: &Alert, zone: &TimeZone, language: Language) -> String {
+    let (who, kind) = (who(said, language), kind(alert, language));
+    let until = said.until.map(|until| when::day_and_clock_seen(until, alert.decided_at, zone, language));
+    match language {
+        Language::English => format!(
+            "{who} says that this is no anomaly but normal, so the alert ({kind}) is over. As much is not told again{}; there is nothing to do.",
+            until.map(|until| format!(" until {until}")).unwrap_or_default()
+        ),
+        Language::German => format!(
+            "{who} sagt, dass das keine Anomalie ist, sondern üblich; die Meldung ({kind}) ist damit erledigt. So viel wird{} nicht noch einmal \
+             gemeldet; es ist nichts zu tun.",
+            until.map(|until| format!(" bis {until}")).unwrap_or_default()
+        ),
     }
 }
 
@@ -151,7 +182,9 @@ pub fn finality(alert: &Alert, language: Language) -> &'static str {
             "Kept up to date in this conversation, which also says when it is over.",
             "Wird in dieser Unterhaltung fortgeschrieben, bis es vorbei ist.",
         )
-    } else if alert.provisional {
+    } else if no_anomaly(alert).is_some() {
+        language.pick("Settled by an answer.", "Durch eine Antwort erledigt.")
+    } else if alert.provisional && !is_closed(alert) {
         language.pick(
             "Provisional: the hour is still running. Its close confirms or corrects this, in this conversation.",
             "Vorläufig: die Stunde läuft noch. Ihr Ende bestätigt oder berichtigt dies, in dieser Unterhaltung.",
@@ -199,7 +232,7 @@ fn dimension(key: &str, language: Language) -> String {
 
 /// The line that mail clients show beside the subject: what the subject has no room for.
 pub fn preheader(alert: &Alert, zone: &TimeZone, language: Language) -> String {
-    let since = format!("{} {}", language.pick("Since", "Seit"), when::day_and_clock(alert.onset, zone, language));
+    let since = format!("{} {}", language.pick("Since", "Seit"), when::day_and_clock_seen(alert.onset, alert.decided_at, zone, language));
     if is_closed(alert) {
         return format!("{since}. {}", language.pick("Nothing to do.", "Nichts zu tun."));
     }
@@ -231,8 +264,8 @@ pub fn steps(alert: &Alert, language: Language) -> Vec<String> {
     }
 }
 
-/// `ada@example.com takes care of it, as of Tue 14:20 (looking into it)`.
-pub fn answered(said: &Said, kind: AlertKind, zone: &TimeZone, language: Language) -> String {
+/// `ada@example.com takes care of it, as of Tue 14:20 (looking into it)`. `now`: as of when it is read.
+pub fn answered(said: &Said, kind: AlertKind, now: Timestamp, zone: &TimeZone, language: Language) -> String {
     let of_violation = kind == AlertKind::PolicyViolation;
     let of_matter = kind.is_matter();
     let (english, german) = match Verdict::named(&said.verdict) {
@@ -245,11 +278,13 @@ pub fn answered(said: &Said, kind: AlertKind, zone: &TimeZone, language: Languag
         Some(Verdict::Reopen) => ("has reopened it", "hat es wieder geöffnet"),
         None => ("has answered", "hat geantwortet"),
     };
-    let who = name(said.actor.as_deref().unwrap_or(language.pick("somebody", "jemand")), LONGEST_VALUE);
-    let moment = |at| when::day_and_clock(at, zone, language);
-    let until = said.until.map(|until| format!(", {} {}", language.pick("until", "bis"), moment(until))).unwrap_or_default();
+    let who = who(said, language);
+    let moment = |at| when::day_and_clock_seen(at, now, zone, language);
+    let from = said.from.map(|from| format!(", {} {}", language.pick("from", "von"), moment(from))).unwrap_or_default();
+    let comma = if from.is_empty() { "," } else { "" };
+    let until = said.until.map(|until| format!("{comma} {} {}", language.pick("until", "bis"), moment(until))).unwrap_or_default();
     let note = said.note.as_deref().map(|note| format!(" ({})", name(note, 200))).unwrap_or_default();
-    format!("{who} {}{until}, {} {}{note}", language.pick(english, german), language.pick("as of", "Stand"), moment(said.said_at))
+    format!("{who} {}{from}{until}, {} {}{note}", language.pick(english, german), language.pick("as of", "Stand"), moment(said.said_at))
 }
 
 pub fn sentence(text: &str) -> String {
