@@ -5,7 +5,9 @@ use crate::model::time::Timestamp;
 
 use super::channels::forms::{Form, STANDS_FOR_MS};
 use super::plan::{Wait, escalations};
-use super::receipt::{Receipt, in_hand, is_closed};
+use super::receipt::{Receipt, ReceiverState, in_hand, is_closed};
+use super::render::language::Language;
+use super::render::subject::subject;
 use super::rules::{DeliverRules, Receiver, may_hear, route};
 
 /// What is to be told by now, and to whom. `soonest`: see [`escalations`].
@@ -67,6 +69,21 @@ pub fn stays(rules: &DeliverRules, alert: &Alert, receiver: &Receiver) -> bool {
     may_hear(&rules.routes, &alert.team, receiver) || rules.routes.is_fallback(receiver)
 }
 
+/// What nobody tries any more, for people who read the log.
+pub fn given_up(alert: &Alert, receiver: &Receiver, receipt: &Receipt) -> String {
+    let own = receiver.to_string();
+    let others = || receipt.receivers.iter().filter(|(key, _)| **key != own);
+    let named = |is: fn(&ReceiverState) -> bool| others().filter(|(_, state)| is(state)).map(|(key, _)| key.as_str()).collect::<Vec<_>>();
+    let told = named(|state| state.told.is_some());
+    let tried = named(|state| state.told.is_none() && state.retry.is_some());
+    let others = match (told.is_empty(), tried.is_empty()) {
+        (true, true) => "nobody else knows of it".to_string(),
+        (true, false) => format!("nobody else knows of it yet, {} is tried", tried.join(", ")),
+        (false, _) => format!("{} knows of it", told.join(", ")),
+    };
+    format!("given up for good: {receiver} was not told of \"{}\"; {others}", subject(alert, receipt.told(receiver), Language::English))
+}
+
 /// Who is told again what he was told before, because it has been open for long.
 fn again(rules: &DeliverRules, receipt: &Receipt, now: Timestamp) -> Vec<Receiver> {
     let forgets = |receiver: &Receiver| rules.form(receiver).is_some_and(Form::forgets);
@@ -90,6 +107,20 @@ mod tests {
     use crate::deliver::rules::{Mute, Route, Routes, When};
     use crate::model::alert::AlertState;
     use crate::model::time::{DAY_MS, HOUR_MS};
+
+    #[test]
+    fn what_is_given_up_is_said_with_who_knows_of_it() {
+        let (spike, who) = (sample::spike(), |name: &str| Receiver::Mail(name.into()));
+        let mut receipt = Receipt::new(&spike.id);
+        receipt.record_failed(&spike, &who("ada@x"), "550", Timestamp(1), None);
+        let said = |receipt: &Receipt| given_up(&spike, &who("ada@x"), receipt);
+        let what = "given up for good: mail:ada@x was not told of \"[critical] search: +312 USD in 14 min, 9x normal (ranker / gpt-4o)\"";
+        assert_eq!(said(&receipt), format!("{what}; nobody else knows of it"));
+        receipt.record_failed(&spike, &who("bob@x"), "451", Timestamp(1), Some(Timestamp(9)));
+        assert_eq!(said(&receipt), format!("{what}; nobody else knows of it yet, mail:bob@x is tried"));
+        receipt.record_sent(&spike, &who("eve@x"), "<1@x>", Timestamp(2));
+        assert_eq!(said(&receipt), format!("{what}; mail:eve@x knows of it"));
+    }
 
     #[test]
     fn what_takes_silence_for_the_end_is_told_again_as_long_as_it_is_open() {

@@ -304,13 +304,17 @@ impl<'a, const VIOLATIONS: bool> Deliver<'a, VIOLATIONS> {
             Err(error) => {
                 let attempt = receipt.attempts(&due.receiver, due.alert.revision).saturating_add(1);
                 let name = format!("{leader}/{}", due.receiver);
-                let retry = error.is_worth_retrying().then(|| retry::next_attempt(&self.rules.backoff, attempt, now, &name));
+                let least_ms = error.least_wait_ms();
+                let retry = error.is_worth_retrying().then(|| retry::next_attempt(&self.rules.backoff, attempt, now, least_ms, &name));
                 let next = retry.flatten();
                 let error = error.to_string();
                 receipt.record_failed(&due.alert, &due.receiver, &error, now, next);
                 self.setup.metrics.mail_failed(next.is_some());
-                let next = next.map(|at| at.to_string());
-                tracing::warn!(alert = due.alert.id, receiver = %due.receiver, attempt, next, error, "not told");
+                let (alert, receiver) = (&due.alert.id, &due.receiver);
+                match next {
+                    Some(at) => tracing::warn!(alert, %receiver, attempt, next = at.to_string(), error, "not told"),
+                    None => tracing::error!(alert, attempt, error, "{}", again::given_up(&due.alert, receiver, receipt)),
+                }
             }
         }
     }

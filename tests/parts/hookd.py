@@ -2,7 +2,7 @@
 
 Every request becomes NNNN.json in --folder: path, headers, body, and whether the signature is right for --secret. The port is the
 first line on stdout. How it answers stands in the path: /status/503 answers 503, /first/2/503 answers 503 to the first two requests
-and 200 to those after, /stall/5 waits five seconds, everything else is 200. It ends when its stdin ends.
+and 200 to those after, /stall/5 waits five seconds, /later/7 answers 429 with retry-after: 7, everything else is 200. It ends when its stdin ends.
 """
 
 import argparse
@@ -54,9 +54,13 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             status = int(way[1])
         elif way[0] == "first" and number <= int(way[1]):
             status = int(way[2])
+        elif way[0] == "later":
+            status = 429
         elif way[0] == "stall":
             time.sleep(float(way[1]))
         self.send_response(status)
+        if way[0] == "later":
+            self.send_header("retry-after", way[1])
         self.send_header("content-length", "2")
         self.end_headers()
         self.wfile.write(b"ok")

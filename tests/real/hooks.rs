@@ -11,8 +11,9 @@ use tollgate::deliver::channels::email::SendError;
 use tollgate::deliver::channels::forms::Form;
 use tollgate::deliver::channels::hook::{Hook, HookSettings};
 use tollgate::deliver::channels::{Letter, letter_id};
+use tollgate::deliver::receipt::Receipt;
 use tollgate::deliver::rules::Receiver;
-use tollgate::model::alert::Alert;
+use tollgate::model::alert::{Alert, Severity};
 use tollgate::model::time::Timestamp;
 
 use super::parts::{Guarded, free_port, python, root, temp_folder, wait_for};
@@ -118,6 +119,8 @@ async fn each_way_to_fail_is_told_apart() {
         let shown = error.to_string();
         assert!(shown.contains("webhook 'ops' at 127.0.0.1") && !shown.contains("status/"), "the address is a secret: {shown}");
     }
+    let error = send(&hooks.hook(Form::Slack, "/later/7"), &spike).await.unwrap_err();
+    assert!(error.is_worth_retrying() && error.least_wait_ms() == 7_000, "{error}");
     let start = Instant::now();
     let error = send(&hooks.hook(Form::Slack, "/stall/30"), &spike).await.unwrap_err();
     assert!(error.is_worth_retrying() && start.elapsed() < Duration::from_secs(15), "{error}");
@@ -149,6 +152,10 @@ fn alertmanager() -> (u16, Guarded) {
     command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--cluster.listen-address=");
     command.stdout(Stdio::null()).stderr(std::fs::File::create(folder.join("log")).unwrap());
     (port, Guarded::spawn(&mut command))
+}
+
+fn other(severity: Severity) -> Severity {
+    if severity == Severity::Critical { Severity::Warning } else { Severity::Critical }
 }
 
 /// What a blocking test asks.
@@ -202,6 +209,19 @@ async fn alertmanager_shows_it_firing_then_resolved_and_keeps_its_own_silence() 
     send(&hook, &Alert { revision: 2, excess: "400".parse().unwrap(), ..spike.clone() }).await.unwrap();
     let alerts = get(port, "/api/v2/alerts").await.unwrap();
     assert_eq!((alerts.as_array().unwrap().len(), &alerts[0]["annotations"]["excess"]), (1, &"400".into()), "{alerts:#}");
+
+    // Nor is it another one that gets less severe, or worse: what stood there ends.
+    let mut receipt = Receipt::new(&spike.id);
+    let receiver = Receiver::Hook("ops".into());
+    for (revision, severity) in [(3, Severity::Warning), (4, Severity::Critical)] {
+        receipt.record_sent(&Alert { revision: revision - 1, severity: other(severity), ..spike.clone() }, &receiver, "x", now());
+        let alert = Alert { revision, severity, ..spike.clone() };
+        let letter = Letter { alert: &alert, receiver: &receiver, earlier: receipt.told(&receiver), date: now() };
+        hook.send(&letter, &[]).await.unwrap();
+        let alerts = get(port, "/api/v2/alerts").await.unwrap();
+        let severities: Vec<&Value> = alerts.as_array().unwrap().iter().map(|alert| &alert["labels"]["severity"]).collect();
+        assert_eq!(severities, [severity.as_str()], "{alerts:#}");
+    }
 
     let silence = serde_json::json!({
         "matchers": [{"name": "team", "value": "search", "isRegex": false, "isEqual": true}], "startsAt": now().to_string(),

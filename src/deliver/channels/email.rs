@@ -35,6 +35,8 @@ pub enum SendError {
         why: String,
         /// A busy mailbox, a greylist: another letter may well go through.
         is_about_the_letter: bool,
+        /// It asks for at least so long.
+        wait: Option<Duration>,
     },
     /// Try again later; a mail of this id may have arrived nevertheless.
     #[error("{server} did not finish within {} s ({stage}): check that it can be reached and is not overloaded", limit.as_secs_f64())]
@@ -56,6 +58,14 @@ impl SendError {
         match self {
             SendError::Temporary { .. } | SendError::TimedOut { .. } | SendError::Settings { .. } => true,
             SendError::Permanent { .. } | SendError::Unsendable { .. } => false,
+        }
+    }
+
+    /// How long it asks to be left alone at least, in ms; 0 = it does not.
+    pub fn least_wait_ms(&self) -> i64 {
+        match self {
+            SendError::Temporary { wait: Some(wait), .. } => i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+            _ => 0,
         }
     }
 
@@ -254,6 +264,7 @@ impl Mailer {
                 server,
                 why,
                 is_about_the_letter: matches!(stage, Stage::Mail) && code.is_some_and(|code| code != 421),
+                wait: None,
             },
         }
     }

@@ -42,7 +42,7 @@ impl Folder {
     }
 
     pub fn failure(&self, error: &io::Error) -> SendError {
-        SendError::Temporary { server: self.path.display().to_string(), why: error.to_string(), is_about_the_letter: false }
+        SendError::Temporary { server: self.path.display().to_string(), why: error.to_string(), is_about_the_letter: false, wait: None }
     }
 
     /// Whoever watches the folder never sees half a file.

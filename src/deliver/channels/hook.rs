@@ -3,13 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::email::SendError;
 use super::forms::{Around, Form, body, digest, watchdog};
 use super::{Letter, digest_id, letter_id};
+use crate::clock;
 use crate::deliver::answer::Link;
 use crate::deliver::render::clean::clean;
 use crate::model::time::Timestamp;
@@ -71,7 +72,7 @@ impl Hook {
     /// Posts the letter; answers its id, which is the same for each attempt.
     ///
     /// # Errors
-    /// Nobody answers, or not with 2xx. What is worth trying again: no answer, 408, 425, 429, 5xx.
+    /// Nobody answers, or not with 2xx. What is worth trying again: no answer, 408, 425, 429, 5xx, after as long as `Retry-After` says.
     pub async fn send(&self, letter: &Letter<'_>, answers: &[Link]) -> Result<String, SendError> {
         let HookSettings { form, secret, base_url, repeat_interval_ms, .. } = &self.settings;
         let id = letter_id(letter);
@@ -130,17 +131,18 @@ impl Hook {
         let temporary = |error: reqwest::Error| {
             // The address may be a secret.
             let why = clean(&chain(&error.without_url()), LONGEST_ANSWER);
-            SendError::Temporary { server: self.shown.clone(), why, is_about_the_letter: false }
+            SendError::Temporary { server: self.shown.clone(), why, is_about_the_letter: false, wait: None }
         };
         let response = request.send().await.map_err(temporary)?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
         }
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, clock::now()));
         let answer = beginning(response).await;
         let (server, why) = (self.shown.clone(), format!("it answered {status}: {}", clean(&answer, LONGEST_ANSWER)));
         Err(match status.as_u16() {
-            408 | 425 | 429 | 500..=599 => SendError::Temporary { server, why, is_about_the_letter: false },
+            408 | 425 | 429 | 500..=599 => SendError::Temporary { server, why, is_about_the_letter: false, wait },
             code => SendError::Permanent { server, code, why },
         })
     }
@@ -172,6 +174,16 @@ impl Hook {
         }
         Ok(headers)
     }
+}
+
+/// Seconds, or a date of HTTP (RFC 9110, 10.2.3).
+fn retry_after(written: &str, now: Timestamp) -> Option<Duration> {
+    let written = written.trim();
+    if let Ok(seconds) = written.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(written).ok()?.timestamp().as_millisecond();
+    Some(Duration::from_millis(u64::try_from(at - now.0).unwrap_or_default()))
 }
 
 /// What breaks off is worth as much as came.
@@ -222,6 +234,16 @@ mod tests {
         assert!(signed.starts_with("t=1700000000,v1=") && signed.len() == 16 + 64);
         assert_ne!(signed, signature("key", 1_700_000_001, "{}"));
         assert_ne!(signed, signature("kez", 1_700_000_000, "{}"));
+    }
+
+    #[test]
+    fn an_answer_says_when_to_come_again() {
+        let now = Timestamp::parse("2026-11-24T13:14:06Z").unwrap();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!((retry_after(" 120 ", now), retry_after("0", now)), (seconds(120), seconds(0)));
+        assert_eq!(retry_after("Tue, 24 Nov 2026 13:15:36 GMT", now), seconds(90));
+        assert_eq!(retry_after("Tue, 24 Nov 2026 13:00:00 GMT", now), seconds(0), "over already");
+        assert!(["", "soon", "-5", "1.5"].iter().all(|written| retry_after(written, now).is_none()));
     }
 
     #[test]

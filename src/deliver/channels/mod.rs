@@ -144,7 +144,7 @@ fn language_of(receiver: &Receiver, renderer: &Renderer) -> Language {
 }
 
 fn missing(server: String) -> SendError {
-    SendError::Temporary { server, why: "it is not set up in this process's config".to_string(), is_about_the_letter: false }
+    SendError::Temporary { server, why: "it is not set up in this process's config".to_string(), is_about_the_letter: false, wait: None }
 }
 
 /// Of one letter about all of these.
