@@ -1,22 +1,32 @@
 //! How people are told of a violation: in the form of an alert, so that routes, receipts, retries and channels are those of alerts.
 
 use crate::deliver::render::amount::brief;
-use crate::deliver::render::clean::name;
+use crate::deliver::render::clean::{clean, name};
 use crate::deliver::render::language::Language;
 use crate::model::alert::{Alert, AlertKind, AlertState, POLICY, Stage};
 use crate::model::counted::counted;
 use crate::model::feedback::Verdict;
 use crate::model::leaf::Measure;
 use crate::model::money::{Currency, Nanos};
-use crate::model::violation::Violation;
+use crate::model::violation::{ENDED, Violation};
 
 const LONGEST_NAME: usize = 80;
+const LONGEST_REASON: usize = 300;
+/// In front of why it is over.
+const OVER: &str = "It is over: ";
 
 pub fn as_alert(violation: &Violation) -> Alert {
     let amount = violation.amount.unwrap_or_default();
     let mut dimensions = violation.dimensions.clone();
     dimensions.insert(POLICY.to_string(), violation.policy.clone());
-    let seen = violation.evidence.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
+    let seen = violation
+        .evidence
+        .iter()
+        .filter(|(name, _)| *name != ENDED)
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let why = violation.evidence.get(ENDED).filter(|_| violation.closed_at.is_some());
     let at = violation.event_time.unwrap_or(violation.decided_at);
     let remedy = violation.remedy.iter().cloned();
     let ask = violation.action.iter().map(|action| match action.as_str() {
@@ -49,7 +59,7 @@ pub fn as_alert(violation: &Violation) -> Alert {
         score: 1.0,
         stage: Stage::Seasoned,
         normal: if seen.is_empty() { String::new() } else { format!("{seen}; {}", counted(violation.count, "event")) },
-        summary: violation.message.clone(),
+        summary: why.map_or_else(|| violation.message.clone(), |why| format!("{OVER}{why}")),
         causes: Vec::new(),
         unexplained: 0.0,
         split: None,
@@ -74,6 +84,17 @@ pub fn over(alert: &Alert, language: Language) -> String {
     format!("{} {}{money}", language.pick("no longer violates", "kein Verstoß mehr gegen"), policy(alert, language))
 }
 
+/// Why it is over, beside [`over`]; as policies and what ends them say it, in whatever language.
+pub fn why_over(alert: &Alert, language: Language) -> String {
+    let why = alert.summary.strip_prefix(OVER).map(|why| clean(why, LONGEST_REASON)).unwrap_or_default();
+    match (why.is_empty(), language) {
+        (true, Language::English) => "It is over; there is nothing to do.".to_string(),
+        (true, Language::German) => "Es ist vorbei; es ist nichts zu tun.".to_string(),
+        (false, Language::English) => sentence(OVER, &why),
+        (false, Language::German) => sentence("Es ist vorbei: ", &why),
+    }
+}
+
 /// Somebody has said that it is none.
 pub fn taken_back(alert: &Alert, language: Language) -> String {
     let by = alert.feedback.iter().rev().find(|said| Verdict::named(&said.verdict) == Some(Verdict::NotAnAnomaly));
@@ -96,4 +117,8 @@ fn money(alert: &Alert, when: &str, language: Language) -> String {
 
 fn policy(alert: &Alert, language: Language) -> &str {
     alert.dimensions.get(POLICY).map_or(language.pick("a policy", "eine Richtlinie"), String::as_str)
+}
+
+fn sentence(begin: &str, rest: &str) -> String {
+    format!("{begin}{rest}{}", if rest.ends_with(['.', '!', '?', '…']) { "" } else { "." })
 }

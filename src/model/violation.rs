@@ -9,6 +9,9 @@ use super::leaf::Measure;
 use super::money::{Currency, Nanos, optional_decimal};
 use super::time::Timestamp;
 
+/// In the evidence of a violation that is over: why, as far as that is known.
+pub const ENDED: &str = "ended";
+
 /// One revision of one violation; the key on the topic is `id`. Field names and meanings are those of `schemas/violation.avsc`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Violation {

@@ -3,9 +3,11 @@
 use crate::deliver::channels::Letter;
 use crate::deliver::receipt::is_closed;
 use crate::deliver::rules::Receiver;
+use crate::deliver::violation::as_alert;
 use crate::model::alert::{Alert, AlertKind, AlertState, POLICY, Said, Severity};
 use crate::model::money::Nanos;
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
+use crate::model::violation::{ENDED, Violation};
 
 use super::language::Language;
 use super::{Context, Rendered, Renderer, sample, when, words};
@@ -74,6 +76,24 @@ fn a_violation_without_money_has_no_figure_of_it() {
     assert!(!without.contains("Spent so far") && !without.contains("0.00"), "{without}");
     let with = render(&Alert { actual: Nanos::from_units(3), ..violation() }, Language::English).text;
     assert!(with.contains("Spent so far") && with.contains("3.00 USD"), "{with}");
+}
+
+#[test]
+fn the_end_of_a_violation_says_why() {
+    let example = include_str!("../../../schemas/examples/violation/valid/accepted_for_a_week.json");
+    let mut violation = crate::model::wire::violation_from_json(example.as_bytes()).unwrap();
+    (violation.state, violation.closed_at) = (AlertState::Resolved, Some(violation.decided_at));
+    let mail = |violation: &Violation, language| {
+        let Rendered { subject, text, .. } = render(&as_alert(violation), language);
+        (subject, text)
+    };
+    let (subject, text) = mail(&violation, Language::English);
+    assert!(subject.contains("no longer violates") && text.matches("no longer violates").count() == 1, "{text}");
+    assert!(text.contains("It is over; there is nothing to do."), "{text}");
+    violation.evidence.insert(ENDED.to_string(), "the policy is gone".to_string());
+    let (_, text) = mail(&violation, Language::English);
+    assert!(text.contains("It is over: the policy is gone.") && text.matches("the policy is gone").count() == 1, "{text}");
+    assert!(mail(&violation, Language::German).1.contains("Es ist vorbei: the policy is gone."));
 }
 
 #[test]

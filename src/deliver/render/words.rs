@@ -29,7 +29,7 @@ pub fn lead(alert: &Alert, earlier: Option<&Told>, zone: &TimeZone, language: La
         return said(alert, zone, language);
     }
     match alert.state {
-        AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
+        AlertState::Resolved if alert.kind == AlertKind::PolicyViolation => violation::why_over(alert, language),
         AlertState::Resolved => match no_anomaly(alert) {
             Some(said) => dismissed(said, alert, zone, language),
             None => resolved(alert, zone, language),

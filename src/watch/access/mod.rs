@@ -137,7 +137,7 @@ fn is_open(shard: &Shard, key: &Key) -> bool {
 
 fn end(shard: &mut Shard, key: Key, at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
     if let Some(seen) = shard.violations.get(&key).filter(|tracked| tracked.is_open()).map(|tracked| tracked.last_seen) {
-        violation::end(shard, key, at.max(seen), rules, effects);
+        violation::end(shard, key, at.max(seen), "", rules, effects);
     }
 }
 

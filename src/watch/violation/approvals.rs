@@ -1,10 +1,13 @@
 //! Approvals of the teams of a shard.
 
-use super::Violations;
+use super::{Key, Violations};
 use crate::model::Text;
 use crate::model::activity::ActivityEvent;
 use crate::model::approval::{self, About, Approval, Approvals};
+use crate::model::leaf::Leaf;
 use crate::model::time::Timestamp;
+use crate::policy::Policy;
+use crate::watch::rules::WatchRules;
 
 impl Violations {
     /// Takes what an activity event says of approvals. Whether that is news.
@@ -30,6 +33,27 @@ impl Violations {
 
     pub(super) fn approval_named(&self, team: &Text, id: &str) -> Option<&Approval> {
         self.approvals.get(team)?.named(id)
+    }
+
+    /// Why what violated a policy does so no more, though nothing has undone it.
+    pub(super) fn why_allowed(&self, key: &Key, at: Timestamp, rules: &WatchRules) -> String {
+        let policy = rules.policies.place_of(&key.policy).and_then(|place| rules.policies.policy(place));
+        let asks = |policy: &&Policy| {
+            let asked = ["approval", "approval_basis"].map(|name| policy.when.subject.field(name));
+            let unless = policy.unless.iter().flat_map(|unless| &unless.reads);
+            policy.when.reads.iter().chain(unless).any(|read| asked.contains(&Some(*read)))
+        };
+        let approval = policy.filter(asks).and(self.get(key)).and_then(|tracked| {
+            let of = |name: &str| tracked.dimensions.get(name).map(String::as_str);
+            let leaf = |text: fn(&Leaf) -> &Text| tracked.leaf.as_ref().map(|leaf| &**text(leaf)).filter(|text| !text.is_empty());
+            let (model, region) = (of("model").or(leaf(|leaf| &leaf.model)), of("region").or(leaf(|leaf| &leaf.region)));
+            self.approval(&key.team, &About { model, version: of("model_version"), dataset: of("dataset"), region }, at)
+        });
+        match approval {
+            Some(Approval { id, until: Some(until), .. }) => format!("approved ({id}) until {until}"),
+            Some(Approval { id, .. }) => format!("approved ({id})"),
+            None => "the policies, or what is known by now, allow it".to_string(),
+        }
     }
 
     /// Times at which something stops to hold for a model.

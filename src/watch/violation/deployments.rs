@@ -147,15 +147,16 @@ pub(super) fn judge_again(
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
-    let (mut violated, mut told) = (BTreeSet::new(), before.clone());
+    let (mut violated, mut running) = (BTreeSet::new(), BTreeSet::new());
     for model in models {
         let Some(known) = shard.violations.model(team, model).filter(|known| !known.deployments.is_empty()).cloned() else { continue };
-        told.extend(keys(shard, team, &known));
+        running.extend(keys(shard, team, &known));
         judge_model(shard, (team, model), known, &mut violated, rules, effects);
     }
     // Where a grant violates the same policy it is left to that.
     let is_open = |key: &Key| shard.violations.get(key).is_some_and(|tracked| tracked.is_open() && tracked.grants.is_empty());
-    let over: BTreeSet<Key> = told.into_iter().filter(|key| is_open(key) && !violated.contains(key)).collect();
+    let told: BTreeSet<&Key> = running.union(before).collect();
+    let over: BTreeSet<Key> = told.into_iter().filter(|key| is_open(key) && !violated.contains(*key)).cloned().collect();
     if over.is_empty() {
         return;
     }
@@ -165,7 +166,10 @@ pub(super) fn judge_again(
     }
     let now = shard.header.watermarks.shard_time();
     for key in over.into_iter().filter(|key| others.iter().all(|(held, _)| held != key)) {
-        life::end(shard, key, now, rules, effects);
+        let is_running = running.contains(&key);
+        let why =
+            if is_running { shard.violations.why_allowed(&key, now, rules) } else { "it does not run like that any more".to_string() };
+        life::end(shard, key, now, &why, rules, effects);
     }
 }
 

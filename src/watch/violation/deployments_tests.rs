@@ -93,11 +93,13 @@ fn what_comes_late_or_again_says_nothing_new() {
         })
     };
     assert_eq!(late(&mut bench, 21, 10), [], "it was taken back since");
-    assert_eq!(states(&approve(&mut bench, 30, "RV-1", None, None, None)), [(Resolved, 2)], "given anew");
+    let approved = approve(&mut bench, 30, "RV-1", None, None, None);
+    assert_eq!((states(&approved), approved[0].evidence["ended"].as_str()), (vec![(Resolved, 2)], "approved (RV-1)"), "given anew");
     assert_eq!(states(&back(&mut bench, 40)), [(Reopened, 3)]);
     assert_eq!(late(&mut bench, 41, 30), [], "the same again");
     // An undeployment, and then the deployment once more, or one that began before it.
-    assert_eq!(states(&bench.activity(50, "undeployment", |activity| activity.region = Some(TOKYO.into()))), [(Resolved, 4)]);
+    let gone = bench.activity(50, "undeployment", |activity| activity.region = Some(TOKYO.into()));
+    assert_eq!((states(&gone), gone[0].evidence["ended"].as_str()), (vec![(Resolved, 4)], "it does not run like that any more"));
     let before = bench.activity(51, "deployment", |activity| {
         (activity.region, activity.event_time) = (Some(TOKYO.into()), Minute(START.0 + 1).start());
     });

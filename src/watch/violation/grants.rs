@@ -92,7 +92,8 @@ pub(super) fn take_back(shard: &mut Shard, activity: &ActivityEvent, rules: &Wat
     let is_another = |tracked: &Tracked| is_of_another(tracked.dimensions.get("resource_id").map(String::as_str), activity);
     let concerns =
         |tracked: &Tracked| tracked.is_open() && !is_another(tracked) && tracked.grants.iter().any(|(granted, at)| is_over(granted, *at));
-    lose(shard, concerns, is_over, activity.event_time, rules, effects);
+    let why = if has_left(activity) { "whoever had the last of its grants has left" } else { "the last of its grants was revoked" };
+    lose(shard, concerns, is_over, (activity.event_time, why), rules, effects);
 }
 
 /// Grants end by themselves, as far as the book knows: it knows of no resources.
@@ -110,7 +111,7 @@ pub(in crate::watch) fn expire(shard: &mut Shard, now: Timestamp, rules: &WatchR
             shard,
             |tracked| of_open(tracked) && granted.iter().any(|own| tracked.grants.contains_key(own)),
             is_over,
-            until,
+            (until, "the last of its grants has expired"),
             rules,
             effects,
         );
@@ -122,7 +123,7 @@ fn lose(
     shard: &mut Shard,
     concerns: impl Fn(&Tracked) -> bool,
     is_over: impl Fn(&Granted, Timestamp) -> bool,
-    at: Timestamp,
+    (at, why): (Timestamp, &str),
     rules: &WatchRules,
     effects: &mut Vec<Effect>,
 ) {
@@ -133,7 +134,7 @@ fn lose(
         let is_last = tracked.grants.is_empty();
         shard.violations.keep(key.clone(), tracked);
         if is_last && !deployments::hold(shard, &key) {
-            life::end(shard, key, at, rules, effects);
+            life::end(shard, key, at, why, rules, effects);
         }
     }
 }

@@ -197,7 +197,10 @@ pub(super) fn judge_again(shard: &mut Shard, of: (Option<&Text>, Option<&Text>),
     for key in over {
         match goes_on_as(shard, &key, rules) {
             Some(tracked) => shard.violations.keep(key, tracked),
-            None => life::end(shard, key, now, rules, effects),
+            None => {
+                let why = shard.violations.why_allowed(&key, now, rules);
+                life::end(shard, key, now, &why, rules, effects);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
 use super::grants::{self, Granted};
+use super::standing::is_built_in;
 use super::{Key, Violations};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Severity};
@@ -15,7 +16,7 @@ use crate::model::hash::hash128;
 use crate::model::leaf::{Account, Leaf, Measure, OTHER, Scope};
 use crate::model::money::{Currency, Nanos};
 use crate::model::time::{DAY_MS, HOUR_MS, Timestamp};
-use crate::model::violation::Violation;
+use crate::model::violation::{ENDED, Violation};
 use crate::policy::Policy;
 use crate::policy::fields::Subject;
 use crate::policy::stream::Finding;
@@ -409,7 +410,7 @@ pub(super) fn end_quiet_ones(shard: &mut Shard, rules: &WatchRules, effects: &mu
     }
     for key in quiet {
         let closed_at = shard.violations.known.get(&key).map_or(watermark, |tracked| tracked.last_seen.plus_ms(QUIET_MS));
-        end(shard, key, closed_at, rules, effects);
+        end(shard, key, closed_at, "nothing of it has come for a day", rules, effects);
     }
     let open = shard.violations.known.values().filter(|tracked| tracked.is_open() && !tracked.lasts);
     // Looked at again at least once an hour, for those that are to be forgotten.
@@ -417,10 +418,16 @@ pub(super) fn end_quiet_ones(shard: &mut Shard, rules: &WatchRules, effects: &mu
     shard.violations.oldest = open.map(|tracked| tracked.last_seen).min().map_or(Some(next_look), |oldest| Some(oldest.min(next_look)));
 }
 
-pub(in crate::watch) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, rules: &WatchRules, effects: &mut Vec<Effect>) {
+/// `why`: empty where nobody can say.
+pub(in crate::watch) fn end(shard: &mut Shard, key: Key, closed_at: Timestamp, why: &str, rules: &WatchRules, effects: &mut Vec<Effect>) {
     let now = shard.header.watermarks.shard_time();
     let Some(mut tracked) = shard.violations.known.get(&key).cloned() else { return };
     tracked.closed_at = Some(closed_at);
+    let is_gone = !is_built_in(&key.policy) && rules.policies.place_of(&key.policy).is_none();
+    let why = if is_gone { "the policy is gone" } else { why };
+    if !why.is_empty() {
+        tracked.evidence.insert(ENDED.to_string(), why.to_string());
+    }
     effects.extend(tracked.next(AlertState::Resolved, &key, rules, now));
     shard.violations.keep(key, tracked);
 }

@@ -54,7 +54,7 @@ pub(crate) fn end(shard: &mut Shard, key: Key, at: Timestamp, message: &str, rul
     tracked.message = message.to_string();
     tracked.remedy = None;
     shard.violations.keep(key.clone(), tracked);
-    life::end(shard, key, at, rules, effects);
+    life::end(shard, key, at, message, rules, effects);
 }
 
 impl Tracked {

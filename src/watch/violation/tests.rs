@@ -104,10 +104,18 @@ fn one_violation_of_a_policy_and_a_subject_lives_from_its_first_event_to_a_day_w
     assert_eq!(bench.minute(61 + 24 * 60, vec![]), [], "less than a day since the last event, which was 30 s later");
     let ended = bench.minute(62 + 24 * 60, vec![used(62 + 24 * 60, "openai", "ranker", 1.0)]);
     assert_eq!((states(&ended), ended[0].count), (vec![(Resolved, 4)], 15));
+    assert_eq!(ended[0].evidence["ended"], "nothing of it has come for a day");
     assert_eq!(ended[0].closed_at, Some(Minute(START.0 + 61 + 24 * 60).start().plus_ms(30_000)));
     let again = bench.minute(3000, vec![used(3000, "deepseek", "ranker", 0.5)]);
     assert_eq!((states(&again), again[0].count, &again[0].id), (vec![(Reopened, 5)], 3, &opened[0].id));
+    assert!(!again[0].evidence.contains_key("ended"));
     assert_eq!(bench.shard.open_violations(), 1);
+    (bench.rules.revision, bench.rules.policies) = (2, stream(Vec::new(), Vec::new()));
+    let gone = bench.minute(3001, vec![used(3001, "openai", "ranker", 0.5)]);
+    assert_eq!((states(&gone), gone[0].evidence["ended"].as_str()), (vec![(Resolved, 6)], "the policy is gone"));
+    bench.rules.policies = stream(vec![policy("approved", UNAPPROVED)], Vec::new());
+    let again = bench.minute(3002, vec![used(3002, "deepseek", "ranker", 0.5)]);
+    assert_eq!((states(&again), bench.shard.open_violations()), (vec![(Reopened, 7)], 1));
 }
 
 /// A backfill, or a partition that lags.

@@ -124,7 +124,7 @@ fn end_what_is_mended(shard: &mut Shard, facts: &Sample, told: &[Told], seen: &S
         let subject = facts.with_facts(|facts| policy.finding(facts).subject);
         let of = Key { team: seen.team.clone(), policy: policy.id.clone(), subject, currency: None };
         for key in shard.violations.open_in_any_currency(&of, seen.at) {
-            life::end(shard, key, seen.at, rules, effects);
+            life::end(shard, key, seen.at, "the resource is right again", rules, effects);
         }
     }
 }
@@ -329,7 +329,22 @@ fn end_what_it_undoes(
             && named.iter().take(3).any(is_same)
             && !named.iter().any(is_another)
     });
+    let why = undone_by(activity);
     for key in keys.into_iter().filter(|key| !of_deployments.contains(key)) {
-        life::end(shard, key, activity.event_time, rules, effects);
+        life::end(shard, key, activity.event_time, &why, rules, effects);
+    }
+}
+
+/// Why what an event undoes is over.
+fn undone_by(activity: &ActivityEvent) -> String {
+    let by = activity.actor.as_ref().map(|actor| format!(" by {actor}")).unwrap_or_default();
+    match activity.action.as_deref() {
+        Some("approval") => {
+            let id = activity.approval.as_ref().map(|id| format!(" ({id})")).unwrap_or_default();
+            format!("approved{by}{id}{}", activity.expires_at.map(|until| format!(" until {until}")).unwrap_or_default())
+        }
+        Some("undeployment") => format!("undeployed{by}"),
+        Some("revoke") => format!("revoked{by}"),
+        _ => "whoever did it has left".to_string(),
     }
 }
