@@ -11,7 +11,7 @@ use super::decode::{Stop, short};
 use super::latest;
 use super::rules::IntakeRules;
 use crate::model::Text;
-use crate::model::activity::ActivityEvent;
+use crate::model::activity::{ACTIONS, ActivityEvent};
 use crate::model::feedback::{Feedback, Verdict};
 use crate::model::money::{Currency, Nanos};
 use crate::model::partial::ShardEvent;
@@ -216,7 +216,7 @@ fn activity(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Resul
         event_id,
         source,
         event_time,
-        action: shared(cells, "action")?,
+        action: action(cells)?,
         actor,
         team,
         model: shared(cells, "model")?,
@@ -239,6 +239,13 @@ fn activity(cells: &mut Cells<'_>, end: Timestamp, rules: &IntakeRules) -> Resul
     })
 }
 
+/// By its name in whatever letters, as verdicts are.
+fn action(cells: &mut Cells<'_>) -> Result<Option<Text>, Reject> {
+    let stated = shared(cells, "action")?;
+    let known = stated.as_ref().and_then(|stated| ACTIONS.into_iter().find(|action| action.eq_ignore_ascii_case(stated)));
+    Ok(known.map(Text::from).or(stated))
+}
+
 fn feedback(cells: &mut Cells<'_>, end: Timestamp) -> Result<Feedback, Reject> {
     let Head { event_id, source, event_time } = head(cells, end)?;
     let alert_id = alert_id(cells)?;
@@ -254,6 +261,11 @@ fn feedback(cells: &mut Cells<'_>, end: Timestamp) -> Result<Feedback, Reject> {
         let known = Verdict::ALL.map(Verdict::name).join(", ");
         Reject::new(RejectReason::WrongType, format!("'verdict' is '{}', expected one of {known}", short(&word)))
     })?;
+    let (from, until) = (moment("from", &cells.take("from"))?, moment("until", &cells.take("until"))?);
+    if let Some((from, until)) = from.zip(until).filter(|(from, until)| until <= from) {
+        let message = format!("'until' is {until}, not after 'from', {from}: it is over before it begins");
+        return Err(Reject::new(RejectReason::InvalidPeriod, message));
+    }
     Ok(Feedback {
         event_id,
         source,
@@ -263,8 +275,8 @@ fn feedback(cells: &mut Cells<'_>, end: Timestamp) -> Result<Feedback, Reject> {
         team,
         dimensions: map(cells, "dimensions")?,
         verdict,
-        from: moment("from", &cells.take("from"))?,
-        until: moment("until", &cells.take("until"))?,
+        from,
+        until,
         note: shared(cells, "note")?,
     })
 }

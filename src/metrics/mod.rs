@@ -26,6 +26,9 @@ type Labels = Vec<(&'static str, String)>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 type Fractions = Family<Labels, Gauge<f64, AtomicU64>>;
 
+/// The outcome of activity that states an action nobody knows: it goes on, and meets nothing.
+pub const UNKNOWN_ACTION: &str = "unknown_action";
+
 /// Handles are cheap; the registry renders the page.
 pub struct Metrics {
     registry: Registry,

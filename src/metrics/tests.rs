@@ -29,6 +29,7 @@ fn what_may_fail_stands_at_zero_before_it_does() {
     for line in [
         "tollgate_intake_records_rejected_total{reason=\"invalid_json\"} 0",
         "tollgate_forwarded_records_total{role=\"activity\",outcome=\"missing_field\"} 0",
+        "tollgate_forwarded_records_total{role=\"activity\",outcome=\"unknown_action\"} 0",
         "tollgate_billing_records_total{outcome=\"accepted\"} 0",
         "tollgate_alerts_written_total{kind=\"runaway\",state=\"open\"} 0",
         "tollgate_violations_written_total{policy=\"approved-provider\",state=\"open\"} 0",

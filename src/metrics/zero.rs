@@ -1,7 +1,7 @@
 //! Counters at zero before anything has happened. One that comes with its first value hides it: `increase()` of one that has just appeared
 //! is 0, so that the first failure of all rings nowhere.
 
-use super::{Metrics, TransactionEnd, by_role};
+use super::{Metrics, TransactionEnd, UNKNOWN_ACTION, by_role};
 use crate::model::alert::{AlertKind, AlertState};
 use crate::model::partial::Said;
 use crate::model::record::RejectReason;
@@ -17,7 +17,8 @@ impl Metrics {
                 "caretaker" | "owners" => continue,
                 "intake" => self.begin_intake(),
                 "billing" => outcomes().for_each(|outcome| self.billing(outcome, 0)),
-                "resources" | "activity" | "feedback" | "openlineage" => outcomes().for_each(|outcome| self.forwarded(role, outcome, 0)),
+                "activity" => outcomes().chain([UNKNOWN_ACTION]).for_each(|outcome| self.forwarded(role, outcome, 0)),
+                "resources" | "feedback" | "openlineage" => outcomes().for_each(|outcome| self.forwarded(role, outcome, 0)),
                 "watch" => self.begin_watch(),
                 "deliver" => self.begin_mails(),
                 _ => {}

@@ -7,6 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::Text;
 use super::time::Timestamp;
 
+/// What somebody does, as far as anything here knows of it. What is new needs no new schema, and meets nothing until it is named here.
+pub const ACTIONS: [&str; 11] = [
+    "deployment",
+    "undeployment",
+    "model_registered",
+    "approval",
+    "grant",
+    "revoke",
+    "offboarded",
+    "access",
+    "transfer",
+    "egress",
+    "evaluation",
+];
+
 /// A validated event of the topic `activity-events`. Field names and meanings are those of `schemas/activity_event.avsc`; texts are
 /// trimmed, an empty one is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +52,13 @@ pub struct ActivityEvent {
     pub samples: Option<u64>,
     pub approval: Option<Text>,
     pub tags: BTreeMap<Text, Text>,
+}
+
+impl ActivityEvent {
+    /// The action that it states and nothing here knows: `granted`.
+    pub fn unknown_action(&self) -> Option<&str> {
+        self.action.as_deref().filter(|action| !ACTIONS.contains(action))
+    }
 }
 
 impl Default for ActivityEvent {

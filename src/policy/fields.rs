@@ -1,5 +1,7 @@
 //! What a condition may ask about: the fields of each kind of event, under the names that they have in the events themselves.
 
+use crate::model::activity::ACTIONS;
+
 /// What a policy applies to; its fields are those of the event of that kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
@@ -110,22 +112,7 @@ const RESOURCE: &[Field] = &[
 ];
 
 const ACTIVITY: &[Field] = &[
-    one_of(
-        "action",
-        &[
-            "deployment",
-            "undeployment",
-            "model_registered",
-            "approval",
-            "grant",
-            "revoke",
-            "offboarded",
-            "access",
-            "transfer",
-            "egress",
-            "evaluation",
-        ],
-    ),
+    one_of("action", &ACTIONS),
     of_event("actor", Kind::Text),
     text("team"),
     text("model"),

@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use super::commit::{Share, Staged};
 use super::flood::Guard;
 use super::schemas::{Client, Lookup, RETRY, Unknown};
+use super::seldom::Seldom;
 use super::worker::{Demand, Moment, Opening, Role, Source, Worker};
 use super::{Setup, Stop, Unrecoverable, encode, go_on_behind, removed_unread};
 use crate::intake::decode::table::WriterSchemas;
@@ -20,6 +21,8 @@ use crate::intake::whole::{self, Topic, WholeOutcome};
 use crate::kafka::link::{Batch, Committed, OutRecord, Record};
 use crate::kafka::session::Session;
 use crate::lineage::concerns;
+use crate::metrics::UNKNOWN_ACTION;
+use crate::model::activity::ACTIONS;
 use crate::model::effect::Effect;
 use crate::model::hash::shard_of;
 use crate::model::lineage::{LineageItem, LineageRecord};
@@ -43,6 +46,7 @@ pub struct Whole<'a, const TOPIC: usize> {
     guard: Guard,
     since: Option<Duration>,
     waiting: usize,
+    unknown_actions: Seldom,
     /// Counts of what is staged, told to the metrics once it is committed.
     staged: Counts,
 }
@@ -50,6 +54,8 @@ pub struct Whole<'a, const TOPIC: usize> {
 #[derive(Debug, Default)]
 struct Counts {
     read: u64,
+    /// Activity with an action that nothing here knows: it goes on, and meets nothing.
+    unknown_actions: u64,
     rejected: BTreeMap<RejectReason, u64>,
 }
 
@@ -125,6 +131,7 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
             guard: Guard::new(setup.dead_letter_ratio, setup.dead_letter_sample),
             since: None,
             waiting: 0,
+            unknown_actions: Seldom::default(),
             staged: Counts::default(),
         })
     }
@@ -152,6 +159,7 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
                         input.events.entry(number).or_default().push(event);
                     }
                     if let Some((shard, event)) = shard {
+                        self.note_action(&event, input, record, moment);
                         input.events.entry(shard).or_default().push(event);
                     }
                     input.lineage.extend(lineage);
@@ -173,6 +181,18 @@ impl<'a, const TOPIC: usize> Whole<'a, TOPIC> {
             input.dead.push(encode::effect(effect, &self.setup.topics, &self.setup.output)?);
         }
         Ok(true)
+    }
+
+    /// Whoever sends it believes that it is heard.
+    fn note_action(&mut self, event: &ShardEvent, input: &mut Input, record: &InputRecord<'_>, moment: Moment) {
+        let ShardEvent::Activity(activity) = event else { return };
+        let Some(action) = activity.unknown_action() else { return };
+        input.counts.unknown_actions += 1;
+        let Some(events) = self.unknown_actions.say(1, moment.uptime) else { return };
+        let (topic, partition, offset) = (record.topic, record.partition, record.offset);
+        let (team, source, event_id, known) = (&*activity.team, &*activity.source, &*activity.event_id, ACTIONS.join(", "));
+        let what = "activity with an action that nothing knows; one of the events";
+        tracing::warn!(topic, partition, offset, events, action, known, team, source, event_id, "{what}");
     }
 
     fn read(&self, record: &InputRecord<'_>, now: Timestamp) -> Taken {
@@ -308,6 +328,7 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
             records.extend(self.lineage_records(std::mem::take(&mut input.lineage))?);
             let counts = std::mem::take(&mut input.counts);
             self.staged.read += counts.read;
+            self.staged.unknown_actions += counts.unknown_actions;
             for (reason, count) in counts.rejected {
                 *self.staged.rejected.entry(reason).or_default() += count;
             }
@@ -319,9 +340,12 @@ impl<const TOPIC: usize> Role for Whole<'_, TOPIC> {
     }
 
     fn committed(&mut self, _inputs: &mut BTreeMap<i32, Input>, _took: Duration) {
-        let Counts { read, rejected } = std::mem::take(&mut self.staged);
+        let Counts { read, unknown_actions, rejected } = std::mem::take(&mut self.staged);
         let metrics = &self.setup.metrics;
-        metrics.forwarded(Self::NAME, "accepted", read - rejected.values().sum::<u64>());
+        metrics.forwarded(Self::NAME, "accepted", read - unknown_actions - rejected.values().sum::<u64>());
+        if unknown_actions > 0 {
+            metrics.forwarded(Self::NAME, UNKNOWN_ACTION, unknown_actions);
+        }
         for (reason, count) in rejected {
             metrics.forwarded(Self::NAME, reason.as_str(), count);
         }

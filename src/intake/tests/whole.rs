@@ -142,6 +142,12 @@ fn each_wrong_value_has_its_reason_and_names_its_field() {
         (Topic::Feedback, json!({"verdict": "ack"}), Reason::MissingField, "alert_id"),
         (Topic::Feedback, json!({"team": "search"}), Reason::MissingField, "verdict"),
         (Topic::Feedback, json!({"team": "search", "verdict": "maybe"}), Reason::WrongType, "verdict"),
+        (
+            Topic::Feedback,
+            json!({"team": "search", "verdict": "planned", "from": "2026-03-05T00:00:00Z", "until": "2026-03-04T00:00:00Z"}),
+            Reason::InvalidPeriod,
+            "until",
+        ),
     ];
     for (topic, fields, reason, field) in cases {
         let reject = refused(topic, &with(fields.clone()));
@@ -150,6 +156,16 @@ fn each_wrong_value_has_its_reason_and_names_its_field() {
     let nan = [b"\x02e\x02s\x00".as_slice(), &[0; 40]].concat();
     assert!(matches!(outcome(Topic::Resources, &confluent_frame(7, &nan), &[], &rules()), WholeOutcome::Rejected(_)));
     assert_eq!(outcome(Topic::Feedback, &confluent_frame(8, b"x"), &[], &rules()), WholeOutcome::NeedsSchema(8));
+}
+
+#[test]
+fn actions_are_known_in_whatever_letters_and_others_are_told_apart() {
+    let of = |action: &str| match accepted(Topic::Activity, &with(json!({"action": action}))) {
+        ShardEvent::Activity(activity) => (activity.action.as_deref().unwrap().to_owned(), activity.unknown_action().is_some()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((of("Grant"), of(" grant ")), (("grant".to_owned(), false), ("grant".to_owned(), false)));
+    assert_eq!(of("granted"), ("granted".to_owned(), true), "what is new travels on");
 }
 
 #[test]
