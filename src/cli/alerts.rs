@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::said::{End, dimension, dimensions, id, short, until, who};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, Format, answers, assemble, print};
 use crate::clock;
-use crate::config::duration_ms;
 use crate::config::settings::Settings;
 use crate::deliver::feedback::{FeedbackEvent, Writer};
 use crate::deliver::receipt::is_closed;
@@ -18,7 +18,6 @@ use crate::deliver::render::clean::name;
 use crate::deliver::render::language::Language;
 use crate::deliver::render::when;
 use crate::deliver::render::words::{answered, place};
-use crate::intake::LONGEST_TEXT;
 use crate::kafka::link::{From, Partition, Read, Until};
 use crate::kafka::read::Reader;
 use crate::kafka::topics;
@@ -107,7 +106,7 @@ pub(super) struct List {
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// Id, or its beginning
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = id)]
     pub id: String,
 
     #[command(flatten)]
@@ -121,15 +120,15 @@ pub(super) struct Show {
 #[derive(Debug, clap::Args)]
 pub(super) struct Answer {
     /// Id, or its beginning
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = id)]
     pub id: String,
 
     #[command(flatten)]
     pub config: ConfigFile,
 
     /// Who says so
-    #[arg(long, value_name = "NAME", env = "USER", value_parser = short)]
-    by: Option<String>,
+    #[arg(long, value_name = "NAME", env = "USER", value_parser = who)]
+    by: String,
 
     /// In your own words
     #[arg(long, value_name = "TEXT", value_parser = short)]
@@ -159,7 +158,7 @@ struct Plan {
     #[arg(long, value_name = "NAME=VALUE", value_parser = dimension)]
     only: Vec<(String, String)>,
 
-    /// From when (RFC 3339) instead of now
+    /// From when instead of now: a time (RFC 3339), or how long from now (4h, 2d)
     #[arg(long, value_name = "TIME", value_parser = until)]
     from: Option<End>,
 
@@ -168,56 +167,12 @@ struct Plan {
     until: End,
 
     /// Who says so
-    #[arg(long, value_name = "NAME", env = "USER", value_parser = short)]
-    by: Option<String>,
+    #[arg(long, value_name = "NAME", env = "USER", value_parser = who)]
+    by: String,
 
     /// In your own words
     #[arg(long, value_name = "TEXT", value_parser = short)]
     note: Option<String>,
-}
-
-/// Intake would not take an event with a longer one, long after it was said to be written.
-fn short(text: &str) -> Result<String, String> {
-    let has = text.len();
-    if has > LONGEST_TEXT { Err(format!("has {has} bytes, at most {LONGEST_TEXT} are taken")) } else { Ok(text.to_string()) }
-}
-
-fn dimension(text: &str) -> Result<(String, String), String> {
-    const KNOWN: [&str; 6] = ["project", "model", "provider", "region", "environment", "meter"];
-    let split = text.split_once('=').filter(|(name, value)| KNOWN.contains(name) && !value.is_empty());
-    let (name, value) = split.ok_or_else(|| format!("write one of {} and its value: model=gpt-4o", KNOWN.join(", ")))?;
-    Ok((name.to_string(), short(value)?))
-}
-
-/// An event has one value of each.
-fn dimensions(only: &[(String, String)]) -> Result<BTreeMap<String, String>, String> {
-    let mut dimensions = BTreeMap::new();
-    for (name, value) in only {
-        if dimensions.insert(name.clone(), value.clone()).is_some() {
-            return Err(format!("--only: {name} is named twice: write one plan for each"));
-        }
-    }
-    Ok(dimensions)
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum End {
-    At(Timestamp),
-    In(i64),
-}
-
-fn until(text: &str) -> Result<End, String> {
-    let in_ms = || duration_ms(text).ok().map(End::In);
-    Timestamp::parse(text).map(End::At).or_else(in_ms).ok_or_else(|| "write 7d, 4h or 2026-12-01T00:00:00Z".to_string())
-}
-
-impl End {
-    fn at(self, now: Timestamp) -> Timestamp {
-        match self {
-            End::At(time) => time,
-            End::In(ms) => now.plus_ms(ms),
-        }
-    }
 }
 
 pub fn run(arguments: &Arguments, logging: &Logging) -> Result<Ended> {
@@ -268,10 +223,10 @@ pub(super) fn answer(id: &str, options: &Answer, verdict: Verdict, until: Option
         return Ok(Ended::Unusable);
     }
     let feedback = FeedbackEvent {
-        actor: options.by.clone().filter(|by| !by.is_empty()),
+        actor: Some(options.by.clone()),
         until,
         note: options.note.clone(),
-        ..FeedbackEvent::about_alert(event_id(id, verdict, options.by.as_deref(), now), "cli", now, id, verdict)
+        ..FeedbackEvent::about_alert(event_id(id, verdict, &options.by, now), "cli", now, id, verdict)
     };
     write(&feedback, id, settings)
 }
@@ -299,10 +254,10 @@ fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
     };
     let only = dimensions.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
     let feedback = FeedbackEvent {
-        event_id: event_id(&options.team, Verdict::Planned, options.by.as_deref(), now),
+        event_id: event_id(&options.team, Verdict::Planned, &options.by, now),
         source: "cli".to_string(),
         event_time: now,
-        actor: options.by.clone().filter(|by| !by.is_empty()),
+        actor: Some(options.by.clone()),
         alert_id: None,
         team: Some(options.team.clone()),
         dimensions: Some(dimensions).filter(|dimensions| !dimensions.is_empty()),
@@ -314,8 +269,7 @@ fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
     write(&feedback, &format!("{}{only}", options.team), settings)
 }
 
-fn event_id(about: &str, verdict: Verdict, by: Option<&str>, now: Timestamp) -> String {
-    let by = by.unwrap_or_default();
+fn event_id(about: &str, verdict: Verdict, by: &str, now: Timestamp) -> String {
     format!("cli-{:032x}", hash128(&[about.as_bytes(), verdict.name().as_bytes(), by.as_bytes(), &now.0.to_le_bytes()]))
 }
 
@@ -439,14 +393,6 @@ mod tests {
         crate::cli::Arguments::try_parse_from(words).err().map(|error| (error.exit_code(), error.to_string()))
     }
 
-    #[test]
-    fn a_plan_has_one_value_of_each_dimension() {
-        let only = |words: &[&str]| dimensions(&words.iter().map(|word| dimension(word).unwrap()).collect::<Vec<_>>());
-        assert_eq!(only(&["project=a", "model=a"]).unwrap().len(), 2);
-        let problem = only(&["project=a", "model=m", "project=b"]).unwrap_err();
-        assert_eq!(problem, "--only: project is named twice: write one plan for each");
-    }
-
     /// Watch would have cut it, after the time was confirmed.
     #[test]
     fn nothing_is_said_for_more_than_90_days() {
@@ -473,18 +419,31 @@ mod tests {
         let (fits, long) = ("ä".repeat(512), "ä".repeat(513));
         let (fitting, longer) = (format!("model={fits}"), format!("model={long}"));
         for (words, fits, long) in [
-            ("alerts ack search/1 --note", &fits, &long),
+            ("alerts ack search/1 --by ann --note", &fits, &long),
             ("alerts ack search/1 --by", &fits, &long),
-            ("violations accept search/1 --until 1d --note", &fits, &long),
-            ("alerts plan search --until 1d --note", &fits, &long),
+            ("violations accept search/1 --by ann --until 1d --note", &fits, &long),
+            ("alerts plan search --by ann --until 1d --note", &fits, &long),
             ("alerts plan search --until 1d --by", &fits, &long),
-            ("alerts plan search --until 1d --only", &fitting, &longer),
-            ("alerts plan --until 1d", &fits, &long),
+            ("alerts plan search --by ann --until 1d --only", &fitting, &longer),
+            ("alerts plan --by ann --until 1d", &fits, &long),
         ] {
             let with = |value: &str| refused(&words.split(' ').chain([value]).collect::<Vec<_>>());
             assert_eq!(with(fits), None, "{words}");
             let (code, said) = with(long).unwrap();
             assert!(code == 2 && said.contains("has 1026 bytes, at most 1024 are taken"), "{words} {said}");
+        }
+    }
+
+    /// An empty variable of a shell answers nothing, and nobody answers nothing.
+    #[test]
+    fn what_is_empty_is_refused() {
+        for words in ["alerts ack", "alerts show", "violations ack", "violations show", "violations accept --until 1d"] {
+            let (code, said) = refused(&words.split(' ').chain(["", "--config", "t.toml"]).collect::<Vec<_>>()).unwrap();
+            assert!(code == 2 && said.contains("is empty: `tollgate"), "{words} {said}");
+        }
+        for words in ["alerts ack search/1", "violations ack search/1", "alerts plan search --until 1d"] {
+            let (code, said) = refused(&words.split(' ').chain(["--by", " "]).collect::<Vec<_>>()).unwrap();
+            assert!(code == 2 && said.contains("say --by NAME"), "{words} {said}");
         }
     }
 }

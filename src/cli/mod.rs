@@ -27,6 +27,7 @@ mod report;
 mod reset;
 mod route;
 pub mod run;
+mod said;
 mod score;
 mod showback;
 mod telemetry;

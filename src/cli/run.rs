@@ -38,7 +38,7 @@ pub enum Only {
     Lineage,
     /// Keeps baselines, decides alerts.
     Watch,
-    /// Sends mail.
+    /// Tells people and programs: mail and webhooks.
     Deliver,
 }
 

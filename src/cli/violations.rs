@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
-use super::alerts::{Answer, End, Expect, answer, find, newest};
+use super::alerts::{Answer, Expect, answer, find, newest};
+use super::said::{End, id};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, assemble, print};
 use crate::config::settings::Settings;
@@ -18,6 +19,7 @@ use crate::kafka::topics;
 use crate::model::alert::{AlertState, Said};
 use crate::model::counted::counted;
 use crate::model::feedback::Verdict;
+use crate::model::time::{SECOND_MS, Timestamp};
 use crate::model::violation::Violation;
 use crate::model::wire;
 
@@ -97,7 +99,7 @@ struct List {
 #[derive(Debug, clap::Args)]
 struct Show {
     /// Id, or its beginning
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = id)]
     id: String,
 
     #[command(flatten)]
@@ -180,11 +182,16 @@ fn list(mut violations: Vec<Violation>, options: &List) -> Result<String> {
     )?;
     for violation in &violations {
         let (team, policy, subject) = (name(&violation.team, 16), name(&violation.policy, 24), name(&violation.subject, 36));
-        let (severity, state, since) = (violation.severity.as_str(), violation.state.as_str(), violation.detected_at.to_string());
+        let (severity, state, since) = (violation.severity.as_str(), violation.state.as_str(), seconds(violation.detected_at));
         let cost = cost(violation).unwrap_or_default();
         writeln!(out, "{severity:<8}  {state:<12}  {cost:>12}  {since:<20}  {team:<16}  {policy:<24}  {subject:<36}  {}", violation.id)?;
     }
     Ok(out)
+}
+
+/// Whole seconds, so that columns line up.
+fn seconds(time: Timestamp) -> String {
+    Timestamp(time.0.div_euclid(SECOND_MS) * SECOND_MS).to_string()
 }
 
 fn cost(violation: &Violation) -> Option<String> {
@@ -238,4 +245,20 @@ fn said_of(said: &Said) -> String {
     let until = said.until.map(|until| format!(" until {until}")).unwrap_or_default();
     let note = said.note.as_deref().map(|note| format!(" ({})", name(note, LONGEST))).unwrap_or_default();
     format!("{} {who}: {what}{until}{note}", said.said_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_whatever_the_times() {
+        let example = include_str!("../../schemas/examples/violation/valid/accepted_for_a_week.json");
+        let violation = wire::violation_from_json(example.as_bytes()).unwrap();
+        let at = |text: &str| Violation { detected_at: Timestamp::parse(text).unwrap(), ..violation.clone() };
+        let options = List { config: ConfigFile { path: None }, team: None, all: true, format: Form::Text };
+        let listed = list(vec![at("2026-03-01T10:00:00Z"), at("2026-03-01T10:00:00.123Z")], &options).unwrap();
+        let places: Vec<usize> = listed.lines().skip(1).map(|line| line.find(&violation.id).unwrap()).collect();
+        assert_eq!(places[0], places[1], "{listed}");
+    }
 }

@@ -111,7 +111,7 @@ fn the_printed_rights_are_enough_and_none_is_too_many() {
     assert!(!log.contains("authoris") && !log.contains("authoriz") && !log.contains("starts again"), "{log}");
 
     // Who may only watch may not answer.
-    let ack = ["alerts", "ack", alert["id"].as_str().unwrap()];
+    let ack = ["alerts", "ack", alert["id"].as_str().unwrap(), "--by", "ada"];
     let (_, told) = deployment.attempt(&ack);
     assert!(told.contains(&format!("not authorised: Write on topic '{}'", deployment.topic("feedback"))), "{told}");
 

@@ -350,7 +350,7 @@ fn a_violation_is_accepted_by_the_link_in_its_mail_and_open_again_when_that_is_o
     let finding: Value = serde_json::from_str(&say(&["list", "--all", "--format", "ocsf"])).unwrap();
     let facts = (&finding["class_uid"], &finding["status"], &finding["compliance"]["control"]);
     assert_eq!(facts, (&json!(2003), &json!("Suppressed"), &json!("approved-provider")));
-    let (code, output) = stage.deployment.attempt(&["violations", "ack", "ads/", "--log-level", "error"]);
+    let (code, output) = stage.deployment.attempt(&["violations", "ack", "ads/", "--by", "ada", "--log-level", "error"]);
     assert!(code == Some(1) && output.contains("there is no violation 'ads/'"), "{output}");
     stage.expect_whole_lives();
 }
