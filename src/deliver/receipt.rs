@@ -131,7 +131,9 @@ impl Receipt {
         if head.version > RECEIPT_VERSION {
             return Err(ReceiptError::TooNew { found: head.version });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        let mut receipt: Receipt = serde_json::from_slice(bytes)?;
+        receipt.receivers = std::mem::take(&mut receipt.receivers).into_iter().map(|(key, state)| (Receiver::key(key), state)).collect();
+        Ok(receipt)
     }
 
     pub fn told(&self, receiver: &Receiver) -> Option<&Told> {

@@ -185,10 +185,15 @@ impl Receiver {
         }
     }
 
+    /// As `Display` writes it; earlier versions kept an address as it stood in the config.
+    pub fn key(written: String) -> String {
+        Receiver::parse(&written).map_or(written, |receiver| receiver.to_string())
+    }
+
     /// Reads what `Display` writes.
     pub fn parse(text: &str) -> Option<Receiver> {
         let hook = || text.strip_prefix(HOOK).map(|name| Receiver::Hook(name.to_string()));
-        text.strip_prefix("mail:").map(|address| Receiver::Mail(address.to_string())).or_else(hook)
+        text.strip_prefix("mail:").map(|address| Receiver::Mail(bare(address))).or_else(hook)
     }
 }
 
@@ -454,8 +459,15 @@ fn names_team(teams: &[String], team: &str) -> bool {
 fn receiver(written: &str) -> Receiver {
     match written.trim().strip_prefix(HOOK) {
         Some(name) => Receiver::Hook(name.to_string()),
-        None => Receiver::Mail(written.trim().to_string()),
+        None => Receiver::Mail(bare(written)),
     }
+}
+
+/// `Ada <ada@Example.com>` is told as `ada@example.com`: however it is written, it is one mailbox. What stands before the `@` may differ by
+/// large and small letters.
+fn bare(written: &str) -> String {
+    let bare = written.rsplit_once('<').map_or(written, |(_, rest)| rest.trim_end().trim_end_matches('>')).trim();
+    bare.rsplit_once('@').map_or_else(|| bare.to_string(), |(name, domain)| format!("{name}@{}", domain.to_lowercase()))
 }
 
 /// Whether the text is of the pattern, in which `*` stands for any run of characters.

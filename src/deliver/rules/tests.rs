@@ -241,6 +241,18 @@ fn what_is_missing_or_left_of_a_budget_is_not_light() {
 }
 
 #[test]
+fn an_address_is_one_receiver_however_it_is_written() {
+    let written = ["dup@x.org", "Dup, the team <dup@X.org>", " dup@x.ORG "];
+    let routes = Routes { routes: vec![to(&[], &written, Severity::Info, false)], ..Routes::default() };
+    assert_eq!(told(&routes, "search", Severity::Warning), ["dup@x.org"]);
+    assert!(written.iter().all(|written| may_hear(&routes, "search", &receiver(written))));
+    let mut receipt = crate::deliver::receipt::Receipt::new("search/1");
+    receipt.record_sent(&sample::spike(), &Receiver::Mail("Dup <dup@X.org>".into()), "<1@x>", Timestamp(1));
+    let of_before = crate::deliver::receipt::Receipt::decode(&receipt.encode().unwrap()).unwrap();
+    assert!(of_before.told(&receiver("dup@x.org")).is_some(), "who was told before the upgrade");
+}
+
+#[test]
 fn those_off_the_routes_hear_no_more() {
     let routes = Routes { routes: vec![to(&[], &["a@x"], Severity::Critical, false)], fallback: vec!["f@x".into()], ..Routes::default() };
     assert!(may_hear(&routes, "search", &receiver("a@x")));
