@@ -51,6 +51,10 @@ fn days(section: &mut Section) -> Vec<Weekday> {
                 .complain("days", Complaint::new(format!("names '{written}'"), "write [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"]")),
         }
     }
+    // A schedule of no day never holds; whoever empties the list may mean the contrary.
+    if section.texts("days").is_empty() && section.has("days") {
+        section.complain("days", Complaint::new("is empty", "name at least one, or leave the line out: every day"));
+    }
     if days.is_empty() && !section.has("days") { DAYS.map(|(_, day)| day).into() } else { days }
 }
 
@@ -212,6 +216,7 @@ mod tests {
         for (text, says) in [
             (OFFICE.replace("09:00", "9"), "write a time of the day"),
             (OFFICE.replace("'mon'", "'monday'"), "names 'monday'"),
+            (OFFICE.replace("'mon', 'fri'", ""), "'days' in [[schedule]] is empty"),
             (OFFICE.replace("2026-12-25", "xmas"), "names 'xmas'"),
             (OFFICE.replace("Berlin", "Berln"), "Europe/Berlin"),
             (format!("{OFFICE}{OFFICE}"), "another schedule"),
