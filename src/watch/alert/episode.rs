@@ -348,8 +348,8 @@ pub(crate) fn amend(
     moment: Moment<'_>,
     effects: &mut Vec<Effect>,
 ) -> Vec<String> {
-    let concerned = |episode: &&Box<Episode>| leaf.within(&episode.scope) && episode.hours.contains_key(&hour);
-    let ids: Vec<String> = state.episodes.values().filter(concerned).map(|episode| episode.id.clone()).collect();
+    let concerned = |episode: &&Episode| leaf.within(&episode.scope) && episode.hours.contains_key(&hour);
+    let ids: Vec<String> = state.episodes.values().map(|episode| &**episode).filter(concerned).map(|episode| episode.id.clone()).collect();
     for id in &ids {
         let Some(episode) = state.episodes.get_mut(id) else { continue };
         let least = judge::thresholds(moment.rules, account, &episode.scope).least_excess;

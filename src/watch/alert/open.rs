@@ -153,8 +153,9 @@ fn begun(state: &AccountState, account: &Account, hour: Hour, trigger: &Trigger,
     let limits = judge::thresholds(moment.rules, account, scope);
     let refractory_ms = i64::from(limits.refractory_hours) * HOUR_MS;
     let kind = trigger.kind();
-    let is_like = |episode: &&Box<Episode>| episode.scope == *scope && class(episode.kind) == class(kind);
-    let recent = state.episodes.values().filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
+    let is_like = |episode: &&Episode| episode.scope == *scope && class(episode.kind) == class(kind);
+    let recent =
+        state.episodes.values().map(|episode| &**episode).filter(is_like).filter(|episode| !episode.is_open() && !episode.hours.is_empty());
     let again = recent
         // A late hour is of the time before it closed, and begins nothing anew.
         .filter(|episode| episode.closed_at.is_some_and(|closed| closed <= hour.end() && hour.start().0 - closed.0 < refractory_ms))
