@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::said::{End, dimension, dimensions, id, short, until, who};
+use super::said::{End, dimension, dimensions, id, short, speaker, until, who};
 use super::telemetry::{self, Logging};
 use super::{ConfigFile, Ended, Format, answers, assemble, print};
 use crate::clock;
@@ -128,7 +128,7 @@ pub(super) struct Answer {
 
     /// Who says so
     #[arg(long, value_name = "NAME", env = "USER", value_parser = who)]
-    by: String,
+    by: Option<String>,
 
     /// In your own words
     #[arg(long, value_name = "TEXT", value_parser = short)]
@@ -168,7 +168,7 @@ struct Plan {
 
     /// Who says so
     #[arg(long, value_name = "NAME", env = "USER", value_parser = who)]
-    by: String,
+    by: Option<String>,
 
     /// In your own words
     #[arg(long, value_name = "TEXT", value_parser = short)]
@@ -218,15 +218,18 @@ fn say(alerts: &[Alert], options: &Answer, verdict: Verdict, until: Option<End>,
 pub(super) fn answer(id: &str, options: &Answer, verdict: Verdict, until: Option<End>, settings: &Settings) -> Result<Ended> {
     let now = clock::now();
     let until = until.map(|until| until.at(now));
-    if let Some(problem) = until.and_then(|until| wrong_end(None, until, now)) {
-        eprintln!("{problem}");
-        return Ok(Ended::Unusable);
-    }
+    let by = match until.and_then(|until| wrong_end(None, until, now)).map_or_else(|| speaker(options.by.as_deref()), Err) {
+        Ok(by) => by,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return Ok(Ended::Unusable);
+        }
+    };
     let feedback = FeedbackEvent {
-        actor: Some(options.by.clone()),
+        actor: Some(by.to_string()),
         until,
         note: options.note.clone(),
-        ..FeedbackEvent::about_alert(event_id(id, verdict, &options.by, now), "cli", now, id, verdict)
+        ..FeedbackEvent::about_alert(event_id(id, verdict, by, now), "cli", now, id, verdict)
     };
     write(&feedback, id, settings)
 }
@@ -245,8 +248,9 @@ fn wrong_end(from: Option<Timestamp>, until: Timestamp, now: Timestamp) -> Optio
 fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
     let now = clock::now();
     let (from, until) = (options.from.map(|from| from.at(now)), options.until.at(now));
-    let dimensions = match wrong_end(from, until, now).map_or_else(|| dimensions(&options.only), Err) {
-        Ok(dimensions) => dimensions,
+    let said = || Ok((dimensions(&options.only)?, speaker(options.by.as_deref())?));
+    let (dimensions, by) = match wrong_end(from, until, now).map_or_else(said, Err) {
+        Ok(said) => said,
         Err(problem) => {
             eprintln!("{problem}");
             return Ok(Ended::Unusable);
@@ -254,10 +258,10 @@ fn plan(options: &Plan, settings: &Settings) -> Result<Ended> {
     };
     let only = dimensions.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
     let feedback = FeedbackEvent {
-        event_id: event_id(&options.team, Verdict::Planned, &options.by, now),
+        event_id: event_id(&options.team, Verdict::Planned, by, now),
         source: "cli".to_string(),
         event_time: now,
-        actor: Some(options.by.clone()),
+        actor: Some(by.to_string()),
         alert_id: None,
         team: Some(options.team.clone()),
         dimensions: Some(dimensions).filter(|dimensions| !dimensions.is_empty()),

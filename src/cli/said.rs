@@ -63,9 +63,22 @@ impl End {
     }
 }
 
+/// # Errors
+/// Nobody says it, with what to write.
+pub fn speaker(by: Option<&str>) -> Result<&str, String> {
+    by.ok_or_else(|| "nobody says so: add --by NAME (the variable USER is not set)".to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_somebodys() {
+        assert_eq!(speaker(Some("ann")), Ok("ann"));
+        assert!(speaker(None).unwrap_err().contains("add --by NAME"));
+        assert!(who(" ").unwrap_err().contains("say --by NAME"));
+    }
 
     #[test]
     fn a_plan_has_one_value_of_each_dimension() {
