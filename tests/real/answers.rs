@@ -101,7 +101,7 @@ fn the_command_line_answers_too_and_in_avro_where_outputs_are() {
     let quiet = ["--log-level", "error"];
     let answer = |words: &[&str]| deployment.command(&[&["alerts"], words, &quiet[..]].concat());
     assert!(answer(&["ack", "search/5b1f", "--by", "ada"]).contains(" ack: written to "));
-    answer(&["expect", "search/", "--until", "4h", "--note", "launch"]);
+    answer(&["expect", "search/", "--until", "4h", "--note", "launch", "--by", "ada"]);
     let verdicts: Vec<(Value, Value)> = said(&deployment).iter().map(|event| (event["verdict"].clone(), event["note"].clone())).collect();
     // Of one alert, so in one partition, in their order.
     assert_eq!(verdicts, [(json!("ack"), Value::Null), (json!("expected"), json!("launch"))]);
