@@ -247,9 +247,6 @@ fn native_headers<'a>(message: *mut sys::rd_kafka_message_t, mut each: impl FnMu
     let mut headers = ptr::null_mut();
     // SAFETY: the record that holds `message` borrows its batch, so that message and headers outlive `'a`.
     unsafe {
-        if has_none(message) {
-            return;
-        }
         if sys::rd_kafka_message_headers(message, &raw mut headers) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return;
         }
@@ -263,18 +260,5 @@ fn native_headers<'a>(message: *mut sys::rd_kafka_message_t, mut each: impl FnMu
                 each(name, bytes(value, length));
             }
         }
-    }
-}
-
-/// Whether a record plainly has no headers. To find that out the library makes a buffer for each, and throws it away.
-///
-/// # Safety
-/// `message` was consumed and is alive.
-unsafe fn has_none(message: *const sys::rd_kafka_message_t) -> bool {
-    // SAFETY: Records of format 2 have the number of their headers behind their value, in one buffer; a broker takes none that ends before it.
-    // Only they have a leader's epoch. A zero is no headers; whatever else stands there is left to the library.
-    unsafe {
-        let (payload, length) = ((*message).payload.cast::<u8>(), (*message).len);
-        !payload.is_null() && sys::rd_kafka_message_leader_epoch(message) >= 0 && *payload.add(length) == 0
     }
 }
