@@ -73,6 +73,8 @@ pub fn news(alert: &Alert, earlier: Option<&Told>, language: Language) -> String
         // A matter escalates by what it is, not by who looks at it.
         (AlertState::Escalated, _) if alert.kind.is_matter() => so_far,
         (AlertState::Escalated, _) => with("nobody has taken it up", "niemand kümmert sich darum"),
+        // Nobody was told that it is over: it has outgrown what was said of it.
+        (AlertState::Reopened, Some(told)) if !told.closed => with("still going", "geht weiter"),
         (AlertState::Reopened, _) => with("back again", "wieder da"),
         (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
         (AlertState::Resolved, _) if alert.kind.is_matter() => format!("{}, {}", language.pick("over", "vorbei"), money(alert.excess)),
@@ -202,6 +204,7 @@ mod tests {
     fn subjects_say_what_to_act_on() {
         let told = told_of(&sample::spike());
         let lighter = Told { severity: Severity::Warning, ..told.clone() };
+        let over = Told { closed: true, ..told.clone() };
         let spike = |state| Alert { state, ..sample::spike() };
         let billed = Alert { measure: Measure::Billed, expected: Nanos::ZERO, ..sample::spike() };
         let cases = [
@@ -224,6 +227,11 @@ mod tests {
             (
                 Alert { revision: 2, ..spike(AlertState::Reopened) },
                 Some(&told),
+                "[critical] search: still going, +312 USD in 14 min, 9x normal (ranker / gpt-4o)",
+            ),
+            (
+                Alert { revision: 2, ..spike(AlertState::Reopened) },
+                Some(&over),
                 "[critical] search: back again, +312 USD in 14 min, 9x normal (ranker / gpt-4o)",
             ),
             (sample::spike(), Some(&told), "[critical] search: still open, +312 USD in 14 min, 9x normal (ranker / gpt-4o)"),
