@@ -132,7 +132,10 @@ impl Receipt {
             return Err(ReceiptError::TooNew { found: head.version });
         }
         let mut receipt: Receipt = serde_json::from_slice(bytes)?;
-        receipt.receivers = std::mem::take(&mut receipt.receivers).into_iter().map(|(key, state)| (Receiver::key(key), state)).collect();
+        // Of several spellings of one mailbox, what it was told last.
+        let mut spelled: Vec<_> = std::mem::take(&mut receipt.receivers).into_iter().collect();
+        spelled.sort_by_key(|(_, state)| state.told.as_ref().map(|told| told.revision));
+        receipt.receivers = spelled.into_iter().map(|(key, state)| (Receiver::key(key), state)).collect();
         Ok(receipt)
     }
 

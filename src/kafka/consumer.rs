@@ -16,6 +16,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -412,7 +413,13 @@ impl Consumer {
             Err(error) if is_passing(&error) => return Ok(BTreeMap::new()),
             Err(error) => return Err(error).with_context(|| format!("cannot ask who leads the partitions of {topic}")),
         };
-        let partitions = told.topics().iter().flat_map(|topic| topic.partitions());
+        for error in told.topics().iter().filter_map(MetadataTopic::error) {
+            let error = KafkaError::MetadataFetch(error.into());
+            if !is_passing(&error) {
+                return Err(error).with_context(|| format!("cannot ask who leads the partitions of {topic}"));
+            }
+        }
+        let partitions = told.topics().iter().flat_map(MetadataTopic::partitions);
         Ok(partitions.map(|partition| (partition.id(), partition.leader())).filter(|(_, leader)| *leader >= 0).collect())
     }
 

@@ -153,6 +153,8 @@ impl Shard {
         self.header.position = offset.saturating_add(1);
 
         self.follow(rules, &mut effects);
+        // By now the hours are closed that had ended by then, and their alerts are known.
+        feedback::early::take_due(self, self.header.watermarks.watermark(), rules, &mut effects);
         let placed = teams::within_room(self, &record.partials, rules);
         let partials = placed.as_deref().unwrap_or(&record.partials);
         let converted = originals::convert_bill(self, partials, rules, &mut effects);
@@ -173,7 +175,6 @@ impl Shard {
         }
         let watermark = self.header.watermarks.advance();
         early::judge_passed_minutes(self, watermark, rules, &mut effects);
-        feedback::early::take_due(self, watermark, rules, &mut effects);
         matters::answers::look(self, rules, &mut effects);
         violation::judge(self, record, rules, &mut effects);
         access::judge(self, record, rules, &mut effects);

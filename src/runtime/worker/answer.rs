@@ -55,8 +55,7 @@ impl<L: Link, R: Role> Worker<'_, L, R> {
     pub(super) fn answer(&mut self) -> Result<()> {
         if let Some(partitions) = self.given.unanswered.clone() {
             match self.beginnings(partitions)? {
-                // As long as none can begin there is nothing to answer with.
-                Ok((starts, _, missing)) if starts.is_empty() && !missing.is_empty() => self.say_what_is_missing(&leaders_of(&missing)),
+                // Also where none can begin: who does not answer keeps the group from its next step.
                 Ok((starts, openings, missing)) => {
                     self.given.unanswered = None;
                     self.given.leaderless.extend(missing);

@@ -22,7 +22,7 @@ use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::feedback::{LONGEST_MS, Verdict};
 use crate::model::leaf::Scope;
-use crate::model::time::{DAY_MS, Hour, Timestamp};
+use crate::model::time::{DAY_MS, HOUR_MS, Hour, Timestamp};
 use crate::watch::state::{StateError, from_payload};
 
 /// How long something holds of which nobody said how long, by verdict; an acknowledgement ends with its alert.
@@ -35,6 +35,8 @@ const ROOM: f64 = 1.25;
 const LEAST_LIMIT: f64 = 2.0;
 /// Who looks after an alert hears of it again when it has come to more than so many times what it was.
 const MOST_GROWTH: f64 = 2.0;
+/// ... and not before it has gone on for so long at the pace that it had.
+const PATIENCE_MS: i64 = 2 * HOUR_MS;
 /// The limit of a fall: it may fall again, and not rise.
 const OF_FALL: f64 = 0.0;
 /// A team's standing words; of more, the one that ends first goes.

@@ -9,14 +9,14 @@ use super::super::matters::answers;
 use super::super::rules::WatchRules;
 use super::super::series::to_units;
 use super::super::violation;
-use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_GROWTH, MOST_TEAMS, OF_FALL, ROOM, Standing, Why, early, span};
+use super::{Book, HEARD_FOR_MS, LEAST_LIMIT, MOST_GROWTH, MOST_TEAMS, OF_FALL, PATIENCE_MS, ROOM, Standing, Why, early, span};
 use crate::model::Text;
 use crate::model::alert::{AlertState, Said, Severity};
 use crate::model::effect::Effect;
 use crate::model::feedback::{Feedback, Verdict};
 use crate::model::hash::hash128;
 use crate::model::money::Nanos;
-use crate::model::time::Hour;
+use crate::model::time::{Hour, MINUTE_MS, Timestamp};
 
 /// Takes a person's word: what holds from now on, and the next revision of each alert that it is about. Sent twice it is heard once, else
 /// the second sending would undo what was said in between.
@@ -157,7 +157,7 @@ impl Word<'_> {
             dimensions,
             from,
             until,
-            limit: about.map_or(0.0, |episode| limit_of(verdict, episode)),
+            limit: about.map_or(0.0, |episode| limit_of(verdict, episode, event_time)),
             severity: about.map_or(Severity::Info, |episode| episode.severity),
             said: Said { until: Some(until).filter(|_| verdict != Verdict::Ack).or(self.said.until), ..self.said.clone() },
         }
@@ -174,11 +174,13 @@ impl Word<'_> {
     }
 }
 
-/// Of an acknowledgement a multiple of what it has come to. Else what it has seen at most, and some room: as a multiple of its normal, or as money
+/// Of an acknowledgement a multiple of what it has come to, and at least what some hours more at this pace bring: who looks after it from its
+/// first minutes on is not asked again every few minutes because it goes on. Else what it has seen at most, and some room: as a multiple of its normal, or as money
 /// where nothing is normal (see [`Standing`]).
-fn limit_of(verdict: Verdict, episode: &Episode) -> f64 {
+fn limit_of(verdict: Verdict, episode: &Episode, said_at: Timestamp) -> f64 {
     if verdict == Verdict::Ack {
-        return MOST_GROWTH * to_units(episode.excess()).abs();
+        let (excess, went_on) = (to_units(episode.excess()).abs(), (said_at.0 - episode.onset.0).max(MINUTE_MS));
+        return excess * MOST_GROWTH.max(1.0 + PATIENCE_MS as f64 / went_on as f64);
     }
     if episode.is_of_fall() {
         return OF_FALL;

@@ -24,19 +24,22 @@ pub struct Past {
     pub told: Vec<u32>,
     /// Shard time of the last word since it is over.
     pub told_at: Timestamp,
+    /// What was spent when the next month began: what is passed by that was passed then, whatever the rule says by now.
+    pub spent: Nanos,
     pub matter: Option<Matter>,
 }
 
 impl Budget {
     /// The month that was looked at until now is over, and this one begins.
     pub(super) fn leave(&mut self, span: Span) -> Past {
-        let before = month_of(span.first - 1).first;
+        let month = month_of(span.first - 1);
+        let (before, spent) = (month.first, self.spent(month));
         let (told, matter) = (std::mem::take(&mut self.told), self.matter.take());
         // Of a month without any money nothing was told.
         if self.period == before {
-            Past { period: before, told, told_at: Timestamp::default(), matter }
+            Past { period: before, told, told_at: Timestamp::default(), spent, matter }
         } else {
-            Past { period: before, ..Past::default() }
+            Past { period: before, spent, ..Past::default() }
         }
     }
 
@@ -46,7 +49,8 @@ impl Budget {
         let Some(past) = self.past.as_ref().filter(|_| rule.period == Period::Month) else { return };
         let span = month_of(past.period);
         let spent = to_units(self.spent(span));
-        let passed = rule.thresholds.iter().copied().filter(|part| spent >= part * to_units(rule.amount));
+        let comes_late = |part: &f64| to_units(past.spent) < part * to_units(rule.amount) && spent >= part * to_units(rule.amount);
+        let passed = rule.thresholds.iter().copied().filter(comes_late);
         let fresh: Vec<f64> = passed.filter(|part| !past.told.contains(&per_mille(*part))).collect();
         let Some(highest) = fresh.iter().copied().reduce(f64::max) else { return };
         let story = self.story_of_past(rule, span, Some(Reason::Late(highest)), zone);

@@ -126,6 +126,18 @@ fn what_comes_late_for_a_month_that_is_over_is_no_pace_of_the_next() {
     assert!(bench.told()[0].1.contains("times an even pace"), "{:#?}", bench.told());
 }
 
+/// A budget that is cut down by now was kept then.
+#[test]
+fn a_rule_that_changes_says_nothing_new_of_a_month_that_is_over() {
+    let mut bench = Bench::march(BudgetRule { thresholds: vec![1.0], ..rule() });
+    let cut = BudgetRule { thresholds: vec![0.5, 1.0], amount: Nanos::from_units(900), ..rule() };
+    bench.rules.matters.budgets = vec![cut];
+    bench.rules.revision += 1;
+    (APRIL + 3..APRIL + 9).for_each(|hour| bench.hour(hour, 1.25, &[]));
+    assert_eq!(bench.told(), []);
+    bench.restart();
+}
+
 /// ... which knew of no month before and of no fees.
 #[test]
 fn what_an_earlier_version_wrote_is_read_and_tells_nothing_twice() {

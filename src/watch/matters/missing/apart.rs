@@ -255,8 +255,15 @@ impl Apart {
         if !(look.is_new || look.is_changed && was_open) {
             return;
         }
-        let about: [&[u8]; 5] =
-            [b"apart", name.3.as_str().as_bytes(), name.1.as_str().as_bytes(), name.2.as_bytes(), &sum.first.to_be_bytes()];
+        // With its beginning: one that comes after this was forgotten is another one.
+        let about: [&[u8]; 6] = [
+            b"apart",
+            name.3.as_str().as_bytes(),
+            name.1.as_str().as_bytes(),
+            name.2.as_bytes(),
+            &sum.first.to_be_bytes(),
+            &moment.shard_time.0.to_be_bytes(),
+        ];
         let told = matter::tell(&mut self.matter, team, &about, story.clone(), limits.update_growth, moment, effects);
         if was_open && !told && look.is_changed {
             matter::amend(&mut self.matter, team, story, moment, effects);
