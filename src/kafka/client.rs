@@ -45,6 +45,29 @@ impl ErrorLog {
     }
 }
 
+/// The coordinator or a leader is away, or a transaction is not decided yet: asking again later helps.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::OperationTimedOut
+                | Code::TimedOutQueue
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::WaitingForCoordinator
+                | Code::RequestTimedOut
+                | Code::UnstableOffsetCommit
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::UnknownPartition
+        )
+    )
+}
+
 /// What the library has said of its connections: why the brokers do not let us in, and what it said last.
 #[derive(Default)]
 pub(super) struct Heard(Mutex<Words>);

@@ -22,7 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::access::{self, Operation, Resource, Right};
 use super::batch::Batch;
-use super::client::ErrorLog;
+use super::client::{ErrorLog, is_passing};
 use super::fetch::{Bell, Queue};
 use super::link::{Committed, Partition, Rebalance};
 use super::topics::partition_count;
@@ -452,29 +452,6 @@ fn list_of(partitions: &[Partition]) -> TopicPartitionList {
         list.add_partition(&partition.topic, partition.partition);
     }
     list
-}
-
-/// The coordinator or a leader is away, or a transaction is not decided yet: asking again later helps.
-fn is_passing(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::OperationTimedOut
-                | Code::TimedOutQueue
-                | Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-                | Code::WaitingForCoordinator
-                | Code::RequestTimedOut
-                | Code::UnstableOffsetCommit
-                | Code::CoordinatorLoadInProgress
-                | Code::CoordinatorNotAvailable
-                | Code::NotCoordinator
-                | Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::UnknownPartition
-        )
-    )
 }
 
 /// Most consumer errors are transport noise that librdkafka retries by itself; these it does not.

@@ -74,7 +74,9 @@ pub fn news(alert: &Alert, earlier: Option<&Told>, language: Language) -> String
         (AlertState::Escalated, _) if alert.kind.is_matter() => so_far,
         (AlertState::Escalated, _) => with("nobody has taken it up", "niemand kümmert sich darum"),
         // Nobody was told that it is over: it has outgrown what was said of it.
-        (AlertState::Reopened, Some(told)) if !told.closed => with("still going", "geht weiter"),
+        (AlertState::Reopened, Some(told)) if !told.closed && !alert.kind.is_matter() && alert.kind != AlertKind::PolicyViolation => {
+            with("still going", "geht weiter")
+        }
         (AlertState::Reopened, _) => with("back again", "wieder da"),
         (AlertState::Resolved, _) if alert.kind == AlertKind::PolicyViolation => violation::over(alert, language),
         (AlertState::Resolved, _) if alert.kind.is_matter() => format!("{}, {}", language.pick("over", "vorbei"), money(alert.excess)),
